@@ -1,0 +1,82 @@
+"""Every exception this package raises on purpose.
+
+::
+
+    WsgiAsyncError
+    ├── ConfigError          the operator asked for something impossible   (exit code 1)
+    ├── LoadError            the application could not be loaded           (exit code 3)
+    ├── HTTPError            a request deserves this 4xx/5xx, not the application
+    └── ApplicationError     the application broke PEP 3333  (also an AssertionError)
+    ClientDisconnected       the client is gone              (an OSError, as file-like code expects)
+    StorageExhausted         a spool's bound or its disk is full          (an OSError)
+
+An error names whose fault it is: the operator's, the client's or the application's.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+__all__ = [
+    "ApplicationError",
+    "ClientDisconnected",
+    "ConfigError",
+    "HTTPError",
+    "LoadError",
+    "StorageExhausted",
+    "WsgiAsyncError",
+]
+
+
+class WsgiAsyncError(Exception):
+    """Base of the errors below that belong to the server itself."""
+
+
+class ConfigError(WsgiAsyncError):
+    """A setting is wrong or cannot be had. The message is one line that says what to change."""
+
+
+class LoadError(WsgiAsyncError):
+    """The application could not be loaded.
+
+    The message is one line; where importing the application raised, that exception is the
+    ``__cause__``, and its traceback is what the operator needs to see.
+    """
+
+
+class HTTPError(WsgiAsyncError):
+    """A request that the server answers itself, and after which it closes the connection.
+
+    :param status: the status code of the answer (RFC 9110 §15).
+    :param detail: one sentence for the client; never text that the client sent.
+    :param retry_after: seconds for a ``Retry-After`` field (RFC 9110 §10.2.3), or None.
+    """
+
+    def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail
+        self.retry_after = retry_after
+
+    @property
+    def reason(self) -> str:
+        return HTTPStatus(self.status).phrase
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.reason}: {self.detail}"
+
+
+class ApplicationError(WsgiAsyncError, AssertionError):
+    """The application broke PEP 3333; the message says how to mend it.
+
+    An ``AssertionError`` too, because that is what PEP 3333's own sample server and
+    ``wsgiref`` raise, and middleware that catches it exists.
+    """
+
+
+class ClientDisconnected(ConnectionError):
+    """The client is gone: raised from ``wsgi.input`` reads and from ``write()``."""
+
+
+class StorageExhausted(OSError):
+    """A spool has reached its bound, or the disk beneath it is full."""

@@ -1,0 +1,77 @@
+"""What the core tells about itself. The core publishes here; the edge (logs, metrics) subscribes.
+
+The methods of :class:`Observer` do nothing. They are called on the loop thread unless their
+docstring says otherwise, must return quickly and must not raise.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["Observer", "RequestInfo", "ResponseInfo"]
+
+
+class RequestInfo(NamedTuple):
+    """The facts of one request, as a log line needs them. Text is latin-1 and *not* escaped."""
+
+    id: str
+    method: str
+    target: str
+    version: str
+    client: str
+    """``127.0.0.1:50312``, ``[::1]:50312``, or ``unix``."""
+    fields: tuple[tuple[str, str], ...]
+    """Header fields as received: name, value."""
+
+
+class ResponseInfo(NamedTuple):
+    """How one request ended."""
+
+    status: int
+    """The status sent, or 499 where the client left before there was one."""
+    body_size: int
+    """Bytes of the body handed to the transport, without chunked framing."""
+    duration: float
+    """Seconds from the complete head to the end of the response."""
+    complete: bool
+    """False where the response was cut: application error, promise broken, client gone."""
+
+
+class Observer:
+    """Receives what happens in a server. Override what is of interest."""
+
+    def started(self, addresses: tuple[str, ...], threads: int, loop: str, parser: str) -> None:
+        """The server listens on `addresses` (``http://127.0.0.1:8000``, ``unix:/run/app.sock``)."""
+
+    def stopping(self, in_flight: int) -> None:
+        """A graceful stop began with this many exchanges in flight."""
+
+    def stopped(self, stuck_threads: int) -> None:
+        """The server has stopped; this many threads never returned from the application."""
+
+    wants_requests = False
+    """Whether :meth:`request_finished` is to be called: it costs a few objects a request."""
+
+    def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
+        """A request has been answered, or given up."""
+
+    def request_refused(self, client: str, status: int, detail: str) -> None:
+        """The server itself answered with this 4xx/5xx; no application saw the request."""
+
+    def app_error(
+        self, request: RequestInfo, message: str, error: BaseException | None = None
+    ) -> None:
+        """The application failed or broke PEP 3333. *Any thread.*
+
+        :param message: one line that says what happened and how to mend it.
+        :param error: the exception, where there is one whose traceback helps.
+        """
+
+    def app_stderr(self, request: RequestInfo, text: str) -> None:
+        """The application wrote a complete line to ``wsgi.errors``. *Any thread.*"""
+
+    def warning(self, message: str) -> None:
+        """Something an operator should know: one line. *Any thread.*"""
+
+    def error(self, message: str, error: BaseException | None = None) -> None:
+        """Something of the server's own failed. *Any thread.*"""
