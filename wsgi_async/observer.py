@@ -58,6 +58,9 @@ class Observer:
     def request_refused(self, client: str, status: int, detail: str) -> None:
         """The server itself answered with this 4xx/5xx; no application saw the request."""
 
+    def connection_dropped(self, client: str, why: str) -> None:
+        """The server gave a connection up: a stalled or too slow client, a cut response."""
+
     def app_error(
         self, request: RequestInfo, message: str, error: BaseException | None = None
     ) -> None:

@@ -1,0 +1,287 @@
+"""What is logged, and that nobody else can write in the log."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wsgi_async.errors import ConfigError
+from wsgi_async.logs import LogObserver, configure, escape
+from wsgi_async.observer import RequestInfo, ResponseInfo
+
+ALL_LATIN_1 = "".join(map(chr, range(256)))
+HOSTILE = 'a\r\n\x1b[31m\x00\x7f\x85\x9b"\\é\tz'
+ESCAPED = r"a\x0d\x0a\x1b[31m\x00\x7f\x85\x9b\x22\x5c\xe9\x09z"
+
+REQUEST = RequestInfo(
+    id="r-1",
+    method="GET",
+    target="/path?q=1",
+    version="HTTP/1.1",
+    client="127.0.0.1:50312",
+    fields=(
+        ("Host", "localhost"),
+        ("User-Agent", "curl/8"),
+        ("Authorization", "Basic c2VjcmV0OnNlY3JldA=="),
+        ("REFERER", "http://a/"),
+    ),
+)
+RESPONSE = ResponseInfo(status=200, body_size=12, duration=0.0, complete=True)
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    """Leave the loggers as an embedded server finds them."""
+    yield
+    for name in ("wsgi_async", "wsgi_async.access"):
+        target = logging.getLogger(name)
+        for handler in target.handlers[:]:
+            target.removeHandler(handler)
+            handler.close()
+        target.setLevel(logging.NOTSET)
+        target.propagate = True
+        target.disabled = False
+
+
+def access_line(request: RequestInfo, response: ResponseInfo, path: Path) -> str:
+    configure(error_logfile="-", access_logfile=str(path), log_level="critical")
+    LogObserver(access=True).request_finished(request, response)
+    [line] = path.read_text("ascii").split("\n")[:-1]
+    return line
+
+
+def error_lines(path: Path) -> list[str]:
+    """The lines of an error log without their time stamps and process ids."""
+    lines = path.read_text("utf-8").split("\n")
+    assert lines.pop() == ""
+    stamp = r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] "
+    return [re.sub(stamp, "", line) for line in lines]
+
+
+@pytest.fixture
+def error_log(tmp_path: Path) -> Path:
+    path = tmp_path / "error.log"
+    configure(error_logfile=str(path), access_logfile="", log_level="info")
+    return path
+
+
+def test_escape_leaves_printable_ascii_only() -> None:
+    escaped = escape(ALL_LATIN_1 + "\u2028€")
+    assert all(" " <= character <= "~" for character in escaped)
+    assert '"' not in escaped
+    for code in (*range(0x20), 0x22, 0x5C, *range(0x7F, 0x100)):
+        assert escape(chr(code)) == f"\\x{code:02x}"
+    assert escape("\u2028") == r"\u2028"
+    assert escape("GET /plain?a=b&c='d'") == "GET /plain?a=b&c='d'"
+
+
+# --- Access log
+
+
+def test_access_log_in_the_combined_format(tmp_path: Path) -> None:
+    line = access_line(REQUEST, RESPONSE, tmp_path / "access.log")
+    assert re.fullmatch(
+        r"127\.0\.0\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "
+        r'"GET /path\?q=1 HTTP/1\.1" 200 12 "http://a/" "curl/8"',
+        line,
+    )
+
+
+def test_access_log_has_the_time_at_which_the_request_came(tmp_path: Path) -> None:
+    before = int(time.time()) - 3600
+    response = RESPONSE._replace(duration=3600.0)
+    stamp = access_line(REQUEST, response, tmp_path / "a.log").split("[")[1].split("]")[0]
+    came = time.mktime(time.strptime(stamp[:-6], "%d/%b/%Y:%H:%M:%S"))
+    assert before <= came <= int(time.time()) - 3600
+
+
+@pytest.mark.parametrize(
+    ("client", "host"),
+    [("127.0.0.1:50312", "127.0.0.1"), ("[::1]:50312", "::1"), ("unix", "unix"), ("", "-")],
+)
+def test_access_log_names_the_client_without_its_port(
+    tmp_path: Path, client: str, host: str
+) -> None:
+    line = access_line(REQUEST._replace(client=client), RESPONSE, tmp_path / "access.log")
+    assert line.startswith(host + " - - [")
+
+
+def test_access_log_writes_a_dash_for_nothing(tmp_path: Path) -> None:
+    response = ResponseInfo(status=499, body_size=0, duration=0.0, complete=False)
+    line = access_line(REQUEST._replace(fields=()), response, tmp_path / "access.log")
+    assert line.endswith('" 499 - "-" "-"')
+
+
+def test_access_log_escapes_what_the_client_sent(tmp_path: Path) -> None:
+    fields = (("Referer", HOSTILE), ("User-Agent", HOSTILE))
+    request = REQUEST._replace(method=HOSTILE, target=HOSTILE, fields=fields)
+    line = access_line(request, RESPONSE, tmp_path / "access.log")
+    assert line.endswith(
+        f'"{ESCAPED} {ESCAPED} HTTP/1.1" 200 12 "{ESCAPED}" "{ESCAPED}"',
+    )
+
+
+def test_no_log_has_the_authorization(tmp_path: Path, error_log: Path) -> None:
+    assert "c2Vj" not in access_line(REQUEST, RESPONSE, tmp_path / "access.log")
+    configure(error_logfile=str(error_log), access_logfile="", log_level="debug")
+    LogObserver().app_error(REQUEST, "failed", ValueError("x"))
+    assert "c2Vj" not in error_log.read_text()
+
+
+def test_no_request_is_wanted_without_an_access_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    assert not LogObserver().wants_requests
+    assert LogObserver(access=True).wants_requests
+    LogObserver().request_finished(REQUEST, RESPONSE)
+    assert not caplog.records
+
+
+# --- Error log
+
+
+def test_the_life_of_a_server(error_log: Path) -> None:
+    observer = LogObserver()
+    observer.started(("http://127.0.0.1:8000", "http://[::1]:8000"), 8, "uvloop", "auto")
+    observer.started(("unix:/run/app.sock",), 1, "asyncio", "h11")
+    observer.stopping(3)
+    observer.stopped(0)
+    observer.stopped(2)
+    assert error_lines(error_log) == [
+        "[INFO] Listening on http://127.0.0.1:8000, http://[::1]:8000 "
+        "(8 threads, uvloop, parser auto)",
+        "[INFO] Listening on unix:/run/app.sock (1 thread, asyncio, parser h11)",
+        "[INFO] Stopping; requests in flight: 3",
+        "[INFO] Stopped",
+        "[ERROR] Stopped; threads still in the application: 2",
+    ]
+
+
+def test_an_application_error_is_one_line_and_an_indented_traceback(error_log: Path) -> None:
+    try:
+        raise ValueError("bad\n[2026-01-01 00:00:00 +0000] [1] [INFO] forged\x1b[0m\x9b")
+    except ValueError as error:
+        LogObserver().app_error(REQUEST, "the application raised ValueError", error)
+    first, *trace = error_lines(error_log)
+    assert first == (
+        "[ERROR] GET /path?q=1 [127.0.0.1:50312 r-1]: the application raised ValueError"
+    )
+    assert trace[0] == "  Traceback (most recent call last):"
+    assert trace[-2:] == [
+        "  ValueError: bad",
+        r"  [2026-01-01 00:00:00 +0000] [1] [INFO] forged\x1b[0m\x9b",
+    ]
+    assert all(line.startswith("  ") for line in trace)
+
+
+def test_an_application_error_without_an_exception(error_log: Path) -> None:
+    LogObserver().app_error(REQUEST._replace(target=HOSTILE), "str body:\nencode it")
+    assert error_lines(error_log) == [
+        f"[ERROR] GET {ESCAPED} [127.0.0.1:50312 r-1]: str body:\\x0aencode it"
+    ]
+
+
+def test_what_the_application_writes_to_wsgi_errors(error_log: Path) -> None:
+    LogObserver().app_stderr(REQUEST, "käse\t€\x1b\x85\u2028\n")
+    assert error_lines(error_log) == ["[ERROR] [r-1] käse\t€" r"\x1b\x85\u2028"]
+
+
+def test_warnings_and_errors(error_log: Path) -> None:
+    observer = LogObserver()
+    observer.warning("100% full\n")
+    observer.error("broken")
+    observer.error("broken", OSError("why"))
+    assert error_lines(error_log) == [
+        r"[WARNING] 100% full\x0a",
+        "[ERROR] broken",
+        "[ERROR] broken",
+        "  OSError: why",
+    ]
+
+
+def test_refusals_of_5xx_are_one_line_a_second(error_log: Path) -> None:
+    now = 0.0
+    observer = LogObserver(clock=lambda: now)
+    for _ in range(5):
+        observer.request_refused("[::1]:1", 503, "the queue is full")
+    observer.request_refused("[::1]:1", 507, "the disk is full")
+    observer.request_refused("[::1]:1", 400, "no Host\r\n")
+    observer.request_refused("[::1]:1", 400, "no Host")
+    now = 1.0
+    observer.request_refused("[::1]:2", 503, "the queue is full")
+    assert error_lines(error_log) == [
+        "[WARNING] [[::1]:1] refused with 503: the queue is full",
+        "[WARNING] [[::1]:1] refused with 507: the disk is full",
+        r"[INFO] [[::1]:1] refused with 400: no Host\x0d\x0a",
+        "[INFO] [[::1]:1] refused with 400: no Host",
+        "[WARNING] [[::1]:2] refused with 503: the queue is full (and 4 more before)",
+    ]
+
+
+# --- Handlers
+
+
+def test_an_embedded_server_attaches_no_handler() -> None:
+    LogObserver(access=True).warning("x")
+    assert not logging.getLogger("wsgi_async").handlers
+    assert not logging.getLogger("wsgi_async.access").handlers
+
+
+def test_the_level_filters_the_error_log_only(tmp_path: Path) -> None:
+    error, access = tmp_path / "error.log", tmp_path / "access.log"
+    configure(error_logfile=str(error), access_logfile=str(access), log_level="critical")
+    observer = LogObserver(access=True)
+    observer.error("hidden")
+    observer.request_finished(REQUEST, RESPONSE)
+    assert error.read_text() == ""
+    assert access.read_text().count("\n") == 1
+
+
+def test_the_standard_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    stdout, stderr = io.StringIO(), io.StringIO()
+    monkeypatch.setattr("sys.stdout", stdout)
+    monkeypatch.setattr("sys.stderr", stderr)
+    configure(error_logfile="-", access_logfile="-", log_level="info")
+    observer = LogObserver(access=True)
+    observer.warning("careful")
+    observer.request_finished(REQUEST, RESPONSE)
+    assert stderr.getvalue().endswith("[WARNING] careful\n")
+    assert stdout.getvalue().endswith('"curl/8"\n')
+    assert stdout.getvalue().count("\n") == stderr.getvalue().count("\n") == 1
+
+
+def test_files_are_appended_to_and_never_fail_to_encode(tmp_path: Path) -> None:
+    path = tmp_path / "error.log"
+    path.write_text("before\n")
+    configure(error_logfile=str(path), access_logfile="", log_level="info")
+    LogObserver().warning("lone \udc80")
+    assert path.read_text().startswith("before\n")
+    assert path.read_text().endswith("lone \\udc80\n")
+
+
+def test_configuring_again_replaces_and_revives(tmp_path: Path) -> None:
+    first, second = tmp_path / "1.log", tmp_path / "2.log"
+    configure(error_logfile=str(first), access_logfile="", log_level="info")
+    # What logging.config.dictConfig() does to a logger that it does not name.
+    logging.getLogger("wsgi_async").disabled = True
+    configure(error_logfile=str(second), access_logfile="", log_level="info")
+    LogObserver().warning("x")
+    assert first.read_text() == ""
+    assert second.read_text().endswith("x\n")
+
+
+@pytest.mark.parametrize("option", ["error_logfile", "access_logfile"])
+def test_a_file_that_cannot_be_written(tmp_path: Path, option: str) -> None:
+    names = {"error_logfile": str(tmp_path / "error.log"), "access_logfile": ""}
+    names[option] = str(tmp_path / "no" / "x.log")
+    with pytest.raises(ConfigError) as caught:
+        configure(log_level="info", **names)
+    assert str(caught.value) == (
+        f"--{option.replace('_', '-')}: cannot write to '{tmp_path}/no/x.log': "
+        "No such file or directory"
+    )

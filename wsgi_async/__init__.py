@@ -1,0 +1,55 @@
+"""A WSGI server on an asyncio event loop: a slow client costs no thread.
+
+The names below are the whole public interface; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .errors import (
+        ApplicationError,
+        ClientDisconnected,
+        ConfigError,
+        HTTPError,
+        LoadError,
+        StorageExhausted,
+        WsgiAsyncError,
+    )
+    from .observer import Observer
+    from .run import serve
+    from .server import Server
+
+__all__ = [
+    "ApplicationError",
+    "ClientDisconnected",
+    "Config",
+    "ConfigError",
+    "HTTPError",
+    "LoadError",
+    "Observer",
+    "Server",
+    "StorageExhausted",
+    "WsgiAsyncError",
+    "__version__",
+    "serve",
+]
+
+_HOMES = {"Config": "config", "Observer": "observer", "Server": "server", "serve": "run"}
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_") or name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES.get(name, 'errors')}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

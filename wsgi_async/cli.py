@@ -1,0 +1,269 @@
+"""The command line, generated from the fields of :class:`~wsgi_async.config.Config`.
+
+Exit codes: 0 stopped as asked; 1 bad configuration, or an address that cannot be had; 3 the
+application could not be loaded. Each error is one line on standard error.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, NoReturn
+
+import click
+
+from . import logs, sockets
+from ._version import __version__
+from .config import OPTIONS, Option, did_you_mean
+from .errors import ConfigError, LoadError
+from .loading import load_application
+from .settings import LAUNCH_OPTIONS, Settings, gather
+
+__all__ = ["main", "options_table"]
+
+_ACTIONS = (
+    ("check_config", "Load the configuration and the application, say whether both are good."),
+    ("print_config", "Print each option (as TOML) with its value and where that comes from."),
+    ("version", "Print the versions of the server and of what it runs on."),
+)
+_BAD_CONFIG, _NOT_LOADED, _INTERRUPTED = 1, 3, 130
+
+
+def main(args: Sequence[str] | None = None, *, prog_name: str = "wsgi-async") -> NoReturn:
+    """Run the command line and end the process.
+
+    :param args: the arguments; None for the process's own.
+    """
+    sys.exit(_run(list(sys.argv[1:] if args is None else args), prog_name))
+
+
+def _run(args: list[str], prog_name: str) -> int:
+    command = _command()
+
+    def parse(words: list[str]) -> dict[str, object]:
+        return _parse(command, words, prog_name)
+
+    try:
+        given = parse(args)
+        actions = {name: given.pop(name, False) for name, _ in _ACTIONS}
+        if actions["version"]:
+            click.echo(_version())
+            return 0
+        settings = gather(given, parse=parse)
+        if actions["print_config"]:
+            click.echo(_describe(settings))
+            return 0
+        if not settings.app:
+            raise ConfigError(f"Which application? Write {prog_name} module:application")
+        # The script's own directory is first on the path of an installed command.
+        if sys.path[:1] not in ([""], [os.getcwd()]):
+            sys.path.insert(0, os.getcwd())
+        if actions["check_config"]:
+            return _check(settings)
+        return _serve(settings)
+    except click.exceptions.Exit as done:  # --help
+        return done.exit_code
+    except ConfigError as error:
+        _complain(prog_name, error)
+        return _BAD_CONFIG
+    except LoadError as error:
+        if error.__cause__ is not None:
+            click.echo(_traceback(error.__cause__), err=True, nl=False)
+        _complain(prog_name, error)
+        return _NOT_LOADED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _complain(prog_name: str, error: Exception) -> None:
+    click.echo(f"{prog_name}: error: {error}", err=True)
+
+
+def _serve(settings: Settings) -> int:
+    from . import run
+
+    config = settings.config
+    application = load_application(settings.app, factory=settings.factory)
+    # After the import, because an application's dictConfig() takes over what exists before it.
+    logs.configure(
+        error_logfile=config.error_logfile,
+        access_logfile=config.access_logfile,
+        log_level=config.log_level,
+    )
+    observer = logs.LogObserver(access=bool(config.access_logfile))
+    return run.serve_command(application, config, observer=observer)
+
+
+def _check(settings: Settings) -> int:
+    for address in settings.config.bind:
+        sockets.parse_address(address)
+    load_application(settings.app, factory=settings.factory)
+    click.echo(f"The configuration and the application {settings.app} are good")
+    return 0
+
+
+# --- The parser
+
+
+class _Flag(click.Option):
+    """An option of the command line, with the hidden spellings that mean the same."""
+
+    def __init__(self, spec: Option) -> None:
+        self.spec = spec
+        long = f"{spec.flag}/--no-{spec.flag[2:]}" if spec.kind == "bool" else spec.flag
+        self.shown = ", ".join((*spec.flags, long.replace("/", " / ")))
+        names = [*spec.flags, long, *spec.aliases]
+        if spec.kind == "bool":
+            # Without a default, so that the parameter's source tells whether it was given.
+            super().__init__([spec.name, *names], default=None)
+        else:
+            super().__init__([spec.name, *names], type=str, multiple=spec.kind == "texts")
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        spec = self.spec
+        default = _shown_default(spec)
+        suffix = f"  [{default}]" if default else ""
+        return f"{self.shown} {_metavar(spec)}".rstrip(" "), spec.help + suffix
+
+
+def _metavar(spec: Option) -> str:
+    if spec.kind == "bool":
+        return ""
+    return spec.metavar or {
+        "choice": "|".join(spec.choices),
+        "duration": "TIME",
+        "size": "SIZE",
+        "mode": "MODE",
+        "number": "N",
+    }.get(spec.kind, "TEXT")
+
+
+def _command() -> click.Command:
+    params: list[click.Parameter] = [click.Argument(["argument"], metavar="[APP]", required=False)]
+    params += [_Flag(spec) for spec in (*LAUNCH_OPTIONS, *OPTIONS)]
+    # Other servers' ways to say what an option here says with a value.
+    params += [
+        click.Option(["--uds"], multiple=True, hidden=True),
+        click.Option(["--fd"], multiple=True, hidden=True),
+        click.Option(["--access-log/--no-access-log"], default=None, hidden=True),
+    ]
+    params += [
+        click.Option([f"--{name.replace('_', '-')}", name], is_flag=True, help=text)
+        for name, text in _ACTIONS
+    ]
+    return click.Command(
+        "wsgi-async",
+        params=params,
+        help="Serve the WSGI application APP: module:object, module:factory(), module, or "
+        "path/file.py.\n\nAn option may also be set in wsgi_async.toml (names with underscores) "
+        "or as WSGI_ASYNC_<NAME>. Durations take ms, s, m and h, sizes K, M and G.",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+
+
+def _parse(command: click.Command, args: list[str], prog_name: str) -> dict[str, object]:
+    """The options that `args` give, by name.
+
+    :raises ConfigError: instead of click's usage errors.
+    """
+    try:
+        with command.make_context(prog_name, list(args)) as ctx:
+            given = {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in ctx.params.items()
+                if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+            }
+    except click.NoSuchOption as error:
+        name = error.option_name
+        shown = [spec.flag for spec in (*LAUNCH_OPTIONS, *OPTIONS)]
+        raise ConfigError(f"No such option: {name}.{did_you_mean(name, shown)}") from None
+    except click.UsageError as error:
+        raise ConfigError(error.format_message().rstrip(".")) from None
+    _combine(given)
+    return given
+
+
+def _combine(given: dict[str, Any]) -> None:
+    """Express the ways of other servers, and the argument APP, by the options there are."""
+    if (argument := given.pop("argument", None)) is not None:
+        if "app" in given:
+            raise ConfigError("APP and --app are the same: give one of them")
+        given["app"] = argument
+    addresses = [f"unix:{path}" for path in given.pop("uds", ())]
+    addresses += [f"fd://{number}" for number in given.pop("fd", ())]
+    if addresses:
+        given["bind"] = [*given.get("bind", ()), *addresses]
+    access_log = given.pop("access_log", None)
+    if access_log is not None:
+        given["access_logfile"] = given.get("access_logfile", "-") if access_log else ""
+
+
+# --- What it prints
+
+
+def _describe(settings: Settings) -> str:
+    lines = []
+    for spec in (*LAUNCH_OPTIONS, *OPTIONS):
+        if spec.name not in settings.values:
+            continue
+        value, origin = settings.values[spec.name]
+        if spec.name == "bind":
+            value = value or (sockets.DEFAULT_ADDRESS,)
+        lines.append((f"{spec.name} = {_toml(spec, value)}", origin))
+    width = max(len(text) for text, _ in lines if len(text) < 60)
+    return "\n".join(f"{text:{width}}  # {origin}" for text, origin in lines)
+
+
+def _toml(spec: Option, value: Any) -> str:
+    if spec.kind in ("number", "mode", "bool") or (
+        spec.kind == "size" and spec.format(value) == str(value)
+    ):
+        return spec.format(value)
+    # TOML's basic strings and arrays of them are written as JSON's are.
+    return json.dumps(value if spec.kind == "texts" else spec.format(value), ensure_ascii=False)
+
+
+def _version() -> str:
+    parts = [f"{platform.python_implementation()} {platform.python_version()}"]
+    for package in ("h11", "uvloop"):
+        try:
+            parts.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            parts.append(f"no {package}")
+    return f"wsgi-async {__version__} ({', '.join(parts)})"
+
+
+def _traceback(error: BaseException) -> str:
+    """`error` with its traceback from the application's first frame on."""
+    frames = error.__traceback__
+    while frames is not None and _is_ours(frames):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _is_ours(frames: TracebackType) -> bool:
+    importing = ("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
+    own = os.path.dirname(__file__) + os.sep
+    return frames.tb_frame.f_code.co_filename.startswith((*importing, own))
+
+
+def options_table() -> str:
+    """The options as a Markdown table, for the README: option, default, meaning."""
+    rows = ["| Option | Default | Meaning |", "|---|---|---|"]
+    for spec in (*LAUNCH_OPTIONS, *OPTIONS):
+        names = ", ".join(f"`{name}`" for name in (*spec.flags, spec.flag))
+        default = _shown_default(spec)
+        choices = f" One of {', '.join(spec.choices)}." if spec.choices else ""
+        rows.append(f"| {names} | {f'`{default}`' if default else ''} | {spec.help}{choices} |")
+    return "\n".join(rows) + "\n"
+
+
+def _shown_default(spec: Option) -> str:
+    # An option without a value of its own says in its help what happens without it.
+    return "" if spec.name in ("host", "factory") else spec.format(spec.default)

@@ -1,0 +1,174 @@
+"""All connections of one server: the set, its cap, the time limits, the Date. Loop-owned, no I/O.
+
+The server calls :meth:`Connections.tick` four times a second; nothing here makes a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import math
+from collections import deque
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from .config import Config
+from .deadlines import Deadlines
+from .exchange import Gateway
+from .head import Limits
+from .pool import ThreadPool
+from .spool import Budgets
+
+if TYPE_CHECKING:
+    from .protocol import HTTPProtocol
+
+__all__ = ["TICK", "Connections", "Wait"]
+
+TICK = 0.25
+"""Seconds between two sweeps."""
+
+LINGER_TIME = 2.0
+"""Seconds for which a closing connection still reads, so that the kernel does not reset it and
+the client gets the answer (RFC 9112 §9.6)."""
+
+RATE_WINDOW = 10.0
+"""Seconds over which completions are counted for Retry-After."""
+
+PACE_CHECK = 1.0
+"""Seconds between two looks at how a transfer moves, at most."""
+
+WARN_EVERY = 60.0
+"""Seconds between two warnings that connections are refused."""
+
+
+class Wait(enum.Enum):
+    """What an expired connection was waiting for."""
+
+    HEAD = "the rest of a request head"
+    REQUEST = "another request"
+    LINGER = "the client to close"
+
+
+class Connections:
+    """What the connections of one server share.
+
+    :param config: the options.
+    :param gateway: where requests go.
+    :param io_pool: threads for reads that would have to wait for a disk.
+    :param budgets: the bounds of the process.
+    :param cap: open connections at most.
+    """
+
+    def __init__(
+        self, config: Config, gateway: Gateway, io_pool: ThreadPool, budgets: Budgets, cap: int
+    ) -> None:
+        self.config = config
+        self.gateway = gateway
+        self.io_pool = io_pool
+        self.budgets = budgets
+        self.cap = cap
+        self.limits = Limits(
+            config.limit_request_line,
+            config.limit_request_fields,
+            config.limit_request_field_size,
+            config.max_header_size,
+        )
+        self.open: set[HTTPProtocol] = set()
+        self._none_open = asyncio.Event()
+        self.waits: dict[Wait, Deadlines[HTTPProtocol]] = {
+            Wait.HEAD: Deadlines(config.header_timeout or math.inf),
+            Wait.REQUEST: Deadlines(config.keep_alive),
+            Wait.LINGER: Deadlines(LINGER_TIME),
+        }
+        self.moving: dict[HTTPProtocol, float] = {}
+        """Connections in a transfer, and when each was last looked at; oldest look first."""
+        self.is_draining = False
+        self.server_line = b"Server: wsgi_async\r\n"
+        self.date_line = b""
+        self._date_second = 0
+        self._completions: deque[tuple[float, int]] = deque()
+        self._warned_at = -math.inf
+        self._pace_check = min(
+            PACE_CHECK, *(t / 4 for t in (config.body_timeout, config.send_timeout) if t)
+        )
+
+    def all_closed(self) -> asyncio.Event:
+        """An event that is set once the last connection has closed; for shutdown."""
+        if not self.open:
+            self._none_open.set()
+        return self._none_open
+
+    def forget(self, connection: HTTPProtocol) -> None:
+        """A connection is lost."""
+        self.open.discard(connection)
+        self.moving.pop(connection, None)
+        if self.is_draining and not self.open:
+            self._none_open.set()
+
+    def tick(self, now: float, wall: float) -> None:
+        """Refresh the Date, count completions, end what has waited too long.
+
+        :param now: the loop's time.
+        :param wall: seconds since the epoch.
+        """
+        second = int(wall)
+        if second != self._date_second:
+            self._date_second = second
+            self.date_line = f"Date: {formatdate(second, usegmt=True)}\r\n".encode("ascii")
+        self._completions.append((now, self.gateway.pool.completed))
+        while self._completions[0][0] < now - RATE_WINDOW:
+            self._completions.popleft()
+        for wait, deadlines in self.waits.items():
+            for connection in deadlines.expired(now):
+                connection.wait_expired(wait)
+        self._check_paces(now)
+
+    def _check_paces(self, now: float) -> None:
+        due = []
+        for connection, seen in self.moving.items():
+            if seen > now - self._pace_check:
+                break
+            due.append(connection)
+        for connection in due:
+            del self.moving[connection]
+            if connection.check_pace(now):
+                self.moving[connection] = now
+
+    def watch(self, connection: HTTPProtocol, now: float) -> None:
+        """Have its ``check_pace`` called from time to time, until that returns False."""
+        self.moving.setdefault(connection, now)
+
+    def retry_after(self) -> int:
+        """Seconds until the queue for threads may be empty, 1 to 60: its length by the rate of
+        the last 10 s."""
+        queued = self.gateway.pool.queued
+        if not self._completions:
+            return 1
+        began, before = self._completions[0]
+        now, count = self._completions[-1]
+        done = count - before
+        if done <= 0 or now <= began:
+            return 60 if queued else 1
+        return max(1, min(60, math.ceil(queued * (now - began) / done)))
+
+    def make_room(self, newcomer: HTTPProtocol) -> bool:
+        """Close the oldest idle connection for `newcomer` where the cap is passed.
+
+        :returns: False where none is idle.
+        """
+        if len(self.open) <= self.cap:
+            return True
+        oldest = self.waits[Wait.REQUEST].oldest()
+        if oldest is None or oldest is newcomer:
+            return False
+        oldest.close_idle()
+        return True
+
+    def warn_full(self, now: float) -> None:
+        """Say that connections are refused, at most once a minute."""
+        if now - self._warned_at >= WARN_EVERY:
+            self._warned_at = now
+            self.gateway.observer.warning(
+                f"all {self.cap} connections are in use, new ones get 503; "
+                "raise --max-connections or the limit of open files (ulimit -n)"
+            )

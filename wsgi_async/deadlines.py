@@ -1,0 +1,96 @@
+"""Time limits of connections. Time is an argument here: seconds of any monotonic clock."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+__all__ = ["RATE_GRACE", "Deadlines", "Pace"]
+
+K = TypeVar("K")
+
+RATE_GRACE = 10.0
+"""Seconds of moving or waiting before an average rate is judged."""
+
+
+class Deadlines(Generic[K]):
+    """Who has been waiting since when, for one kind of wait with one length.
+
+    All waits of a kind are equally long, so insertion order is expiry order: adding and removing
+    cost one dict operation, a sweep looks only at what has expired, and no timer is ever made.
+
+    :param timeout: seconds.
+    """
+
+    __slots__ = ("_since", "timeout")
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._since: dict[K, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def add(self, key: K, now: float) -> None:
+        """Begin the wait of `key`, anew if it is waiting already."""
+        self._since.pop(key, None)
+        self._since[key] = now
+
+    def discard(self, key: K) -> None:
+        """End its wait, if there is one."""
+        self._since.pop(key, None)
+
+    def oldest(self) -> K | None:
+        """Who has been waiting the longest."""
+        return next(iter(self._since), None)
+
+    def expired(self, now: float) -> list[K]:
+        """Remove and return those whose time is over."""
+        limit = now - self.timeout
+        found = []
+        for key, since in self._since.items():
+            if since > limit:
+                break
+            found.append(key)
+        for key in found:
+            del self._since[key]
+        return found
+
+
+class Pace:
+    """Judges how bytes move in one direction: the longest gap, and the average rate.
+
+    Only time in which the other side is to move counts: call :meth:`resume` when such a time
+    begins, and :meth:`judge` now and then while it lasts.
+    """
+
+    __slots__ = ("_busy", "_moved", "_progress_at", "_seen_at", "_total")
+
+    def __init__(self, now: float, moved: int) -> None:
+        self._busy = 0.0
+        self._moved = 0
+        self.resume(now, moved)
+
+    def resume(self, now: float, total: int) -> None:
+        """From `now` on the other side is to move; `total` bytes have moved so far."""
+        self._seen_at = self._progress_at = now
+        self._total = total
+
+    def judge(self, now: float, total: int, *, timeout: float, min_rate: float) -> str | None:
+        """What is wrong at this time, or None.
+
+        :param total: bytes moved since the beginning of the connection.
+        :param timeout: the longest gap in seconds, 0 for no bound.
+        :param min_rate: bytes/s on average, judged after :data:`RATE_GRACE`; 0 for no bound.
+        """
+        self._busy += now - self._seen_at
+        self._seen_at = now
+        if total > self._total:
+            self._moved += total - self._total
+            self._total = total
+            self._progress_at = now
+        gap = now - self._progress_at
+        if timeout and gap >= timeout:
+            return f"nothing moved for {gap:.0f} s"
+        if min_rate and self._busy >= RATE_GRACE and self._moved < min_rate * self._busy:
+            return f"{self._moved / self._busy:.0f} bytes/s is below the minimum rate"
+        return None

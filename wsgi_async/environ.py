@@ -1,0 +1,148 @@
+"""The environ of PEP 3333, made from a request head and the facts of its connection. Pure.
+
+Any thread; the dict is new for every request, nothing in it comes from ``os.environ``.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_to_bytes
+
+from ._version import __version__
+from .head import RequestHead
+
+__all__ = ["build_environ", "connection_facts"]
+
+_SERVER_SOFTWARE = f"wsgi_async/{__version__}"
+
+
+def connection_facts(
+    *,
+    server_name: str,
+    server_port: str,
+    remote_addr: str,
+    remote_port: str,
+    root_path: str,
+    scheme: str,
+    threads: int,
+    multithread: bool,
+    file_wrapper: object,
+) -> dict[str, object]:
+    """The part of the environ that all requests of one connection have in common.
+
+    :param server_name: address or name of the server's side of the connection.
+    :param server_port: its port as text; PEP 3333 wants neither of the two empty.
+    :param remote_addr: the peer's address; an IPv4 address in IPv6 form (``::ffff:192.0.2.1``,
+        which a dual-stack socket reports) is given as IPv4.
+    :param remote_port: the peer's port as text.
+    :param root_path: where the application is mounted, as Unicode text; "" or "/" for the root.
+    :param scheme: ``http`` or ``https``.
+    :param threads: number of the pool's threads, for ``wsgi_async.threads``.
+    :param multithread: whether the application may be called by several threads at once.
+    :param file_wrapper: the callable for ``wsgi.file_wrapper``.
+    """
+    if remote_addr.startswith("::ffff:") and "." in remote_addr:
+        remote_addr = remote_addr[7:]
+    facts: dict[str, object] = {
+        # native strings: the bytes of UTF-8, read as latin-1 (PEP 3333, "Unicode Issues")
+        "SCRIPT_NAME": root_path.rstrip("/").encode("utf-8").decode("latin-1"),
+        "SERVER_NAME": server_name,
+        "SERVER_PORT": server_port,
+        "SERVER_SOFTWARE": _SERVER_SOFTWARE,
+        "GATEWAY_INTERFACE": "CGI/1.1",
+        "REMOTE_ADDR": remote_addr,
+        "REMOTE_PORT": remote_port,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scheme,
+        "wsgi.multithread": multithread,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "wsgi.input_terminated": True,
+        "wsgi.file_wrapper": file_wrapper,
+        "wsgi_async.threads": threads,
+    }
+    if scheme == "https":
+        facts["HTTPS"] = "on"
+    return facts
+
+
+def build_environ(
+    head: RequestHead,
+    facts: dict[str, object],
+    body: object,
+    body_size: int | None,
+    errors: object,
+) -> dict[str, object]:
+    """The environ of one request.
+
+    :param facts: from :func:`connection_facts`; copied.
+    :param body: ``wsgi.input``.
+    :param body_size: bytes in `body` where all of it is there: then it is CONTENT_LENGTH also for
+        a chunked body, and HTTP_TRANSFER_ENCODING is gone. None where it is still coming.
+    :param errors: ``wsgi.errors``.
+    """
+    method, target, path, query, version, fields, content_length, chunked, _, _ = head
+    environ = facts.copy()
+    environ["REQUEST_METHOD"] = method
+    environ["RAW_URI"] = environ["REQUEST_URI"] = target
+    environ["QUERY_STRING"] = query
+    environ["SERVER_PROTOCOL"] = version
+    environ["wsgi.input"] = body
+    environ["wsgi.errors"] = errors
+    if "%" in path:
+        path = unquote_to_bytes(path).decode("latin-1")
+    root = environ["SCRIPT_NAME"]
+    if root:
+        path = _below(path, str(root))
+    environ["PATH_INFO"] = path
+    keys = _keys
+    for name, value in fields:
+        key = keys.get(name)
+        if key is None:
+            key = _key(name)
+        if key in environ:
+            # RFC 9110 §5.3; cookies have a separator of their own (RFC 6265 §4.2.1)
+            environ[key] = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
+        else:
+            environ[key] = value
+    environ.pop(_DROPPED, None)
+    if chunked:
+        if body_size is not None:
+            del environ["HTTP_TRANSFER_ENCODING"]
+            environ["CONTENT_LENGTH"] = str(body_size)
+    elif content_length is not None:
+        environ["CONTENT_LENGTH"] = str(content_length if body_size is None else body_size)
+    return environ
+
+
+def _below(path: str, root: str) -> str:
+    """`path` without `root` in front; whole where a proxy has already taken it off."""
+    rest = path.removeprefix(root)
+    return rest if not rest or rest[0] == "/" else path
+
+
+# What fields go to that the application must not see: names with an underscore, which CGI cannot
+# tell from a hyphen (a client's X_Real_IP would pass for a proxy's X-Real-IP), and Proxy, which
+# would become HTTP_PROXY and redirect the application's own requests (CVE-2016-5385).
+_DROPPED = ""
+
+# Name as received -> key. Clients choose the names, so it is bounded: emptied when it is full, and
+# those of every day are soon back. Threads may race for the last place; nothing breaks.
+_keys: dict[str, str] = {}
+_MAX_KEYS = 1024
+_MAX_NAME_SIZE = 64
+
+
+def _key(name: str) -> str:
+    """The key for a field that is not in the memo yet."""
+    if "_" in name:
+        return _DROPPED
+    key = name.upper().replace("-", "_")
+    if key == "PROXY":
+        return _DROPPED
+    if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        key = "HTTP_" + key
+    if len(name) <= _MAX_NAME_SIZE:
+        if len(_keys) >= _MAX_KEYS:
+            _keys.clear()
+        _keys[name] = key
+    return key

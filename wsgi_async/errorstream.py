@@ -1,0 +1,40 @@
+"""``wsgi.errors``: the application's text for the error log."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+__all__ = ["ErrorStream"]
+
+
+class ErrorStream(io.TextIOBase):
+    """A write-only text stream that passes complete lines on (PEP 3333, "Input and Error Streams").
+
+    :param emit: given each line without its newline, on the thread that wrote it.
+    """
+
+    def __init__(self, emit: Callable[[str], None]) -> None:
+        self._emit = emit
+        self._line = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str, /) -> int:
+        """Pass on the lines this completes, and keep the rest.
+
+        :raises TypeError: `text` is not str.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._emit(line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on an unfinished line too."""
+        if self._line:
+            line, self._line = self._line, ""
+            self._emit(line)

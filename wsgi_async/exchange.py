@@ -1,0 +1,193 @@
+"""One request and its response: what the loop and the pool thread do with it.
+
+:meth:`Exchange.run` is the only function that is given to the thread pool.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+from .environ import build_environ
+from .errorstream import ErrorStream
+from .handoff import Mailbox, Posted, RequestBody, ResponseBounds, ResponseWriter
+from .head import RequestHead
+from .observer import Observer, RequestInfo
+from .pool import ThreadPool
+from .spool import BodySpool
+from .wsgi import Application, Step, WSGIResponse
+
+__all__ = ["Connection", "Exchange", "Gateway"]
+
+
+class Connection(Protocol):
+    """The connection an exchange belongs to, as far as the exchange knows it."""
+
+    facts: dict[str, object]
+    client: str
+
+    def exchange_woke(self, exchange: Exchange) -> None:
+        """*Loop:* the exchange's thread has something for the loop."""
+
+
+class Gateway(NamedTuple):
+    """What all exchanges of one server share."""
+
+    application: Application
+    pool: ThreadPool
+    mailbox: Mailbox
+    bounds: ResponseBounds
+    observer: Observer
+    next_id: Callable[[], str]
+
+
+def request_ids() -> Callable[[], str]:
+    """A source of ids that are unique across processes and restarts: a random part, a number."""
+    prefix = os.urandom(4).hex()
+    numbers = itertools.count(1)
+    return lambda: f"{prefix}-{next(numbers):x}"
+
+
+class Exchange:
+    """The state of one request.
+
+    The loop owns it, and lends it to one pool thread at a time: from ``submit`` to the return of
+    :meth:`run`, or to ``writer.park()`` inside it.
+
+    :param gateway: what all exchanges share.
+    :param connection: where the request came from.
+    :param head: the request's head.
+    :param began: the loop's time at which the head was complete.
+    """
+
+    __slots__ = (
+        "_context",
+        "_errors",
+        "_gateway",
+        "_info",
+        "_response",
+        "began",
+        "connection",
+        "head",
+        "is_submitted",
+        "spool",
+        "stream",
+        "writer",
+    )
+
+    def __init__(
+        self, gateway: Gateway, connection: Connection, head: RequestHead, began: float
+    ) -> None:
+        self._gateway = gateway
+        self._context = Context()
+        self._response: WSGIResponse | None = None
+        self._info: RequestInfo | None = None
+        self._errors = ErrorStream(self._app_stderr)
+        self.connection = connection
+        self.head = head
+        self.began = began
+        self.is_submitted = False
+        self.writer = ResponseWriter(gateway.bounds, gateway.mailbox, self)
+        self.spool: BodySpool | None = None
+        """The body, where it is collected before a thread is taken."""
+        self.stream: RequestBody | None = None
+        """The body, where the application reads it as it arrives."""
+
+    # --- loop --------------------------------------------------------------------------------
+
+    def submit(self) -> bool:
+        """*Loop:* queue for a thread. False where the queue is full."""
+        self.is_submitted = self._gateway.pool.submit(self.run)
+        return self.is_submitted
+
+    def resume(self) -> None:
+        """*Loop:* queue a suspended iteration again, to go on or, the client gone, to close."""
+        self._gateway.pool.submit_urgent(self.run)
+
+    def let_go(self, why: str) -> None:
+        """*Loop:* the client has gone: tell the thread, and have the iterable closed."""
+        if self.stream is not None:
+            self.stream.abort(why)
+        if self.writer.abort():
+            self.resume()
+
+    def on_wake(self) -> None:
+        """*Loop:* the writer or the body has news."""
+        self.connection.exchange_woke(self)
+
+    def drop_body(self) -> None:
+        """*Loop, before submit; pool thread, after run:* give back what the body holds."""
+        if self.spool is not None:
+            self.spool.close()
+        if self.stream is not None:
+            self.stream.release()
+
+    # --- pool thread -------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """*Pool thread:* begin or go on; the last line of a step either parks or cleans up."""
+        writer = self.writer
+        response = self._response
+        writer.begin_slice()
+        if response is None:
+            # A queued request whose client has gone never reaches the application.
+            step = Step.DONE if writer.gone else self._context.run(self._first_step)
+        elif writer.gone:
+            self._context.run(response.abandon)
+            step = Step.DONE
+        else:
+            step = self._context.run(response.advance)
+        if step is Step.PARKED:
+            # Only now that the context has been left: another thread may enter it at once.
+            writer.park()
+            return
+        self._errors.flush()
+        writer.cut()  # nothing, unless the response did not come to an end
+        self.drop_body()
+
+    def _first_step(self) -> Step:
+        body, size = self._open_body()
+        environ: dict[str, Any] = build_environ(
+            self.head, self.connection.facts, body, size, self._errors
+        )
+        gateway = self._gateway
+        self._response = WSGIResponse(gateway.application, environ, self.writer, self._app_error)
+        return self._response.advance()
+
+    def _open_body(self) -> tuple[BinaryIO | io.BufferedReader, int | None]:
+        if self.spool is not None:
+            return self.spool.open(), self.spool.size
+        if self.stream is not None:
+            return io.BufferedReader(self.stream, 64 * 1024), None
+        return io.BytesIO(), 0
+
+    # --- any thread --------------------------------------------------------------------------
+
+    def post(self, item: Posted) -> None:
+        """*Any thread:* have the loop look at `item`."""
+        self._gateway.mailbox.post(item)
+
+    @property
+    def info(self) -> RequestInfo:
+        """*Any thread:* the facts for a log line; made when first asked for."""
+        if self._info is None:
+            head = self.head
+            self._info = RequestInfo(
+                self._gateway.next_id(),
+                head.method,
+                head.target,
+                head.version,
+                self.connection.client,
+                head.fields,
+            )
+        return self._info
+
+    def _app_error(self, message: str, error: BaseException | None) -> None:
+        self._gateway.observer.app_error(self.info, message, error)
+
+    def _app_stderr(self, line: str) -> None:
+        self._gateway.observer.app_stderr(self.info, line)

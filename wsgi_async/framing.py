@@ -1,0 +1,154 @@
+"""Responses of HTTP/1.1 as bytes: heads, body framing, and the server's own error answers.
+
+Sans-I/O. How a body is delimited and whether the connection persists is decided here, once, when
+the head is framed (RFC 9112 §6.3, §9.3); what a head contains was checked in ``wsgi`` before.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import NamedTuple
+
+from .errors import HTTPError
+
+__all__ = [
+    "CONTINUE",
+    "BodyFraming",
+    "FramedHead",
+    "ResponseHead",
+    "error_answer",
+    "frame_chunks",
+    "frame_head",
+]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""The interim answer that a client with ``Expect: 100-continue`` waits for (RFC 9110 §10.1.1)."""
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class BodyFraming(enum.Enum):
+    """How the end of a response's body is told (RFC 9112 §6.3)."""
+
+    NONE = "no body"
+    LENGTH = "Content-Length"
+    CHUNKED = "Transfer-Encoding: chunked"
+    CLOSE = "the end of the connection"
+
+
+class ResponseHead(NamedTuple):
+    """A checked head, before its framing. Immutable; made on a pool thread, framed on the loop."""
+
+    status: int
+    start_line: bytes
+    """``b"HTTP/1.1 200 OK\\r\\n"``"""
+    fields: bytes
+    """Field lines ready to send, without Content-Length."""
+    content_length: int | None
+    """As the application promised, or as it follows from a list it returned."""
+    has_date: bool = False
+    has_server: bool = False
+
+
+class FramedHead(NamedTuple):
+    """A head ready to send, and what follows from it."""
+
+    status: int
+    data: bytes
+    framing: BodyFraming
+    persists: bool
+    """Whether the connection may carry another request afterwards."""
+
+
+def frame_head(
+    head: ResponseHead,
+    *,
+    head_only: bool,
+    http10: bool,
+    persists: bool,
+    date: bytes,
+    server: bytes,
+) -> FramedHead:
+    """Decide the framing and write the head.
+
+    :param head_only: the request was a HEAD (RFC 9110 §9.3.2: same fields, no content).
+    :param http10: the client speaks HTTP/1.0: no chunked coding, keep-alive has to be said.
+    :param persists: False where the connection must end for a reason outside this head.
+    :param date: the ``Date`` field line, left out where the application sent its own.
+    :param server: the ``Server`` field line, likewise.
+    """
+    status = head.status
+    length = head.content_length
+    framing_line = b""
+    if status == HTTPStatus.NO_CONTENT:
+        # RFC 9110 §8.6: no Content-Length in a 204, whatever the application says.
+        framing = BodyFraming.NONE
+    elif status == HTTPStatus.RESET_CONTENT:
+        # RFC 9110 §15.3.6: a 205 has no content, and must let the client know.
+        framing = BodyFraming.NONE
+        framing_line = b"Content-Length: 0\r\n"
+    elif head_only or status == HTTPStatus.NOT_MODIFIED:
+        framing = BodyFraming.NONE
+        if length is not None:
+            framing_line = b"Content-Length: %d\r\n" % length
+    elif length is not None:
+        framing = BodyFraming.LENGTH
+        framing_line = b"Content-Length: %d\r\n" % length
+    elif not http10:
+        framing = BodyFraming.CHUNKED
+        framing_line = b"Transfer-Encoding: chunked\r\n"
+    else:
+        framing = BodyFraming.CLOSE
+        persists = False
+    if not persists:
+        connection = b"Connection: close\r\n\r\n"
+    elif http10:
+        connection = b"Connection: keep-alive\r\n\r\n"
+    else:
+        connection = b"\r\n"
+    data = b"".join(
+        (
+            head.start_line,
+            b"" if head.has_server else server,
+            b"" if head.has_date else date,
+            head.fields,
+            framing_line,
+            connection,
+        )
+    )
+    return FramedHead(status, data, framing, persists)
+
+
+def frame_chunks(pieces: Sequence[bytes], *, last: bool) -> list[bytes]:
+    """Frame what is ready as *one* chunk of the chunked coding (RFC 9112 §7.1).
+
+    The application's own chunk boundaries mean nothing in HTTP, so a thousand small pieces that
+    are ready together cost one line of framing.
+    """
+    framed: list[bytes] = []
+    size = sum(map(len, pieces))
+    if size:
+        framed = [b"%x\r\n" % size, *pieces, b"\r\n"]
+    if last:
+        framed.append(LAST_CHUNK)
+    return framed
+
+
+def error_answer(error: HTTPError, *, head_only: bool, date: bytes, server: bytes) -> bytes:
+    """A whole answer of the server's own, after which the connection is closed."""
+    body = f"{error.status} {error.reason}\n\n{error.detail}\n".encode("latin-1")
+    fields = b"Content-Type: text/plain; charset=utf-8\r\n"
+    if error.retry_after is not None:
+        fields += b"Retry-After: %d\r\n" % error.retry_after
+    start_line = f"HTTP/1.1 {error.status} {error.reason}\r\n".encode("latin-1")
+    framed = frame_head(
+        ResponseHead(error.status, start_line, fields, len(body)),
+        head_only=head_only,
+        http10=False,
+        persists=False,
+        date=date,
+        server=server,
+    )
+    return framed.data if head_only else framed.data + body

@@ -1,0 +1,39 @@
+"""The thread line: the only objects that a pool thread and the loop thread share.
+
+Guarantees:
+
+* :class:`Mailbox` wakes the loop at most once for everything posted before it drains.
+* :class:`ResponseWriter`: one producer (the pool thread that runs the exchange, never two at
+  once) and one consumer (the loop). Bytes come out in the order they went in, and stay in the
+  account until the *transport* has drained them. A response costs one wake per drain, not one
+  per chunk, and at most one wake of an exchange is pending.
+* :class:`RequestBody`: the same in the other direction, for ``request_buffering=stream``.
+* No lock is held while the transport, the mailbox or the disk is called.
+* Once the client is gone, every read and write raises ``ClientDisconnected``, and nothing that
+  a late thread does reaches anybody.
+* Whoever is the last to need a temporary file or a duplicated descriptor closes it, never
+  earlier: a descriptor's number is reused at once.
+"""
+
+from .body import RequestBody
+from .mailbox import Mailbox, Posted
+from .writer import (
+    BlockedWriters,
+    Extent,
+    Overflow,
+    ResponseBounds,
+    ResponseWriter,
+    Taken,
+)
+
+__all__ = [
+    "BlockedWriters",
+    "Extent",
+    "Mailbox",
+    "Overflow",
+    "Posted",
+    "RequestBody",
+    "ResponseBounds",
+    "ResponseWriter",
+    "Taken",
+]

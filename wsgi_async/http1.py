@@ -1,0 +1,456 @@
+"""The request side of HTTP/1.1 without I/O: bytes in, events out. The only importer of h11.
+
+The reader finds the lines of a head itself, in the order of the bytes, so that limits and
+verdicts never depend on how the bytes were cut (h11 counts incomplete events only). A complete
+head goes to the fast lane, and where that declines to a fresh h11 connection and then to
+:func:`admit`, which refuses what h11 lets pass. h11 sees heads only: bodies with a
+Content-Length are counted here, chunked ones decoded by :mod:`.chunked`.
+
+Nothing here knows a thread or a clock; an object is used by one thread at a time.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+import h11
+
+from .chunked import ChunkedDecoder
+from .errors import HTTPError
+from .head import Limits, RequestHead, end_of_line, valid_authority
+
+try:  # The lane is an optimisation: without its file everything goes to h11.
+    from .fastlane import parse as _fast_parse
+except ModuleNotFoundError:  # pragma: no cover
+    _fast_parse = None  # type: ignore[assignment]
+
+__all__ = ["Limits", "RequestHead", "RequestReader", "Signal", "admit"]
+
+
+class Signal(enum.Enum):
+    """Events of :meth:`RequestReader.next_event` that carry nothing."""
+
+    NEED_DATA = enum.auto()
+    END_OF_BODY = enum.auto()
+
+
+class _State(enum.Enum):
+    HEAD = enum.auto()  # a head is next, or in parts here
+    COUNTED = enum.auto()  # inside a body with a Content-Length
+    CHUNKED = enum.auto()  # inside a chunked body
+    ENDED = enum.auto()  # the body is out, END_OF_BODY is not
+    ERROR = enum.auto()  # for good
+
+
+_HEAD, _COUNTED, _CHUNKED, _ENDED, _ERROR = _State  # a global is quicker than an enum's attribute
+
+
+_TOKEN_BYTES = frozenset(
+    b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+# A head whose every line ends in CRLF, none folded: 1 us where the line scan takes 12.
+_SOUND_LINES = re.compile(rb"(?:[^\r\n\t ][^\r\n]*+\r\n)++\r\n")
+_LINE_TOO_LONG = (414, "The request line is too long")
+_FIELD_TOO_LONG = (431, "A header field is too long")
+_TOO_MANY_FIELDS = (431, "There are too many header fields")
+_HEAD_TOO_LONG = (431, "The request head is too long")
+
+
+class RequestReader:
+    """Turns the bytes of one connection into requests.
+
+    ``receive_data`` takes bytes as they come, ``next_event`` gives what they amount to: a
+    :class:`RequestHead`, then, if ``head.has_body``, its body as ``bytes`` and
+    ``Signal.END_OF_BODY``; ``Signal.NEED_DATA`` where there is nothing to say yet. Bytes of a
+    following request stay buffered until they are asked for.
+
+    :param limits: bounds on heads and trailers. The size of a body is for the caller to judge.
+    :param parser: ``auto`` (the fast lane, then h11) or ``h11``.
+    """
+
+    __slots__ = (
+        "_bounds",
+        "_crlf_skipped",
+        "_data",
+        "_decoder",
+        "_error",
+        "_lane",
+        "_line",
+        "_lines",
+        "_pos",
+        "_quick_size",
+        "_remaining",
+        "_resume",
+        "_state",
+    )
+
+    def __init__(self, limits: Limits, parser: str = "auto") -> None:
+        self._bounds, self._quick_size = _bounds(limits)
+        self._lane = _fast_parse if parser == "auto" else None
+        self._state = _HEAD
+        self._data: bytes | bytearray = b""  # a bytearray only where pieces had to be joined
+        self._pos = 0  # what lies before it has been turned into events
+        # How far a head that is not complete has been read; offsets from _pos:
+        self._crlf_skipped = False
+        self._lines = 0
+        self._line = 0  # where its last line begins
+        self._resume = 0  # no CR or LF between that and here
+        self._remaining = 0  # bytes of the body still to come
+        self._decoder: ChunkedDecoder | None = None
+        self._error: tuple[int, str] | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not yet turned into events."""
+        pending = self._decoder.buffered if self._decoder is not None else 0
+        return len(self._data) - self._pos + pending
+
+    @property
+    def head_started(self) -> bool:
+        """Whether a byte of the next head is here, beyond the CRLF that may precede it."""
+        start = self._pos
+        if self._state is _COUNTED:
+            start += self._remaining
+        elif self._state is _CHUNKED or self._state is _ERROR:
+            return False
+        size = len(self._data) - start
+        if size <= 0:
+            return False
+        if self._crlf_skipped or self._data[start] != 0x0D:
+            return True
+        return size > 2 or (size == 2 and self._data[start + 1] != 0x0A)
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the connection. Cheap: nothing is looked at."""
+        if self._state is _ERROR:
+            return
+        if self._pos == len(self._data):
+            self._data = data
+            self._pos = 0
+            return
+        if isinstance(self._data, bytearray):
+            del self._data[: self._pos]
+        else:
+            self._data = bytearray(memoryview(self._data)[self._pos :])
+        self._pos = 0
+        self._data += data
+
+    def next_event(self) -> RequestHead | bytes | Signal:
+        """What the bytes so far amount to; each event is given once, NEED_DATA any number of times.
+
+        Ask for the head of a following request only when this one has been answered.
+
+        :raises HTTPError: the request is refused with 400, 414, 417, 431, 501 or 505. Nothing can
+            be read after it: answer and close. Asking again raises it again.
+        """
+        try:
+            state = self._state
+            if state is _HEAD:
+                return self._next_head()
+            if state is _COUNTED:
+                return self._next_counted()
+            if state is _CHUNKED:
+                return self._next_chunked()
+            if state is _ENDED:
+                self._state = _HEAD
+                return Signal.END_OF_BODY
+        except HTTPError as error:
+            self._state = _ERROR
+            self._error = (error.status, error.detail)
+            self._data, self._pos, self._decoder = b"", 0, None
+            raise
+        assert self._error is not None
+        raise HTTPError(*self._error)
+
+    # -- heads
+
+    def _next_head(self) -> RequestHead | Signal:
+        data, pos = self._data, self._pos
+        if pos == len(data):
+            return Signal.NEED_DATA
+        lane = self._lane
+        if not self._resume:
+            # A whole head in one piece, to which no limit on lengths can apply, needs no line scan
+            # if it can be seen at once that its lines are sound: the lane proves it by the way.
+            if lane is not None:
+                end = data.find(b"\r\n\r\n", pos) + 4
+                if end > 3 and end - pos <= self._quick_size:
+                    head = lane(bytes(data[pos:end]))
+                    if head is None:
+                        lane = None
+                    elif len(head.fields) <= self._bounds.fields:
+                        return self._begin(head, end)
+            match = _SOUND_LINES.match(data, pos)
+            if match is not None and match.end() - pos <= self._quick_size:
+                end = match.end()
+                if data.count(b"\n", pos, end) - 2 <= self._bounds.fields:
+                    return self._begin(_parse_with_h11(match[0]), end)
+        if not self._at_token():
+            return Signal.NEED_DATA
+        end = self._scan()
+        if end < 0:
+            return Signal.NEED_DATA
+        raw = bytes(self._data[self._pos : end])
+        return self._begin((lane and lane(raw)) or _parse_with_h11(raw), end)
+
+    def _begin(self, head: RequestHead, end: int) -> RequestHead:
+        """The head that ends at `end` is valid: what follows is its body, or the next head."""
+        self._pos = end
+        if end == len(self._data):
+            self._data = b""
+            self._pos = 0
+        self._crlf_skipped = False
+        self._lines = self._line = self._resume = 0
+        if head.chunked:
+            self._state = _CHUNKED
+            self._decoder = ChunkedDecoder(self._bounds)
+        elif head.content_length:
+            self._state = _COUNTED
+            self._remaining = head.content_length
+        return head
+
+    def _at_token(self) -> bool:
+        """Skip one CRLF before a head (RFC 9112 §2.2); whether a byte that may start one is here.
+
+        Anything but a token is refused at its first byte: a TLS hello gets its 400 at once.
+        """
+        data, pos = self._data, self._pos
+        if data[pos] == 0x0D and not self._crlf_skipped:
+            if pos + 1 == len(data):
+                return False
+            if data[pos + 1] != 0x0A:
+                raise HTTPError(400, "A line contains CR")
+            self._crlf_skipped = True
+            self._pos = pos = pos + 2
+            if pos == len(data):
+                return False
+        if data[pos] not in _TOKEN_BYTES:
+            raise HTTPError(400, "This is not an HTTP request")
+        return True
+
+    def _scan(self) -> int:
+        """Go through the lines that are here, in the order of the bytes.
+
+        Returns the index after the head, or -1 if it is not complete.
+        """
+        data, base, bounds = self._data, self._pos, self._bounds
+        stop = min(len(data), base + bounds.header_size)
+        start, resume, lines = base + self._line, base + self._resume, self._lines
+        while start < stop:
+            if lines:
+                first = data[start]
+                if first == 0x20 or first == 0x09:
+                    raise HTTPError(400, "A header field is folded over several lines")
+                if lines > bounds.fields and first != 0x0D and first != 0x0A:
+                    raise HTTPError(*_TOO_MANY_FIELDS)
+                end = end_of_line(data, start, resume, stop, bounds.field_size, _FIELD_TOO_LONG)
+            else:
+                end = end_of_line(data, start, resume, stop, bounds.request_line, _LINE_TOO_LONG)
+            if end < 0:
+                resume = max(start, stop - 1)
+                break
+            if end == start:
+                return end + 2
+            start = resume = end + 2
+            lines += 1
+        if len(data) > stop:
+            raise HTTPError(*(_HEAD_TOO_LONG if lines else _LINE_TOO_LONG))
+        self._line, self._resume, self._lines = start - base, resume - base, lines
+        return -1
+
+    # -- bodies
+
+    def _next_counted(self) -> bytes | Signal:
+        data, pos = self._data, self._pos
+        size = len(data) - pos
+        if not size:
+            return Signal.NEED_DATA
+        if size <= self._remaining:
+            piece = self._take_all()
+        else:
+            self._pos = pos + self._remaining
+            piece = bytes(memoryview(data)[pos : self._pos])
+        self._remaining -= len(piece)
+        if not self._remaining:
+            self._state = _ENDED
+        return piece
+
+    def _next_chunked(self) -> bytes | Signal:
+        decoder = self._decoder
+        assert decoder is not None
+        piece = decoder.decode(self._take_all())
+        if decoder.finished:
+            self._data = decoder.trailing_data
+            self._decoder = None
+            self._state = _ENDED if piece else _HEAD
+            return piece or Signal.END_OF_BODY
+        return piece or Signal.NEED_DATA
+
+    def _take_all(self) -> bytes:
+        """Everything that is buffered, without a copy where it is as it came."""
+        data, pos = self._data, self._pos
+        self._data, self._pos = b"", 0
+        if not pos and isinstance(data, bytes):
+            return data
+        return bytes(memoryview(data)[pos:])
+
+
+@lru_cache(maxsize=16)
+def _bounds(limits: Limits) -> tuple[Limits, int]:
+    """The limits as bounds, and the size up to which no limit on lengths can be exceeded."""
+    bounds = limits.bounds()
+    return bounds, min(bounds.request_line, bounds.field_size, bounds.header_size)
+
+
+_CONTENT_LENGTH = re.compile(rb"\r\nContent-Length:([^\r]*)", re.IGNORECASE)
+
+
+def _parse_with_h11(raw: bytes) -> RequestHead:
+    """Read one complete head, whose lines end in CRLF, with h11; judge it with :func:`admit`."""
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(raw)
+    try:
+        event = connection.next_event()
+    except h11.RemoteProtocolError as error:
+        status = error.error_status_hint
+        # h11 quotes the client only after a colon.
+        raise HTTPError(
+            status if 400 <= status < 500 or status == 501 else 400, str(error).partition(":")[0]
+        ) from None
+    assert isinstance(event, h11.Request)
+    # h11 merges "5, 5" and repeated equal lengths (RFC 9112 §6.3 permits either); here a
+    # length that was said twice is a sign of two parsers on the way, and refused.
+    lengths = _CONTENT_LENGTH.findall(raw)
+    if len(lengths) > 1 or (lengths and b"," in lengths[0]):
+        raise HTTPError(400, "Content-Length is given more than once")
+    return admit(
+        event.method.decode("latin-1"),
+        event.target.decode("latin-1"),
+        event.http_version.decode("latin-1"),
+        [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in event.headers.raw_items()
+        ],
+    )
+
+
+# -- the rules of RFC 9110 and 9112 that h11 leaves to its user
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_DIGITS = re.compile(r"[0-9]{1,20}")  # 20: as h11
+_ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)([^?]*)(?:(\?)(.*))?")
+
+
+def admit(method: str, target: str, version: str, fields: Iterable[tuple[str, str]]) -> RequestHead:
+    """Judge a head that is syntactically sound, and say what it means.
+
+    :param method: a token.
+    :param target: visible ASCII.
+    :param version: ``1.1``, as after ``HTTP/``.
+    :param fields: names (tokens) and values without surrounding whitespace, latin-1, in order.
+    :raises HTTPError: 505 for another major version; 501 for CONNECT and for a transfer coding
+        other than chunked; 417 for an unknown expectation; 400 for framing, Host, target or a
+        value that RFC 9110 and 9112 call invalid or that two readers could read differently.
+    """
+    if version[0] != "1":
+        raise HTTPError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
+    http11 = version[2:] != "0"
+    if method == "CONNECT":
+        raise HTTPError(501, "This is not a proxy")
+    fields = tuple(fields)
+    values: dict[str, list[str]] = {}
+    for name, value in fields:
+        values.setdefault(name.lower(), []).append(value)
+    if _CONTROL.search("\t".join([value for _, value in fields])):
+        raise HTTPError(400, "A header field contains a control character")
+    _check_host(values.get("host", []), http11)
+    content_length, chunked = _framing(values, http11)
+    path, query, authority = _read_target(method, target)
+    if authority is not None:
+        fields = _replace_host(fields, authority)
+    connection = _members(values.get("connection", []))
+    expectations = _members(values.get("expect", [])) if http11 else set()
+    if expectations - {"100-continue"}:
+        raise HTTPError(417, "The only expectation met here is 100-continue")
+    return RequestHead(
+        method,
+        target,
+        path,
+        query,
+        "HTTP/1.1" if http11 else "HTTP/1.0",
+        fields,
+        content_length,
+        chunked,
+        "close" not in connection and (http11 or "keep-alive" in connection),
+        bool(expectations) and (chunked or bool(content_length)),
+    )
+
+
+def _members(values: list[str]) -> set[str]:
+    """The members of a list of tokens, in lower case (RFC 9110 §5.6.1)."""
+    members = {member.strip(" \t").lower() for value in values for member in value.split(",")}
+    return members - {""}
+
+
+def _check_host(hosts: list[str], http11: bool) -> None:
+    """RFC 9112 §3.2: exactly one valid Host; HTTP/1.0 may do without."""
+    if len(hosts) > 1:
+        raise HTTPError(400, "There is more than one Host field")
+    if not hosts and http11:
+        raise HTTPError(400, "There is no Host field")
+    if hosts and not valid_authority(hosts[0]):
+        raise HTTPError(400, "The Host field is not a host")
+
+
+def _framing(values: dict[str, list[str]], http11: bool) -> tuple[int | None, bool]:
+    """Content-Length and whether the body is chunked; RFC 9112 §6.1 to §6.3, its strict side."""
+    codings = values.get("transfer-encoding", [])
+    lengths = values.get("content-length", [])
+    if codings:
+        if lengths:
+            raise HTTPError(400, "Content-Length and Transfer-Encoding exclude each other")
+        if not http11:
+            raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding")
+        if [coding.lower() for coding in codings] != ["chunked"]:
+            raise HTTPError(501, "The only transfer coding understood here is chunked")
+        return None, True
+    if not lengths:
+        return None, False
+    if len(lengths) > 1 or not _DIGITS.fullmatch(lengths[0]):
+        raise HTTPError(400, "Content-Length is not a number of bytes")
+    return int(lengths[0]), False
+
+
+def _read_target(method: str, target: str) -> tuple[str, str, str | None]:
+    """Path, query, and the authority of an absolute-form (RFC 9112 §3.2)."""
+    if "#" in target:
+        raise HTTPError(400, "A request target has no fragment")
+    if target[0] == "/":  # never urlsplit: it takes "//host/x" apart
+        path, _, query = target.partition("?")
+        return path, query, None
+    if target == "*":
+        if method != "OPTIONS":
+            raise HTTPError(400, "Only OPTIONS may ask for *")
+        return "", "", None
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None or not valid_authority(match[1]):
+        raise HTTPError(400, "The request target is neither a path nor an http URI")
+    path = match[2]
+    if not path and not (method == "OPTIONS" and match[3] is None):  # RFC 9112 §3.2.4
+        path = "/"
+    return path, match[4] or "", match[1]
+
+
+def _replace_host(
+    fields: tuple[tuple[str, str], ...], authority: str
+) -> tuple[tuple[str, str], ...]:
+    """RFC 9112 §3.2.2: what Host says is ignored in favour of the target's authority."""
+    replaced = tuple(
+        (name, authority if name.lower() == "host" else value) for name, value in fields
+    )
+    if not any(name.lower() == "host" for name, _ in fields):
+        replaced += (("Host", authority),)
+    return replaced

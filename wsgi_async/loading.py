@@ -1,0 +1,263 @@
+"""From what an operator types to a WSGI application.
+
+======================================== =====================================================
+``mod``, ``pkg.mod``                     its ``application``, else its ``app``
+``mod:obj``, ``mod:obj.attr``            an object of the module
+``mod:factory()``, ``mod:Class(arg=1)``  what the call returns; arguments are Python literals
+``pkg.mod.obj``                          imported as far as possible, then attributes
+``path/file.py[:obj]``, ``file.wsgi``    a file instead of a module
+======================================== =====================================================
+
+An application that cannot be had is a :class:`LoadError` whose message says which of these it
+was: no such module or file, no such attribute, not callable; or importing or calling raised,
+and then that exception is the ``__cause__``.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import importlib.machinery
+import importlib.util
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, cast
+
+from .config import did_you_mean
+from .errors import LoadError
+
+__all__ = ["load_application"]
+
+_DEFAULTS = ("application", "app")
+_FILE_SUFFIXES = (".py", ".wsgi")
+
+
+def load_application(spec: str, *, factory: bool = False) -> Callable[..., Any]:
+    """Import the application that `spec` names, and call it first where it is a factory.
+
+    ``sys.path`` is used as it is. Runs the application's import on the calling thread.
+
+    :param factory: the named object is called without arguments and returns the application.
+    :raises LoadError: see the module's docstring.
+    """
+    where, expression = _split(spec)
+    rest: list[str] = []
+    if where.endswith(_FILE_SUFFIXES) or "/" in where or os.sep in where:
+        module = _load_file(where)
+    else:
+        module, rest = _import(where, whole=expression is not None)
+    if expression is None and rest:
+        where, expression = module.__name__, ".".join(rest)
+    if expression:
+        node = _parse(expression)
+        found = _evaluate(node, module, where)
+        called = isinstance(node, ast.Call)
+    else:
+        expression, found = _default(module, where)
+        called = False
+    name = f"{expression!r} in {where!r}"
+    if factory and not called:
+        _check_callable(found, name)
+        found = _call(found, (), {}, name)
+        name = f"what {name} returned"
+    _check_callable(found, name)
+    if any(map(inspect.iscoroutinefunction, (found, type(found).__call__))):
+        raise LoadError(f"{name} is an asynchronous (ASGI) application, not a WSGI one")
+    return cast("Callable[..., Any]", found)
+
+
+def _split(spec: str) -> tuple[str, str | None]:
+    """(module or file, expression or None). A drive letter's colon divides nothing."""
+    drive = re.match(r"[A-Za-z]:[\\/]", spec)
+    start = drive.end() if drive else 0
+    where, colon, expression = spec[start:].partition(":")
+    where = (drive[0] if drive else "") + where
+    if not where.strip(" \t"):
+        raise LoadError(f"{spec!r} names no module: write module:application")
+    return where, expression if colon and expression else None
+
+
+@contextlib.contextmanager
+def _blaming(doing: str) -> Iterator[None]:
+    """Turn what the application's own code raises into a LoadError with that cause."""
+    try:
+        yield
+    except LoadError:
+        raise
+    except (Exception, SystemExit) as error:
+        lines = str(error).splitlines() or [""]
+        text = f"{type(error).__name__}: {lines[0]}".removesuffix(": ")
+        raise LoadError(f"{doing} raised {text}") from error
+
+
+def _import(name: str, *, whole: bool) -> tuple[ModuleType, list[str]]:
+    """Import `name`, or (unless `whole`) as much of its front as there are modules.
+
+    :return: the module, and the names that are left to be attributes.
+    """
+    parts = name.split(".")
+    if not all(parts):
+        raise LoadError(f"{name!r} is no module's name: write module:application")
+    module: ModuleType | None = None
+    for count in range(1, len(parts) + 1):
+        front = ".".join(parts[:count])
+        with _blaming(f"Importing {front!r}"):
+            try:
+                module = importlib.import_module(front)
+            except ModuleNotFoundError as error:
+                # Any other name is an import *inside* the module: the application's own fault.
+                if error.name != front:
+                    raise
+                if module is None or whole:
+                    raise LoadError(
+                        f"No module named {front!r} in the current directory {os.getcwd()} "
+                        "or elsewhere on the path"
+                    ) from None
+                return module, parts[count - 1 :]
+    assert module is not None
+    return module, []
+
+
+def _load_file(name: str) -> ModuleType:
+    path = Path(name).resolve()
+    if not path.is_file():
+        raise LoadError(f"No such file: {name!r}" + (" (a directory)" if path.is_dir() else ""))
+    importable = _importable_name(path)
+    if importable is not None:
+        return _import(importable, whole=True)[0]
+    # Named after its whole path: "django.wsgi" must not become the module "django".
+    module_name = re.sub(r"\W", "_", str(path))
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    loader = importlib.machinery.SourceFileLoader(module_name, str(path))
+    spec = importlib.util.spec_from_file_location(module_name, path, loader=loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # pickle and dataclasses look there
+    try:
+        with _blaming(f"Importing {name!r}"):
+            loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
+    return module
+
+
+def _importable_name(path: Path) -> str | None:
+    """The dotted name under which an ordinary ``import`` finds this very file, if there is one.
+
+    Then it is imported so: ``from app import db`` elsewhere in the project must not run the
+    file a second time, and relative imports in a package must work.
+    """
+    parts, directory = [path.stem], path.parent
+    while (directory / "__init__.py").is_file():
+        parts.insert(0, directory.name)
+        directory = directory.parent
+    if path.suffix != ".py" or not all(part.isidentifier() for part in parts):
+        return None
+    try:
+        spec = importlib.util.find_spec(parts[0])  # imports nothing: the name has no dot
+    except (ImportError, ValueError):
+        return None
+    top = path if len(parts) == 1 else directory / parts[0] / "__init__.py"
+    if spec is None or spec.origin is None or Path(spec.origin).resolve() != top:
+        return None
+    return ".".join(parts)
+
+
+def _parse(expression: str) -> ast.expr:
+    try:
+        return ast.parse(expression.strip(" \t"), mode="eval").body
+    except (SyntaxError, ValueError):  # ValueError: a NUL
+        raise _not_understood(expression) from None
+
+
+def _not_understood(expression: str) -> LoadError:
+    return LoadError(
+        f"{expression!r} is no name, attribute or call with literal arguments: "
+        "write module:application, module:factory() or module:Class(option=1)"
+    )
+
+
+def _evaluate(node: ast.expr, module: ModuleType, where: str) -> Any:
+    """The object an expression of names, attributes and calls with literal arguments means."""
+    if isinstance(node, ast.Name):
+        return _attribute(module, node.id, where)
+    if isinstance(node, ast.Attribute):
+        owner = _evaluate(node.value, module, where)
+        return _attribute(owner, node.attr, f"{where}:{ast.unparse(node.value)}")
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+        function = _evaluate(node.func, module, where)
+        try:
+            arguments = [ast.literal_eval(argument) for argument in node.args]
+            options = {
+                keyword.arg: ast.literal_eval(keyword.value)
+                for keyword in node.keywords
+                if keyword.arg is not None
+            }
+        except ValueError:
+            raise _not_understood(ast.unparse(node)) from None
+        if len(options) == len(node.keywords):
+            name = f"{ast.unparse(node.func)!r} in {where!r}"
+            _check_callable(function, name)
+            return _call(function, tuple(arguments), options, name)
+    raise _not_understood(ast.unparse(node))
+
+
+def _attribute(owner: Any, name: str, where: str) -> Any:
+    with _blaming(f"Looking up {name!r} in {where!r}"):
+        try:
+            return getattr(owner, name)
+        except AttributeError:
+            names = _callables(owner)
+            hint = did_you_mean(name, names) or _list(names)
+            raise LoadError(f"There is no {name!r} in {where!r}.{hint}") from None
+
+
+def _default(module: ModuleType, where: str) -> tuple[str, Any]:
+    for name in _DEFAULTS:
+        with _blaming(f"Looking up {name!r} in {where!r}"):
+            if hasattr(module, name):
+                return name, getattr(module, name)
+    raise LoadError(
+        f"There is no 'application' and no 'app' in {where!r}; "
+        f"write {where}:NAME.{_list(_callables(module))}"
+    )
+
+
+def _callables(owner: Any) -> list[str]:
+    """Public callables that `owner` itself defines, or holds as instances such as an app."""
+    names = []
+    for name, value in vars(owner).items() if hasattr(owner, "__dict__") else ():
+        # type(), not isinstance(): a framework's proxies raise outside a request.
+        kind = type(value)
+        if name.startswith("_") or kind is BuiltinFunctionType or not callable(value):
+            continue
+        if issubclass(kind, type | FunctionType) and value.__module__ != getattr(
+            owner, "__name__", None
+        ):
+            continue
+        names.append(name)
+    return names
+
+
+def _list(names: list[str]) -> str:
+    return f" Callable there: {', '.join(names[:5])}." if names else ""
+
+
+def _call(function: Any, arguments: tuple[Any, ...], options: dict[str, Any], name: str) -> Any:
+    with _blaming(f"Calling {name}"):
+        return function(*arguments, **options)
+
+
+def _check_callable(found: Any, name: str) -> None:
+    if not callable(found):
+        if inspect.iscoroutine(found):
+            found.close()  # else Python warns that it was never awaited
+        raise LoadError(f"{name} is not callable: it is of type {type(found).__name__}")

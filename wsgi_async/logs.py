@@ -1,0 +1,224 @@
+"""What the server tells, as log records: the default :class:`~wsgi_async.observer.Observer`.
+
+Loggers: ``wsgi_async`` for everything, ``wsgi_async.access`` for one line a request. A server
+embedded in a program attaches no handler to them; :func:`configure` does, for the command line.
+
+Text that a client sent is escaped wherever it is logged, so that no client can forge a line or
+steer a terminal; ``Authorization`` is never logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from .errors import ConfigError
+from .observer import Observer, RequestInfo, ResponseInfo
+
+__all__ = ["LogObserver", "configure", "escape"]
+
+logger = logging.getLogger("wsgi_async")
+access_logger = logging.getLogger("wsgi_async.access")
+
+# Not printable ASCII, or a quote or backslash: what would make a quoted log field ambiguous.
+_UNSAFE = re.compile(r"[^ !#-\[\]-~]")
+# C0, DEL, C1 and the separators at which str.splitlines() and some viewers break lines.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_REFUSAL_INTERVAL = 1.0
+"""Seconds between two warnings of one 5xx status: an overloaded server must not also log
+thousands of lines a second."""
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def escape(text: str) -> str:
+    """`text` as printable ASCII on one line; the rest, quotes and backslashes become ``\\xHH``."""
+    return _UNSAFE.sub(_escaped, text)
+
+
+def _one_line(text: str) -> str:
+    """`text`, of the application or the server, without control characters (a tab may stay)."""
+    return _CONTROL.sub(_escaped, text)
+
+
+class LogObserver(Observer):
+    """Writes to the two loggers. Any thread.
+
+    :param access: whether there is an access log, in Apache's "combined" format.
+    :param clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, *, access: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.wants_requests = access
+        self._clock = clock
+        self._refusals: dict[int, tuple[float, int]] = {}  # status: last logged, since then
+        self._second = (-1, "")
+
+    def started(self, addresses: tuple[str, ...], threads: int, loop: str, parser: str) -> None:
+        noun = "thread" if threads == 1 else "threads"
+        logger.info(
+            "Listening on %s (%d %s, %s, parser %s)",
+            ", ".join(addresses),
+            threads,
+            noun,
+            loop,
+            parser,
+        )
+
+    def stopping(self, in_flight: int) -> None:
+        logger.info("Stopping; requests in flight: %d", in_flight)
+
+    def stopped(self, stuck_threads: int) -> None:
+        if stuck_threads:
+            logger.error("Stopped; threads still in the application: %d", stuck_threads)
+        else:
+            logger.info("Stopped")
+
+    def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
+        if not self.wants_requests:
+            return
+        fields = dict.fromkeys(("referer", "user-agent"), "-")
+        for name, value in request.fields:
+            if (key := name.lower()) in fields and fields[key] == "-":
+                fields[key] = escape(value) or "-"
+        access_logger.info(
+            '%s - - [%s] "%s %s %s" %d %s "%s" "%s"',
+            _host(request.client),
+            self._time(time.time() - response.duration),
+            escape(request.method),
+            escape(request.target),
+            escape(request.version),
+            response.status,
+            response.body_size or "-",
+            fields["referer"],
+            fields["user-agent"],
+        )
+
+    def request_refused(self, client: str, status: int, detail: str) -> None:
+        if status < 500:
+            logger.info("[%s] refused with %d: %s", escape(client), status, _one_line(detail))
+            return
+        now = self._clock()
+        logged, unlogged = self._refusals.get(status, (-_REFUSAL_INTERVAL, 0))
+        if now - logged < _REFUSAL_INTERVAL:
+            self._refusals[status] = (logged, unlogged + 1)
+            return
+        self._refusals[status] = (now, 0)
+        more = f" (and {unlogged} more before)" if unlogged else ""
+        logger.warning(
+            "[%s] refused with %d: %s%s", escape(client), status, _one_line(detail), more
+        )
+
+    def app_error(
+        self, request: RequestInfo, message: str, error: BaseException | None = None
+    ) -> None:
+        logger.error(
+            "%s %s [%s %s]: %s",
+            escape(request.method),
+            escape(request.target),
+            escape(request.client),
+            escape(request.id),
+            _one_line(message),
+            exc_info=error,
+        )
+
+    def app_stderr(self, request: RequestInfo, text: str) -> None:
+        # As mod_wsgi does: what an application writes to wsgi.errors is an error.
+        logger.error("[%s] %s", escape(request.id), _one_line(text.rstrip("\r\n")))
+
+    def warning(self, message: str) -> None:
+        logger.warning("%s", _one_line(message))
+
+    def error(self, message: str, error: BaseException | None = None) -> None:
+        logger.error("%s", _one_line(message), exc_info=error)
+
+    def _time(self, now: float) -> str:
+        """``10/Oct/2026:13:55:36 +0200``: local time, English months in every locale."""
+        second = int(now)
+        if self._second[0] != second:
+            local = time.localtime(second)
+            month = _MONTHS[local.tm_mon - 1]
+            text = time.strftime(f"%d/{month}/%Y:%H:%M:%S %z", local)
+            self._second = (second, text)  # one assignment: a reader sees a matching pair
+        return self._second[1]
+
+
+def _host(client: str) -> str:
+    """The address of ``127.0.0.1:50312`` or ``[::1]:50312``; anything else as it is."""
+    host, colon, _ = client.rpartition(":")
+    return escape(host.strip("[]") if colon else client) or "-"
+
+
+class _Formatter(logging.Formatter):
+    """One line a record; a traceback is indented beneath it.
+
+    A traceback ends with the exception's own text, which may hold what a client sent: control
+    characters are escaped, and its lines, being indented, cannot pass for records.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "%(asctime)s [%(process)d] [%(levelname)s] %(message)s", "[%Y-%m-%d %H:%M:%S %z]"
+        )
+
+    def formatException(self, ei: Any) -> str:
+        text = super().formatException(ei)
+        return "\n".join("  " + _one_line(line) for line in text.split("\n"))
+
+
+def configure(*, error_logfile: str, access_logfile: str, log_level: str) -> None:
+    """Send the loggers to files or standard streams; for a process that is only a server.
+
+    Repeated calls replace what the one before set.
+
+    :param error_logfile: a path, or ``-`` for standard error.
+    :param access_logfile: a path, ``-`` for standard output, or ``""`` for no access log.
+    :param log_level: ``debug``, ``info``, ``warning``, ``error`` or ``critical``; the access log
+        does not depend on it.
+    :raises ConfigError: where a file cannot be opened for appending.
+    """
+    errors = _handler(error_logfile, sys.stderr, "--error-logfile")
+    try:
+        access = _handler(access_logfile, sys.stdout, "--access-logfile")
+    except ConfigError:
+        if errors is not None:
+            errors.close()
+        raise
+    if errors is not None:
+        errors.setFormatter(_Formatter())
+    _attach(logger, errors, log_level.upper())
+    _attach(access_logger, access, "INFO")
+
+
+def _handler(name: str, stream: TextIO, flag: str) -> logging.Handler | None:
+    if not name:
+        return None
+    if name == "-":
+        return logging.StreamHandler(stream)
+    try:
+        # FileHandler flushes after each record.
+        return logging.FileHandler(name, "a", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise ConfigError(f"{flag}: cannot write to {name!r}: {error.strerror}") from error
+
+
+def _attach(target: logging.Logger, handler: logging.Handler | None, level: str) -> None:
+    for old in target.handlers[:]:
+        target.removeHandler(old)
+        old.close()
+    if handler is not None:
+        target.addHandler(handler)
+    target.setLevel(level)
+    target.propagate = False  # or each line would show again in the application's own log
+    # logging.config.dictConfig disables the loggers it does not name, and Django calls it.
+    target.disabled = False

@@ -1,0 +1,585 @@
+"""One connection: glue between the transport, the request reader, the exchange and its writer.
+
+Everything here runs on the loop. Policy lives elsewhere: what a request may be in ``http1``, how
+a response is framed in ``framing``, how long anything may take in ``connections``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import errno
+import socket
+import struct
+from typing import cast
+
+from .connections import Connections, Wait
+from .deadlines import Pace
+from .environ import connection_facts
+from .errors import HTTPError, StorageExhausted
+from .exchange import Exchange
+from .framing import CONTINUE, BodyFraming, FramedHead, ResponseHead, error_answer, frame_head
+from .handoff import RequestBody
+from .http1 import RequestHead, RequestReader, Signal
+from .observer import ResponseInfo
+from .sending import Sender, Sent
+from .spool import BodySpool
+from .wsgi import FileWrapper
+
+__all__ = ["HTTPProtocol", "State"]
+
+PIPELINE_LIMIT = 64 * 1024
+"""Bytes of further requests that are kept while one is answered; then reading pauses."""
+
+LINGER_SIZE = 256 * 1024
+"""Bytes that a closing connection still reads (RFC 9112 §9.6)."""
+
+REFUSAL_MARGIN = 64
+"""Refused connections beyond the cap that get a lingering 503; others are just closed."""
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class State(enum.Enum):
+    """Where a connection stands."""
+
+    NEW = "nothing received yet"
+    IDLE = "between two requests"
+    HEAD = "a head has begun"
+    BODY = "a body is being collected"
+    RUNNING = "a request is with the application"
+    FLUSHING = "the response is complete, the transport is above its high water"
+    LINGERING = "all is sent, input is read and dropped"
+    CLOSING = "all is handed to the transport, which closes when it is sent"
+    CLOSED = "the transport is gone"
+
+
+_ENDS = {State.LINGERING, State.CLOSING, State.CLOSED}
+_NEXT: dict[State, set[State]] = {
+    State.NEW: {State.HEAD, State.BODY, State.RUNNING, *_ENDS},
+    State.IDLE: {State.HEAD, State.BODY, State.RUNNING, *_ENDS},
+    State.HEAD: {State.BODY, State.RUNNING, *_ENDS},
+    State.BODY: {State.RUNNING, *_ENDS},
+    State.RUNNING: {State.IDLE, State.FLUSHING, *_ENDS},
+    State.FLUSHING: {State.IDLE, *_ENDS},
+    State.LINGERING: {State.CLOSING, State.CLOSED},
+    State.CLOSING: {State.CLOSED},
+    State.CLOSED: set(),
+}
+_WAIT = {
+    State.NEW: Wait.HEAD,
+    State.HEAD: Wait.HEAD,
+    State.IDLE: Wait.REQUEST,
+    State.LINGERING: Wait.LINGER,
+}
+
+
+class HTTPProtocol(asyncio.Protocol):
+    """One HTTP/1.1 connection.
+
+    :param shared: what all connections of the server share.
+    :param loop: the loop that runs it.
+    """
+
+    def __init__(self, shared: Connections, loop: asyncio.AbstractEventLoop) -> None:
+        self.facts: dict[str, object] = {}
+        self.client = ""
+        self.state = State.NEW
+        self._shared = shared
+        self._loop = loop
+        self._transport = cast("asyncio.Transport", None)  # until connection_made
+        self._sender = cast("Sender", None)
+        self._reader = RequestReader(shared.limits, shared.config.parser)
+        self._exchange: Exchange | None = None
+        self._reading_paused = False
+        self._input_ended = False
+        self._owes_continue = False
+        self._received = 0
+        self._discarded = 0
+        self._send_pace: Pace | None = None
+        self._receive_pace: Pace | None = None
+
+    # --- asyncio.Protocol --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        shared = self._shared
+        high = max(1, min(64 * 1024, shared.config.response_buffer // 2))
+        self._transport.set_write_buffer_limits(high=high, low=high // 4)
+        self._sender = Sender(
+            self._transport,
+            frame=self._frame,
+            io_pool=shared.io_pool,
+            progress=self._send,
+            warn=shared.gateway.observer.error,
+        )
+        self.facts, self.client = _describe_connection(transport, shared)
+        shared.open.add(self)
+        shared.waits[Wait.HEAD].add(self, self._loop.time())
+        if shared.is_draining:
+            self._close()
+        elif not shared.make_room(self):
+            shared.warn_full(self._loop.time())
+            self._refuse(HTTPError(503, "Too many connections", retry_after=1))
+            if len(shared.open) > shared.cap + REFUSAL_MARGIN:
+                self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        state = self.state
+        if state is State.LINGERING:
+            self._discarded += len(data)
+            if self._discarded > LINGER_SIZE:
+                self._close()
+            return
+        if state is State.CLOSING or state is State.CLOSED:
+            return
+        self._received += len(data)
+        self._reader.receive_data(data)
+        if state is State.RUNNING or state is State.FLUSHING:
+            if not self._feed_stream() and self._reader.buffered > PIPELINE_LIMIT:
+                self._pause_reading()
+        else:
+            self._read_requests()
+
+    def eof_received(self) -> bool:
+        """RFC 9112 §9.3 allows a client to half-close: a complete request is still answered."""
+        self._input_ended = True
+        state = self.state
+        if state is State.FLUSHING:
+            return True
+        if state is State.RUNNING:
+            stream = self._exchange.stream if self._exchange is not None else None
+            if stream is not None and not stream.is_complete:
+                self._refuse(HTTPError(400, "The request ended before its body was complete"))
+            return True
+        if state is State.HEAD or state is State.BODY:
+            self._refuse(HTTPError(400, "The request ended before it was complete"))
+            return True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._enter(State.CLOSED)
+        self._shared.forget(self)
+        self._let_exchange_go("the client has gone")
+
+    def pause_writing(self) -> None:
+        # Called inside transport.write(): only note it, the writing code looks at it afterwards.
+        self._sender.is_writable = False
+
+    def resume_writing(self) -> None:
+        self._sender.is_writable = True
+        if self.state is State.RUNNING and self._exchange is not None:
+            self._send(self._exchange)
+        elif self.state is State.FLUSHING:
+            self._next_request()
+
+    # --- called by the server's tick, by its shutdown, and by other connections ----------------
+
+    def wait_expired(self, wait: Wait) -> None:
+        """The connection has waited too long."""
+        if self.state is State.HEAD:
+            self._refuse(HTTPError(408, "The request head did not arrive in time"))
+        elif wait is Wait.LINGER and self._sender.unsent:
+            # It begins when all is sent; until then the pace of sending is judged.
+            self._shared.waits[wait].add(self, self._loop.time())
+        else:
+            self._close()
+
+    def check_pace(self, now: float) -> bool:
+        """Judge the transfers that go on. False where there is none."""
+        config = self._shared.config
+        unsent = self._sender.unsent
+        if unsent and self._send_pace is not None:
+            why = self._send_pace.judge(
+                now,
+                self._sender.written - unsent,
+                timeout=config.send_timeout,
+                min_rate=config.min_rate,
+            )
+            if why is not None:
+                self._drop(f"it does not take its response: {why}")
+                return False
+        is_awaited = self._body_is_awaited()
+        if is_awaited and self._receive_pace is not None:
+            why = self._receive_pace.judge(
+                now, self._received, timeout=config.body_timeout, min_rate=config.min_rate
+            )
+            if why is not None:
+                self._refuse(HTTPError(408, "The request body did not arrive in time"))
+                return False
+        return bool(unsent) or is_awaited
+
+    def close_idle(self) -> None:
+        """Close, if nothing has begun: for shutdown, and to make room for another."""
+        if self.state is State.IDLE or self.state is State.NEW:
+            self._close()
+
+    def abort(self) -> None:
+        """Drop the client now: the end of the graceful timeout."""
+        if self.state is not State.CLOSED:
+            self._transport.abort()
+
+    def exchange_woke(self, exchange: Exchange) -> None:
+        """The exchange's thread has something. One that is not ours any more is let go."""
+        if exchange is not self._exchange:
+            exchange.let_go("the client has gone")
+            return
+        self._send(exchange)
+        if exchange is self._exchange and exchange.stream is not None:
+            self._tend_stream(exchange.stream)
+
+    # --- requests ----------------------------------------------------------------------------
+
+    def _read_requests(self) -> None:
+        """Turn what has been received into the next exchange."""
+        try:
+            while self.state is not State.RUNNING and self.state not in _ENDS:
+                event = self._reader.next_event()
+                if event is Signal.NEED_DATA:
+                    self._await_more()
+                    return
+                if event is Signal.END_OF_BODY:
+                    self._submit()
+                elif isinstance(event, RequestHead):
+                    self._begin(event)
+                elif type(event) is bytes:
+                    self._collect(event)
+        except HTTPError as error:
+            self._refuse(error)
+
+    def _await_more(self) -> None:
+        if self.state is State.BODY:
+            return
+        if self._reader.head_started:
+            if self._input_ended:
+                self._refuse(HTTPError(400, "The request ended before it was complete"))
+            elif self.state is not State.HEAD:
+                self._enter(State.HEAD)
+        elif self._input_ended:
+            self._close()
+
+    def _begin(self, head: RequestHead) -> None:
+        shared = self._shared
+        exchange = Exchange(shared.gateway, self, head, self._loop.time())
+        self._exchange = exchange
+        if not head.has_body:
+            self._submit()
+            return
+        config = shared.config
+        if config.max_body_size and (head.content_length or 0) > config.max_body_size:
+            raise HTTPError(413, "The request body is too large")
+        if shared.gateway.pool.full:
+            raise self._overloaded()
+        self._owes_continue = head.expect_continue and not self._reader.buffered
+        now = self._loop.time()
+        self._receive_pace = Pace(now, self._received)
+        shared.watch(self, now)
+        if config.request_buffering == "stream":
+            gateway = shared.gateway
+            exchange.stream = RequestBody(gateway.mailbox, exchange, shared.budgets.memory)
+            self._submit()
+            self._feed_stream()
+        else:
+            limit = config.max_body_size or config.spool_limit
+            exchange.spool = BodySpool(
+                shared.budgets, config.spool_threshold, min(limit, config.spool_limit)
+            )
+            self._enter(State.BODY)
+            self._send_continue()
+
+    def _collect(self, data: bytes) -> None:
+        """The next part of a body that is collected before a thread is taken."""
+        exchange = self._exchange
+        assert exchange is not None
+        assert exchange.spool is not None
+        self._owes_continue = False
+        try:
+            exchange.spool.append(data)
+        except StorageExhausted as error:
+            raise HTTPError(
+                503, "The server has no room for the body", retry_after=self._shared.retry_after()
+            ) from error
+        except OSError as error:
+            self._shared.gateway.observer.error(f"an upload could not be spooled: {error}")
+            status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 500
+            raise HTTPError(status, "The server could not store the body") from error
+        self._check_body_size(exchange.spool.size)
+
+    def _check_body_size(self, size: int) -> None:
+        limit = self._shared.config.max_body_size
+        if limit and size > limit:
+            raise HTTPError(413, "The request body is too large")
+
+    def _submit(self) -> None:
+        exchange = self._exchange
+        assert exchange is not None
+        self._owes_continue = self._owes_continue and exchange.stream is not None
+        if not exchange.submit():
+            raise self._overloaded()
+        self._enter(State.RUNNING)
+
+    def _overloaded(self) -> HTTPError:
+        return HTTPError(503, "All threads are busy", retry_after=self._shared.retry_after())
+
+    def _send_continue(self) -> None:
+        if self._owes_continue:
+            self._owes_continue = False
+            self._sender.write([CONTINUE])
+
+    # --- a body that the application reads as it arrives -----------------------------------------
+
+    def _feed_stream(self) -> bool:
+        """Pass body bytes on to the running application. False where there is no such body."""
+        exchange = self._exchange
+        stream = exchange.stream if exchange is not None else None
+        if stream is None or stream.is_complete or self.state is not State.RUNNING:
+            return False
+        try:
+            while True:
+                event = self._reader.next_event()
+                if event is Signal.END_OF_BODY:
+                    stream.feed_end()
+                    return True
+                if type(event) is not bytes:
+                    break
+                self._owes_continue = False
+                stream.feed(event)
+                self._check_body_size(stream.size)
+        except HTTPError as error:
+            self._refuse(error)
+        else:
+            if stream.is_full:
+                self._pause_reading()
+        return True
+
+    def _tend_stream(self, stream: RequestBody) -> None:
+        if stream.is_awaited and self._sender.framed is None:
+            self._send_continue()
+        if self._reading_paused and not stream.is_full:
+            self._resume_reading()
+            if self._receive_pace is not None:
+                self._receive_pace.resume(self._loop.time(), self._received)
+                self._shared.watch(self, self._loop.time())
+
+    def _body_is_awaited(self) -> bool:
+        if self.state is State.BODY:
+            return True
+        stream = self._exchange.stream if self._exchange is not None else None
+        return stream is not None and not stream.is_complete and not self._reading_paused
+
+    # --- responses ---------------------------------------------------------------------------
+
+    def _send(self, exchange: Exchange) -> None:
+        """Go on with a response, if it is still the one that is due here."""
+        if exchange is not self._exchange or self.state is not State.RUNNING:
+            return
+        sender = self._sender
+        sent = sender.send(exchange)
+        if sent is Sent.COMPLETE:
+            self._response_complete()
+        elif sent is Sent.CUT:
+            self._cut_response()
+        else:
+            if sent is Sent.AGAIN:
+                self._loop.call_soon(self._send, exchange)
+            unsent = sender.unsent
+            if unsent and sender.framed is not None:
+                self._watch_sending(unsent)
+            if exchange.writer.settle(unsent, writable=sender.is_writable):
+                exchange.resume()
+
+    def _frame(self, exchange: Exchange, head: ResponseHead) -> FramedHead:
+        """Frame a head; whether the connection persists is decided here, once."""
+        shared = self._shared
+        request = exchange.head
+        stream = exchange.stream
+        return frame_head(
+            head,
+            head_only=request.method == "HEAD",
+            http10=request.version == "HTTP/1.0",
+            persists=(
+                request.keep_alive
+                and shared.config.keep_alive > 0
+                and (stream is None or stream.is_complete)
+                and not (shared.is_draining and not self._reader.buffered)
+            ),
+            date=shared.date_line,
+            server=shared.server_line,
+        )
+
+    def _watch_sending(self, unsent: int) -> None:
+        now = self._loop.time()
+        if self._send_pace is None:
+            self._send_pace = Pace(now, self._sender.written - unsent)
+        elif self not in self._shared.moving:
+            self._send_pace.resume(now, self._sender.written - unsent)
+        self._shared.watch(self, now)
+
+    # --- ends of a response --------------------------------------------------------------------
+
+    def _response_complete(self) -> None:
+        if self._sender.is_writable:
+            self._next_request()
+        else:
+            self._enter(State.FLUSHING)
+            self._watch_sending(self._sender.unsent)
+
+    def _next_request(self) -> None:
+        """The response is out; go on with what was pipelined, wait, or close."""
+        exchange, framed = self._exchange, self._sender.framed
+        assert exchange is not None
+        assert framed is not None
+        self._log_response(exchange, complete=True)
+        exchange.writer.release()
+        self._exchange = self._send_pace = self._receive_pace = None
+        self._sender.begin()
+        stream = exchange.stream
+        if not framed.persists:
+            if stream is not None:
+                stream.abort("the response is complete")
+            # A client that wanted to go on may be sending already.
+            is_sending = exchange.head.keep_alive or self._reader.buffered
+            if is_sending or (stream is not None and not stream.is_complete):
+                self._close_softly()
+            else:
+                self._close()
+            return
+        self._enter(State.IDLE)
+        self._resume_reading()
+        if self._reader.buffered or self._input_ended:
+            self._read_requests()
+        if self._shared.is_draining:
+            self.close_idle()
+
+    def _cut_response(self) -> None:
+        """End the connection so that the client can tell that the response is not complete."""
+        framed = self._sender.framed
+        if framed is None or framed.framing is BodyFraming.CLOSE:
+            self._drop("its response was cut")
+        else:
+            self._let_exchange_go("the response was cut")
+            self._close()
+
+    def _drop(self, why: str) -> None:
+        """Reset the connection: an orderly end would look like the end of a body."""
+        self._shared.gateway.observer.connection_dropped(self.client, why)
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._transport.abort()
+
+    def _refuse(self, error: HTTPError) -> None:
+        """Answer in the server's own name and close. Nothing of this request goes further."""
+        shared = self._shared
+        shared.gateway.observer.request_refused(self.client, error.status, error.detail)
+        exchange = self._exchange
+        if exchange is not None and self._sender.framed is not None:
+            self._cut_response()  # part of a response is out: nothing else may follow it
+            return
+        head_only = exchange is not None and exchange.head.method == "HEAD"
+        self._let_exchange_go("the request was refused")
+        answer = error_answer(
+            error, head_only=head_only, date=shared.date_line, server=shared.server_line
+        )
+        self._sender.write([answer])
+        self._close_softly()
+
+    def _let_exchange_go(self, why: str) -> None:
+        """The client will get no more of this response."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is None:
+            return
+        if exchange.is_submitted:
+            self._log_response(exchange, complete=False)
+            exchange.let_go(why)
+        else:
+            exchange.drop_body()
+
+    def _close_softly(self) -> None:
+        """Stop sending, but read for a little while: closing with unread input resets the
+        connection, and the client may lose the answer (RFC 9112 §9.6)."""
+        if self._input_ended:
+            self._close()
+            return
+        self._enter(State.LINGERING)
+        unsent = self._sender.unsent
+        if unsent:
+            self._watch_sending(unsent)
+        self._transport.write_eof()
+        self._resume_reading()
+
+    def _close(self) -> None:
+        """Close when all is sent; who does not take it is dropped by the pace check."""
+        self._enter(State.CLOSING)
+        unsent = self._sender.unsent
+        if unsent:
+            self._watch_sending(unsent)
+        self._transport.close()
+
+    # --- small things --------------------------------------------------------------------------
+
+    def _enter(self, state: State) -> None:
+        """The one place where the state changes, and with it what is being waited for."""
+        before = self.state
+        if state not in _NEXT[before]:
+            raise RuntimeError(f"a connection cannot go from {before.name} to {state.name}")
+        self.state = state
+        waits = self._shared.waits
+        old, new = _WAIT.get(before), _WAIT.get(state)
+        if old is not None:
+            waits[old].discard(self)
+        if new is not None:
+            waits[new].add(self, self._loop.time())
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    def _log_response(self, exchange: Exchange, *, complete: bool) -> None:
+        observer = self._shared.gateway.observer
+        if observer.wants_requests:
+            framed = self._sender.framed
+            response = ResponseInfo(
+                framed.status if framed is not None else 499,
+                self._sender.body_size,
+                self._loop.time() - exchange.began,
+                complete,
+            )
+            observer.request_finished(exchange.info, response)
+
+
+def _describe_connection(
+    transport: asyncio.BaseTransport, shared: Connections
+) -> tuple[dict[str, object], str]:
+    """The constant part of the environ, and the client's name for log lines."""
+    config = shared.config
+    local, peer = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+    if isinstance(local, tuple) and isinstance(peer, tuple):
+        server_name, server_port = local[0], str(local[1])
+        remote_addr, remote_port = peer[0], str(peer[1])
+        client = (
+            f"[{remote_addr}]:{remote_port}"
+            if ":" in remote_addr
+            else f"{remote_addr}:{remote_port}"
+        )
+    else:
+        server_name, server_port, remote_addr, remote_port = "localhost", "80", "", ""
+        client = "unix"
+    facts = connection_facts(
+        server_name=server_name,
+        server_port=server_port,
+        remote_addr=remote_addr,
+        remote_port=remote_port,
+        root_path=config.root_path,
+        scheme="http",
+        threads=config.threads,
+        multithread=config.threads > 1,
+        file_wrapper=FileWrapper,
+    )
+    return facts, client

@@ -1,0 +1,78 @@
+"""Where the command line and the call ``serve()`` meet: a configuration becomes a server."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import sys
+from typing import Any
+
+from .config import Config
+from .observer import Observer
+from .server import Server, make_config, new_event_loop
+from .wsgi import Application
+
+__all__ = ["serve", "serve_command"]
+
+MAX_DESCRIPTORS = 65536
+"""The soft limit of open files is raised to the hard one, but not beyond this: some kernels'
+hard limit is a thousand million, and tables grow with what is used."""
+
+
+def serve(
+    application: Application, port: int = 8000, *, host: str = "localhost", **options: Any
+) -> None:
+    """Serve a WSGI application until SIGINT or SIGTERM, then finish what is in flight.
+
+    :param application: the WSGI application.
+    :param port: TCP port; 0 for any free one.
+    :param host: default 127.0.0.1 and [::1]; "" for all interfaces.
+    :param options: the fields of :class:`Config` by name; with ``bind``, leave out port and host.
+    :raises ConfigError: a wrong option, or an address that cannot be had.
+    :raises RuntimeError: called inside a running event loop.
+
+    In a thread other than the main one it serves too, but no signal can stop it there:
+    ``Server(app).run_in_thread()`` can be stopped.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise RuntimeError(
+            "serve() blocks, and an event loop is running here: "
+            "use `async with Server(app, port):` or `await Server(app, port).serve_forever()`"
+        )
+    if "bind" in options and (port, host) == (8000, "localhost"):
+        config = make_config(None, None, options)
+    else:
+        config = make_config(port, host, options)
+    _run(Server(application, config=config))
+
+
+def serve_command(application: Application, config: Config, *, observer: Observer) -> int:
+    """Serve as the command line does: the process is ours, so its limits may be set.
+
+    :returns: the exit code: 0, or 1 where a thread never returned from the application.
+    :raises ConfigError: an address cannot be had.
+    """
+    _raise_descriptor_limit()
+    if config.switch_interval:
+        sys.setswitchinterval(config.switch_interval)
+    # What the application has loaded lives as long as the process: spare the collector from it.
+    gc.collect()
+    gc.freeze()
+    return 1 if _run(Server(application, config=config, observer=observer)) else 0
+
+
+def _run(server: Server) -> int:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(server.serve_until_signalled())
+
+
+def _raise_descriptor_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

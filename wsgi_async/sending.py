@@ -1,0 +1,201 @@
+"""Where a response's bytes are written: from its writer and its file to the transport.
+
+One :class:`Sender` per connection, on the loop. Every byte the server sends passes
+:meth:`Sender.write`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+from collections.abc import Callable
+
+from .exchange import Exchange
+from .framing import BodyFraming, FramedHead, ResponseHead, frame_chunks
+from .handoff import Extent, Taken
+from .pool import ThreadPool
+from .spool import read_nowait
+
+__all__ = ["Sender", "Sent"]
+
+FILE_BLOCK = 256 * 1024
+FILE_TURNS = 4
+"""Bytes of a file per read, and reads before the other connections have their turn."""
+
+JOIN_LIMIT = 64 * 1024
+"""Bytes up to which pieces are joined for one write; beyond it copying costs more."""
+
+
+class Sent(enum.Enum):
+    """What became of a response after :meth:`Sender.send`."""
+
+    OPEN = "more will come"
+    COMPLETE = "all of it is with the transport"
+    CUT = "it ends here, incomplete"
+    AGAIN = "there is more at once, but others have their turn first"
+    READING = "the disk is being read"
+
+
+class Sender:
+    """Writes the responses of one connection.
+
+    :param transport: the connection's transport; its write buffer limits are set already.
+    :param frame: decides the framing of a head.
+    :param io_pool: threads for reads that would have to wait for a disk.
+    :param progress: called when such a read is done and :meth:`send` should go on.
+    :param warn: told of a file that fails.
+    """
+
+    __slots__ = (
+        "_frame",
+        "_io_pool",
+        "_progress",
+        "_transport",
+        "_warn",
+        "body_size",
+        "framed",
+        "is_writable",
+        "written",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        *,
+        frame: Callable[[Exchange, ResponseHead], FramedHead],
+        io_pool: ThreadPool,
+        progress: Callable[[Exchange], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._transport = transport
+        self._frame = frame
+        self._io_pool = io_pool
+        self._progress = progress
+        self._warn = warn
+        self.framed: FramedHead | None = None
+        """The head of the response that is being sent, once it is out."""
+        self.body_size = 0
+        """Bytes of that response's body written so far, without chunked framing."""
+        self.written = 0
+        """Bytes given to the transport since the connection began."""
+        self.is_writable = True
+        """False while the transport is above its high water."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the transport still holds."""
+        return self._transport.get_write_buffer_size()
+
+    def begin(self) -> None:
+        """Forget the last response."""
+        self.framed = None
+        self.body_size = 0
+
+    def write(self, pieces: list[bytes]) -> None:
+        """Give bytes to the transport: one call, whatever the number of pieces."""
+        if len(pieces) == 1:
+            self.written += len(pieces[0])
+            self._transport.write(pieces[0])
+            return
+        size = sum(map(len, pieces))
+        self.written += size
+        if size > JOIN_LIMIT:
+            self._transport.writelines(pieces)
+        elif size:
+            self._transport.write(b"".join(pieces))
+
+    def send(self, exchange: Exchange) -> Sent:
+        """Write what the exchange's writer has, from memory and then from a file."""
+        writer = exchange.writer
+        for _ in range(FILE_TURNS):
+            taken = writer.take()
+            self._write_taken(exchange, taken)
+            if taken.finished:
+                return Sent.COMPLETE
+            if taken.cut:
+                return Sent.CUT
+            extent = writer.extent() if self.is_writable else None
+            if extent is None:
+                return Sent.OPEN
+            sent = self._send_extent(exchange, extent)
+            if sent is not Sent.OPEN:
+                return sent
+        return Sent.AGAIN
+
+    def _write_taken(self, exchange: Exchange, taken: Taken) -> None:
+        if taken.head is not None:
+            self.framed = self._frame(exchange, taken.head)
+            self.write([self.framed.data, *self._frame_body(taken.chunks, taken.finished)])
+        elif self.framed is not None:
+            self.write(self._frame_body(taken.chunks, taken.finished))
+
+    def _frame_body(self, chunks: list[bytes], finished: bool) -> list[bytes]:
+        assert self.framed is not None
+        framing = self.framed.framing
+        if framing is BodyFraming.NONE:
+            return []
+        self.body_size += sum(map(len, chunks))
+        if framing is BodyFraming.CHUNKED:
+            return frame_chunks(chunks, last=finished)
+        return chunks
+
+    def _send_extent(self, exchange: Exchange, extent: Extent) -> Sent:
+        """Write the next block of a file."""
+        size = min(extent.size, FILE_BLOCK)
+        try:
+            data = read_nowait(extent.descriptor, size, extent.offset)
+        except OSError as error:
+            return self._file_failed(error)
+        if data is not None:
+            return self._write_block(exchange, data)
+        exchange.writer.begin_read()
+        self._io_pool.submit_urgent(_DiskRead(self, exchange, extent._replace(size=size)).run)
+        return Sent.READING
+
+    def _write_block(self, exchange: Exchange, data: bytes) -> Sent:
+        if not data:
+            return self._file_failed("it is shorter than it was")
+        exchange.writer.consumed(len(data))
+        self.write(self._frame_body([data], False))
+        return Sent.OPEN
+
+    def _file_failed(self, why: object) -> Sent:
+        self._warn(f"a response was cut, its file could not be read: {why}")
+        return Sent.CUT
+
+    def disk_has_answered(self, exchange: Exchange, data: bytes | OSError) -> None:
+        """*Loop:* an I/O thread has read what the page cache did not have."""
+        writer = exchange.writer
+        writer.end_read()
+        if not writer.gone:
+            if isinstance(data, OSError):
+                self._file_failed(data)
+                writer.evict()
+            elif self._write_block(exchange, data) is Sent.CUT:
+                writer.evict()
+        self._progress(exchange)
+
+
+class _DiskRead:
+    """One read that has to wait for the disk, on an I/O thread."""
+
+    __slots__ = ("_exchange", "_extent", "_result", "_sender")
+
+    def __init__(self, sender: Sender, exchange: Exchange, extent: Extent) -> None:
+        self._sender = sender
+        self._exchange = exchange
+        self._extent = extent
+        self._result: bytes | OSError = b""
+
+    def run(self) -> None:
+        """*I/O thread:* read, and tell the loop."""
+        try:
+            self._result = os.pread(self._extent.descriptor, self._extent.size, self._extent.offset)
+        except OSError as error:
+            self._result = error
+        self._exchange.post(self)
+
+    def on_wake(self) -> None:
+        """*Loop:* the read is done."""
+        self._sender.disk_has_answered(self._exchange, self._result)

@@ -1,0 +1,419 @@
+"""One process's server: sockets, loop, connections, graceful shutdown.
+
+A :class:`Server` touches no process-wide limit, and installs no signal handler unless
+``serve_until_signalled`` is called; any number of them may live in one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from . import logs
+from .config import Config, from_options, join_address
+from .connections import TICK, Connections
+from .errors import ConfigError
+from .exchange import Gateway, request_ids
+from .handoff import BlockedWriters, Mailbox, Overflow, ResponseBounds
+from .observer import Observer
+from .pool import ThreadPool
+from .protocol import HTTPProtocol
+from .sockets import BoundSocket, address_of, bind, close_all
+from .spool import Budgets
+from .wsgi import Application
+
+__all__ = ["DescriptorPlan", "Server", "make_config", "new_event_loop", "plan_descriptors"]
+
+IO_THREADS = 2
+"""Threads for reads of files that are not in the page cache; started when first needed."""
+
+CLOSE_TIME = 1.0
+"""Seconds that threads get to close their iterables after the last client was dropped."""
+
+
+class DescriptorPlan(NamedTuple):
+    """How the process's file descriptors are shared out, so that none is ever refused."""
+
+    connections: int
+    files: int
+    """Temporary files and files being sent."""
+    backlog: int
+    """The loop accepts what has queued in one go, before any connection can be counted."""
+
+
+def plan_descriptors(limit: int, *, max_connections: int, backlog: int) -> DescriptorPlan:
+    """Share out `limit` descriptors; a tenth is left to the application.
+
+    :param limit: the soft RLIMIT_NOFILE.
+    :param max_connections: what was asked for; 0 takes what there is.
+    :param backlog: the listen queue that was asked for.
+    :raises ConfigError: `max_connections` cannot be had.
+    """
+    reserve = max(64, limit // 10)
+    files = min(4096, limit // 4)
+    burst = max(16, min(backlog, limit // 8))
+    possible = limit - reserve - files - burst
+    if possible < 1:
+        raise ConfigError(f"{limit} open files are too few; raise the limit (ulimit -n)")
+    if max_connections > possible:
+        raise ConfigError(
+            f"--max-connections {max_connections} does not fit into {limit} open files, "
+            f"which allow {possible}; raise the limit (ulimit -n)"
+        )
+    return DescriptorPlan(max_connections or possible, files, min(backlog, burst))
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A uvloop where it is installed, else asyncio's own loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def make_config(port: int | None, host: str | None, options: dict[str, Any]) -> Config:
+    """The Config of a call like ``serve(app, 8000, host="...", threads=4)``.
+
+    :raises ConfigError: a wrong option; `bind` together with `port` or `host`.
+    """
+    if port is None and host is None:
+        return from_options(**options)
+    if "bind" in options:
+        raise ConfigError("port and host are short for bind: give one or the other")
+    port = 8000 if port is None else port
+    if type(port) is not int or not 0 <= port <= 65535:
+        raise ConfigError(f"port takes a number from 0 to 65535, not {port!r}")
+    address = join_address("localhost" if host is None else host, port)
+    return from_options(bind=(address,), **options)
+
+
+class Server:
+    """Serves one WSGI application from one process.
+
+    ::
+
+        async with Server(app, port=0) as server:      # in a loop that is already running
+            print(server.port)
+
+        with Server(app, port=0).run_in_thread() as server:
+            print(server.port)
+
+    :param application: the WSGI application.
+    :param port: TCP port, 0 for any free one; default 8000.
+    :param host: default: 127.0.0.1 and [::1]; "" for all interfaces.
+    :param config: all options at once, instead of `port`, `host` and `options`.
+    :param observer: told what happens; default: logs to ``wsgi_async``.
+    :param options: the fields of :class:`Config` by name.
+    :raises ConfigError: a wrong option.
+
+    A server may be started again after it was stopped. All methods but :meth:`run_in_thread` and
+    ``with`` are for the loop's thread.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        port: int | None = None,
+        *,
+        host: str | None = None,
+        config: Config | None = None,
+        observer: Observer | None = None,
+        **options: Any,
+    ) -> None:
+        if not callable(application):
+            raise ConfigError(f"The application is not callable: {application!r}")
+        if config is None:
+            config = make_config(port, host, options)
+        elif options or port is not None or host is not None:
+            raise ConfigError("Give either config or single options")
+        self.application = application
+        self.config = config
+        self.observer = observer if observer is not None else logs.LogObserver()
+        self.addresses: tuple[str, ...] = ()
+        """Where it listens, such as ``http://127.0.0.1:8000``."""
+        self.port: int | None = None
+        """The TCP port it listens on, of the first address that has one."""
+        self.stuck_threads = 0
+        """After :meth:`stop`: pool threads that never returned from the application."""
+        self._process: _Process | None = None
+        self._thread: contextlib.ExitStack | None = None
+
+    async def start(self) -> None:
+        """Bind, start the threads, accept. Returns when connections are accepted.
+
+        :raises ConfigError: an address cannot be had.
+        :raises RuntimeError: it is running already.
+        """
+        if self._process is not None:
+            raise RuntimeError("this server is running already")
+        self._process = process = _Process(self.application, self.config, self.observer)
+        try:
+            await process.start()
+        except BaseException:
+            self._process = None
+            raise
+        self.addresses = tuple(map(address_of, process.sockets))
+        tcp = (sock for sock in process.sockets if sock.family != socket.AF_UNIX)
+        self.port = next((sock.getsockname()[1] for sock in tcp), None)
+        loop = asyncio.get_running_loop()
+        name = "uvloop" if type(loop).__module__.startswith("uvloop") else "asyncio"
+        self.observer.started(self.addresses, self.config.threads, name, self.config.parser)
+
+    async def stop(self) -> int:
+        """Finish what is in flight, within ``graceful_timeout``, and stop.
+
+        Idle connections are closed at once; one that has sent the first byte of a request head is
+        in flight. At the timeout the remaining clients are dropped, and every iterable closed.
+
+        :returns: the number of threads that never returned from the application.
+        """
+        process = self._process
+        if process is None:
+            return 0
+        if not process.is_stopping:
+            self.stuck_threads = await process.stop(self.config.graceful_timeout)
+            self._process = None
+            self.observer.stopped(self.stuck_threads)
+        return self.stuck_threads
+
+    def force(self) -> None:
+        """Let a :meth:`stop` that is under way drop everybody now."""
+        if self._process is not None:
+            self._process.hurry.set()
+
+    async def serve_forever(self) -> None:
+        """Start, unless it is started already, and serve until cancelled; then stop."""
+        if self._process is None:
+            await self.start()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await self.stop()
+
+    async def serve_until_signalled(self) -> int:
+        """Start, and stop at SIGTERM or SIGINT; another SIGINT drops everybody at once.
+
+        In a thread other than the main one there are no signals, and only cancelling ends it.
+
+        :returns: what :meth:`stop` returns.
+        """
+        await self.start()
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+
+        def interrupt() -> None:
+            if stopping.is_set():
+                self.force()
+            stopping.set()
+
+        handlers = {signal.SIGTERM: stopping.set, signal.SIGINT: interrupt}
+        is_main = threading.current_thread() is threading.main_thread()
+        previous = {number: signal.getsignal(number) for number in handlers} if is_main else {}
+        for number in previous:
+            loop.add_signal_handler(number, handlers[number])
+        try:
+            await stopping.wait()
+        finally:
+            stuck = await self.stop()
+            for number, handler in previous.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+        return stuck
+
+    async def __aenter__(self) -> Server:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.stop()
+
+    @contextlib.contextmanager
+    def run_in_thread(self) -> Iterator[Server]:
+        """*Any thread:* serve from a thread with a loop of its own while the block runs.
+
+        :raises ConfigError: an address cannot be had.
+        """
+        started = threading.Event()
+        failures: list[BaseException] = []
+        stop: list[Callable[[], object]] = []
+
+        async def serve() -> None:
+            stopping = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
+            await self.start()
+            started.set()
+            await stopping.wait()
+            await self.stop()
+
+        def run() -> None:
+            try:
+                with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                    runner.run(serve())
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                started.set()
+
+        thread = threading.Thread(target=run, name="wsgi_async-loop", daemon=True)
+        thread.start()
+        started.wait()
+        try:
+            if not failures:
+                yield self
+        finally:
+            if thread.is_alive():
+                stop[0]()
+            thread.join()
+        if failures:
+            raise failures[0]
+
+    def __enter__(self) -> Server:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.run_in_thread())
+            self._thread = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        assert self._thread is not None
+        self._thread.close()
+
+
+class _Process:
+    """A server between its start and its stop."""
+
+    def __init__(self, application: Application, config: Config, observer: Observer) -> None:
+        self.sockets: list[BoundSocket] = []
+        self.hurry = asyncio.Event()
+        """Set to end the graceful part of a stop at once."""
+        self.is_stopping = False
+        self._config = config
+        self._observer = observer
+        self._loop = loop = asyncio.get_running_loop()
+        self._plan = plan = plan_descriptors(
+            resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            max_connections=config.max_connections,
+            backlog=config.backlog,
+        )
+        budgets = Budgets(
+            memory=config.max_buffer_size,
+            disk=config.max_spool_size,
+            files=plan.files,
+            directory=config.spool_dir,
+        )
+        failure = budgets.probe_disk()
+        if failure is not None:
+            observer.warning(
+                f"no temporary file can be made ({failure}): slow clients will hold threads; "
+                "set --spool-dir"
+            )
+        self._pool = ThreadPool(config.threads, config.queue_size, on_error=self._own_error)
+        self._io_pool = ThreadPool(IO_THREADS, 0, name="wsgi_async-io", on_error=self._own_error)
+        bounds = ResponseBounds(
+            overflow=Overflow(config.response_overflow),
+            memory=config.response_buffer,
+            disk=config.spool_limit,
+            budgets=budgets,
+            blocked=BlockedWriters(config.threads // 2),
+            others_wait=lambda: self._pool.queued > 0,
+            warn=observer.error,
+        )
+        gateway = Gateway(
+            application,
+            self._pool,
+            Mailbox(loop.call_soon_threadsafe, self._own_error),
+            bounds,
+            observer,
+            request_ids(),
+        )
+        self.connections = Connections(config, gateway, self._io_pool, budgets, plan.connections)
+        self._servers: list[asyncio.Server] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def _own_error(self, error: BaseException) -> None:
+        self._observer.error("an error inside the server", error)
+
+    async def start(self) -> None:
+        """Bind, start the threads, accept."""
+        self.sockets = list(bind(self._config.bind, socket_mode=self._config.socket_mode))
+        try:
+            self._tick()
+            for sock in self.sockets:
+                self._servers.append(await self._listen(sock))
+            self._pool.start()
+            self._io_pool.start()
+        except BaseException:
+            self._close_listeners()
+            if self._timer is not None:
+                self._timer.cancel()
+            raise
+
+    async def _listen(self, sock: socket.socket) -> asyncio.Server:
+        loop, connections = self._loop, self.connections
+
+        def make_protocol() -> HTTPProtocol:
+            return HTTPProtocol(connections, loop)
+
+        if sock.family != socket.AF_UNIX:
+            return await loop.create_server(make_protocol, sock=sock, backlog=self._plan.backlog)
+        keep_file: dict[str, Any] = {}
+        if sys.version_info >= (3, 13) and isinstance(loop, asyncio.BaseEventLoop):
+            keep_file["cleanup_socket"] = False  # else asyncio unlinks a file it did not make
+        return await loop.create_unix_server(
+            make_protocol, sock=sock, backlog=self._plan.backlog, **keep_file
+        )
+
+    def _close_listeners(self) -> None:
+        for server in self._servers:
+            server.close()
+        close_all(self.sockets)
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK, self._tick)
+        self.connections.tick(self._loop.time(), time.time())
+
+    async def stop(self, graceful_timeout: float) -> int:
+        """See :meth:`Server.stop`."""
+        self.is_stopping = True
+        deadline = self._loop.time() + graceful_timeout
+        connections = self.connections
+        self._close_listeners()
+        # What has arrived but was not read yet decides whether a connection is idle.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        connections.is_draining = True
+        for connection in list(connections.open):
+            connection.close_idle()
+        self._observer.stopping(len(connections.open))
+        await self._wait_or_hurry(connections.all_closed(), deadline)
+        for connection in list(connections.open):
+            connection.abort()
+        threads_ended = asyncio.Event()
+        io_threads_ended = asyncio.Event()
+        call = self._loop.call_soon_threadsafe
+        self._pool.stop(lambda: call(threads_ended.set))
+        self._io_pool.stop(lambda: call(io_threads_ended.set))
+        await self._wait_or_hurry(threads_ended, max(deadline, self._loop.time() + CLOSE_TIME))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(io_threads_ended.wait(), CLOSE_TIME)
+        if self._timer is not None:
+            self._timer.cancel()
+        return self._pool.alive
+
+    async def _wait_or_hurry(self, event: asyncio.Event, deadline: float) -> None:
+        """Wait for `event` until the deadline, or until somebody is in a hurry."""
+        waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self.hurry.wait())]
+        timeout = max(0.0, deadline - self._loop.time())
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)

@@ -1,0 +1,251 @@
+"""Where the values of the options come from; the reader of the environment and of files.
+
+Precedence, lowest first; each value keeps its origin:
+
+1. the defaults of :class:`~wsgi_async.config.Config`;
+2. ``$PORT``, as platforms set it: all interfaces on that port;
+3. a file: the one that ``--config`` names, else ``wsgi_async.toml``, else the section
+   ``[tool.wsgi_async]`` of ``pyproject.toml``, both in the current directory;
+4. ``$WSGI_ASYNC_<LONG_NAME>``;
+5. ``$WSGI_ASYNC_CMD_ARGS``: a command line in a variable;
+6. the command line.
+
+**Where to listen.** ``host`` and ``port`` are a short form of ``bind``, and an error together
+with it at one place. Of different places the higher one wins: ``--port`` on the command line
+against ``bind`` in a file is the port. ``host`` and ``port`` may come from different places; the
+missing one is port 8000 (``$PORT`` where it is set), and loopback, IPv4 and IPv6.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .config import OPTIONS, Config, Option, did_you_mean, join_address
+from .errors import ConfigError
+
+__all__ = ["LAUNCH_OPTIONS", "Settings", "Value", "gather"]
+
+PREFIX = "WSGI_ASYNC_"
+COMMAND_LINE = "command line"
+DEFAULT = "default"
+DEFAULT_PORT = 8000
+
+LAUNCH_OPTIONS: tuple[Option, ...] = (
+    Option(
+        name="app",
+        default="",
+        help="The application, instead of the argument APP.",
+        metavar="APP",
+    ),
+    Option(
+        name="factory",
+        default=False,
+        kind="bool",
+        help="APP is called without arguments and returns the application.",
+        aliases=("--call",),
+    ),
+    Option(
+        name="config",
+        default="",
+        help="Configuration file (.toml). Without it wsgi_async.toml or [tool.wsgi_async] of "
+        "pyproject.toml in the current directory.",
+        flags=("-c",),
+        metavar="FILE",
+    ),
+    Option(
+        name="host",
+        default="",
+        help="Host to listen on, * for all interfaces; short for --bind HOST:PORT.",
+        metavar="HOST",
+        takes="a host name or an IP address, without a port",
+        check=lambda host: "/" not in host and (host.count(":") != 1),
+    ),
+    Option(
+        name="port",
+        default=DEFAULT_PORT,
+        kind="number",
+        help="Port to listen on; short for --bind localhost:PORT, or HOST:PORT.",
+        minimum=0,
+        maximum=65535,
+        takes="a port from 0 to 65535",
+    ),
+)
+"""What a command line has besides the options of :class:`Config`."""
+
+_KNOWN = {spec.name: spec for spec in (*LAUNCH_OPTIONS, *OPTIONS)}
+_FILES = ("wsgi_async.toml", "pyproject.toml")
+
+
+class Value(NamedTuple):
+    value: Any
+    origin: str
+    """``default``, ``$PORT``, ``wsgi_async.toml``, ``$WSGI_ASYNC_THREADS``, ``command line``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All values, each with its origin; `config` is made of them."""
+
+    values: Mapping[str, Value]
+    """``app``, ``factory`` and every option of :class:`Config`."""
+    config: Config
+
+    @property
+    def app(self) -> str:
+        return str(self.values["app"].value)
+
+    @property
+    def factory(self) -> bool:
+        return bool(self.values["factory"].value)
+
+
+Layer = dict[str, Value]
+
+
+def gather(
+    command_line: Mapping[str, object],
+    *,
+    parse: Callable[[list[str]], Mapping[str, object]],
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Settings:
+    """Collect the options from everywhere.
+
+    :param command_line: the options that were given there, by name.
+    :param parse: reads the arguments in ``$WSGI_ASYNC_CMD_ARGS`` into such a mapping.
+    :param environ: the environment; None for the process's own.
+    :param directory: where configuration files are looked for; None for the current one.
+    :raises ConfigError: naming the place and the option.
+    """
+    environ = os.environ if environ is None else environ
+    directory = Path() if directory is None else directory
+    variables = _from_environ(environ)
+    arguments: Layer = {}
+    if text := environ.get(PREFIX + "CMD_ARGS"):
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise ConfigError(f"${PREFIX}CMD_ARGS: {error}") from None
+        arguments = _layer(_blamed(parse, words), f"${PREFIX}CMD_ARGS")
+    given = _layer(command_line, COMMAND_LINE)
+    named = {**variables, **arguments, **given}.get("config")
+    file = _from_file(str(named.value) if named else "", directory)
+
+    layers = [file, variables, arguments, given]
+    merged: Layer = {name: Value(spec.default, DEFAULT) for name, spec in _KNOWN.items()}
+    for layer in layers:
+        merged.update(layer)
+    merged["bind"] = _bind(layers, environ)
+    for name in ("config", "host", "port"):
+        del merged[name]
+    config = Config(**{spec.name: merged[spec.name].value for spec in OPTIONS})
+    return Settings(merged, config)
+
+
+def _blamed(
+    parse: Callable[[list[str]], Mapping[str, object]], words: list[str]
+) -> Mapping[str, object]:
+    try:
+        return parse(words)
+    except ConfigError as error:
+        raise ConfigError(f"${PREFIX}CMD_ARGS: {error}") from None
+
+
+def _layer(options: Mapping[str, object], origin: str) -> Layer:
+    """The values of one place, validated: a wrong one is an error even if another place wins."""
+    layer: Layer = {}
+    for name, value in options.items():
+        try:
+            layer[name] = Value(_KNOWN[name].parse(value), origin)
+        except ConfigError as error:
+            raise error if origin == COMMAND_LINE else ConfigError(f"{origin}: {error}") from None
+    if "bind" in layer and not layer.keys().isdisjoint(("host", "port")):
+        raise _bind_conflict(origin)
+    return layer
+
+
+def _bind_conflict(origin: str) -> ConfigError:
+    place = "" if origin == COMMAND_LINE else f"{origin}: "
+    return ConfigError(f"{place}--host and --port are short for --bind: give one or the other")
+
+
+def _from_environ(environ: Mapping[str, str]) -> Layer:
+    layer: Layer = {}
+    names = {f"${PREFIX}{name.upper()}": name for name in _KNOWN}
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX) or variable == PREFIX + "CMD_ARGS":
+            continue
+        origin = f"${variable}"
+        if origin not in names:
+            raise ConfigError(f"No such option: {origin}.{did_you_mean(origin, names)}")
+        layer |= _layer({names[origin]: text}, origin)
+    if "bind" in layer and not layer.keys().isdisjoint(("host", "port")):
+        raise _bind_conflict(f"${PREFIX}BIND")
+    return layer
+
+
+def _from_file(named: str, directory: Path) -> Layer:
+    """The options in the file that is named, else in the first of `_FILES` that has some."""
+    if named and not named.endswith(".toml"):
+        raise ConfigError(f"--config takes a .toml file, not {named!r}")
+    for name in (named,) if named else _FILES:
+        table = _read_toml(directory / name, name)
+        if table is None and named:
+            raise ConfigError(f"--config: there is no file {named!r}")
+        if Path(name).name == "pyproject.toml":
+            tool = (table or {}).get("tool")
+            table = tool.get("wsgi_async") if isinstance(tool, dict) else None
+        if table is None:
+            continue
+        if not isinstance(table, dict):
+            raise ConfigError(f"{name}: tool.wsgi_async must be a table")
+        names = [known for known in _KNOWN if known != "config"]
+        for key in table:
+            if key not in names:
+                raise ConfigError(f"{name}: No such option: {key}.{did_you_mean(key, names)}")
+        return _layer(table, name)
+    return {}
+
+
+def _read_toml(path: Path, name: str) -> Any:
+    """The file's table, or None where there is no file."""
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{name} is not valid TOML: {error}") from None
+
+
+def _bind(layers: list[Layer], environ: Mapping[str, str]) -> Value:
+    """Where to listen, by the rules at the head of this module."""
+    host: Value | None = None
+    port: Value | None = None
+    for layer in layers[::-1]:
+        host = host or layer.get("host")
+        port = port or layer.get("port")
+        if "bind" in layer:
+            if host is None and port is None:
+                return layer["bind"]
+            break
+    if port is None and (text := environ.get("PORT")):
+        try:
+            port = Value(_KNOWN["port"].parse(text), "$PORT")
+        except ConfigError as error:
+            raise ConfigError(f"$PORT: {error}") from None
+        if host is None:
+            return Value((join_address("*", port.value),), "$PORT")
+    if host is None and port is None:
+        return Value((), DEFAULT)
+    name = host.value if host else "localhost"
+    number = port.value if port else DEFAULT_PORT
+    origins = dict.fromkeys(value.origin for value in (host, port) if value)
+    return Value((join_address(name, number),), ", ".join(origins))

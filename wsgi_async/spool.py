@@ -1,0 +1,227 @@
+"""Bytes that wait: in memory first, then in a temporary file, within budgets.
+
+One :class:`Budgets` per process bounds what all requests and responses hold together: RAM, disk
+and open files. No loop and no threads here; the budgets alone may be used from any thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import tempfile
+import threading
+from typing import BinaryIO
+
+from .errors import StorageExhausted
+
+__all__ = ["BodySpool", "Budget", "Budgets", "SpoolFile", "read_nowait"]
+
+_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
+
+
+class Budget:
+    """An amount that many share. *Any thread* may reserve and release."""
+
+    __slots__ = ("_lock", "limit", "peak", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self.peak = 0
+        self._lock = threading.Lock()
+
+    def reserve(self, amount: int) -> bool:
+        """Take `amount`, or nothing and return False where that would pass the limit."""
+        with self._lock:
+            used = self.used + amount
+            if used > self.limit:
+                return False
+            self.used = used
+            self.peak = max(self.peak, used)
+            return True
+
+    def release(self, amount: int) -> None:
+        """Give back what was reserved."""
+        with self._lock:
+            self.used -= amount
+
+
+class Budgets:
+    """What one process may hold for all its exchanges together.
+
+    :param memory: bytes in RAM. At the bound bodies go straight to disk and responses block.
+    :param disk: bytes in temporary files.
+    :param files: open temporary files and files being sent.
+    :param directory: where temporary files go; "" is the system's directory for them.
+    """
+
+    __slots__ = ("directory", "disk", "files", "has_disk", "memory")
+
+    def __init__(self, *, memory: int, disk: int, files: int, directory: str) -> None:
+        self.memory = Budget(memory)
+        self.disk = Budget(disk)
+        self.files = Budget(files)
+        self.directory = directory or None
+        self.has_disk = True
+        """Whether temporary files can be made at all; see :meth:`probe_disk`."""
+
+    def probe_disk(self) -> OSError | None:
+        """Try the directory once; where no file can be made there, everything stays in RAM."""
+        try:
+            with tempfile.TemporaryFile(dir=self.directory):
+                self.has_disk = True
+        except OSError as error:
+            self.has_disk = False
+            return error
+        return None
+
+
+class SpoolFile:
+    """An unnamed temporary file that grows at its end and may be read anywhere.
+
+    Reads and writes name their offset, so a writing and a reading thread share no position.
+
+    :param budgets: the process's bounds.
+    :param limit: bytes that this file may hold.
+    :raises StorageExhausted: no file may be opened: the budget of files, or the system's.
+    """
+
+    __slots__ = ("_budgets", "_limit", "file", "size")
+
+    def __init__(self, budgets: Budgets, limit: int) -> None:
+        self._budgets = budgets
+        self._limit = limit
+        self.size = 0
+        if not budgets.files.reserve(1):
+            raise StorageExhausted(errno.EDQUOT, "all spool files are in use")
+        try:
+            self.file = tempfile.TemporaryFile(dir=budgets.directory)  # noqa: SIM115
+        except BaseException:
+            budgets.files.release(1)
+            raise
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Write at the end.
+
+        :raises StorageExhausted: the file's or the process's bound (``errno.EDQUOT``).
+        :raises OSError: the disk's own word, ``errno.ENOSPC`` for one that is full.
+        """
+        amount = len(data)
+        if self.size + amount > self._limit or not self._budgets.disk.reserve(amount):
+            raise StorageExhausted(errno.EDQUOT, "the spool's bound is reached")
+        try:
+            view = memoryview(data)
+            offset = self.size
+            while view:
+                written = os.pwrite(self.file.fileno(), view, offset)
+                offset += written
+                view = view[written:]
+        except BaseException:
+            self._budgets.disk.release(amount)
+            raise
+        self.size += amount
+
+    def empty(self) -> None:
+        """Forget the content and give its disk back; the file stays open for more."""
+        os.ftruncate(self.file.fileno(), 0)
+        self._budgets.disk.release(self.size)
+        self.size = 0
+
+    def close(self) -> None:
+        """Give everything back. The application may have closed the file before: no matter."""
+        if self._limit < 0:
+            return
+        self._limit = -1
+        self._budgets.disk.release(self.size)
+        self._budgets.files.release(1)
+        self.file.close()
+
+
+class BodySpool:
+    """Collects one request body and serves it as a file: ``BytesIO``, or a temporary file.
+
+    :param budgets: the process's bounds.
+    :param threshold: bytes kept in RAM before a file is made.
+    :param limit: bytes that the file may hold.
+    """
+
+    __slots__ = ("_budgets", "_file", "_limit", "_memory", "_parts", "_threshold", "size")
+
+    def __init__(self, budgets: Budgets, threshold: int, limit: int) -> None:
+        self._budgets = budgets
+        self._threshold = threshold
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._memory = 0
+        self._file: SpoolFile | None = None
+        self.size = 0
+
+    def append(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        :raises StorageExhausted: a bound is reached (``errno.EDQUOT``).
+        :raises OSError: the disk's own word, ``errno.ENOSPC`` for one that is full.
+        """
+        amount = len(data)
+        self.size += amount
+        if self._file is None:
+            budgets = self._budgets
+            fits = self.size <= self._threshold or not budgets.has_disk
+            if fits and budgets.memory.reserve(amount):
+                self._memory += amount
+                self._parts.append(data)
+                return
+            if not budgets.has_disk:
+                raise StorageExhausted(errno.EDQUOT, "no directory for temporary files")
+            self._move_to_file()
+        assert self._file is not None
+        self._file.append(data)
+
+    def _move_to_file(self) -> None:
+        self._file = SpoolFile(self._budgets, self._limit)
+        for part in self._parts:
+            self._file.append(part)
+        self._drop_memory()
+
+    def _drop_memory(self) -> None:
+        self._parts = []
+        self._budgets.memory.release(self._memory)
+        self._memory = 0
+
+    def open(self) -> BinaryIO:
+        """The whole body as a file at its start. Call once, when all has been appended."""
+        if self._file is None:
+            parts, self._parts = self._parts, []
+            return io.BytesIO(parts[0] if len(parts) == 1 else b"".join(parts))
+        self._file.file.seek(0)
+        return self._file.file
+
+    def close(self) -> None:
+        """Give everything back."""
+        if self._file is not None:
+            self._file.close()
+        if self._memory:
+            self._drop_memory()
+
+
+def read_nowait(descriptor: int, amount: int, offset: int) -> bytes | None:
+    """Read from the page cache, or None where only the disk itself could answer.
+
+    A loop that waits for a cold disk stalls every client, so it asks the kernel not to wait
+    (``preadv2`` with ``RWF_NOWAIT``, Linux 4.14); None also where the system or the file system
+    cannot promise that.
+    """
+    if not _NOWAIT:
+        return None
+    buffer = bytearray(amount)
+    try:
+        count = os.preadv(descriptor, [buffer], offset, _NOWAIT)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            return None
+        raise
+    return bytes(memoryview(buffer)[:count])
