@@ -88,12 +88,12 @@ def fails(spec: str, message: str, *, factory: bool = False) -> BaseException | 
     ],
 )
 def test_forms(spec: str, name: str) -> None:
-    assert load_application(spec).__name__ == name  # type: ignore[attr-defined]
+    assert load_application(spec).__name__ == name
 
 
 def test_app_is_the_second_default(write: Write) -> None:
     write({"only_app.py": "def app(environ, start_response): ..."})
-    assert load_application("only_app").__name__ == "app"  # type: ignore[attr-defined]
+    assert load_application("only_app").__name__ == "app"
 
 
 @pytest.mark.usefixtures("site")

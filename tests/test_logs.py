@@ -223,6 +223,19 @@ def test_refusals_of_5xx_are_one_line_a_second(error_log: Path) -> None:
     ]
 
 
+def test_dropped_connections_are_one_line_a_second(error_log: Path) -> None:
+    now = 0.0
+    observer = LogObserver(clock=lambda: now)
+    for port in range(3):
+        observer.connection_dropped(f"[::1]:{port}", "it sent nothing for 30 s\n")
+    now = 1.5
+    observer.connection_dropped("unix", "its head was not complete after 10 s")
+    assert error_lines(error_log) == [
+        r"[INFO] [[::1]:0] dropped: it sent nothing for 30 s\x0a",
+        "[INFO] [unix] dropped: its head was not complete after 10 s (and 2 more before)",
+    ]
+
+
 # --- Handlers
 
 
@@ -253,6 +266,15 @@ def test_the_standard_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stderr.getvalue().endswith("[WARNING] careful\n")
     assert stdout.getvalue().endswith('"curl/8"\n')
     assert stdout.getvalue().count("\n") == stderr.getvalue().count("\n") == 1
+
+
+def test_a_standard_stream_that_the_parent_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", stderr)
+    configure(error_logfile="-", access_logfile="-", log_level="info")
+    LogObserver(access=True).request_finished(REQUEST, RESPONSE)
+    assert stderr.getvalue() == ""
 
 
 def test_files_are_appended_to_and_never_fail_to_encode(tmp_path: Path) -> None:

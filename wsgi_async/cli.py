@@ -40,7 +40,18 @@ def main(args: Sequence[str] | None = None, *, prog_name: str = "wsgi-async") ->
 
     :param args: the arguments; None for the process's own.
     """
+    _keep_standard_descriptors()
     sys.exit(_run(list(sys.argv[1:] if args is None else args), prog_name))
+
+
+def _keep_standard_descriptors() -> None:
+    """Open the null device where a parent closed descriptor 0, 1 or 2.
+
+    Else a socket would take the number; libuv aborts the process when it closes such a one.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest that is free
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def _run(args: list[str], prog_name: str) -> int:

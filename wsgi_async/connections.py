@@ -10,7 +10,7 @@ import enum
 import math
 from collections import deque
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .config import Config
 from .deadlines import Deadlines
@@ -18,9 +18,6 @@ from .exchange import Gateway
 from .head import Limits
 from .pool import ThreadPool
 from .spool import Budgets
-
-if TYPE_CHECKING:
-    from .protocol import HTTPProtocol
 
 __all__ = ["TICK", "Connections", "Wait"]
 
@@ -49,6 +46,15 @@ class Wait(enum.Enum):
     LINGER = "the client to close"
 
 
+class Watched(Protocol):
+    """A connection, as far as this module knows it; see ``protocol.HTTPProtocol``."""
+
+    def wait_expired(self, wait: Wait) -> None: ...
+    def check_pace(self, now: float) -> bool: ...
+    def close_idle(self) -> None: ...
+    def abort(self) -> None: ...
+
+
 class Connections:
     """What the connections of one server share.
 
@@ -73,14 +79,14 @@ class Connections:
             config.limit_request_field_size,
             config.max_header_size,
         )
-        self.open: set[HTTPProtocol] = set()
+        self.open: set[Watched] = set()
         self._none_open = asyncio.Event()
-        self.waits: dict[Wait, Deadlines[HTTPProtocol]] = {
+        self.waits: dict[Wait, Deadlines[Watched]] = {
             Wait.HEAD: Deadlines(config.header_timeout or math.inf),
             Wait.REQUEST: Deadlines(config.keep_alive),
             Wait.LINGER: Deadlines(LINGER_TIME),
         }
-        self.moving: dict[HTTPProtocol, float] = {}
+        self.moving: dict[Watched, float] = {}
         """Connections in a transfer, and when each was last looked at; oldest look first."""
         self.is_draining = False
         self.server_line = b"Server: wsgi_async\r\n"
@@ -98,7 +104,7 @@ class Connections:
             self._none_open.set()
         return self._none_open
 
-    def forget(self, connection: HTTPProtocol) -> None:
+    def forget(self, connection: Watched) -> None:
         """A connection is lost."""
         self.open.discard(connection)
         self.moving.pop(connection, None)
@@ -134,7 +140,7 @@ class Connections:
             if connection.check_pace(now):
                 self.moving[connection] = now
 
-    def watch(self, connection: HTTPProtocol, now: float) -> None:
+    def watch(self, connection: Watched, now: float) -> None:
         """Have its ``check_pace`` called from time to time, until that returns False."""
         self.moving.setdefault(connection, now)
 
@@ -151,7 +157,7 @@ class Connections:
             return 60 if queued else 1
         return max(1, min(60, math.ceil(queued * (now - began) / done)))
 
-    def make_room(self, newcomer: HTTPProtocol) -> bool:
+    def make_room(self, newcomer: Watched) -> bool:
         """Close the oldest idle connection for `newcomer` where the cap is passed.
 
         :returns: False where none is idle.

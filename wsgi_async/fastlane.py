@@ -1,6 +1,6 @@
 """The fast lane: one regular expression proves an ordinary request head and takes it apart.
 
-:func:`parse` accepts a strict subset of what h11 and :func:`.http1.admit` accept, with the
+:func:`parse` accepts a strict subset of what h11 and :func:`.head.admit` accept, with the
 identical :class:`RequestHead`; for everything else, every error included, it returns None and h11
 has the word. A differential property test holds it to that. An optimisation and nothing more: the
 server works without this file, and ``parser="h11"`` turns it off.

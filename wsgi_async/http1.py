@@ -3,7 +3,7 @@
 The reader finds the lines of a head itself, in the order of the bytes, so that limits and
 verdicts never depend on how the bytes were cut (h11 counts incomplete events only). A complete
 head goes to the fast lane, and where that declines to a fresh h11 connection and then to
-:func:`admit`, which refuses what h11 lets pass. h11 sees heads only: bodies with a
+:func:`.head.admit`, which refuses what h11 lets pass. h11 sees heads only: bodies with a
 Content-Length are counted here, chunked ones decoded by :mod:`.chunked`.
 
 Nothing here knows a thread or a clock; an object is used by one thread at a time.
@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 
 import h11
 
 from .chunked import ChunkedDecoder
 from .errors import HTTPError
-from .head import Limits, RequestHead, end_of_line, valid_authority
+from .head import Limits, RequestHead, admit, end_of_line
 
 try:  # The lane is an optimisation: without its file everything goes to h11.
     from .fastlane import parse as _fast_parse
@@ -335,122 +334,3 @@ def _parse_with_h11(raw: bytes) -> RequestHead:
             for name, value in event.headers.raw_items()
         ],
     )
-
-
-# -- the rules of RFC 9110 and 9112 that h11 leaves to its user
-
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_DIGITS = re.compile(r"[0-9]{1,20}")  # 20: as h11
-_ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)([^?]*)(?:(\?)(.*))?")
-
-
-def admit(method: str, target: str, version: str, fields: Iterable[tuple[str, str]]) -> RequestHead:
-    """Judge a head that is syntactically sound, and say what it means.
-
-    :param method: a token.
-    :param target: visible ASCII.
-    :param version: ``1.1``, as after ``HTTP/``.
-    :param fields: names (tokens) and values without surrounding whitespace, latin-1, in order.
-    :raises HTTPError: 505 for another major version; 501 for CONNECT and for a transfer coding
-        other than chunked; 417 for an unknown expectation; 400 for framing, Host, target or a
-        value that RFC 9110 and 9112 call invalid or that two readers could read differently.
-    """
-    if version[0] != "1":
-        raise HTTPError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
-    http11 = version[2:] != "0"
-    if method == "CONNECT":
-        raise HTTPError(501, "This is not a proxy")
-    fields = tuple(fields)
-    values: dict[str, list[str]] = {}
-    for name, value in fields:
-        values.setdefault(name.lower(), []).append(value)
-    if _CONTROL.search("\t".join([value for _, value in fields])):
-        raise HTTPError(400, "A header field contains a control character")
-    _check_host(values.get("host", []), http11)
-    content_length, chunked = _framing(values, http11)
-    path, query, authority = _read_target(method, target)
-    if authority is not None:
-        fields = _replace_host(fields, authority)
-    connection = _members(values.get("connection", []))
-    expectations = _members(values.get("expect", [])) if http11 else set()
-    if expectations - {"100-continue"}:
-        raise HTTPError(417, "The only expectation met here is 100-continue")
-    return RequestHead(
-        method,
-        target,
-        path,
-        query,
-        "HTTP/1.1" if http11 else "HTTP/1.0",
-        fields,
-        content_length,
-        chunked,
-        "close" not in connection and (http11 or "keep-alive" in connection),
-        bool(expectations) and (chunked or bool(content_length)),
-    )
-
-
-def _members(values: list[str]) -> set[str]:
-    """The members of a list of tokens, in lower case (RFC 9110 §5.6.1)."""
-    members = {member.strip(" \t").lower() for value in values for member in value.split(",")}
-    return members - {""}
-
-
-def _check_host(hosts: list[str], http11: bool) -> None:
-    """RFC 9112 §3.2: exactly one valid Host; HTTP/1.0 may do without."""
-    if len(hosts) > 1:
-        raise HTTPError(400, "There is more than one Host field")
-    if not hosts and http11:
-        raise HTTPError(400, "There is no Host field")
-    if hosts and not valid_authority(hosts[0]):
-        raise HTTPError(400, "The Host field is not a host")
-
-
-def _framing(values: dict[str, list[str]], http11: bool) -> tuple[int | None, bool]:
-    """Content-Length and whether the body is chunked; RFC 9112 §6.1 to §6.3, its strict side."""
-    codings = values.get("transfer-encoding", [])
-    lengths = values.get("content-length", [])
-    if codings:
-        if lengths:
-            raise HTTPError(400, "Content-Length and Transfer-Encoding exclude each other")
-        if not http11:
-            raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding")
-        if [coding.lower() for coding in codings] != ["chunked"]:
-            raise HTTPError(501, "The only transfer coding understood here is chunked")
-        return None, True
-    if not lengths:
-        return None, False
-    if len(lengths) > 1 or not _DIGITS.fullmatch(lengths[0]):
-        raise HTTPError(400, "Content-Length is not a number of bytes")
-    return int(lengths[0]), False
-
-
-def _read_target(method: str, target: str) -> tuple[str, str, str | None]:
-    """Path, query, and the authority of an absolute-form (RFC 9112 §3.2)."""
-    if "#" in target:
-        raise HTTPError(400, "A request target has no fragment")
-    if target[0] == "/":  # never urlsplit: it takes "//host/x" apart
-        path, _, query = target.partition("?")
-        return path, query, None
-    if target == "*":
-        if method != "OPTIONS":
-            raise HTTPError(400, "Only OPTIONS may ask for *")
-        return "", "", None
-    match = _ABSOLUTE.fullmatch(target)
-    if match is None or not valid_authority(match[1]):
-        raise HTTPError(400, "The request target is neither a path nor an http URI")
-    path = match[2]
-    if not path and not (method == "OPTIONS" and match[3] is None):  # RFC 9112 §3.2.4
-        path = "/"
-    return path, match[4] or "", match[1]
-
-
-def _replace_host(
-    fields: tuple[tuple[str, str], ...], authority: str
-) -> tuple[tuple[str, str], ...]:
-    """RFC 9112 §3.2.2: what Host says is ignored in favour of the target's authority."""
-    replaced = tuple(
-        (name, authority if name.lower() == "host" else value) for name, value in fields
-    )
-    if not any(name.lower() == "host" for name, _ in fields):
-        replaced += (("Host", authority),)
-    return replaced

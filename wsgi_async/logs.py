@@ -29,9 +29,9 @@ _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 # C0, DEL, C1 and the separators at which str.splitlines() and some viewers break lines.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_REFUSAL_INTERVAL = 1.0
-"""Seconds between two warnings of one 5xx status: an overloaded server must not also log
-thousands of lines a second."""
+_INTERVAL = 1.0
+"""Seconds between two lines of one 5xx status, and between two of dropped connections: an
+overloaded server must not also log thousands of lines a second."""
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -61,7 +61,7 @@ class LogObserver(Observer):
     ) -> None:
         self.wants_requests = access
         self._clock = clock
-        self._refusals: dict[int, tuple[float, int]] = {}  # status: last logged, since then
+        self._last: dict[str, tuple[float, int]] = {}  # kind: when logged, how many since
         self._second = (-1, "")
 
     def started(self, addresses: tuple[str, ...], threads: int, loop: str, parser: str) -> None:
@@ -105,19 +105,26 @@ class LogObserver(Observer):
         )
 
     def request_refused(self, client: str, status: int, detail: str) -> None:
-        if status < 500:
-            logger.info("[%s] refused with %d: %s", escape(client), status, _one_line(detail))
-            return
+        more = "" if status < 500 else self._unlogged(str(status))
+        if more is not None:
+            level = logging.INFO if status < 500 else logging.WARNING
+            text = _one_line(detail)
+            logger.log(level, "[%s] refused with %d: %s%s", escape(client), status, text, more)
+
+    def connection_dropped(self, client: str, why: str) -> None:
+        more = self._unlogged("dropped")
+        if more is not None:
+            logger.info("[%s] dropped: %s%s", escape(client), _one_line(why), more)
+
+    def _unlogged(self, kind: str) -> str | None:
+        """None while a line of this kind is too recent, else how many were left out since."""
         now = self._clock()
-        logged, unlogged = self._refusals.get(status, (-_REFUSAL_INTERVAL, 0))
-        if now - logged < _REFUSAL_INTERVAL:
-            self._refusals[status] = (logged, unlogged + 1)
-            return
-        self._refusals[status] = (now, 0)
-        more = f" (and {unlogged} more before)" if unlogged else ""
-        logger.warning(
-            "[%s] refused with %d: %s%s", escape(client), status, _one_line(detail), more
-        )
+        logged, unlogged = self._last.get(kind, (-_INTERVAL, 0))
+        if now - logged < _INTERVAL:
+            self._last[kind] = (logged, unlogged + 1)
+            return None
+        self._last[kind] = (now, 0)
+        return f" (and {unlogged} more before)" if unlogged else ""
 
     def app_error(
         self, request: RequestInfo, message: str, error: BaseException | None = None
@@ -200,11 +207,12 @@ def configure(*, error_logfile: str, access_logfile: str, log_level: str) -> Non
     _attach(access_logger, access, "INFO")
 
 
-def _handler(name: str, stream: TextIO, flag: str) -> logging.Handler | None:
+def _handler(name: str, stream: TextIO | None, flag: str) -> logging.Handler | None:
     if not name:
         return None
     if name == "-":
-        return logging.StreamHandler(stream)
+        # A standard stream is None where the parent closed it; StreamHandler would take stderr.
+        return logging.NullHandler() if stream is None else logging.StreamHandler(stream)
     try:
         # FileHandler flushes after each record.
         return logging.FileHandler(name, "a", encoding="utf-8", errors="backslashreplace")

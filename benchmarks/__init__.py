@@ -1,0 +1,1 @@
+"""The benchmark harness: real servers, real load, side by side."""

@@ -1,0 +1,209 @@
+"""The fast lane declines, or says exactly what h11 and admit say."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from wsgi_async.errors import HTTPError
+from wsgi_async.fastlane import MAX_FIELDS, parse
+from wsgi_async.http1 import Limits, RequestHead, RequestReader
+
+BROWSER = (
+    b"GET /a/b%20c?d=e HTTP/1.1\r\nHost: localhost:8000\r\n"
+    b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
+    b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+    b"Accept-Language: de,en-US;q=0.7,en;q=0.3\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n"
+    b"Connection: keep-alive\r\nCookie: a=b; c=d\r\nUpgrade-Insecure-Requests: 1\r\n"
+    b"Sec-Fetch-Dest: document\r\nPriority: u=0, i\r\n\r\n"
+)
+UPLOAD = b"PUT /x HTTP/1.1\r\nhost:a\r\nContent-Length: 007\r\nConnection: close\r\n\r\n"
+
+
+def with_h11(raw: bytes) -> RequestHead | None:
+    """What the reader makes of `raw` without the lane: its head, if that is all of it."""
+    reader = RequestReader(Limits(0, 0, 0, 0), "h11")
+    reader.receive_data(raw)
+    try:
+        event = reader.next_event()
+    except HTTPError:
+        return None
+    return event if isinstance(event, RequestHead) and not reader.buffered else None
+
+
+def check(raw: bytes) -> None:
+    head = parse(raw)
+    if head is not None:
+        assert head == with_h11(raw)
+        assert type(head) is RequestHead
+
+
+PARTS = st.sampled_from(
+    [
+        *(
+            b"GET",
+            b"POST",
+            b"CONNECT",
+            b"OPTIONS",
+            b"G_T",
+            b" ",
+            b"  ",
+            b"\t",
+            b"/",
+            b"/a?b",
+            b"//",
+        ),
+        *(
+            b"*",
+            b"?",
+            b"#",
+            b"%",
+            b"http://b/c",
+            b"HTTP/1.1",
+            b"HTTP/1.0",
+            b"HTTP/1.2",
+            b"HTTP/2.0",
+        ),
+        *(b"\r\n", b"\r\n\r\n", b"\r", b"\n", b"\0", b"\x0b", b"\x7f", b"\x85", b"\xa0", b"\xff"),
+        *(b"Host", b"host", b"Content-Length", b"content-length", b"Transfer-Encoding", b"Expect"),
+        *(b"Connection", b"Upgrade", b"Cookie", b"X_A", b"X-A", b": ", b":", b" :", b":\t", b","),
+        *(b"a", b"a:80", b"[::1]", b"a b", b"0", b"5", b"5, 5", b"+5", b"1_0", b"\xb2", b"chunked"),
+        *(b"close", b"keep-alive", b"Keep-Alive", b"100-continue", b"x=y"),
+    ]
+)
+NAMES = st.sampled_from(
+    [
+        *(b"Host", b"host", b"Content-Length", b"Transfer-Encoding", b"Connection", b"Expect"),
+        *(b"Upgrade", b"Cookie", b"X-A", b"x-a", b"X_A", b"Accept"),
+    ]
+)
+VALUES = st.one_of(
+    st.sampled_from(
+        [
+            *(
+                b"a",
+                b"b:80",
+                b"[::1]",
+                b"c d",
+                b"u@b",
+                b"0",
+                b"12",
+                b"5,5",
+                b"9" * 19,
+                b"",
+                b"\xe9",
+            ),
+            *(b"close", b"keep-alive", b"Close", b"KEEP-ALIVE", b"close, x", b"100-continue"),
+            b"chunked",
+        ]
+    ),
+    st.binary(max_size=6),
+)
+FIELDS = st.builds(
+    lambda name, gap, value, end: name + gap + value + end,
+    NAMES,
+    st.sampled_from([b": ", b": ", b": ", b":", b":\t", b":  ", b" : "]),
+    VALUES,
+    st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\r\n", b" \r\n", b"\n", b"\r\n "]),
+)
+HEADS = st.builds(
+    lambda method, target, version, fields: (
+        b"%b %b %b\r\nHost: a\r\n%b\r\n" % (method, target, version, b"".join(fields))
+    ),
+    st.sampled_from([b"GET", b"POST", b"OPTIONS", b"CONNECT", b"G_T", b"get"]),
+    st.one_of(
+        st.sampled_from([b"/", b"/a?b", b"/?", b"/a?b?c", b"//b/c", b"*", b"http://b/c", b"/#"]),
+        st.binary(max_size=5).map(lambda tail: b"/" + tail),
+    ),
+    st.sampled_from([b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/1.2", b"HTTP/2.0"]),
+    st.lists(FIELDS, max_size=5),
+)
+EDITS = st.lists(
+    st.tuples(st.integers(0, 400), st.integers(0, 3), st.one_of(PARTS, st.binary(max_size=2))),
+    max_size=3,
+)
+
+
+@given(st.one_of(st.binary(), st.lists(PARTS).map(b"".join), HEADS))
+@example(BROWSER)
+@example(UPLOAD)
+@settings(max_examples=1500, deadline=None)
+def test_declines_or_agrees_with_h11(raw: bytes) -> None:
+    check(raw)
+
+
+@given(st.sampled_from([BROWSER, UPLOAD]), EDITS)
+@settings(max_examples=1500, deadline=None)
+def test_declines_or_agrees_with_h11_on_damaged_heads(
+    raw: bytes, edits: list[tuple[int, int, bytes]]
+) -> None:
+    for at, cut, new in edits:
+        raw = raw[:at] + new + raw[at + cut :]
+    check(raw)
+
+
+@pytest.mark.parametrize("byte", [bytes([number]) for number in range(256)])
+def test_declines_or_agrees_with_h11_on_every_byte_everywhere(byte: bytes) -> None:
+    raw = UPLOAD.replace(b"/x", b"/x?y")
+    for at in range(len(raw)):
+        check(raw[:at] + byte + raw[at:])
+        check(raw[:at] + byte + raw[at + 1 :])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n\r\n",
+        b"GET /?a HTTP/1.1\r\nHost:a\r\n\r\n",
+        b"DELETE //x/ HTTP/1.1\r\nX-A: b\tc  d\xe9\r\nhost: [::1]\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+        BROWSER,
+        UPLOAD,
+        b"GET / HTTP/1.1\r\nHost: a\r\n"
+        + b"".join(b"X-%d: y\r\n" % number for number in range(MAX_FIELDS - 1))
+        + b"\r\n",
+    ],
+)
+def test_takes_ordinary_heads(raw: bytes) -> None:
+    head = parse(raw)
+    assert head is not None
+    assert head == with_h11(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", id="1.0"),
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="no Host"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", id="bad Host"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", id="two Hosts"),
+        pytest.param(b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", id="absolute-form"),
+        pytest.param(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", id="asterisk-form"),
+        pytest.param(b"CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n", id="CONNECT"),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", id="chunked"
+        ),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n",
+            id="Expect",
+        ),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n", id="Upgrade"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\nX_A: b\r\n\r\n", id="underscore"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\nx: c\r\n\r\n", id="repeated"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: x\r\n\r\n", id="Connection"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", id="length"),
+        pytest.param(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", id="empty line before"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET", id="bytes after"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\n", id="not complete"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(
+            b"GET / HTTP/1.1\r\nHost: a\r\n"
+            + b"".join(b"X-%d: y\r\n" % number for number in range(MAX_FIELDS))
+            + b"\r\n",
+            id="many fields",
+        ),
+    ],
+)
+def test_declines(raw: bytes) -> None:
+    assert parse(raw) is None

@@ -1,0 +1,134 @@
+"""The fences of the house: imports go downwards only, and a few modules own a few libraries."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "wsgi_async"
+
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("_version", "errors"),
+    ("config", "observer", "deadlines", "errorstream"),
+    ("head", "framing", "spool", "loading", "sockets", "logs", "settings"),
+    ("chunked", "fastlane", "environ", "wsgi", "handoff.mailbox"),
+    ("http1", "pool", "handoff.writer", "handoff.body"),
+    ("handoff",),
+    ("exchange",),
+    ("sending", "connections"),
+    ("protocol",),
+    ("server",),
+    ("run",),
+    ("cli", "testing"),
+    ("__init__", "__main__"),
+)
+"""A module may import from floors below its own only; modules of one floor know nothing of each
+other. `__init__` imports lazily: what it imports at once is checked, what it names is not."""
+
+OWNERS: dict[str, set[str]] = {
+    "h11": {"http1"},
+    "asyncio": {"protocol", "sending", "connections", "server", "run", "testing"},
+    "uvloop": {"server", "cli"},
+    "threading": {
+        "handoff.mailbox",
+        "handoff.writer",
+        "handoff.body",
+        "pool",
+        "spool",
+        "server",
+        "testing",
+    },
+    "multiprocessing": set(),
+    "signal": {"server"},
+    "resource": {"server", "run"},
+    "click": {"cli"},
+    "logging": {"logs", "cli"},
+    "subprocess": set(),
+}
+"""Which modules may import what."""
+
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+
+def imports(name: str) -> set[str]:
+    """Absolute names of what a module imports, anywhere in it."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    package = ["wsgi_async", *name.split(".")]
+    if MODULES[name].name != "__init__.py":
+        package.pop()
+    elif name == "__init__":
+        package = ["wsgi_async"]
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found.update(f"{module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def own_modules(name: str) -> set[str]:
+    """Which modules of the package a module imports."""
+    found = set()
+    for imported in imports(name):
+        parts = imported.split(".")
+        if parts[0] != "wsgi_async":
+            continue
+        for length in (len(parts), len(parts) - 1):
+            candidate = ".".join(parts[1:length])
+            if candidate in MODULES:
+                found.add(candidate)
+                break
+    return found
+
+
+FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}
+
+
+def test_every_module_has_a_floor() -> None:
+    assert sorted(FLOOR_OF) == sorted(MODULES)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "__init__"])
+def test_imports_go_downwards(name: str) -> None:
+    upwards = {
+        other
+        for other in own_modules(name)
+        if FLOOR_OF[other] >= FLOOR_OF[name]
+    }
+    assert not upwards, f"{name} imports {upwards}, which are not below it"
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_libraries_have_owners(library: str) -> None:
+    users = {name for name in MODULES if any(i.split(".")[0] == library for i in imports(name))}
+    assert users <= OWNERS[library], f"{library} is imported by {users - OWNERS[library]}"
+
+
+def test_the_environment_has_owners() -> None:
+    readers = {
+        name
+        for name, path in MODULES.items()
+        if any(
+            isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+            and isinstance(node.value, ast.Name) and node.value.id == "os"
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        )
+    }
+    assert readers <= {"settings", "cli"}
+
+
+def test_sys_exit_has_an_owner() -> None:
+    users = {
+        name
+        for name, path in MODULES.items()
+        if "sys.exit" in path.read_text(encoding="utf-8") and name != "cli"
+    }
+    assert users == set()
