@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import resource
 import signal
 import socket
@@ -206,7 +207,6 @@ class Server:
 
         :returns: what :meth:`stop` returns.
         """
-        await self.start()
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
 
@@ -221,6 +221,7 @@ class Server:
         for number in previous:
             loop.add_signal_handler(number, handlers[number])
         try:
+            await self.start()
             await stopping.wait()
         finally:
             stuck = await self.stop()
@@ -384,7 +385,7 @@ class _Process:
     async def stop(self, graceful_timeout: float) -> int:
         """See :meth:`Server.stop`."""
         self.is_stopping = True
-        deadline = self._loop.time() + graceful_timeout
+        deadline = self._loop.time() + (graceful_timeout or math.inf)
         connections = self.connections
         self._close_listeners()
         # What has arrived but was not read yet decides whether a connection is idle.
@@ -412,7 +413,7 @@ class _Process:
     async def _wait_or_hurry(self, event: asyncio.Event, deadline: float) -> None:
         """Wait for `event` until the deadline, or until somebody is in a hurry."""
         waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self.hurry.wait())]
-        timeout = max(0.0, deadline - self._loop.time())
+        timeout = None if deadline == math.inf else max(0.0, deadline - self._loop.time())
         await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
