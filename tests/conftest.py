@@ -1,0 +1,39 @@
+"""What all tests share: skips that a complete machine must not have, and the server fixture."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+from serving import Served, serving
+
+PROGRAMS = re.compile(r"\b(nginx|wrk|h2load|curl|uvloop)\b")
+"""What a test may lack on a developer's machine, never where all of them have to run."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With TESTS_REQUIRE_ALL set, a test that skips for want of a program has failed."""
+    report = yield
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+    if report.skipped and os.environ.get("TESTS_REQUIRE_ALL") and PROGRAMS.search(reason):
+        report.outcome = "failed"
+        report.longrepr = f"TESTS_REQUIRE_ALL is set, and this was skipped: {reason}"
+    return report
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Served]]:
+    """``serve(application, loop="uvloop", **options)``: a server that ends with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(application: Callable[..., Any], **options: Any) -> Served:
+            return stack.enter_context(serving(application, **options))
+
+        yield start
