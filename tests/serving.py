@@ -302,4 +302,3 @@ class Command:
 
 def _is_option(name: str) -> bool:
     return name.startswith("WSGI_ASYNC_") or name in ("PORT", "PYTHONPATH")
-

@@ -6,14 +6,16 @@ import io
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from wsgi_async.errors import ConfigError
 from wsgi_async.logs import LogObserver, configure, escape
 from wsgi_async.observer import RequestInfo, ResponseInfo
+from wsgi_async.wsgi import WSGIResponse
 
 ALL_LATIN_1 = "".join(map(chr, range(256)))
 HOSTILE = 'a\r\n\x1b[31m\x00\x7f\x85\x9b"\\é\tz'
@@ -177,6 +179,42 @@ def test_an_application_error_is_one_line_and_an_indented_traceback(error_log: P
         r"  [2026-01-01 00:00:00 +0000] [1] [INFO] forged\x1b[0m\x9b",
     ]
     assert all(line.startswith("  ") for line in trace)
+
+
+@pytest.mark.parametrize(
+    ("path", "trace"),
+    [
+        ("/raises", ["application", "KeyError: 'no such thing'"]),
+        ("/wrong-call", ["application", "ApplicationError: the status must"]),
+        ("/wrong-return", []),
+    ],
+)
+def test_a_traceback_begins_in_the_application(
+    path: str, trace: list[str], error_log: Path
+) -> None:
+    def application(environ: dict[str, str], start_response: Callable[..., object]) -> object:
+        if environ["PATH_INFO"] == "/raises":
+            raise KeyError("no such thing")
+        if environ["PATH_INFO"] == "/wrong-call":
+            start_response(200, [])
+        start_response("200 OK", [])
+        return "text"
+
+    def report(message: str, error: BaseException | None) -> None:
+        LogObserver().app_error(REQUEST, message, error)
+
+    class Nowhere:
+        def respond(self, head: object, body: bytes) -> None:
+            pass
+
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path}
+    WSGIResponse(cast("Any", application), environ, cast("Any", Nowhere()), report).advance()
+    first, *lines = error_lines(error_log)
+    assert first.startswith("[ERROR] GET /path?q=1 [127.0.0.1:50312 r-1]: ")
+    shown = [line.rpartition(" in ")[2] for line in lines if line.startswith('    File "')][:1]
+    shown += [line.removeprefix("  ").removeprefix("wsgi_async.errors.") for line in lines[-1:]]
+    assert len(shown) == len(trace)
+    assert all(map(str.startswith, shown, trace)), shown
 
 
 def test_an_application_error_without_an_exception(error_log: Path) -> None:

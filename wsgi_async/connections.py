@@ -100,7 +100,9 @@ class Connections:
 
     def all_closed(self) -> asyncio.Event:
         """An event that is set once the last connection has closed; for shutdown."""
-        if not self.open:
+        if self.open:
+            self._none_open.clear()
+        else:
             self._none_open.set()
         return self._none_open
 

@@ -10,16 +10,18 @@ steer a terminal; ``Authorization`` is never logged.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, TextIO
 
-from .errors import ConfigError
+from .errors import ApplicationError, ConfigError
 from .observer import Observer, RequestInfo, ResponseInfo
 
-__all__ = ["LogObserver", "configure", "escape"]
+__all__ = ["LogObserver", "configure", "escape", "is_configured"]
 
 logger = logging.getLogger("wsgi_async")
 access_logger = logging.getLogger("wsgi_async.access")
@@ -32,6 +34,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _INTERVAL = 1.0
 """Seconds between two lines of one 5xx status, and between two of dropped connections: an
 overloaded server must not also log thousands of lines a second."""
+_OWN_CODE = os.path.dirname(__file__) + os.sep
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -136,7 +139,7 @@ class LogObserver(Observer):
             escape(request.client),
             escape(request.id),
             _one_line(message),
-            exc_info=error,
+            exc_info=_blame(error),
         )
 
     def app_stderr(self, request: RequestInfo, text: str) -> None:
@@ -160,6 +163,26 @@ class LogObserver(Observer):
         return self._second[1]
 
 
+def _blame(
+    error: BaseException | None,
+) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
+    """What to show of an application's error: its frames, not those of the server above them.
+
+    Nothing where the server found fault with what it was given: the message has said it, and no
+    frame is the application's.
+    """
+    if error is None:
+        return None
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
+        frames = frames.tb_next
+    if frames is None:
+        if isinstance(error, ApplicationError):
+            return None
+        frames = error.__traceback__
+    return type(error), error, frames
+
+
 def _host(client: str) -> str:
     """The address of ``127.0.0.1:50312`` or ``[::1]:50312``; anything else as it is."""
     host, colon, _ = client.rpartition(":")
@@ -181,6 +204,11 @@ class _Formatter(logging.Formatter):
     def formatException(self, ei: Any) -> str:
         text = super().formatException(ei)
         return "\n".join("  " + _one_line(line) for line in text.split("\n"))
+
+
+def is_configured() -> bool:
+    """Whether the program has set up logging, so that somebody sees what is logged here."""
+    return logger.hasHandlers()
 
 
 def configure(*, error_logfile: str, access_logfile: str, log_level: str) -> None:

@@ -8,6 +8,7 @@ import resource
 import sys
 from typing import Any
 
+from . import logs
 from .config import Config
 from .observer import Observer
 from .server import Server, make_config, new_event_loop
@@ -18,6 +19,8 @@ __all__ = ["serve", "serve_command"]
 MAX_DESCRIPTORS = 65536
 """The soft limit of open files is raised to the hard one, but not beyond this: some kernels'
 hard limit is a thousand million, and tables grow with what is used."""
+
+LOG_OPTIONS = {"access_logfile", "error_logfile", "log_level"}
 
 
 def serve(
@@ -31,6 +34,9 @@ def serve(
     :param options: the fields of :class:`Config` by name; with ``bind``, leave out port and host.
     :raises ConfigError: a wrong option, or an address that cannot be had.
     :raises RuntimeError: called inside a running event loop.
+
+    The log goes where the options about logs say. Without such an option it goes to the program's
+    own logging, if that is set up, and else to standard error.
 
     In a thread other than the main one it serves too, but no signal can stop it there:
     ``Server(app).run_in_thread()`` can be stopped.
@@ -48,7 +54,14 @@ def serve(
         config = make_config(None, None, options)
     else:
         config = make_config(port, host, options)
-    _run(Server(application, config=config))
+    if LOG_OPTIONS & options.keys() or not logs.is_configured():
+        logs.configure(
+            error_logfile=config.error_logfile,
+            access_logfile=config.access_logfile,
+            log_level=config.log_level,
+        )
+    observer = logs.LogObserver(access=bool(config.access_logfile))
+    _run(Server(application, config=config, observer=observer))
 
 
 def serve_command(application: Application, config: Config, *, observer: Observer) -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import resource
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,10 +34,11 @@ from .wsgi import Application
 __all__ = ["DescriptorPlan", "Server", "make_config", "new_event_loop", "plan_descriptors"]
 
 IO_THREADS = 2
-"""Threads for reads of files that are not in the page cache; started when first needed."""
+"""Threads for reads of files that are not in the page cache."""
 
 CLOSE_TIME = 1.0
-"""Seconds that threads get to close their iterables after the last client was dropped."""
+"""Seconds that threads get to close their iterables after the last client was dropped, and in
+which a connection that was dropped must be gone."""
 
 
 class DescriptorPlan(NamedTuple):
@@ -146,6 +147,7 @@ class Server:
         self.stuck_threads = 0
         """After :meth:`stop`: pool threads that never returned from the application."""
         self._process: _Process | None = None
+        self._stopping: asyncio.Future[int] | None = None
         self._thread: contextlib.ExitStack | None = None
 
     async def start(self) -> None:
@@ -174,16 +176,24 @@ class Server:
 
         Idle connections are closed at once; one that has sent the first byte of a request head is
         in flight. At the timeout the remaining clients are dropped, and every iterable closed.
+        Everybody who calls it waits for the same stop, which is finished also where one of them
+        is cancelled.
 
         :returns: the number of threads that never returned from the application.
         """
         process = self._process
         if process is None:
             return 0
-        if not process.is_stopping:
+        if self._stopping is None:
+            self._stopping = asyncio.ensure_future(self._stop(process))
+        return await asyncio.shield(self._stopping)
+
+    async def _stop(self, process: _Process) -> int:
+        try:
             self.stuck_threads = await process.stop(self.config.graceful_timeout)
-            self._process = None
-            self.observer.stopped(self.stuck_threads)
+        finally:
+            self._process = self._stopping = None
+        self.observer.stopped(self.stuck_threads)
         return self.stuck_threads
 
     def force(self) -> None:
@@ -227,7 +237,8 @@ class Server:
             stuck = await self.stop()
             for number, handler in previous.items():
                 loop.remove_signal_handler(number)
-                signal.signal(number, handler)
+                if handler is not None:  # None: it was not installed by Python
+                    signal.signal(number, handler)
         return stuck
 
     async def __aenter__(self) -> Server:
@@ -272,8 +283,9 @@ class Server:
             if not failures:
                 yield self
         finally:
-            if thread.is_alive():
-                stop[0]()
+            if not failures:
+                with contextlib.suppress(RuntimeError):  # the loop has ended, and is closed
+                    stop[0]()
             thread.join()
         if failures:
             raise failures[0]
@@ -296,7 +308,6 @@ class _Process:
         self.sockets: list[BoundSocket] = []
         self.hurry = asyncio.Event()
         """Set to end the graceful part of a stop at once."""
-        self.is_stopping = False
         self._config = config
         self._observer = observer
         self._loop = loop = asyncio.get_running_loop()
@@ -354,8 +365,9 @@ class _Process:
             self._io_pool.start()
         except BaseException:
             self._close_listeners()
-            if self._timer is not None:
-                self._timer.cancel()
+            self._cancel_tick()
+            for pool in (self._pool, self._io_pool):
+                pool.stop(lambda: None)
             raise
 
     async def _listen(self, sock: socket.socket) -> asyncio.Server:
@@ -364,16 +376,17 @@ class _Process:
         def make_protocol() -> HTTPProtocol:
             return HTTPProtocol(connections, loop)
 
-        if sock.family != socket.AF_UNIX:
+        try:
+            # Not create_unix_server(), which in 3.13 unlinks a file that it did not make.
             return await loop.create_server(make_protocol, sock=sock, backlog=self._plan.backlog)
-        keep_file: dict[str, Any] = {}
-        if sys.version_info >= (3, 13) and isinstance(loop, asyncio.BaseEventLoop):
-            keep_file["cleanup_socket"] = False  # else asyncio unlinks a file it did not make
-        return await loop.create_unix_server(
-            make_protocol, sock=sock, backlog=self._plan.backlog, **keep_file
-        )
+        except OSError as error:
+            # Linux lets two sockets be bound to one port until one of them listens.
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise ConfigError(f"Cannot listen on {address_of(sock)}: {why}") from error
 
     def _close_listeners(self) -> None:
+        for sock in self.sockets:
+            sock.remove_file()  # while it is open, the inode number of its file is ours
         for server in self._servers:
             server.close()
         close_all(self.sockets)
@@ -382,10 +395,13 @@ class _Process:
         self._timer = self._loop.call_later(TICK, self._tick)
         self.connections.tick(self._loop.time(), time.time())
 
+    def _cancel_tick(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
     async def stop(self, graceful_timeout: float) -> int:
         """See :meth:`Server.stop`."""
-        self.is_stopping = True
-        deadline = self._loop.time() + (graceful_timeout or math.inf)
+        deadline = self._loop.time() + graceful_timeout if graceful_timeout else math.inf
         connections = self.connections
         self._close_listeners()
         # What has arrived but was not read yet decides whether a connection is idle.
@@ -398,17 +414,21 @@ class _Process:
         await self._wait_or_hurry(connections.all_closed(), deadline)
         for connection in list(connections.open):
             connection.abort()
-        threads_ended = asyncio.Event()
-        io_threads_ended = asyncio.Event()
-        call = self._loop.call_soon_threadsafe
-        self._pool.stop(lambda: call(threads_ended.set))
-        self._io_pool.stop(lambda: call(io_threads_ended.set))
-        await self._wait_or_hurry(threads_ended, max(deadline, self._loop.time() + CLOSE_TIME))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(io_threads_ended.wait(), CLOSE_TIME)
-        if self._timer is not None:
-            self._timer.cancel()
+        # Each lost connection hands its suspended iterable to the pool to be closed: only after
+        # the last of them may the pool end.
+        await _wait_briefly(connections.all_closed())
+        threads_ended, io_threads_ended = asyncio.Event(), asyncio.Event()
+        self._pool.stop(lambda: self._tell(threads_ended))
+        self._io_pool.stop(lambda: self._tell(io_threads_ended))
+        await self._wait_or_hurry(threads_ended, deadline)
+        await _wait_briefly(threads_ended)
+        await _wait_briefly(io_threads_ended)
+        self._cancel_tick()
         return self._pool.alive
+
+    def _tell(self, event: asyncio.Event) -> None:
+        with contextlib.suppress(RuntimeError):  # a thread that returns late finds the loop closed
+            self._loop.call_soon_threadsafe(event.set)
 
     async def _wait_or_hurry(self, event: asyncio.Event, deadline: float) -> None:
         """Wait for `event` until the deadline, or until somebody is in a hurry."""
@@ -418,3 +438,8 @@ class _Process:
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def _wait_briefly(event: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), CLOSE_TIME)

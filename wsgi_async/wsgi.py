@@ -208,7 +208,11 @@ class WSGIResponse:
                 raise ApplicationError(
                     f"each header must be a (name, value) tuple, not {_brief(item)}"
                 )
-            if item not in _LINES:
+            try:
+                known = item in _LINES
+            except TypeError:  # not hashable, so not a str either
+                known = False
+            if not known:
                 _check_field(*item)
             fields.append(item)
         self._status = status
@@ -230,11 +234,17 @@ class WSGIResponse:
         try:
             self._iterator = iter(iterable)
         except TypeError:
+            if hasattr(type(iterable), "__iter__"):
+                raise  # an error of its own
             raise ApplicationError(
                 f"the application returned {_brief(iterable)}; "
                 "it must return an iterable of bytes, such as [b'...']"
             ) from None
-        if isinstance(iterable, str | bytes | bytearray):
+        if isinstance(iterable, str):
+            raise ApplicationError(
+                "the application returned str; encode it and return a list: [text.encode('utf-8')]"
+            )
+        if isinstance(iterable, bytes | bytearray):
             raise ApplicationError(
                 f"the application returned {type(iterable).__name__}; "
                 "return a list with it, as [b'...'], else it is sent byte by byte"
@@ -254,13 +264,14 @@ class WSGIResponse:
         body = items[0] if len(items) == 1 else b"".join(items)
         head = self._head(size)
         promised = head.content_length
-        if self._head_only:
+        if self._head_only or _is_bodiless(head.status):
             body = b""
-        elif promised is not None and size != promised and not _is_bodiless(head.status):
+        elif promised is not None and size != promised:
             if size < promised:
                 self._writer.start(head)
                 self._head_sent = True
-                self._writer.write(body)
+                if body:
+                    self._writer.write(body)
                 self._too_short(promised - size)
                 return True
             self._report(_TOO_LONG, None)
@@ -272,6 +283,8 @@ class WSGIResponse:
     def _iterate(self) -> Step:
         iterator = self._iterator
         assert iterator is not None
+        if self._head_only and self._head_sent:
+            return Step.DONE  # write() has begun, and ended, a response without a body
         write = self._writer.write
         for chunk in iterator:
             if type(chunk) is not bytes:
@@ -305,7 +318,9 @@ class WSGIResponse:
             self._remaining = 0
         elif remaining >= 0:
             self._remaining = -1
-            self._report(_TOO_LONG, None)
+            # PEP 3333 lets a Content-Length choose how much of a wrapped file is sent.
+            if type(self._iterable) is not FileWrapper:
+                self._report(_TOO_LONG, None)
         return True
 
     def _write(self, data: bytes) -> None:
@@ -336,7 +351,10 @@ class WSGIResponse:
             self._head_only = True
             return False
         self._remaining = head.content_length
-        self._writer.start(head)
+        if self._remaining == 0:
+            self._writer.respond(head, b"")  # and the chunk at hand is already too much
+        else:
+            self._writer.start(head)
         return True
 
     def _end(self) -> None:
@@ -352,12 +370,11 @@ class WSGIResponse:
                 self._head_sent = True
                 return
             self._head(0)  # raises: start_response was not called
-        elif self._head_only or self._remaining == 0:
-            return
-        elif self._remaining:
+        elif self._remaining is None:
+            if not self._head_only:
+                self._writer.finish()
+        elif self._remaining > 0 and not self._head_only:
             self._too_short(self._remaining)
-        else:
-            self._writer.finish()
 
     def _send_file(self, wrapper: FileWrapper) -> bool:
         """Give the descriptor of a plain file to the writer. False: iterate it instead."""
@@ -384,12 +401,12 @@ class WSGIResponse:
     def _close(self) -> Step:
         iterable, self._iterable, self._iterator = self._iterable, None, None
         self._environ = None
-        close = getattr(iterable, "close", None)
-        if close is not None:
-            try:
+        try:
+            close = getattr(iterable, "close", None)
+            if close is not None:
                 close()
-            except BaseException as error:  # SystemExit too
-                self._report("the iterable's close() raised", error)
+        except BaseException as error:  # SystemExit too
+            self._report("the iterable's close() raised", error)
         return Step.DONE
 
     def _fail(self, error: BaseException) -> None:
@@ -440,10 +457,12 @@ class WSGIResponse:
             elif name == "server":
                 has_server = True
             lines.append(line)
-        if length is None and not self._head_only:
+        code = int(status[:3])
+        if length is None and not self._head_only and not _is_bodiless(code):
+            # RFC 9110 §8.6: in a 304 it would be the size of the 200's body, which nobody told.
             length = known_size
         return ResponseHead(
-            int(status[:3]),
+            code,
             f"HTTP/1.1 {status if len(status) > 3 else status + ' '}\r\n".encode("latin-1"),
             b"".join(lines),
             length,

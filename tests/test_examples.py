@@ -1,0 +1,220 @@
+"""Every program in examples/ does what its docstring says, as a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from rawclient import TIMEOUT
+from tools import ROOT, Process, python, require_module, running
+
+EXAMPLES = ROOT / "examples"
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+def ask(
+    url: str,
+    path: str = "/",
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+) -> Reply:
+    """One request on a connection of its own."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT)
+    try:
+        connection.request(method, path, body, headers or {})
+        with connection.getresponse() as response:
+            return Reply(response.status, response.headers, response.read())
+    finally:
+        connection.close()
+
+
+def post_form(url: str, path: str, fields: dict[str, str], **headers: str) -> Reply:
+    kind = "application/x-www-form-urlencoded"
+    return ask(url, path, "POST", urlencode(fields).encode(), {"Content-Type": kind, **headers})
+
+
+# --- What each of them answers
+
+
+def check_hello(url: str, process: Process) -> None:
+    reply = ask(url)
+    assert (reply.status, reply.body) == (200, b"Hello, world!\n")
+    assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def check_class_based(url: str, process: Process) -> None:
+    assert ask(url, "/caf%C3%A9").body == "/café: 1\n".encode()
+    assert ask(url, "/caf%C3%A9").body == "/café: 2\n".encode()
+    assert ask(url, "/other").body == b"/other: 1\n"
+
+
+def check_environ_dump(url: str, process: Process) -> None:
+    reply = ask(url, "/a%20b?x=1", "POST", b"the body", {"X-Some-Field": "its value"})
+    lines = reply.body.decode().splitlines()
+    assert "PATH_INFO = '/a b'" in lines
+    assert "QUERY_STRING = 'x=1'" in lines
+    assert "HTTP_X_SOME_FIELD = 'its value'" in lines
+    assert "CONTENT_LENGTH = '8'" in lines
+    assert lines[-1] == "The body: b'the body'"
+
+
+def check_form_post(url: str, process: Process) -> None:
+    assert b'<form method="post">' in ask(url).body
+    reply = post_form(url, "/", {"name": "Grace", "message": "<b>Tom & Jerry</b>"})
+    assert b"Grace wrote: &lt;b&gt;Tom &amp; Jerry&lt;/b&gt;" in reply.body
+
+
+def check_streaming(url: str, process: Process) -> None:
+    table = ask(url, "/table?rows=20000")
+    assert table.headers["Transfer-Encoding"] == "chunked"
+    lines = table.body.splitlines()
+    assert (len(lines), lines[-1]) == (20001, b"19999,399960001")
+    assert ask(url, "/elsewhere").status == 404
+
+    # The first tick is here before the second is made, and a client that goes ends the clock.
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT)
+    connection.request("GET", "/clock?ticks=1000")
+    response = connection.getresponse()
+    assert re.fullmatch(rb"\d\d:\d\d:\d\d\n", response.readline())
+    assert connection.sock is not None
+    # A reset: after an orderly end the client might still be reading (RFC 9112 §9.3).
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    response.close()
+    connection.close()
+    process.wait_for("^the clock has stopped$")
+
+
+def check_upload(url: str, process: Process) -> None:
+    data = b"\x00\xff0123456789" * 100_000
+    assert ask(url, "/data.bin").status == 404
+    created = ask(url, "/data.bin", "PUT", data)
+    assert (created.status, created.body) == (201, f"data.bin: {len(data)} bytes\n".encode())
+    reply = ask(url, "/data.bin")
+    assert reply.headers["Content-Length"] == str(len(data))
+    assert reply.body == data
+    head = ask(url, "/data.bin", "HEAD")
+    assert (head.headers["Content-Length"], head.body) == (str(len(data)), b"")
+    for path in ("/", "/..", "/.secret", "/..%2F..%2Fetc%2Fpasswd", "/a%00b"):
+        assert ask(url, path, "PUT", b"x").status == 400, path
+    assert ask(url, "/data.bin", "DELETE").headers["Allow"] == "GET, PUT"
+
+
+def check_flask_app(url: str, process: Process) -> None:
+    assert ask(url, "/?name=Ada").body == b'{"hello":"Ada"}\n'
+    boundary = "a-boundary"
+    body = (
+        f"--{boundary}\r\n"
+        'Content-Disposition: form-data; name="file"; filename="lines.txt"\r\n'
+        "\r\n"
+        "one\ntwo\nthree\n\r\n"
+        f"--{boundary}--\r\n"
+    ).encode()
+    kind = f"multipart/form-data; boundary={boundary}"
+    reply = ask(url, "/upload", "POST", body, {"Content-Type": kind})
+    assert reply.body == b'{"lines":3,"name":"lines.txt"}\n'
+    assert ask(url, "/nap").body == b'{"rested":true}\n'
+    assert ask(url, "/count?limit=3").body == b"0\n1\n2\n"
+
+
+def check_django_app(url: str, process: Process) -> None:
+    page = ask(url)
+    assert b"Hello, world!" in page.body
+    token = re.search(rb'csrfmiddlewaretoken" value="([0-9A-Za-z]+)"', page.body)
+    assert token is not None
+    cookie = page.headers["Set-Cookie"].partition(";")[0]
+    fields = {"name": "Ada & <Grace>", "csrfmiddlewaretoken": token[1].decode()}
+    assert b"Hello, Ada &amp; &lt;Grace&gt;!" in post_form(url, "/", fields, Cookie=cookie).body
+    assert post_form(url, "/", fields).status == 403
+    assert ask(url, "/numbers?limit=100000").body.endswith(b"\n99999\n")
+    assert ask(url, "/none").status == 404
+
+
+SERVED: dict[str, tuple[Callable[[str, Process], None], str]] = {
+    "hello.py": (check_hello, ""),
+    "class_based.py": (check_class_based, ""),
+    "environ_dump.py": (check_environ_dump, ""),
+    "form_post.py": (check_form_post, ""),
+    "streaming.py": (check_streaming, ""),
+    "upload.py": (check_upload, ""),
+    "flask_app.py": (check_flask_app, "flask"),
+    "django_app.py": (check_django_app, "django"),
+}
+"""Example: its check, and the module it needs."""
+
+PROGRAMS = {
+    "embed_in_thread.py": r"Serving on http://127\.0\.0\.1:\d+\nHello from /here\nStopped\n",
+    "embed_in_loop.py": r"Serving on http://127\.0\.0\.1:\d+/\n(?:\d+ rounds so far\n){2}Stopped\n",
+}
+"""Example that is a program of its own: all that it prints."""
+
+
+def test_every_example_is_run_here() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {*SERVED, *PROGRAMS}
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_serves_and_stops_cleanly(name: str, tmp_path: Path) -> None:
+    check, needs = SERVED[name]
+    if needs:
+        require_module(needs)
+    command = python("-m", "wsgi_async", str(EXAMPLES / name), "--port", "0")
+    with running(*command, cwd=tmp_path) as process:
+        check(process.url, process)
+        process.signal(signal.SIGINT)
+        assert process.wait() == 0
+        assert not re.search(r"Traceback|Warning|ERROR", process.output), process.output
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program_runs_to_its_end(name: str, tmp_path: Path) -> None:
+    with running(*python(str(EXAMPLES / name)), cwd=tmp_path) as process:
+        assert process.wait() == 0
+        assert re.fullmatch(PROGRAMS[name], process.output), process.output
+
+
+def test_loop_goes_on_while_the_application_blocks(tmp_path: Path) -> None:
+    with running(*python(str(EXAMPLES / "embed_in_loop.py")), cwd=tmp_path) as process:
+        assert process.wait() == 0
+        first, second = map(int, re.findall(r"(\d+) rounds", process.output))
+    # Twice 0.2 s in which the application's thread sleeps, at 10 ms a round: 20 each when idle.
+    assert first >= 3
+    assert second >= first + 3
+
+
+def test_factory_with_an_argument(tmp_path: Path) -> None:
+    app = f"{EXAMPLES / 'class_based.py'}:Counter(start=100)"
+    command = python("-m", "wsgi_async", app, "--port", "0")
+    with running(*command, cwd=tmp_path) as process:
+        assert ask(process.url, "/apples").body == b"/apples: 101\n"
+
+
+def test_hello_serves_itself(tmp_path: Path) -> None:
+    """As ``python examples/hello.py`` does, but on a port that is free."""
+    source = (EXAMPLES / "hello.py").read_text().replace("8000)", "0)")
+    (tmp_path / "hello.py").write_text(source)
+    with running(*python("hello.py"), cwd=tmp_path) as process:
+        check_hello(process.url, process)
+        process.signal(signal.SIGINT)
+        assert process.wait() == 0
+        assert "Traceback" not in process.output
+
+
+def test_docstring_names_the_file_and_how_to_run_it() -> None:
+    for name in (*SERVED, *PROGRAMS):
+        text = (EXAMPLES / name).read_text()
+        command = "wsgi-async" if name in SERVED else "python"
+        assert f"\n    {command} examples/{name}\n" in text.split('"""')[1], name

@@ -1,0 +1,399 @@
+"""The bounded thread pool: bounds, order, wake-ups, and what survives a failing task."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from wsgi_async.pool import ThreadPool
+
+WAIT = 10.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Look again and again: a thread that goes to sleep tells nobody."""
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+
+
+class Gate:
+    """A task that says when it has begun, and ends when it is let."""
+
+    def __init__(self) -> None:
+        self.began = threading.Event()
+        self.opened = threading.Event()
+        self.thread = ""
+
+    def __call__(self) -> None:
+        self.thread = threading.current_thread().name
+        self.began.set()
+        assert self.opened.wait(WAIT)
+
+
+class Rig:
+    """A running pool, and the errors that its tasks let out."""
+
+    def __init__(self, threads: int, queue_size: int, name: str = "test") -> None:
+        self.errors: queue.Queue[BaseException] = queue.Queue()
+        self.pool = ThreadPool(threads, queue_size, name=name, on_error=self.errors.put)
+        self.stopped = threading.Event()
+        self.gates: list[Gate] = []
+
+    def wait_until_idle(self) -> None:
+        """Return when every thread sleeps: only then does a queue_size of 0 accept anything."""
+        until(lambda: not self.pool.busy)
+
+    def gate(self, *, urgent: bool = False) -> Gate:
+        """A gate that has begun on a thread of its own."""
+        gate = Gate()
+        self.gates.append(gate)
+        if urgent:
+            self.pool.submit_urgent(gate)
+        else:
+            assert self.pool.submit(gate)
+        assert gate.began.wait(WAIT)
+        return gate
+
+    def occupy(self) -> list[Gate]:
+        """Have every thread run a gate."""
+        return [self.gate() for _ in range(self.pool.threads)]
+
+    def flush(self) -> None:
+        """Return when everything that was submitted before has run."""
+        done = threading.Event()
+        self.pool.submit_urgent(done.set)
+        assert done.wait(WAIT)
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Rig]]:
+    rigs: list[Rig] = []
+
+    def start(threads: int = 1, queue_size: int = 10, name: str = "test") -> Rig:
+        rig = Rig(threads, queue_size, name)
+        rigs.append(rig)
+        rig.pool.start()
+        rig.wait_until_idle()
+        return rig
+
+    yield start
+    for rig in rigs:
+        for gate in rig.gates:
+            gate.opened.set()
+        if not rig.stopped.is_set():
+            rig.pool.stop(rig.stopped.set)
+            assert rig.stopped.wait(WAIT)
+        assert rig.errors.empty()
+
+
+def test_threads_are_daemons_with_names(make: Callable[..., Rig]) -> None:
+    rig = make(threads=3, name="named")
+    names = {thread.name: thread.daemon for thread in threading.enumerate()}
+    assert [names.get(f"named-{number}") for number in (1, 2, 3)] == [True] * 3
+    assert {gate.thread for gate in rig.occupy()} == {"named-1", "named-2", "named-3"}
+
+
+def test_at_most_that_many_run_at_once(make: Callable[..., Rig]) -> None:
+    rig = make(threads=2)
+    first, second = rig.occupy()
+    third = Gate()
+    assert rig.pool.submit(third)
+    assert (rig.pool.busy, rig.pool.queued) == (2, 1)
+    assert not third.began.is_set()
+    third.opened.set()
+    first.opened.set()
+    assert third.began.wait(WAIT)
+    second.opened.set()
+
+
+def test_tasks_run_in_the_order_they_came(make: Callable[..., Rig]) -> None:
+    rig = make()
+    [gate] = rig.occupy()
+    ran: list[int] = []
+    for number in range(10):
+        assert rig.pool.submit(lambda number=number: ran.append(number))
+    gate.opened.set()
+    rig.flush()
+    while len(ran) < 10:
+        rig.flush()
+    assert ran == list(range(10))
+
+
+@pytest.mark.parametrize("queue_size", [0, 1, 3])
+def test_the_queue_refuses_beyond_its_bound_and_does_nothing(
+    make: Callable[..., Rig], queue_size: int
+) -> None:
+    rig = make(threads=2, queue_size=queue_size)
+    assert not rig.pool.full
+    gates = rig.occupy()
+    ran: list[int] = []
+    for number in range(queue_size):
+        assert not rig.pool.full
+        assert rig.pool.submit(lambda number=number: ran.append(number))
+    assert rig.pool.full
+    before = rig.pool.submitted
+    assert not rig.pool.submit(lambda: ran.append(-1))
+    assert (rig.pool.submitted, rig.pool.queued) == (before, queue_size)
+    for gate in gates:
+        gate.opened.set()
+    rig.flush()
+    rig.wait_until_idle()
+    assert sorted(ran) == list(range(queue_size))
+    assert not rig.pool.full
+
+
+def test_free_threads_count_on_top_of_the_queue(make: Callable[..., Rig]) -> None:
+    """A burst on an idle server is not refused because its threads have not woken yet."""
+    rig = make(threads=3, queue_size=0)
+    gates = [Gate() for _ in range(3)]
+    rig.gates = gates
+    assert [rig.pool.submit(gate) for gate in gates] == [True] * 3
+    assert not rig.pool.submit(Gate())
+    assert all(gate.began.wait(WAIT) for gate in gates)
+
+
+def test_urgent_tasks_are_never_refused(make: Callable[..., Rig]) -> None:
+    rig = make(threads=1, queue_size=0)
+    [gate] = rig.occupy()
+    ran: list[int] = []
+    assert rig.pool.full
+    for number in range(100):
+        rig.pool.submit_urgent(lambda number=number: ran.append(number))
+    assert rig.pool.queued == 100
+    assert rig.pool.full, "their queue does not count"
+    gate.opened.set()
+    rig.flush()
+    assert ran == list(range(100))
+
+
+def test_the_two_queues_are_served_alternately(make: Callable[..., Rig]) -> None:
+    rig = make()
+    [gate] = rig.occupy()
+    ran: list[str] = []
+    done = threading.Event()
+    for number in range(4):
+        assert rig.pool.submit(lambda number=number: ran.append(f"new {number}"))
+    for number in range(4):
+        rig.pool.submit_urgent(lambda number=number: ran.append(f"urgent {number}"))
+    for number in range(4, 6):
+        assert rig.pool.submit(lambda number=number: ran.append(f"new {number}"))
+    assert rig.pool.submit(done.set)
+    gate.opened.set()
+    assert done.wait(WAIT)
+    expected = [f"{kind} {number}" for number in range(4) for kind in ("urgent", "new")]
+    assert ran == [*expected, "new 4", "new 5"]
+
+
+def test_neither_queue_starves_the_other(make: Callable[..., Rig]) -> None:
+    """Tasks that submit themselves again for ever, in either queue, do not hold the other up."""
+    rig = make(threads=1, queue_size=10)
+    stop = threading.Event()
+
+    def resume_for_ever() -> None:
+        if not stop.is_set():
+            rig.pool.submit_urgent(resume_for_ever)
+
+    rig.pool.submit_urgent(resume_for_ever)
+    for _ in range(20):
+        done = threading.Event()
+        assert rig.pool.submit(done.set)
+        assert done.wait(WAIT)
+    stop.set()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8, 32])
+def test_tasks_that_wait_for_each_other_all_start(make: Callable[..., Rig], threads: int) -> None:
+    """Wake-ups are chained: a lost link would leave a thread asleep beside work."""
+    rig = make(threads=threads, queue_size=threads)
+    for _ in range(20):
+        barrier = threading.Barrier(threads + 1)
+        for number in range(threads):
+            task = lambda barrier=barrier: barrier.wait(WAIT)  # noqa: E731
+            if number % 2:
+                rig.pool.submit_urgent(task)
+            else:
+                assert rig.pool.submit(task)
+        barrier.wait(WAIT)
+
+
+def test_a_task_that_submits_and_waits_wakes_another_thread(make: Callable[..., Rig]) -> None:
+    rig = make(threads=2)
+    outer = threading.Event()
+
+    def task() -> None:
+        inner = threading.Event()
+        assert rig.pool.submit(inner.set)
+        assert inner.wait(WAIT)
+        outer.set()
+
+    assert rig.pool.submit(task)
+    assert outer.wait(WAIT)
+
+
+def test_the_most_recently_idle_thread_is_woken_first(make: Callable[..., Rig]) -> None:
+    rig = make(threads=3)
+    gates = rig.occupy()
+    for number, gate in enumerate(gates):
+        gate.opened.set()
+        until(lambda left=len(gates) - number - 1: rig.pool.busy == left)
+    assert rig.gate().thread == gates[-1].thread
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("x"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()], ids=repr
+)
+def test_a_task_that_raises_costs_nobody_a_thread(
+    make: Callable[..., Rig], error: BaseException
+) -> None:
+    rig = make(threads=1)
+
+    def fail() -> None:
+        raise error
+
+    for _ in range(3):
+        assert rig.pool.submit(fail)
+        assert rig.errors.get(timeout=WAIT) is error
+    rig.flush()
+    rig.wait_until_idle()
+    assert rig.pool.alive == 1
+    assert rig.pool.completed == rig.pool.submitted == 4
+
+
+def test_a_report_that_fails_costs_nobody_a_thread() -> None:
+    def report(error: BaseException) -> None:
+        raise SystemExit
+
+    stopped = threading.Event()
+    pool = ThreadPool(1, 10, on_error=report)
+    pool.start()
+    assert pool.submit(lambda: 1 / 0)
+    done = threading.Event()
+    assert pool.submit(done.set)
+    assert done.wait(WAIT)
+    pool.stop(stopped.set)
+    assert stopped.wait(WAIT)
+
+
+def test_what_a_task_holds_is_let_go_when_it_has_run(make: Callable[..., Rig]) -> None:
+    class Held:
+        def __call__(self) -> None:
+            pass
+
+    rig = make()
+    held = Held()
+    reference = weakref.ref(held)
+    assert rig.pool.submit(held)
+    del held
+    rig.wait_until_idle()
+    assert reference() is None
+
+
+def test_the_counters(make: Callable[..., Rig]) -> None:
+    rig = make(threads=2, queue_size=5)
+    pool = rig.pool
+    assert (pool.submitted, pool.completed, pool.queued, pool.busy, pool.alive) == (0, 0, 0, 0, 2)
+    gates = rig.occupy()
+    assert (pool.submitted, pool.completed, pool.queued, pool.busy) == (2, 0, 0, 2)
+    assert pool.submit(lambda: None)
+    pool.submit_urgent(lambda: None)
+    assert (pool.submitted, pool.completed, pool.queued, pool.busy) == (4, 0, 2, 2)
+    for gate in gates:
+        gate.opened.set()
+    rig.wait_until_idle()
+    assert (pool.submitted, pool.completed, pool.queued, pool.busy) == (4, 4, 0, 0)
+
+
+# --- stop ----------------------------------------------------------------------------------------
+
+
+def test_stop_with_nothing_to_do(make: Callable[..., Rig]) -> None:
+    rig = make(threads=3, name="gone")
+    rig.pool.stop(rig.stopped.set)
+    assert rig.stopped.wait(WAIT)
+    assert (rig.pool.alive, rig.pool.busy) == (0, 0)
+
+
+def test_stop_runs_what_is_queued_first(make: Callable[..., Rig]) -> None:
+    rig = make(threads=2)
+    gates = rig.occupy()
+    ran: list[str] = []
+    assert rig.pool.submit(lambda: ran.append("new"))
+    rig.pool.submit_urgent(lambda: ran.append("urgent"))
+    rig.pool.stop(rig.stopped.set)
+    rig.pool.submit_urgent(lambda: ran.append("late"))
+    assert not rig.stopped.is_set()
+    for gate in gates:
+        gate.opened.set()
+    assert rig.stopped.wait(WAIT)
+    assert sorted(ran) == ["late", "new", "urgent"]
+    assert rig.pool.completed == rig.pool.submitted
+
+
+def test_stop_is_not_told_while_a_thread_is_stuck(make: Callable[..., Rig]) -> None:
+    rig = make(threads=3)
+    stuck = rig.gate()
+    rig.pool.stop(rig.stopped.set)
+    until(lambda: rig.pool.alive == 1)
+    assert not rig.stopped.is_set()
+    assert (rig.pool.alive, rig.pool.busy) == (1, 1)
+    stuck.opened.set()
+    assert rig.stopped.wait(WAIT)
+
+
+def test_a_pool_that_never_started_stops_at_once() -> None:
+    stopped = threading.Event()
+    ThreadPool(2, 0, on_error=pytest.fail).stop(stopped.set)
+    assert stopped.is_set()
+
+
+# --- all at once ---------------------------------------------------------------------------------
+
+
+def test_nothing_is_lost_and_nothing_runs_twice(make: Callable[..., Rig]) -> None:
+    rig = make(threads=4, queue_size=50)
+    pool = rig.pool
+    submitters, each = 4, 1500
+    ran: Counter[tuple[int, int]] = Counter()
+    refused: Counter[int] = Counter()
+    lock = threading.Lock()
+    active = 0
+    most = 0
+
+    def task(key: tuple[int, int]) -> None:
+        nonlocal active, most
+        with lock:
+            active += 1
+            most = max(most, active)
+        with lock:
+            ran[key] += 1
+            active -= 1
+
+    def submit(number: int) -> None:
+        for index in range(each):
+            key = (number, index)
+            if index % 3 == 0:
+                pool.submit_urgent(lambda key=key: task(key))
+            elif not pool.submit(lambda key=key: task(key)):
+                with lock:
+                    refused[number] += 1
+
+    threads = [threading.Thread(target=submit, args=(n,)) for n in range(submitters)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    pool.stop(rig.stopped.set)
+    assert rig.stopped.wait(WAIT)
+    assert set(ran.values()) == {1}
+    assert sum(ran.values()) + sum(refused.values()) == submitters * each
+    assert pool.completed == pool.submitted == sum(ran.values())
+    assert pool.queued == 0
+    assert most <= 4

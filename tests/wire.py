@@ -1,0 +1,407 @@
+"""A server without sockets: connections on fake transports, a real pool, the test as the loop.
+
+Every byte that a connection writes is read by h11 as a client would, and at the end of every
+test nothing may be left: no connection, no budget in use, no illegal change of state.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import h11
+
+from wsgi_async.config import Config
+from wsgi_async.connections import TICK, Connections
+from wsgi_async.exchange import Gateway, request_ids
+from wsgi_async.handoff import BlockedWriters, Mailbox, Overflow, ResponseBounds
+from wsgi_async.observer import Observer, RequestInfo, ResponseInfo
+from wsgi_async.pool import Task, ThreadPool
+from wsgi_async.protocol import HTTPProtocol, State
+from wsgi_async.spool import Budgets
+from wsgi_async.testing import FakeLoop, FakeTransport
+
+TIMEOUT = 10.0
+WALL = 784111777.0
+DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+HELLO = b"hello, world\n"
+
+
+def hello(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [HELLO]
+
+
+def echo(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
+    """Method, target and body of the request."""
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{environ['REQUEST_METHOD']} {environ['RAW_URI']}\n".encode("latin-1") + body]
+
+
+class Recorder(Observer):
+    """Keeps what it is told."""
+
+    wants_requests = True
+
+    def __init__(self) -> None:
+        self.finished: list[tuple[RequestInfo, ResponseInfo]] = []
+        self.refused: list[int] = []
+        self.dropped: list[str] = []
+        self.app_errors: list[tuple[str, BaseException | None]] = []
+        self.warnings: list[str] = []
+        self.errors: list[str] = []
+
+    def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
+        self.finished.append((request, response))
+
+    def request_refused(self, client: str, status: int, detail: str) -> None:
+        self.refused.append(status)
+
+    def connection_dropped(self, client: str, why: str) -> None:
+        self.dropped.append(why)
+
+    def app_error(
+        self, request: RequestInfo, message: str, error: BaseException | None = None
+    ) -> None:
+        self.app_errors.append((message, error))
+
+    def warning(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def error(self, message: str, error: BaseException | None = None) -> None:
+        self.errors.append(message)
+
+
+class Chunks:
+    """An iterable that counts its closes, and may hold its thread between two chunks."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.chunks: Iterator[bytes] = iter(chunks)
+        self.closed = 0
+        self.closed_by = ""
+        self.given = 0
+        self.threads: set[str] = set()
+
+    def __iter__(self) -> Chunks:
+        return self
+
+    def __next__(self) -> bytes:
+        self.threads.add(threading.current_thread().name)
+        chunk = next(self.chunks)
+        self.given += 1
+        return chunk
+
+    def close(self) -> None:
+        self.closed += 1
+        self.closed_by = threading.current_thread().name
+
+
+@dataclass
+class Answer:
+    """One response as h11 read it."""
+
+    status: int = 0
+    reason: str = ""
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+    continues: int = 0
+    is_complete: bool = False
+    is_truncated: bool = False
+    keeps_alive: bool = False
+
+    def __getitem__(self, name: str) -> str | None:
+        """The only field of that name."""
+        values = self.all(name)
+        assert len(values) < 2, f"{name}: {values}"
+        return values[0] if values else None
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.fields if key == name.lower()]
+
+
+class Judge:
+    """h11 as the client of one connection."""
+
+    def __init__(self) -> None:
+        self.methods: list[str] = []
+        self.answers: list[Answer] = []
+        self._h11 = h11.Connection(h11.CLIENT)
+        self._seen = 0
+        self._asked = 0
+        self._eof_seen = False
+        self._over = False
+
+    def read(self, transport: FakeTransport) -> None:
+        """Take in what is new."""
+        new = transport.sent[self._seen :]
+        self._seen += len(new)
+        if new:
+            assert not self._over, f"bytes after the last response: {new!r}"
+            self._h11.receive_data(new)
+        if transport.has_ended and not self._eof_seen:
+            self._eof_seen = True
+            self._h11.receive_data(b"")
+        while not self._over and self._read_event():
+            pass
+        assert not (self._h11.our_state is h11.IDLE and self._h11.trailing_data[0]), (
+            f"a response that nobody asked for: {self._h11.trailing_data!r}"
+        )
+
+    def _read_event(self) -> bool:
+        connection = self._h11
+        if connection.our_state is h11.IDLE:
+            if self._asked == len(self.methods):
+                return False
+            method = self.methods[self._asked]
+            self._asked += 1
+            connection.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+            connection.send(h11.EndOfMessage())
+            self.answers.append(Answer())
+        answer = self.answers[-1]
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError:
+            assert self._eof_seen, "not a valid response"
+            answer.is_truncated = True
+            self._over = True
+            return False
+        if event is h11.NEED_DATA:
+            return False
+        if isinstance(event, h11.ConnectionClosed):
+            self._over = True
+            self.answers.pop()  # closed instead of an answer
+            return False
+        if isinstance(event, h11.InformationalResponse):
+            assert event.status_code == 100
+            answer.continues += 1
+        elif isinstance(event, h11.Response):
+            answer.status = event.status_code
+            answer.reason = event.reason.decode("latin-1")
+            answer.fields = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in event.headers]
+        elif isinstance(event, h11.Data):
+            answer.body += event.data
+        else:
+            assert isinstance(event, h11.EndOfMessage)
+            answer.is_complete = True
+            answer.keeps_alive = "close" not in answer.all("connection")
+            assert len(answer.all("date")) == 1
+            assert len(answer.all("server")) == 1
+            if answer.keeps_alive and not self._eof_seen:
+                connection.start_next_cycle()
+            else:
+                self._over = True
+        return True
+
+
+class Client:
+    """One connection: the fake transport with its peer, the protocol, the judge."""
+
+    def __init__(self, site: Site, **transport: Any) -> None:
+        self.site = site
+        self.judge = Judge()
+        self.protocol = HTTPProtocol(site.connections, site.loop)  # type: ignore[arg-type]
+        self.transport = FakeTransport(site.loop, self.protocol, **transport)
+
+    def send(self, data: bytes | str, *methods: str) -> None:
+        """Send bytes, which begin requests with these methods: so many answers are due."""
+        self.judge.methods += methods
+        self.transport.receive(data.encode("latin-1") if isinstance(data, str) else data)
+
+    def ask(
+        self,
+        target: str = "/",
+        *fields: str,
+        method: str = "GET",
+        version: str = "1.1",
+        body: bytes = b"",
+    ) -> None:
+        """Send a request with these header lines beside Host."""
+        lines = "".join(f"{line}\r\n" for line in ("Host: a", *fields))
+        head = f"{method} {target} HTTP/{version}\r\n{lines}\r\n"
+        self.send(head.encode("latin-1") + body, method)
+
+    @property
+    def answers(self) -> list[Answer]:
+        """The complete answers so far, and a truncated one at the end."""
+        self.judge.read(self.transport)
+        return [a for a in self.judge.answers if a.is_complete or a.is_truncated]
+
+    @property
+    def partial(self) -> Answer:
+        """The last answer, however much of it there is."""
+        self.judge.read(self.transport)
+        return self.judge.answers[-1]
+
+    def wait(self, count: int = 1) -> Answer:
+        """The answer of that number, once it is complete."""
+        self.site.loop.run_until(lambda: len(self.answers) >= count)
+        return self.answers[count - 1]
+
+    def get(self, *args: Any, **kwargs: Any) -> Answer:
+        """Ask, and wait for the answer."""
+        count = len(self.judge.methods) + 1
+        self.ask(*args, **kwargs)
+        return self.wait(count)
+
+    @property
+    def state(self) -> State:
+        return self.protocol.state
+
+    @property
+    def ends(self) -> bool:
+        """Whether the server has ended its side, or will as soon as all is sent."""
+        return self.transport.is_closing() or self.state is State.LINGERING
+
+
+class WatchedPool(ThreadPool):
+    """Tells the loop when a task has ended, so that a test can wait for that."""
+
+    def __init__(self, loop: FakeLoop, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._loop = loop
+        self._ended_lock = threading.Lock()
+        self.ended = 0
+
+    def submit(self, task: Task) -> bool:
+        return super().submit(lambda: self._watched(task))
+
+    def submit_urgent(self, task: Task) -> None:
+        super().submit_urgent(lambda: self._watched(task))
+
+    def _watched(self, task: Task) -> None:
+        try:
+            task()
+        finally:
+            with self._ended_lock:
+                self.ended += 1
+            self._loop.call_soon_threadsafe(int)
+
+    @property
+    def is_idle(self) -> bool:
+        return self.ended == self.submitted
+
+
+class Site:
+    """A server's inside: use as a context manager; at its end it checks that nothing is left.
+
+    :param application: a WSGI application.
+    :param cap: open connections at most.
+    :param files: open temporary files at most.
+    :param options: of :class:`Config`.
+    """
+
+    def __init__(
+        self, application: Any = hello, *, cap: int = 100, files: int = 100, **options: Any
+    ) -> None:
+        options.setdefault("threads", 2)
+        self.config = config = Config(**options)
+        self.loop = FakeLoop()
+        self.observer = Recorder()
+        self.faults: list[BaseException] = []
+        self.clients: list[Client] = []
+        self.pool = WatchedPool(
+            self.loop, config.threads, config.queue_size, on_error=self.faults.append
+        )
+        self.io_pool = WatchedPool(self.loop, 1, 0, name="io", on_error=self.faults.append)
+        self.mailbox = Mailbox(self.loop.call_soon_threadsafe, self.faults.append)
+        self.budgets = Budgets(
+            memory=config.max_buffer_size,
+            disk=config.max_spool_size,
+            files=files,
+            directory=config.spool_dir,
+        )
+        self.budgets.probe_disk()
+        bounds = ResponseBounds(
+            overflow=Overflow(config.response_overflow),
+            memory=config.response_buffer,
+            disk=config.spool_limit,
+            budgets=self.budgets,
+            blocked=BlockedWriters(config.threads // 2),
+            others_wait=lambda: self.pool.queued > 0,
+            warn=self.observer.error,
+        )
+        gateway = Gateway(
+            application, self.pool, self.mailbox, bounds, self.observer, request_ids()
+        )
+        self.connections = Connections(config, gateway, self.io_pool, self.budgets, cap)
+        self.tick()
+
+    def connect(self, **transport: Any) -> Client:
+        client = Client(self, **transport)
+        self.clients.append(client)
+        return client
+
+    def tick(self) -> None:
+        self.connections.tick(self.loop.time(), WALL)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass as the server's timer divides it, running what is due."""
+        for _ in range(round(seconds / TICK)):
+            self.loop.clock.advance(TICK)
+            self.tick()
+            self.loop.run_pending()
+
+    def settle(self) -> None:
+        """Run until no thread works and nothing is left to be called."""
+        while True:
+            self.loop.run_until(lambda: self.pool.is_idle and self.io_pool.is_idle, TIMEOUT)
+            if not self.loop.run_pending() and self.pool.is_idle and self.io_pool.is_idle:
+                return
+
+    def drain(self) -> None:
+        """Begin a graceful stop, as the server does."""
+        self.connections.is_draining = True
+        for connection in list(self.connections.open):
+            connection.close_idle()
+
+    def __enter__(self) -> Site:
+        self.pool.start()
+        self.io_pool.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self.check()
+        finally:
+            ended = threading.Event()
+            self.pool.stop(ended.set)
+            self.io_pool.stop(int)
+        assert error is not None or ended.wait(TIMEOUT)
+
+    def check(self) -> None:
+        """What must hold at the end of every test."""
+        self.loop.run_pending()
+        for client in self.clients:
+            self._check_verdict(client)
+            client.transport.reset()
+        self.settle()
+        for client in self.clients:
+            assert client.transport.is_lost
+            assert client.state is State.CLOSED
+        assert self.faults == []
+        assert not self.connections.open
+        assert not self.connections.moving
+        assert not any(map(len, self.connections.waits.values()))
+        assert self.budgets.memory.used == 0
+        assert self.budgets.disk.used == 0
+        assert self.budgets.files.used == 0
+
+    def _check_verdict(self, client: Client) -> None:
+        """What the last response said about the connection is what happens to it."""
+        answers = client.answers
+        if not answers or client.transport.is_lost or client.transport.get_write_buffer_size():
+            return
+        if not answers[-1].keeps_alive:
+            assert client.ends
+        elif client.state is State.IDLE and not client.transport.is_closing():
+            assert answers[-1].is_complete
