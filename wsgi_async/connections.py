@@ -45,6 +45,8 @@ class Wait(enum.Enum):
     REQUEST = "another request"
     LINGER = "the client to close"
 
+    __hash__ = object.__hash__  # Enum's own is Python code, and waits change twice a request
+
 
 class Watched(Protocol):
     """A connection, as far as this module knows it; see ``protocol.HTTPProtocol``."""
