@@ -41,6 +41,11 @@ class Gate:
     def open(self) -> None:
         self._passes.release()
 
+    def shut(self) -> None:
+        """Take back what was opened for nobody."""
+        while self._passes.acquire(blocking=False):
+            pass
+
     def wait(self) -> None:
         if not self._passes.acquire(timeout=TIMEOUT):
             raise TimeoutError("nobody opened the gate")
@@ -375,7 +380,8 @@ def make_pyramid(site: Site) -> Application:
     def upload(request: Any) -> Any:
         file = request.POST["file"]
         found = site.describe(file.filename, file.file, request.POST.get("note"))
-        file.file.close()  # a temporary file, which WebOb leaves to the garbage collector
+        file.file.close()  # temporary files, which WebOb leaves to the garbage collector
+        request.body_file_raw.close()
         return Response(json_body=found)
 
     def stream(request: Any) -> Any:

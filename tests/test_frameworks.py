@@ -350,3 +350,4 @@ def test_client_that_goes_ends_the_stream(running: Running) -> None:
     connection.close()
     while not running.site.closed.acquire(timeout=0.01):
         running.site.gate.open()
+    running.site.gate.shut()

@@ -241,9 +241,9 @@ def test_a_task_that_submits_and_waits_wakes_another_thread(make: Callable[..., 
 def test_the_most_recently_idle_thread_is_woken_first(make: Callable[..., Rig]) -> None:
     rig = make(threads=3)
     gates = rig.occupy()
-    for number, gate in enumerate(gates):
+    for busy, gate in zip((2, 1, 0), gates, strict=True):
         gate.opened.set()
-        until(lambda left=len(gates) - number - 1: rig.pool.busy == left)
+        until(lambda busy=busy: rig.pool.busy == busy)
     assert rig.gate().thread == gates[-1].thread
 
 

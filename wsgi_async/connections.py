@@ -45,6 +45,8 @@ class Wait(enum.Enum):
     REQUEST = "another request"
     LINGER = "the client to close"
 
+    __hash__ = object.__hash__  # Enum's own is Python code, and waits change twice a request
+
 
 class Watched(Protocol):
     """A connection, as far as this module knows it; see ``protocol.HTTPProtocol``."""
@@ -94,9 +96,8 @@ class Connections:
         self._date_second = 0
         self._completions: deque[tuple[float, int]] = deque()
         self._warned_at = -math.inf
-        self._pace_check = min(
-            PACE_CHECK, *(t / 4 for t in (config.body_timeout, config.send_timeout) if t)
-        )
+        gaps = [gap / 4 for gap in (config.body_timeout, config.send_timeout) if gap]
+        self._pace_check = min([PACE_CHECK, *gaps])
 
     def all_closed(self) -> asyncio.Event:
         """An event that is set once the last connection has closed; for shutdown."""

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 __all__ = ["ErrorStream"]
 
 
-class ErrorStream(io.TextIOBase):
+class ErrorStream:
     """A write-only text stream that passes complete lines on (PEP 3333, "Input and Error Streams").
 
     :param emit: given each line without its newline, on the thread that wrote it.
     """
 
+    __slots__ = ("_emit", "_line")
+
     def __init__(self, emit: Callable[[str], None]) -> None:
         self._emit = emit
         self._line = ""
-
-    def writable(self) -> bool:
-        return True
 
     def write(self, text: str, /) -> int:
         """Pass on the lines this completes, and keep the rest.
@@ -32,6 +30,11 @@ class ErrorStream(io.TextIOBase):
         for line in lines:
             self._emit(line)
         return len(text)
+
+    def writelines(self, lines: Iterable[str], /) -> None:
+        """Write each of `lines`; no newlines are added."""
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
         """Pass on an unfinished line too."""

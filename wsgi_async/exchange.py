@@ -10,7 +10,7 @@ import itertools
 import os
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from .environ import build_environ
 from .errorstream import ErrorStream
@@ -86,7 +86,7 @@ class Exchange:
         self._context = Context()
         self._response: WSGIResponse | None = None
         self._info: RequestInfo | None = None
-        self._errors = ErrorStream(self._app_stderr)
+        self._errors: ErrorStream | None = None
         self.connection = connection
         self.head = head
         self.began = began
@@ -132,7 +132,6 @@ class Exchange:
         """*Pool thread:* begin or go on; the last line of a step either parks or cleans up."""
         writer = self.writer
         response = self._response
-        writer.begin_slice()
         if response is None:
             # A queued request whose client has gone never reaches the application.
             step = Step.DONE if writer.gone else self._context.run(self._first_step)
@@ -145,25 +144,28 @@ class Exchange:
             # Only now that the context has been left: another thread may enter it at once.
             writer.park()
             return
-        self._errors.flush()
         writer.cut()  # nothing, unless the response did not come to an end
+        self._response = None  # it refers to this exchange: leave no cycle to the collector
         self.drop_body()
+        if self._errors is not None:
+            self._errors.flush()
+            self._errors = None
 
     def _first_step(self) -> Step:
-        body, size = self._open_body()
-        environ: dict[str, Any] = build_environ(
-            self.head, self.connection.facts, body, size, self._errors
-        )
-        gateway = self._gateway
-        self._response = WSGIResponse(gateway.application, environ, self.writer, self._app_error)
-        return self._response.advance()
-
-    def _open_body(self) -> tuple[BinaryIO | io.BufferedReader, int | None]:
+        body: BinaryIO | io.BufferedReader
+        size: int | None = 0
         if self.spool is not None:
-            return self.spool.open(), self.spool.size
-        if self.stream is not None:
-            return io.BufferedReader(self.stream, 64 * 1024), None
-        return io.BytesIO(), 0
+            body, size = self.spool.open(), self.spool.size
+        elif self.stream is not None:
+            body, size = io.BufferedReader(self.stream, 64 * 1024), None
+        else:
+            body = io.BytesIO()
+        self._errors = errors = ErrorStream(self._app_stderr)
+        environ = build_environ(self.head, self.connection.facts, body, size, errors)
+        self._response = response = WSGIResponse(
+            self._gateway.application, environ, self.writer, self._app_error
+        )
+        return response.advance()
 
     # --- any thread --------------------------------------------------------------------------
 

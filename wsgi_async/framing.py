@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import NamedTuple
 
 from .errors import HTTPError
@@ -39,7 +38,7 @@ class BodyFraming(enum.Enum):
 
 
 class ResponseHead(NamedTuple):
-    """A checked head, before its framing. Immutable; made on a pool thread, framed on the loop."""
+    """A checked head, before its framing. Immutable: the same one serves many responses."""
 
     status: int
     start_line: bytes
@@ -47,7 +46,7 @@ class ResponseHead(NamedTuple):
     fields: bytes
     """Field lines ready to send, without Content-Length."""
     content_length: int | None
-    """As the application promised, or as it follows from a list it returned."""
+    """As the application promised, None where it did not."""
     has_date: bool = False
     has_server: bool = False
 
@@ -64,6 +63,7 @@ class FramedHead(NamedTuple):
 
 def frame_head(
     head: ResponseHead,
+    length: int | None,
     *,
     head_only: bool,
     http10: bool,
@@ -73,6 +73,7 @@ def frame_head(
 ) -> FramedHead:
     """Decide the framing and write the head.
 
+    :param length: the size of the body, promised or known; None where nobody knows it yet.
     :param head_only: the request was a HEAD (RFC 9110 §9.3.2: same fields, no content).
     :param http10: the client speaks HTTP/1.0: no chunked coding, keep-alive has to be said.
     :param persists: False where the connection must end for a reason outside this head.
@@ -80,16 +81,15 @@ def frame_head(
     :param server: the ``Server`` field line, likewise.
     """
     status = head.status
-    length = head.content_length
     framing_line = b""
-    if status == HTTPStatus.NO_CONTENT:
+    if status == 204:
         # RFC 9110 §8.6: no Content-Length in a 204, whatever the application says.
         framing = BodyFraming.NONE
-    elif status == HTTPStatus.RESET_CONTENT:
+    elif status == 205:
         # RFC 9110 §15.3.6: a 205 has no content, and must let the client know.
         framing = BodyFraming.NONE
         framing_line = b"Content-Length: 0\r\n"
-    elif head_only or status == HTTPStatus.NOT_MODIFIED:
+    elif head_only or status == 304:
         framing = BodyFraming.NONE
         if length is not None:
             framing_line = b"Content-Length: %d\r\n" % length
@@ -144,7 +144,8 @@ def error_answer(error: HTTPError, *, head_only: bool, date: bytes, server: byte
         fields += b"Retry-After: %d\r\n" % error.retry_after
     start_line = f"HTTP/1.1 {error.status} {error.reason}\r\n".encode("latin-1")
     framed = frame_head(
-        ResponseHead(error.status, start_line, fields, len(body)),
+        ResponseHead(error.status, start_line, fields, None),
+        len(body),
         head_only=head_only,
         http10=False,
         persists=False,

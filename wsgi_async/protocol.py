@@ -7,6 +7,7 @@ a response is framed in ``framing``, how long anything may take in ``connections
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import errno
 import socket
@@ -52,6 +53,8 @@ class State(enum.Enum):
     LINGERING = "all is sent, input is read and dropped"
     CLOSING = "all is handed to the transport, which closes when it is sent"
     CLOSED = "the transport is gone"
+
+    __hash__ = object.__hash__  # Enum's own is Python code: 1 us a request
 
 
 _ENDS = {State.LINGERING, State.CLOSING, State.CLOSED}
@@ -104,7 +107,7 @@ class HTTPProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         shared = self._shared
-        high = max(1, min(64 * 1024, shared.config.response_buffer // 2))
+        high = shared.gateway.bounds.high_water
         self._transport.set_write_buffer_limits(high=high, low=high // 4)
         self._sender = Sender(
             self._transport,
@@ -136,8 +139,8 @@ class HTTPProtocol(asyncio.Protocol):
         self._received += len(data)
         self._reader.receive_data(data)
         if state is State.RUNNING or state is State.FLUSHING:
-            if not self._feed_stream() and self._reader.buffered > PIPELINE_LIMIT:
-                self._pause_reading()
+            self._feed_stream()
+            self._adjust_reading()
         else:
             self._read_requests()
 
@@ -150,7 +153,7 @@ class HTTPProtocol(asyncio.Protocol):
         if state is State.RUNNING:
             stream = self._exchange.stream if self._exchange is not None else None
             if stream is not None and not stream.is_complete:
-                self._refuse(HTTPError(400, "The request ended before its body was complete"))
+                self._break_off(HTTPError(400, "The request ended before its body was complete"))
             return True
         if state is State.HEAD or state is State.BODY:
             self._refuse(HTTPError(400, "The request ended before it was complete"))
@@ -189,7 +192,9 @@ class HTTPProtocol(asyncio.Protocol):
         """Judge the transfers that go on. False where there is none."""
         config = self._shared.config
         unsent = self._sender.unsent
-        if unsent and self._send_pace is not None:
+        if self._send_pace is not None and not unsent:
+            self._send_pace.resume(now, self._sender.written)  # nothing to take: no time counts
+        elif self._send_pace is not None:
             why = self._send_pace.judge(
                 now,
                 self._sender.written - unsent,
@@ -205,8 +210,8 @@ class HTTPProtocol(asyncio.Protocol):
                 now, self._received, timeout=config.body_timeout, min_rate=config.min_rate
             )
             if why is not None:
-                self._refuse(HTTPError(408, "The request body did not arrive in time"))
-                return False
+                self._break_off(HTTPError(408, "The request body did not arrive in time"))
+                return self._exchange is not None and bool(unsent)
         return bool(unsent) or is_awaited
 
     def close_idle(self) -> None:
@@ -216,7 +221,9 @@ class HTTPProtocol(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the client now: the end of the graceful timeout."""
-        if self.state is not State.CLOSED:
+        if self.state is State.RUNNING or self._sender.unsent:
+            self._drop("the server stops")
+        elif self.state is not State.CLOSED:
             self._transport.abort()
 
     def exchange_woke(self, exchange: Exchange) -> None:
@@ -248,12 +255,10 @@ class HTTPProtocol(asyncio.Protocol):
             self._refuse(error)
 
     def _await_more(self) -> None:
-        if self.state is State.BODY:
-            return
-        if self._reader.head_started:
+        if self.state is State.BODY or self._reader.head_started:
             if self._input_ended:
                 self._refuse(HTTPError(400, "The request ended before it was complete"))
-            elif self.state is not State.HEAD:
+            elif self.state is State.NEW or self.state is State.IDLE:
                 self._enter(State.HEAD)
         elif self._input_ended:
             self._close()
@@ -274,11 +279,13 @@ class HTTPProtocol(asyncio.Protocol):
         now = self._loop.time()
         self._receive_pace = Pace(now, self._received)
         shared.watch(self, now)
-        if config.request_buffering == "stream":
+        # Once the client has ended its side all is here, or the rest will never come.
+        if config.request_buffering == "stream" and not self._input_ended:
             gateway = shared.gateway
             exchange.stream = RequestBody(gateway.mailbox, exchange, shared.budgets.memory)
             self._submit()
             self._feed_stream()
+            self._adjust_reading()
         else:
             limit = config.max_body_size or config.spool_limit
             exchange.spool = BodySpool(
@@ -293,6 +300,7 @@ class HTTPProtocol(asyncio.Protocol):
         assert exchange is not None
         assert exchange.spool is not None
         self._owes_continue = False
+        self._check_body_size(exchange.spool.size + len(data))
         try:
             exchange.spool.append(data)
         except StorageExhausted as error:
@@ -303,7 +311,6 @@ class HTTPProtocol(asyncio.Protocol):
             self._shared.gateway.observer.error(f"an upload could not be spooled: {error}")
             status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 500
             raise HTTPError(status, "The server could not store the body") from error
-        self._check_body_size(exchange.spool.size)
 
     def _check_body_size(self, size: int) -> None:
         limit = self._shared.config.max_body_size
@@ -328,44 +335,60 @@ class HTTPProtocol(asyncio.Protocol):
 
     # --- a body that the application reads as it arrives -----------------------------------------
 
-    def _feed_stream(self) -> bool:
-        """Pass body bytes on to the running application. False where there is no such body."""
+    def _feed_stream(self) -> None:
+        """Pass body bytes on to the running application, if it reads them as they arrive."""
         exchange = self._exchange
         stream = exchange.stream if exchange is not None else None
         if stream is None or stream.is_complete or self.state is not State.RUNNING:
-            return False
+            return
         try:
             while True:
                 event = self._reader.next_event()
                 if event is Signal.END_OF_BODY:
                     stream.feed_end()
-                    return True
+                    return
                 if type(event) is not bytes:
-                    break
-                self._owes_continue = False
+                    return
+                if self._owes_continue:
+                    self._owes_continue = False  # RFC 9110 §10.1.1: it did not wait
+                    self._await_body()
                 stream.feed(event)
                 self._check_body_size(stream.size)
         except HTTPError as error:
             self._refuse(error)
-        else:
-            if stream.is_full:
-                self._pause_reading()
-        return True
 
     def _tend_stream(self, stream: RequestBody) -> None:
-        if stream.is_awaited and self._sender.framed is None:
+        if self._owes_continue and stream.is_awaited and self._sender.framed is None:
             self._send_continue()
-        if self._reading_paused and not stream.is_full:
-            self._resume_reading()
-            if self._receive_pace is not None:
-                self._receive_pace.resume(self._loop.time(), self._received)
-                self._shared.watch(self, self._loop.time())
+            self._await_body()
+        self._adjust_reading()
+
+    def _await_body(self) -> None:
+        """From now on it is the client's turn to send."""
+        if self._receive_pace is not None:
+            now = self._loop.time()
+            self._receive_pace.resume(now, self._received)
+            self._shared.watch(self, now)
 
     def _body_is_awaited(self) -> bool:
         if self.state is State.BODY:
             return True
         stream = self._exchange.stream if self._exchange is not None else None
-        return stream is not None and not stream.is_complete and not self._reading_paused
+        return (
+            stream is not None
+            and self.state is State.RUNNING
+            and self._receive_pace is not None
+            and not (stream.is_complete or self._reading_paused or self._owes_continue)
+        )
+
+    def _break_off(self, error: HTTPError) -> None:
+        """The rest of the body will not come. A response that has begun may still be read."""
+        exchange = self._exchange
+        if exchange is None or exchange.stream is None or self._sender.framed is None:
+            self._refuse(error)
+        else:
+            self._receive_pace = None
+            exchange.stream.abort(error.detail)
 
     # --- responses ---------------------------------------------------------------------------
 
@@ -388,13 +411,14 @@ class HTTPProtocol(asyncio.Protocol):
             if exchange.writer.settle(unsent, writable=sender.is_writable):
                 exchange.resume()
 
-    def _frame(self, exchange: Exchange, head: ResponseHead) -> FramedHead:
+    def _frame(self, exchange: Exchange, head: ResponseHead, length: int | None) -> FramedHead:
         """Frame a head; whether the connection persists is decided here, once."""
         shared = self._shared
         request = exchange.head
         stream = exchange.stream
         return frame_head(
             head,
+            length,
             head_only=request.method == "HEAD",
             http10=request.version == "HTTP/1.0",
             persists=(
@@ -445,9 +469,10 @@ class HTTPProtocol(asyncio.Protocol):
                 self._close()
             return
         self._enter(State.IDLE)
-        self._resume_reading()
         if self._reader.buffered or self._input_ended:
             self._read_requests()
+        if self._reading_paused:
+            self._adjust_reading()
         if self._shared.is_draining:
             self.close_idle()
 
@@ -457,12 +482,16 @@ class HTTPProtocol(asyncio.Protocol):
         if framed is None or framed.framing is BodyFraming.CLOSE:
             self._drop("its response was cut")
         else:
+            self._shared.gateway.observer.connection_dropped(self.client, "its response was cut")
             self._let_exchange_go("the response was cut")
             self._close()
 
     def _drop(self, why: str) -> None:
         """Reset the connection: an orderly end would look like the end of a body."""
         self._shared.gateway.observer.connection_dropped(self.client, why)
+        self._let_exchange_go(why)
+        if self.state is not State.CLOSING:
+            self._enter(State.CLOSING)
         sock = self._transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -477,20 +506,20 @@ class HTTPProtocol(asyncio.Protocol):
             self._cut_response()  # part of a response is out: nothing else may follow it
             return
         head_only = exchange is not None and exchange.head.method == "HEAD"
-        self._let_exchange_go("the request was refused")
+        self._let_exchange_go("the request was refused", status=error.status)
         answer = error_answer(
             error, head_only=head_only, date=shared.date_line, server=shared.server_line
         )
         self._sender.write([answer])
         self._close_softly()
 
-    def _let_exchange_go(self, why: str) -> None:
-        """The client will get no more of this response."""
+    def _let_exchange_go(self, why: str, *, status: int = 499) -> None:
+        """The client will get no more of this response; `status` where its head is not out."""
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             return
         if exchange.is_submitted:
-            self._log_response(exchange, complete=False)
+            self._log_response(exchange, complete=False, status=status)
             exchange.let_go(why)
         else:
             exchange.drop_body()
@@ -505,8 +534,9 @@ class HTTPProtocol(asyncio.Protocol):
         unsent = self._sender.unsent
         if unsent:
             self._watch_sending(unsent)
-        self._transport.write_eof()
-        self._resume_reading()
+        with contextlib.suppress(OSError):  # ENOTCONN where a reset is here, but not read yet
+            self._transport.write_eof()
+        self._adjust_reading()
 
     def _close(self) -> None:
         """Close when all is sent; who does not take it is dropped by the pace check."""
@@ -531,22 +561,29 @@ class HTTPProtocol(asyncio.Protocol):
         if new is not None:
             waits[new].add(self, self._loop.time())
 
-    def _pause_reading(self) -> None:
-        if not self._reading_paused:
-            self._reading_paused = True
+    def _adjust_reading(self) -> None:
+        """Read on, unless enough waits here already for the application to take it."""
+        enough = False
+        if self.state is State.RUNNING or self.state is State.FLUSHING:
+            stream = self._exchange.stream if self._exchange is not None else None
+            enough = self._reader.buffered > PIPELINE_LIMIT or (
+                stream is not None and stream.is_full and not stream.is_complete
+            )
+        if enough is self._reading_paused:
+            return
+        self._reading_paused = enough
+        if enough:
             self._transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
+        else:
             self._transport.resume_reading()
+            self._await_body()
 
-    def _log_response(self, exchange: Exchange, *, complete: bool) -> None:
+    def _log_response(self, exchange: Exchange, *, complete: bool, status: int = 499) -> None:
         observer = self._shared.gateway.observer
         if observer.wants_requests:
             framed = self._sender.framed
             response = ResponseInfo(
-                framed.status if framed is not None else 499,
+                framed.status if framed is not None else status,
                 self._sender.body_size,
                 self._loop.time() - exchange.began,
                 complete,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from .exchange import Exchange
 from .framing import BodyFraming, FramedHead, ResponseHead, frame_chunks
-from .handoff import Extent, Taken
+from .handoff import Extent, Producer
 from .pool import ThreadPool
 from .spool import read_nowait
 
@@ -25,6 +25,9 @@ FILE_TURNS = 4
 
 JOIN_LIMIT = 64 * 1024
 """Bytes up to which pieces are joined for one write; beyond it copying costs more."""
+
+
+_FINISHED, _CUT = Producer.FINISHED, Producer.CUT
 
 
 class Sent(enum.Enum):
@@ -50,6 +53,7 @@ class Sender:
     __slots__ = (
         "_frame",
         "_io_pool",
+        "_is_reading",
         "_progress",
         "_transport",
         "_warn",
@@ -63,7 +67,7 @@ class Sender:
         self,
         transport: asyncio.Transport,
         *,
-        frame: Callable[[Exchange, ResponseHead], FramedHead],
+        frame: Callable[[Exchange, ResponseHead, int | None], FramedHead],
         io_pool: ThreadPool,
         progress: Callable[[Exchange], None],
         warn: Callable[[str], None],
@@ -73,6 +77,7 @@ class Sender:
         self._io_pool = io_pool
         self._progress = progress
         self._warn = warn
+        self._is_reading = False
         self.framed: FramedHead | None = None
         """The head of the response that is being sent, once it is out."""
         self.body_size = 0
@@ -107,13 +112,19 @@ class Sender:
 
     def send(self, exchange: Exchange) -> Sent:
         """Write what the exchange's writer has, from memory and then from a file."""
+        if self._is_reading:
+            return Sent.READING  # whatever woke us: the block that is being read goes first
         writer = exchange.writer
         for _ in range(FILE_TURNS):
-            taken = writer.take()
-            self._write_taken(exchange, taken)
-            if taken.finished:
+            head, length, chunks, end = writer.take()
+            if head is not None:
+                self.framed = framed = self._frame(exchange, head, length)
+                self.write([framed.data, *self._frame_body(chunks, end is _FINISHED)])
+            elif self.framed is not None:
+                self.write(self._frame_body(chunks, end is _FINISHED))
+            if end is _FINISHED:
                 return Sent.COMPLETE
-            if taken.cut:
+            if end is _CUT:
                 return Sent.CUT
             extent = writer.extent() if self.is_writable else None
             if extent is None:
@@ -122,13 +133,6 @@ class Sender:
             if sent is not Sent.OPEN:
                 return sent
         return Sent.AGAIN
-
-    def _write_taken(self, exchange: Exchange, taken: Taken) -> None:
-        if taken.head is not None:
-            self.framed = self._frame(exchange, taken.head)
-            self.write([self.framed.data, *self._frame_body(taken.chunks, taken.finished)])
-        elif self.framed is not None:
-            self.write(self._frame_body(taken.chunks, taken.finished))
 
     def _frame_body(self, chunks: list[bytes], finished: bool) -> list[bytes]:
         assert self.framed is not None
@@ -149,6 +153,7 @@ class Sender:
             return self._file_failed(error)
         if data is not None:
             return self._write_block(exchange, data)
+        self._is_reading = True
         exchange.writer.begin_read()
         self._io_pool.submit_urgent(_DiskRead(self, exchange, extent._replace(size=size)).run)
         return Sent.READING
@@ -166,6 +171,7 @@ class Sender:
 
     def disk_has_answered(self, exchange: Exchange, data: bytes | OSError) -> None:
         """*Loop:* an I/O thread has read what the page cache did not have."""
+        self._is_reading = False
         writer = exchange.writer
         writer.end_read()
         if not writer.gone:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from .errors import StorageExhausted
 
-__all__ = ["BodySpool", "Budget", "Budgets", "SpoolFile", "read_nowait"]
+__all__ = ["BodySpool", "Budget", "Budgets", "SourceFile", "SpoolFile", "read_nowait"]
 
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 
@@ -139,6 +139,34 @@ class SpoolFile:
         self._budgets.disk.release(self.size)
         self._budgets.files.release(1)
         self.file.close()
+
+
+class SourceFile:
+    """A duplicate of a descriptor that the application sends from, so that it may close its own.
+
+    :raises StorageExhausted: no more files may be open.
+    :raises OSError: the descriptor cannot be duplicated.
+    """
+
+    __slots__ = ("_budgets", "_descriptor")
+
+    def __init__(self, budgets: Budgets, descriptor: int) -> None:
+        self._budgets = budgets
+        if not budgets.files.reserve(1):
+            raise StorageExhausted(errno.EDQUOT, "all files are in use")
+        try:
+            self._descriptor = os.dup(descriptor)
+        except OSError:
+            budgets.files.release(1)
+            raise
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        """Close it, once."""
+        os.close(self._descriptor)
+        self._budgets.files.release(1)
 
 
 class BodySpool:

@@ -49,11 +49,11 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
-_LINES: dict[tuple[str, str], bytes] = {}
-_LINES_LIMIT = 1024
-_LINE_LIMIT = 200
-"""Checked field lines, kept because most responses repeat them: at most 1024 of at most 200
-characters, forgotten all at once when full. A Set-Cookie is never kept."""
+_HEADS: dict[tuple[object, ...], ResponseHead] = {}
+_HEADS_LIMIT = 1024
+_HEAD_SIZE_LIMIT = 512
+"""Checked heads by (status, *headers), because most responses repeat them: at most 1024 of at
+most 512 bytes, forgotten all at once when full; none with a Set-Cookie. 2 us a request less."""
 
 
 class Step(enum.Enum):
@@ -66,8 +66,8 @@ class Step(enum.Enum):
 class Writer(Protocol):
     """Where a response goes. See ``handoff.ResponseWriter``, which documents each method."""
 
-    def respond(self, head: ResponseHead, body: bytes) -> None: ...
-    def start(self, head: ResponseHead) -> None: ...
+    def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None: ...
+    def start(self, head: ResponseHead, length: int | None) -> None: ...
     def write(self, data: bytes) -> bool: ...
     def write_and_wait(self, data: bytes) -> None: ...
     def write_last(self, data: bytes) -> None: ...
@@ -132,16 +132,14 @@ class WSGIResponse:
 
     __slots__ = (
         "_application",
-        "_content_length",
         "_environ",
-        "_fields",
+        "_head",
         "_head_only",
         "_head_sent",
         "_iterable",
         "_iterator",
         "_remaining",
         "_report",
-        "_status",
         "_writer",
     )
 
@@ -153,8 +151,7 @@ class WSGIResponse:
         self._writer = writer
         self._report = report
         self._head_only = environ["REQUEST_METHOD"] == "HEAD"
-        self._status: str | None = None
-        self._fields: Fields = []
+        self._head: ResponseHead | None = None
         self._head_sent = False
         self._remaining: int | None = None
         self._iterable: Iterable[bytes] | None = None
@@ -190,33 +187,16 @@ class WSGIResponse:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None  # PEP 3333: avoid a circular reference
-        elif self._status is not None:
+        elif self._head is not None:
             raise ApplicationError(
                 "start_response was called a second time without exc_info; "
                 "pass sys.exc_info() to replace a response that has not been sent"
             )
-        if not isinstance(status, str) or _STATUS.fullmatch(status) is None:
-            _refuse_status(status)
-        if not isinstance(headers, list):
-            raise ApplicationError(
-                f"start_response headers must be a list of (name, value) tuples, "
-                f"not {type(headers).__name__}"
-            )
-        fields = []
-        for item in headers:
-            if type(item) is not tuple or len(item) != 2:
-                raise ApplicationError(
-                    f"each header must be a (name, value) tuple, not {_brief(item)}"
-                )
-            try:
-                known = item in _LINES
-            except TypeError:  # not hashable, so not a str either
-                known = False
-            if not known:
-                _check_field(*item)
-            fields.append(item)
-        self._status = status
-        self._fields = fields
+        try:
+            # A list and nothing else: a tuple would find what a list has left there.
+            self._head = _HEADS[(status, *headers) if type(headers) is list else ()]
+        except (KeyError, TypeError):
+            self._head = _check_head(status, headers)
         return self._write
 
     # --- steps -------------------------------------------------------------------------------
@@ -262,22 +242,24 @@ class WSGIResponse:
             self._remaining = size
             return False
         body = items[0] if len(items) == 1 else b"".join(items)
-        head = self._head(size)
-        promised = head.content_length
+        head = self._known_head()
+        length = head.content_length
         if self._head_only or _is_bodiless(head.status):
             body = b""
-        elif promised is not None and size != promised:
-            if size < promised:
-                self._writer.start(head)
+        elif length is None:
+            length = size
+        elif size != length:
+            if size < length:
+                self._writer.start(head, length)
                 self._head_sent = True
                 if body:
                     self._writer.write(body)
-                self._too_short(promised - size)
+                self._too_short(length - size)
                 return True
             self._report(_TOO_LONG, None)
-            body = body[:promised]
+            body = body[:length]
         self._head_sent = True
-        self._writer.respond(head, body)
+        self._writer.respond(head, body, length)
         return True
 
     def _iterate(self) -> Step:
@@ -344,32 +326,34 @@ class WSGIResponse:
 
     def _start(self) -> bool:
         """Hand over the head, as the first non-empty chunk demands. False: no body follows."""
-        head = self._head(self._remaining)
+        head = self._known_head()
+        length = head.content_length
         self._head_sent = True
         if self._head_only or _is_bodiless(head.status):
-            self._writer.respond(head, b"")
+            self._writer.respond(head, b"", length)
             self._head_only = True
             return False
-        self._remaining = head.content_length
+        if length is not None:
+            self._remaining = length
         if self._remaining == 0:
-            self._writer.respond(head, b"")  # and the chunk at hand is already too much
+            self._writer.respond(head, b"", 0)  # and the chunk at hand is already too much
         else:
-            self._writer.start(head)
+            self._writer.start(head, self._remaining)
         return True
 
     def _end(self) -> None:
         """The iterable is exhausted."""
         if not self._head_sent:
-            if self._status is not None:
-                head = self._head(0)
-                if head.content_length and not self._head_only and not _is_bodiless(head.status):
-                    self._writer.start(head)
-                    self._too_short(head.content_length)
-                else:
-                    self._writer.respond(head, b"")
-                self._head_sent = True
-                return
-            self._head(0)  # raises: start_response was not called
+            head = self._known_head()
+            length = head.content_length
+            self._head_sent = True
+            if self._head_only or _is_bodiless(head.status):
+                self._writer.respond(head, b"", length)
+            elif length:
+                self._writer.start(head, length)
+                self._too_short(length)
+            else:
+                self._writer.respond(head, b"", 0)
         elif self._remaining is None:
             if not self._head_only:
                 self._writer.finish()
@@ -379,19 +363,20 @@ class WSGIResponse:
     def _send_file(self, wrapper: FileWrapper) -> bool:
         """Give the descriptor of a plain file to the writer. False: iterate it instead."""
         found = wrapper.regular_file()
-        if found is None or self._status is None:
+        if found is None or self._head is None:
             return False
         descriptor, offset, size = found
-        head = self._head(size)
+        head = self._head
+        length = head.content_length
         if self._head_only or _is_bodiless(head.status):
             self._head_sent = True
-            self._writer.respond(head, b"")
+            self._writer.respond(head, b"", length)
             return True
-        promised = head.content_length
-        assert promised is not None
-        if promised > size:
+        if length is None:
+            length = size
+        elif length > size:
             return False  # let the iteration find out and report
-        if not self._writer.send_file(head, descriptor, offset, promised):
+        if not self._writer.send_file(head, descriptor, offset, length):
             return False
         self._head_sent = True
         return True
@@ -419,56 +404,20 @@ class WSGIResponse:
         if self._head_sent:
             self._writer.cut()
             return
-        body = b"" if self._head_only else b"500 Internal Server Error\n"
+        body = b"" if self._head_only else _INTERNAL_ERROR_BODY
         self._head_sent = True
-        self._writer.respond(_INTERNAL_ERROR, body)
+        self._writer.respond(_INTERNAL_ERROR, body, len(_INTERNAL_ERROR_BODY))
 
     def _too_short(self, missing: int) -> None:
         self._report(f"the body is {missing} bytes shorter than its Content-Length", None)
         self._writer.cut()
 
-    # --- heads -------------------------------------------------------------------------------
-
-    def _head(self, known_size: int | None) -> ResponseHead:
-        """The checked head as bytes.
-
-        :param known_size: the body's size where it is known without the application's word.
-        """
-        status = self._status
-        if status is None:
+    def _known_head(self) -> ResponseHead:
+        if self._head is None:
             raise ApplicationError(
                 "start_response was not called before the first chunk of the body"
             )
-        lines = []
-        length: int | None = None
-        has_date = has_server = False
-        for item in self._fields:
-            line = _LINES.get(item)
-            if line is None:
-                line = _encode_field(item)
-            name = item[0].lower()
-            if name == "content-length":
-                if length is not None and length != int(item[1]):
-                    raise ApplicationError("two Content-Length headers that differ")
-                length = int(item[1])
-                continue
-            if name == "date":
-                has_date = True
-            elif name == "server":
-                has_server = True
-            lines.append(line)
-        code = int(status[:3])
-        if length is None and not self._head_only and not _is_bodiless(code):
-            # RFC 9110 §8.6: in a 304 it would be the size of the 200's body, which nobody told.
-            length = known_size
-        return ResponseHead(
-            code,
-            f"HTTP/1.1 {status if len(status) > 3 else status + ' '}\r\n".encode("latin-1"),
-            b"".join(lines),
-            length,
-            has_date,
-            has_server,
-        )
+        return self._head
 
 
 _TOO_LONG = "the body is longer than its Content-Length; the rest was not sent"
@@ -476,8 +425,9 @@ _INTERNAL_ERROR = ResponseHead(
     500,
     b"HTTP/1.1 500 Internal Server Error\r\n",
     b"Content-Type: text/plain; charset=utf-8\r\n",
-    len(b"500 Internal Server Error\n"),
+    None,
 )
+_INTERNAL_ERROR_BODY = b"500 Internal Server Error\n"
 
 
 def _is_bodiless(status: int) -> bool:
@@ -485,14 +435,43 @@ def _is_bodiless(status: int) -> bool:
     return status in (204, 205, 304)
 
 
-def _encode_field(item: tuple[str, str]) -> bytes:
-    name, value = item
-    line = f"{name}: {value}\r\n".encode("latin-1")
-    if len(line) <= _LINE_LIMIT and name.lower() != "set-cookie":
-        if len(_LINES) >= _LINES_LIMIT:
-            _LINES.clear()
-        _LINES[item] = line
-    return line
+def _check_head(status: object, headers: object) -> ResponseHead:
+    """Judge what ``start_response`` was given, and make the bytes of it.
+
+    :raises ApplicationError: a wrong type or syntax.
+    """
+    if not isinstance(status, str) or _STATUS.fullmatch(status) is None:
+        _refuse_status(status)
+    if not isinstance(headers, list):
+        raise ApplicationError(
+            f"start_response headers must be a list of (name, value) tuples, "
+            f"not {type(headers).__name__}"
+        )
+    lines = []
+    length: int | None = None
+    names = set()
+    for item in headers:
+        if type(item) is not tuple or len(item) != 2:
+            raise ApplicationError(f"each header must be a (name, value) tuple, not {_brief(item)}")
+        _check_field(*item)
+        name, value = item
+        names.add(name.lower())
+        if name.lower() != "content-length":
+            lines.append(f"{name}: {value}\r\n")
+        elif length is None or length == int(value):
+            length = int(value)
+        else:
+            raise ApplicationError("two Content-Length headers that differ")
+    fields = "".join(lines).encode("latin-1")
+    start_line = f"HTTP/1.1 {status if len(status) > 3 else status + ' '}\r\n".encode("latin-1")
+    head = ResponseHead(
+        int(status[:3]), start_line, fields, length, "date" in names, "server" in names
+    )
+    if len(fields) <= _HEAD_SIZE_LIMIT and "set-cookie" not in names:
+        if len(_HEADS) >= _HEADS_LIMIT:
+            _HEADS.clear()
+        _HEADS[(status, *headers)] = head
+    return head
 
 
 def _check_field(name: object, value: object) -> None:

@@ -15,16 +15,11 @@ Guarantees:
   earlier: a descriptor's number is reused at once.
 """
 
+from .backlog import Extent
 from .body import RequestBody
+from .bounds import BlockedWriters, Overflow, ResponseBounds
 from .mailbox import Mailbox, Posted
-from .writer import (
-    BlockedWriters,
-    Extent,
-    Overflow,
-    ResponseBounds,
-    ResponseWriter,
-    Taken,
-)
+from .writer import Producer, ResponseWriter, Taken
 
 __all__ = [
     "BlockedWriters",
@@ -32,6 +27,7 @@ __all__ = [
     "Mailbox",
     "Overflow",
     "Posted",
+    "Producer",
     "RequestBody",
     "ResponseBounds",
     "ResponseWriter",

@@ -1,0 +1,994 @@
+"""ResponseWriter: bytes from a pool thread to the loop, in order, bounded, and nothing left over.
+
+The test's thread is the loop: it serves wakes from a queue. A producer thread is only used where
+the writer may block.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from threadline import HEAD, KIB, MIB, WAIT, Client, Line, no_leaks
+
+from wsgi_async.errors import ClientDisconnected
+from wsgi_async.handoff import writer as writer_module
+
+Make = Callable[..., Line]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """``make(**bounds)``: a line that must have nothing left of it when the test ends."""
+    with no_leaks() as make_line:
+        yield lambda **options: make_line(tmp_path, **options)
+
+
+class Producer(threading.Thread):
+    """Runs a function on a pool thread's side, and keeps what it raised."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self.error = error
+
+    def result(self) -> BaseException | None:
+        self.join(WAIT)
+        assert not self.is_alive(), "the producer is stuck"
+        return self.error
+
+
+def write_all(client: Client, chunks: list[bytes]) -> None:
+    client.writer.start(HEAD)
+    for chunk in chunks:
+        client.writer.write(chunk)
+    client.writer.finish()
+
+
+def blocked(line: Line, count: int = 1) -> None:
+    """Return when that many writers hold a thread."""
+    deadline = time.monotonic() + WAIT
+    while len(line.bounds.blocked) != count:
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+
+
+def fill(client: Client, line: Line) -> None:
+    """Write to the writer until it can take no more without waiting: room 1 MiB."""
+    client.writer.start(HEAD)
+    for _ in range(line.bounds.memory // (64 * KIB)):
+        assert client.writer.write(b"x" * (64 * KIB))
+
+
+# --- small responses and wakes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overflow", ["spool", "park", "block"])
+@pytest.mark.parametrize("body", [b"", b"small", b"x" * (100 * KIB)])
+def test_a_whole_response_is_one_wake_and_one_take(make: Make, overflow: str, body: bytes) -> None:
+    line = make(overflow=overflow)
+    client = Client(line)
+    client.writer.respond(HEAD, body)
+    line.turn()
+    assert (client.head, client.body, client.end) == (HEAD, body, "finished")
+    assert (client.woken, line.mailbox.wakes) == (1, 1)
+    assert line.wakes.empty()
+
+
+def test_a_small_response_asks_no_budget(make: Make) -> None:
+    line = make(process_memory=0)
+    client = Client(line)
+    client.writer.respond(HEAD, b"x" * (16 * KIB))
+    assert line.budgets.memory.peak == 0
+    line.turn()
+    assert client.end == "finished"
+
+
+def test_the_chunk_that_completes_the_response_needs_no_wake_of_its_own(make: Make) -> None:
+    line = make()
+    client = Client(line)
+    client.writer.start(HEAD)
+    client.writer.write(b"first ")
+    client.writer.write_last(b"last")
+    line.turn()
+    assert (bytes(client.body), client.end, line.mailbox.wakes) == (b"first last", "finished", 1)
+
+
+def test_a_thousand_chunks_while_the_loop_is_away_are_one_wake(make: Make) -> None:
+    line = make()
+    client = Client(line)
+    write_all(client, [b"%03d" % number for number in range(1000)])
+    assert line.wakes.qsize() == 1
+    line.turn()
+    assert bytes(client.body) == b"".join(b"%03d" % number for number in range(1000))
+    assert (client.end, client.woken, line.mailbox.wakes) == ("finished", 1, 1)
+
+
+def test_a_chunk_after_each_take_is_one_wake_each(make: Make) -> None:
+    line = make()
+    client = Client(line)
+    client.writer.start(HEAD)
+    for number in range(1, 6):
+        client.writer.write(b"x")
+        client.writer.write(b"y")
+        assert line.wakes.qsize() == 1
+        line.turn()
+        assert client.woken == number
+    client.writer.finish()
+    line.turn()
+    assert (client.end, client.woken) == ("finished", 6)
+
+
+def test_a_full_transport_needs_no_wake_the_loop_comes_by_itself(make: Make) -> None:
+    line = make()
+    client = Client(line)
+    client.writer.start(HEAD)
+    client.writer.write(b"x" * (client.high + 1))
+    line.turn()
+    assert not client.is_writable
+    for _ in range(100):
+        client.writer.write(b"y" * 100)
+    client.writer.finish()
+    assert line.wakes.empty()
+    client.drain(client.unsent - client.low)
+    assert (client.end, client.woken) == ("finished", 1)
+    assert len(client.body) == client.high + 1 + 100 * 100
+
+
+def test_exchanges_share_one_wake(make: Make) -> None:
+    line = make()
+    clients = [Client(line) for _ in range(50)]
+    for client in clients:
+        client.writer.respond(HEAD, b"x")
+    assert line.wakes.qsize() == 1
+    line.turn()
+    assert [client.end for client in clients] == ["finished"] * 50
+    assert line.mailbox.wakes == 1
+
+
+def test_the_end_alone_is_told(make: Make) -> None:
+    for how, end in (("finish", "finished"), ("cut", "cut")):
+        line = make()
+        client = Client(line)
+        client.writer.start(HEAD)
+        client.writer.write(b"x")
+        line.turn()
+        assert client.end is None
+        getattr(client.writer, how)()
+        line.turn()
+        assert client.end == end
+
+
+def test_what_was_written_before_a_cut_is_delivered(make: Make) -> None:
+    line = make()
+    client = Client(line)
+    client.writer.start(HEAD)
+    client.writer.write(b"some")
+    client.writer.cut()
+    line.turn()
+    assert (bytes(client.body), client.end) == (b"some", "cut")
+
+
+def test_only_the_first_end_counts(make: Make) -> None:
+    line = make()
+    client = Client(line)
+    client.writer.respond(HEAD, b"x")
+    client.writer.cut()
+    client.writer.finish()
+    line.turn()
+    assert client.end == "finished"
+    client.writer.cut()
+    assert line.wakes.empty()
+
+
+def test_writes_after_the_end_go_nowhere(make: Make) -> None:
+    """An application may keep write() and call it when its response is long complete."""
+    line = make()
+    client = Client(line)
+    client.writer.respond(HEAD, b"x")
+    line.turn()
+    for write in (client.writer.write, client.writer.write_and_wait):
+        with pytest.raises(ClientDisconnected):
+            write(b"y" * MIB)
+    assert line.wakes.empty()
+    assert bytes(client.body) == b"x"
+
+
+# --- the three overflows -------------------------------------------------------------------------
+
+
+def test_spool_frees_the_thread_of_a_client_that_does_not_read(make: Make) -> None:
+    line = make(overflow="spool")
+    client = Client(line)
+    data = random.Random(1).randbytes(4 * MIB)
+    write_all(client, [data[start : start + 50_000] for start in range(0, len(data), 50_000)])
+    memory, disk, files = line.used
+    assert memory <= MIB
+    assert disk >= 2 * MIB
+    assert files == 1
+    while client.end is None:
+        if client.unsent:
+            client.drain()
+        else:
+            line.turn()
+    assert client.body == data
+    assert client.woken == 1, "one wake; the rest came with the drains"
+
+
+def test_one_giant_chunk_is_spooled_too(make: Make) -> None:
+    for send in ("respond", "write", "write_and_wait", "write_last"):
+        line = make(overflow="spool")
+        client = Client(line)
+        data = random.Random(2).randbytes(5 * MIB)
+        if send == "respond":
+            client.writer.respond(HEAD, data)
+        else:
+            client.writer.start(HEAD)
+            getattr(client.writer, send)(data)
+            client.writer.finish()
+        assert line.budgets.memory.used <= MIB
+        assert line.budgets.disk.used >= 3 * MIB
+        drain_all(client, line)
+        assert client.body == data
+
+
+def drain_all(client: Client, line: Line) -> None:
+    while client.end is None:
+        if client.unsent:
+            client.drain()
+        else:
+            line.turn()
+
+
+def test_a_client_that_catches_up_within_the_grace_meets_no_disk(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", WAIT)
+    line = make(overflow="spool")
+    client = Client(line)
+    producer = Producer(lambda: write_all(client, [b"x" * (64 * KIB)] * 64))
+    drain_all(client, line)
+    assert producer.result() is None
+    assert len(client.body) == 4 * MIB
+    assert line.budgets.files.peak == line.budgets.disk.peak == 0
+
+
+def test_block_holds_the_thread_until_the_client_has_taken_half(make: Make) -> None:
+    line = make(overflow="block")
+    client = Client(line)
+    fill(client, line)
+    producer = Producer(lambda: client.writer.write(b"y" * (64 * KIB)))
+    blocked(line)
+    line.turn()
+    client.drain(client.unsent - MIB // 2 - 1)
+    assert producer.is_alive()
+    assert line.budgets.disk.peak == 0
+    client.drain()
+    assert producer.result() is None
+    client.writer.finish()
+    drain_all(client, line)
+    assert len(client.body) == MIB + 64 * KIB
+
+
+def test_park_asks_to_be_suspended_and_is_resumed_once(make: Make) -> None:
+    line = make(overflow="park")
+    client = Client(line)
+    fill(client, line)
+    assert client.writer.write(b"y") is False
+    client.writer.park()
+    line.turn()
+    assert client.resumes.empty()
+    client.drain()
+    assert client.resumes.get_nowait() == "go on"
+    client.send()
+    client.drain()
+    assert client.resumes.empty()
+    client.writer.write_last(b"z")
+    line.turn()
+    assert (client.end, len(client.body)) == ("finished", MIB + 2)
+    assert line.budgets.disk.peak == 0
+
+
+def test_park_takes_a_giant_chunk_whole_and_never_blocks(make: Make) -> None:
+    for send in ("respond", "write", "write_last"):
+        line = make(overflow="park")
+        client = Client(line)
+        data = b"x" * (5 * MIB)
+        if send == "respond":
+            client.writer.respond(HEAD, data)
+        else:
+            client.writer.start(HEAD)
+            if send == "write":
+                assert client.writer.write(data) is False
+                client.writer.park()
+            else:
+                client.writer.write_last(data)
+        line.turn()
+        client.drain()
+        if send == "write":
+            assert client.resumes.get_nowait() == "go on"
+            client.writer.finish()
+            drain_all(client, line)
+        assert (client.end, len(client.body)) == ("finished", 5 * MIB)
+
+
+def test_the_legacy_write_blocks_where_the_iteration_would_park(make: Make) -> None:
+    line = make(overflow="park")
+    client = Client(line)
+    fill(client, line)
+    producer = Producer(lambda: client.writer.write_and_wait(b"y"))
+    blocked(line)
+    line.turn()
+    client.drain()
+    assert producer.result() is None
+    client.writer.finish()
+    line.turn()
+    assert len(client.body) == MIB + 1
+
+
+def test_a_long_slice_gives_way_only_if_others_wait(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(writer_module.time, "monotonic", lambda: now[0])
+    others: list[bool] = []
+    line = make(overflow="park", others_wait=lambda: bool(others))
+    client = Client(line)
+    client.writer.start(HEAD)
+    client.writer.begin_slice()
+    assert client.writer.write(b"a")
+    now[0] += writer_module.SLICE * 2
+    assert client.writer.write(b"b"), "nobody waits"
+    others.append(True)
+    assert client.writer.write(b"c") is False
+    client.writer.park()
+    line.turn()
+    assert client.resumes.get_nowait() == "go on", "there is room, so at once"
+    client.writer.begin_slice()
+    assert client.writer.write(b"d"), "a new slice"
+    client.writer.finish()
+    line.turn()
+    assert bytes(client.body) == b"abcd"
+
+
+# --- park against every state of the loop's side -------------------------------------------------
+
+
+def parked(make: Make, state: str) -> tuple[Line, Client]:
+    """A parked writer, with the consumer in `state` at that moment."""
+    line = make(overflow="park")
+    client = Client(line)
+    client.writer.start(HEAD)
+    if state == "FULL":
+        client.writer.write(b"x" * (client.high + 1))
+        line.turn()
+    elif state == "READY":
+        client.writer.write(b"x")
+        line.turn()
+    elif state == "WOKEN":
+        client.writer.write(b"x")
+    elif state == "GONE":
+        client.leave()
+    return line, client
+
+
+@pytest.mark.parametrize("state", ["READY", "WOKEN", "FULL"])
+def test_whoever_parks_is_resumed_exactly_once(make: Make, state: str) -> None:
+    line, client = parked(make, state)
+    assert client.writer.park()
+    if state == "FULL":
+        assert line.wakes.empty()
+        client.drain()
+    else:
+        line.turn()
+    assert client.resumes.get_nowait() == "go on"
+    client.send()
+    assert client.resumes.empty()
+    client.writer.write_last(b"end")
+    while client.end is None:
+        line.turn()
+    assert client.body.endswith(b"end")
+
+
+def test_whoever_parks_when_the_client_has_gone_is_told_to_close(make: Make) -> None:
+    line, client = parked(make, "GONE")
+    assert not client.writer.park()
+    assert client.resumes.empty(), "its own thread closes"
+    assert line.wakes.empty()
+    client.writer.cut()
+
+
+@pytest.mark.parametrize("state", ["READY", "WOKEN", "FULL"])
+def test_a_client_that_leaves_has_the_parked_iteration_closed_once(make: Make, state: str) -> None:
+    line, client = parked(make, state)
+    assert client.writer.park()
+    client.leave()
+    assert client.resumes.get_nowait() == "close"
+    client.leave()
+    while not line.wakes.empty():
+        line.turn()
+    assert client.resumes.empty()
+    client.writer.cut()
+    assert bytes(client.body).strip(b"x") == b""
+
+
+def test_park_and_leave_race_but_exactly_one_side_closes(make: Make) -> None:
+    for _ in range(300):
+        line = make(overflow="park")
+        client = Client(line)
+        client.writer.start(HEAD)
+        start = threading.Barrier(2)
+        outcome: list[bool] = []
+
+        def park(client: Client = client, start: Any = start, outcome: Any = outcome) -> None:
+            start.wait(WAIT)
+            outcome.append(client.writer.park())
+
+        producer = Producer(park)
+        start.wait(WAIT)
+        client.leave()
+        assert producer.result() is None
+        while not line.wakes.empty():
+            line.turn()
+        assert client.resumes.qsize() == outcome[0]
+        client.writer.cut()
+
+
+# --- order, whatever happens ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("process_memory", [256 * MIB, 0], ids=["budget", "no budget"])
+@pytest.mark.parametrize("overflow", ["spool", "park", "block"])
+@pytest.mark.parametrize("seed", range(8))
+def test_nothing_is_lost_or_doubled_at_any_pace(
+    make: Make, monkeypatch: pytest.MonkeyPatch, seed: int, overflow: str, process_memory: int
+) -> None:
+    """RAM, file, RAM again, in random portions, against a client of random speed. A client that
+    waits for ever without unsent bytes and without a wake would show as ``queue.Empty``."""
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.001)
+    chance = random.Random(seed)
+    line = make(
+        overflow=overflow,
+        memory=chance.choice([1, 3000, 40_000, 200_000]),
+        disk=chance.choice([20_000, 500_000]),
+        process_memory=process_memory,
+    )
+    client = Client(line)
+    data = chance.randbytes(1_500_000)
+    cuts = sorted(chance.sample(range(1, len(data)), 60))
+    chunks = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    counted = chance.random() < 0.5
+    legacy = chance.random() < 0.2
+
+    def produce() -> None:
+        writer = client.writer
+        writer.start(HEAD)
+        for chunk in chunks[:-1]:
+            writer.begin_slice()
+            if legacy:
+                writer.write_and_wait(chunk)
+            elif not writer.write(chunk):
+                assert writer.park()
+                assert client.resumes.get(timeout=WAIT) == "go on"
+        if counted:
+            writer.write_last(chunks[-1])
+        else:
+            writer.write_and_wait(chunks[-1])
+            writer.finish()
+
+    producer = Producer(produce)
+    fast = chance.random() < 0.5
+    while client.end is None:
+        if client.unsent and (line.wakes.empty() or chance.random() < 0.5):
+            client.drain(None if fast else chance.randint(1, 30_000))
+        else:
+            line.turn()
+    assert producer.result() is None
+    assert client.end == "finished"
+    assert client.body == data
+    assert client.resumes.empty()
+    assert line.warnings == []
+
+
+def test_spool_then_memory_then_spool_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    line = make(overflow="spool", memory=64 * KIB)
+    client = Client(line)
+    sent = bytearray()
+    client.writer.start(HEAD)
+    seen_on_disk = []
+    for round_ in range(3):
+        for number in range(20):
+            chunk = bytes([round_ * 20 + number]) * 10_000
+            sent += chunk
+            client.writer.write(chunk)
+        seen_on_disk.append(line.budgets.disk.used)
+        while client.unsent or not line.wakes.empty():
+            if line.wakes.empty():
+                client.drain()
+            else:
+                line.turn()
+        assert client.body == sent, "all of it, before the producer goes on"
+    assert min(seen_on_disk) > 100_000, "each round overflowed anew"
+    assert line.budgets.files.peak == 1, "one file serves them all"
+    client.writer.finish()
+    line.turn()
+    assert client.end == "finished"
+
+
+def test_the_account_holds_bytes_until_the_transport_has_drained_them(make: Make) -> None:
+    line = make(overflow="park")
+    client = Client(line)
+    fill(client, line)
+    line.turn()
+    assert client.unsent == MIB
+    assert client.writer.write(b"y") is False, "taken by the loop is not sent"
+    client.leave()
+    client.writer.cut()
+
+
+# --- bounds --------------------------------------------------------------------------------------
+
+
+def test_at_the_spools_bound_the_thread_waits_and_then_goes_on(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.001)
+    line = make(overflow="spool", memory=64 * KIB, disk=300 * KIB)
+    client = Client(line)
+    data = random.Random(3).randbytes(2 * MIB)
+    producer = Producer(
+        lambda: write_all(client, [data[n : n + 10_000] for n in range(0, len(data), 10_000)])
+    )
+    blocked(line)
+    assert line.budgets.disk.used <= 300 * KIB
+    drain_all(client, line)
+    assert producer.result() is None
+    assert client.body == data
+    assert line.budgets.disk.peak <= 300 * KIB
+    assert line.warnings == []
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"process_disk": 10_000}, {"process_disk": 0}, {"files": 0}], ids=str
+)
+def test_at_the_process_bounds_a_response_blocks_and_completes(
+    make: Make, monkeypatch: pytest.MonkeyPatch, bounds: dict[str, int]
+) -> None:
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.001)
+    line = make(overflow="spool", memory=64 * KIB, **bounds)
+    client = Client(line)
+    producer = Producer(lambda: write_all(client, [b"x" * 10_000] * 60))
+    blocked(line)
+    drain_all(client, line)
+    assert producer.result() is None
+    assert len(client.body) == 600_000
+    assert line.budgets.disk.peak <= line.budgets.disk.limit
+
+
+def test_without_any_disk_a_response_blocks_and_nobody_is_warned_again(make: Make) -> None:
+    line = make(overflow="spool", memory=64 * KIB)
+    line.budgets.has_disk = False
+    client = Client(line)
+    producer = Producer(lambda: write_all(client, [b"x" * 10_000] * 60))
+    blocked(line)
+    drain_all(client, line)
+    assert producer.result() is None
+    assert line.warnings == []
+    assert line.budgets.files.peak == 0
+
+
+def test_a_directory_that_has_gone_is_told_and_the_response_blocks(tmp_path: Path) -> None:
+    with no_leaks() as make:
+        line = make(tmp_path / "gone", overflow="spool", memory=64 * KIB)
+        client = Client(line)
+        producer = Producer(lambda: write_all(client, [b"x" * 10_000] * 30))
+        blocked(line)
+        drain_all(client, line)
+        assert producer.result() is None
+        assert len(client.body) == 300_000
+        assert "cannot make a temporary file for a response" in line.warnings[0]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_fails_cuts_that_response_only(
+    make: Make, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+
+    def fail(*args: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    line = make(overflow="spool", memory=64 * KIB)
+    client, other = Client(line), Client(line)
+    client.writer.start(HEAD)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", fail)
+        with pytest.raises(ClientDisconnected, match="temporary file failed") as caught:
+            for _ in range(30):
+                client.writer.write(b"x" * 10_000)
+    assert isinstance(caught.value.__cause__, OSError)
+    [warning] = line.warnings
+    assert os.strerror(code) in warning
+    client.writer.cut()
+    other.writer.respond(HEAD, b"fine")
+    line.turn()
+    assert client.end == "cut"
+    assert (bytes(other.body), other.end) == (b"fine", "finished")
+
+
+def test_the_process_budget_bounds_what_all_hold(make: Make) -> None:
+    line = make(overflow="park", process_memory=MIB)
+    clients = [Client(line) for _ in range(10)]
+    for client in clients:
+        client.writer.start(HEAD)
+        while client.writer.write(b"x" * 4096):
+            pass
+    held = [client.writer._held for client in clients]
+    assert line.budgets.memory.peak <= MIB
+    assert sum(held) <= MIB + 10 * (16 * KIB + 4096)
+    assert max(held) > 10 * min(held), "first come, first served"
+    for client in clients:
+        client.writer.park()
+    line.turn()
+    for client in clients:
+        client.leave()
+        assert client.resumes.get_nowait() == "close"
+        client.writer.cut()
+
+
+@pytest.mark.parametrize("overflow", ["park", "block"])
+@pytest.mark.parametrize("unsent", [8 * KIB + 1, 16 * KIB, 16 * KIB + 1, 64 * KIB])
+def test_without_budget_a_writer_still_hears_of_the_room_there_is(
+    make: Make, overflow: str, unsent: int
+) -> None:
+    """A transport tells when it falls to its low water, and not again when it is empty: who
+    waits for less than that waits for ever."""
+    line = make(overflow=overflow, process_memory=0)
+    client = Client(line)
+
+    def produce() -> None:
+        client.writer.start(HEAD)
+        for _ in range(3):
+            if not client.writer.write(b"x" * unsent):
+                assert client.writer.park()
+                assert client.resumes.get(timeout=WAIT) == "go on"
+        client.writer.finish()
+
+    producer = Producer(produce)
+    drain_all(client, line)
+    assert producer.result() is None
+    assert len(client.body) == 3 * unsent
+
+
+# --- threads that block --------------------------------------------------------------------------
+
+
+def test_one_more_than_half_of_the_threads_evicts_the_longest_blocked(make: Make) -> None:
+    line = make(overflow="block", blocked=2, memory=64 * KIB)
+    clients, producers = [], []
+    for number in range(4):
+        client = Client(line)
+        clients.append(client)
+        producers.append(Producer(lambda client=client: write_all(client, [b"x" * 30_000] * 4)))
+        blocked(line, min(number + 1, 2))
+        if number >= 2:
+            evicted = producers[number - 2].result()
+            assert isinstance(evicted, ClientDisconnected)
+            clients[number - 2].writer.cut()
+    assert [producer.is_alive() for producer in producers] == [False, False, True, True]
+    while not line.wakes.empty():
+        line.turn()
+    assert [client.end for client in clients] == ["cut", "cut", None, None]
+    for client, producer in zip(clients[2:], producers[2:], strict=True):
+        drain_all(client, line)
+        assert producer.result() is None
+        assert len(client.body) == 120_000
+
+
+def test_one_thread_alone_may_always_block(make: Make) -> None:
+    line = make(overflow="block", blocked=0, memory=64 * KIB)
+    client = Client(line)
+    producer = Producer(lambda: write_all(client, [b"x" * 30_000] * 6))
+    blocked(line)
+    drain_all(client, line)
+    assert producer.result() is None
+    assert client.end == "finished"
+
+
+# --- clients that leave --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overflow", ["spool", "park", "block"])
+def test_a_client_that_leaves_early_ends_every_kind_of_write(make: Make, overflow: str) -> None:
+    line = make(overflow=overflow)
+    client = Client(line)
+    client.writer.start(HEAD)
+    client.writer.write(b"x")
+    client.leave()
+    assert client.writer.gone
+    for write in (client.writer.write, client.writer.write_and_wait):
+        with pytest.raises(ClientDisconnected):
+            write(b"y")
+    client.writer.cut()
+
+
+@pytest.mark.parametrize("size", [1, 20 * KIB, 5 * MIB])
+@pytest.mark.parametrize("overflow", ["spool", "park", "block"])
+def test_a_whole_response_for_nobody_is_dropped(make: Make, overflow: str, size: int) -> None:
+    for send in ("respond", "write_last"):
+        line = make(overflow=overflow)
+        client = Client(line)
+        client.leave()
+        if send == "respond":
+            client.writer.respond(HEAD, b"x" * size)
+        else:
+            client.writer.start(HEAD)
+            client.writer.write_last(b"x" * size)
+        assert client.body == b""
+        assert line.used == (0, 0, 0)
+
+
+def test_a_client_that_leaves_frees_a_blocked_thread(make: Make) -> None:
+    line = make(overflow="block")
+    client = Client(line)
+    fill(client, line)
+    producer = Producer(lambda: client.writer.write(b"y"))
+    blocked(line)
+    client.leave()
+    assert isinstance(producer.result(), ClientDisconnected)
+    client.writer.cut()
+
+
+def test_a_client_that_leaves_ends_the_spooling(make: Make, monkeypatch: Any) -> None:
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    line = make(overflow="spool", memory=64 * KIB)
+    client = Client(line)
+    client.writer.start(HEAD)
+    for _ in range(30):
+        client.writer.write(b"x" * 10_000)
+    assert line.used[2] == 1
+    client.leave()
+    with pytest.raises(ClientDisconnected):
+        client.writer.write(b"x")
+    assert line.used[2] == 1, "the thread may still be writing"
+    client.writer.cut()
+    assert line.used == (0, 0, 0)
+
+
+def test_a_client_that_leaves_during_the_write_to_the_file(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    line = make(overflow="spool", memory=64 * KIB)
+    client = Client(line)
+    client.writer.start(HEAD)
+    for _ in range(10):
+        client.writer.write(b"x" * 10_000)
+    pwrite = os.pwrite
+
+    def leave_and_write(*args: Any) -> int:
+        client.leave()
+        return pwrite(*args)
+
+    monkeypatch.setattr(os, "pwrite", leave_and_write)
+    with pytest.raises(ClientDisconnected):
+        client.writer.write(b"x")
+    client.writer.cut()
+
+
+def test_a_client_that_leaves_when_all_is_written_has_its_file_closed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    line = make(overflow="spool", memory=64 * KIB)
+    client = Client(line)
+    write_all(client, [b"x" * 10_000] * 30)
+    line.turn()
+    assert line.used[2] == 1
+    client.leave()
+    assert line.used == (0, 0, 0)
+    client.leave()
+
+
+@pytest.mark.parametrize("overflow", ["spool", "park", "block"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_client_that_leaves_at_any_moment_leaves_nothing_behind(
+    make: Make, monkeypatch: pytest.MonkeyPatch, seed: int, overflow: str
+) -> None:
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.001)
+    chance = random.Random(seed)
+    for _ in range(5):
+        line = make(overflow=overflow, memory=40_000, disk=100_000)
+        client = Client(line)
+        closes: list[str] = []
+
+        def produce(client: Client = client, closes: list[str] = closes) -> None:
+            writer = client.writer
+            try:
+                writer.start(HEAD)
+                for _ in range(40):
+                    if writer.write(b"x" * 9000):
+                        continue
+                    if not writer.park() or client.resumes.get(timeout=WAIT) == "close":
+                        return
+                writer.write_last(b"end")
+            except ClientDisconnected:
+                pass
+            finally:
+                closes.append("closed")
+                writer.cut()
+
+        producer = Producer(produce)
+        for _ in range(chance.randrange(12)):
+            if client.end is None and client.unsent and chance.random() < 0.6:
+                client.drain(chance.randint(1, 20_000))
+            elif client.end is None:
+                try:
+                    line.wakes.get(timeout=0.01)()
+                except queue.Empty:
+                    break
+        client.leave()
+        assert producer.result() is None
+        while not line.wakes.empty():
+            line.turn()
+        assert closes == ["closed"]
+        assert line.used == (0, 0, 0)
+
+
+def test_a_closed_loop_is_no_error(make: Make) -> None:
+    """At shutdown the loop may go first: asyncio then raises from call_soon_threadsafe."""
+    line = make()
+
+    def closed(callback: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    line.mailbox._call_soon_threadsafe = closed
+    client = Client(line)
+    client.writer.start(HEAD)
+    client.writer.write(b"x")
+    client.writer.write_last(b"y")
+    other = Client(line)
+    other.writer.respond(HEAD, b"x")
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "data"
+    file.write_bytes(bytes(range(256)) * 4000)
+    return file
+
+
+@pytest.mark.parametrize(("offset", "count"), [(0, 1_024_000), (5, 1000), (1_024_000, 0)])
+def test_a_file_is_sent_from_a_descriptor_of_the_writers_own(
+    make: Make, path: Path, offset: int, count: int
+) -> None:
+    line = make()
+    client = Client(line)
+    with path.open("rb") as file:
+        assert client.writer.send_file(HEAD, file.fileno(), offset, count)
+    assert line.used == (0, 0, 1)
+    line.turn()
+    drain_all(client, line)
+    assert client.body == path.read_bytes()[offset : offset + count]
+    assert line.mailbox.wakes == 1
+    assert line.budgets.memory.peak == 0
+
+
+def test_a_file_needs_room_in_the_budget(make: Make, path: Path) -> None:
+    line = make(files=0)
+    client = Client(line)
+    with path.open("rb") as file:
+        assert not client.writer.send_file(HEAD, file.fileno(), 0, 10)
+    assert line.wakes.empty()
+    client.writer.respond(HEAD, b"instead")
+    line.turn()
+    assert client.body == b"instead"
+
+
+def test_a_file_that_cannot_be_duplicated_is_declined(make: Make) -> None:
+    line = make()
+    client = Client(line)
+    assert not client.writer.send_file(HEAD, 10**6, 0, 10)
+    assert line.used == (0, 0, 0)
+
+
+@pytest.mark.parametrize("moment", ["before", "after", "midway"])
+def test_a_file_is_closed_when_the_client_leaves(make: Make, path: Path, moment: str) -> None:
+    line = make()
+    client = Client(line)
+    if moment == "before":
+        client.leave()
+    with path.open("rb") as file:
+        assert client.writer.send_file(HEAD, file.fileno(), 0, 1_024_000)
+    if moment == "midway":
+        line.turn()
+        assert client.body
+    client.leave()
+    assert line.used == (0, 0, 0)
+
+
+def test_a_file_stays_open_while_an_io_thread_reads_it(make: Make, path: Path) -> None:
+    line = make()
+    client = Client(line)
+    with path.open("rb") as file:
+        assert client.writer.send_file(HEAD, file.fileno(), 0, 1_024_000)
+    writer = client.writer
+    writer.take()
+    extent = writer.extent()
+    assert extent is not None
+    writer.begin_read()
+    client.leave()
+    assert line.used == (0, 0, 1)
+    assert os.pread(extent.descriptor, 4, extent.offset) == b"\x00\x01\x02\x03"
+    writer.end_read()
+    assert line.used == (0, 0, 0)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.pread(extent.descriptor, 4, extent.offset)
+
+
+def test_the_spool_stays_open_while_an_io_thread_reads_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    line = make(memory=64 * KIB)
+    client = Client(line)
+    client.writer.start(HEAD)
+    for _ in range(20):
+        client.writer.write(b"x" * 10_000)
+    client.writer.take()
+    extent = client.writer.extent()
+    assert extent is not None
+    client.writer.begin_read()
+    client.leave()
+    client.writer.cut()
+    assert line.used[2] == 1
+    assert os.pread(extent.descriptor, 4, extent.offset) == b"xxxx"
+    client.writer.end_read()
+    assert line.used == (0, 0, 0)
+
+
+def test_what_an_io_thread_reads_is_not_given_out_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The producer goes on spooling and wakes the loop while the disk is being read: the same
+    stretch must not be sent twice."""
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    line = make(memory=64 * KIB)
+    client = Client(line)
+    writer = client.writer
+    writer.start(HEAD)
+    for _ in range(20):
+        writer.write(b"x" * 10_000)
+    writer.take()
+    extent = writer.extent()
+    assert extent is not None
+    writer.begin_read()
+    writer.write(b"y" * 10_000)
+    assert writer.take().chunks == []
+    assert writer.extent() is None
+    writer.end_read()
+    writer.consumed(extent.size)
+    rest = writer.extent()
+    assert rest is not None
+    assert (rest.offset, rest.size) == (extent.offset + extent.size, 10_000)
+    client.leave()
+    writer.cut()
