@@ -54,7 +54,7 @@ class Producer(threading.Thread):
 
 
 def write_all(client: Client, chunks: list[bytes]) -> None:
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     for chunk in chunks:
         client.writer.write(chunk)
     client.writer.finish()
@@ -70,7 +70,7 @@ def blocked(line: Line, count: int = 1) -> None:
 
 def fill(client: Client, line: Line) -> None:
     """Write to the writer until it can take no more without waiting: room 1 MiB."""
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     for _ in range(line.bounds.memory // (64 * KIB)):
         assert client.writer.write(b"x" * (64 * KIB))
 
@@ -83,7 +83,7 @@ def fill(client: Client, line: Line) -> None:
 def test_a_whole_response_is_one_wake_and_one_take(make: Make, overflow: str, body: bytes) -> None:
     line = make(overflow=overflow)
     client = Client(line)
-    client.writer.respond(HEAD, body)
+    client.writer.respond(HEAD, body, None)
     line.turn()
     assert (client.head, client.body, client.end) == (HEAD, body, "finished")
     assert (client.woken, line.mailbox.wakes) == (1, 1)
@@ -93,7 +93,7 @@ def test_a_whole_response_is_one_wake_and_one_take(make: Make, overflow: str, bo
 def test_a_small_response_asks_no_budget(make: Make) -> None:
     line = make(process_memory=0)
     client = Client(line)
-    client.writer.respond(HEAD, b"x" * (16 * KIB))
+    client.writer.respond(HEAD, b"x" * (16 * KIB), None)
     assert line.budgets.memory.peak == 0
     line.turn()
     assert client.end == "finished"
@@ -102,7 +102,7 @@ def test_a_small_response_asks_no_budget(make: Make) -> None:
 def test_the_chunk_that_completes_the_response_needs_no_wake_of_its_own(make: Make) -> None:
     line = make()
     client = Client(line)
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     client.writer.write(b"first ")
     client.writer.write_last(b"last")
     line.turn()
@@ -122,7 +122,7 @@ def test_a_thousand_chunks_while_the_loop_is_away_are_one_wake(make: Make) -> No
 def test_a_chunk_after_each_take_is_one_wake_each(make: Make) -> None:
     line = make()
     client = Client(line)
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     for number in range(1, 6):
         client.writer.write(b"x")
         client.writer.write(b"y")
@@ -137,7 +137,7 @@ def test_a_chunk_after_each_take_is_one_wake_each(make: Make) -> None:
 def test_a_full_transport_needs_no_wake_the_loop_comes_by_itself(make: Make) -> None:
     line = make()
     client = Client(line)
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     client.writer.write(b"x" * (client.high + 1))
     line.turn()
     assert not client.is_writable
@@ -154,7 +154,7 @@ def test_exchanges_share_one_wake(make: Make) -> None:
     line = make()
     clients = [Client(line) for _ in range(50)]
     for client in clients:
-        client.writer.respond(HEAD, b"x")
+        client.writer.respond(HEAD, b"x", None)
     assert line.wakes.qsize() == 1
     line.turn()
     assert [client.end for client in clients] == ["finished"] * 50
@@ -165,7 +165,7 @@ def test_the_end_alone_is_told(make: Make) -> None:
     for how, end in (("finish", "finished"), ("cut", "cut")):
         line = make()
         client = Client(line)
-        client.writer.start(HEAD)
+        client.writer.start(HEAD, None)
         client.writer.write(b"x")
         line.turn()
         assert client.end is None
@@ -177,7 +177,7 @@ def test_the_end_alone_is_told(make: Make) -> None:
 def test_what_was_written_before_a_cut_is_delivered(make: Make) -> None:
     line = make()
     client = Client(line)
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     client.writer.write(b"some")
     client.writer.cut()
     line.turn()
@@ -187,7 +187,7 @@ def test_what_was_written_before_a_cut_is_delivered(make: Make) -> None:
 def test_only_the_first_end_counts(make: Make) -> None:
     line = make()
     client = Client(line)
-    client.writer.respond(HEAD, b"x")
+    client.writer.respond(HEAD, b"x", None)
     client.writer.cut()
     client.writer.finish()
     line.turn()
@@ -200,7 +200,7 @@ def test_writes_after_the_end_go_nowhere(make: Make) -> None:
     """An application may keep write() and call it when its response is long complete."""
     line = make()
     client = Client(line)
-    client.writer.respond(HEAD, b"x")
+    client.writer.respond(HEAD, b"x", None)
     line.turn()
     for write in (client.writer.write, client.writer.write_and_wait):
         with pytest.raises(ClientDisconnected):
@@ -236,9 +236,9 @@ def test_one_giant_chunk_is_spooled_too(make: Make) -> None:
         client = Client(line)
         data = random.Random(2).randbytes(5 * MIB)
         if send == "respond":
-            client.writer.respond(HEAD, data)
+            client.writer.respond(HEAD, data, None)
         else:
-            client.writer.start(HEAD)
+            client.writer.start(HEAD, None)
             getattr(client.writer, send)(data)
             client.writer.finish()
         assert line.budgets.memory.used <= MIB
@@ -310,9 +310,9 @@ def test_park_takes_a_giant_chunk_whole_and_never_blocks(make: Make) -> None:
         client = Client(line)
         data = b"x" * (5 * MIB)
         if send == "respond":
-            client.writer.respond(HEAD, data)
+            client.writer.respond(HEAD, data, None)
         else:
-            client.writer.start(HEAD)
+            client.writer.start(HEAD, None)
             if send == "write":
                 assert client.writer.write(data) is False
                 client.writer.park()
@@ -349,8 +349,7 @@ def test_a_long_slice_gives_way_only_if_others_wait(
     others: list[bool] = []
     line = make(overflow="park", others_wait=lambda: bool(others))
     client = Client(line)
-    client.writer.start(HEAD)
-    client.writer.begin_slice()
+    client.writer.start(HEAD, None)
     assert client.writer.write(b"a")
     now[0] += writer_module.SLICE * 2
     assert client.writer.write(b"b"), "nobody waits"
@@ -359,7 +358,6 @@ def test_a_long_slice_gives_way_only_if_others_wait(
     client.writer.park()
     line.turn()
     assert client.resumes.get_nowait() == "go on", "there is room, so at once"
-    client.writer.begin_slice()
     assert client.writer.write(b"d"), "a new slice"
     client.writer.finish()
     line.turn()
@@ -373,7 +371,7 @@ def parked(make: Make, state: str) -> tuple[Line, Client]:
     """A parked writer, with the consumer in `state` at that moment."""
     line = make(overflow="park")
     client = Client(line)
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     if state == "FULL":
         client.writer.write(b"x" * (client.high + 1))
         line.turn()
@@ -431,7 +429,7 @@ def test_park_and_leave_race_but_exactly_one_side_closes(make: Make) -> None:
     for _ in range(300):
         line = make(overflow="park")
         client = Client(line)
-        client.writer.start(HEAD)
+        client.writer.start(HEAD, None)
         start = threading.Barrier(2)
         outcome: list[bool] = []
 
@@ -477,9 +475,8 @@ def test_nothing_is_lost_or_doubled_at_any_pace(
 
     def produce() -> None:
         writer = client.writer
-        writer.start(HEAD)
+        writer.start(HEAD, None)
         for chunk in chunks[:-1]:
-            writer.begin_slice()
             if legacy:
                 writer.write_and_wait(chunk)
             elif not writer.write(chunk):
@@ -510,7 +507,7 @@ def test_spool_then_memory_then_spool_again(make: Make, monkeypatch: pytest.Monk
     line = make(overflow="spool", memory=64 * KIB)
     client = Client(line)
     sent = bytearray()
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     seen_on_disk = []
     for round_ in range(3):
         for number in range(20):
@@ -616,17 +613,18 @@ def test_a_disk_that_fails_cuts_that_response_only(
 
     line = make(overflow="spool", memory=64 * KIB)
     client, other = Client(line), Client(line)
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", fail)
+        for _ in range(7):
+            client.writer.write(b"x" * 10_000)
         with pytest.raises(ClientDisconnected, match="temporary file failed") as caught:
-            for _ in range(30):
-                client.writer.write(b"x" * 10_000)
+            client.writer.write(b"x" * 10_000)
     assert isinstance(caught.value.__cause__, OSError)
     [warning] = line.warnings
     assert os.strerror(code) in warning
     client.writer.cut()
-    other.writer.respond(HEAD, b"fine")
+    other.writer.respond(HEAD, b"fine", None)
     line.turn()
     assert client.end == "cut"
     assert (bytes(other.body), other.end) == (b"fine", "finished")
@@ -636,19 +634,15 @@ def test_the_process_budget_bounds_what_all_hold(make: Make) -> None:
     line = make(overflow="park", process_memory=MIB)
     clients = [Client(line) for _ in range(10)]
     for client in clients:
-        client.writer.start(HEAD)
+        client.writer.start(HEAD, None)
         while client.writer.write(b"x" * 4096):
             pass
-    held = [client.writer._held for client in clients]
     assert line.budgets.memory.peak <= MIB
+    held = [4096 * len(client.writer.take().chunks) for client in clients]
     assert sum(held) <= MIB + 10 * (16 * KIB + 4096)
     assert max(held) > 10 * min(held), "first come, first served"
     for client in clients:
-        client.writer.park()
-    line.turn()
-    for client in clients:
         client.leave()
-        assert client.resumes.get_nowait() == "close"
         client.writer.cut()
 
 
@@ -663,7 +657,7 @@ def test_without_budget_a_writer_still_hears_of_the_room_there_is(
     client = Client(line)
 
     def produce() -> None:
-        client.writer.start(HEAD)
+        client.writer.start(HEAD, None)
         for _ in range(3):
             if not client.writer.write(b"x" * unsent):
                 assert client.writer.park()
@@ -718,7 +712,7 @@ def test_one_thread_alone_may_always_block(make: Make) -> None:
 def test_a_client_that_leaves_early_ends_every_kind_of_write(make: Make, overflow: str) -> None:
     line = make(overflow=overflow)
     client = Client(line)
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     client.writer.write(b"x")
     client.leave()
     assert client.writer.gone
@@ -736,9 +730,9 @@ def test_a_whole_response_for_nobody_is_dropped(make: Make, overflow: str, size:
         client = Client(line)
         client.leave()
         if send == "respond":
-            client.writer.respond(HEAD, b"x" * size)
+            client.writer.respond(HEAD, b"x" * size, None)
         else:
-            client.writer.start(HEAD)
+            client.writer.start(HEAD, None)
             client.writer.write_last(b"x" * size)
         assert client.body == b""
         assert line.used == (0, 0, 0)
@@ -759,7 +753,7 @@ def test_a_client_that_leaves_ends_the_spooling(make: Make, monkeypatch: Any) ->
     monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
     line = make(overflow="spool", memory=64 * KIB)
     client = Client(line)
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     for _ in range(30):
         client.writer.write(b"x" * 10_000)
     assert line.used[2] == 1
@@ -777,7 +771,7 @@ def test_a_client_that_leaves_during_the_write_to_the_file(
     monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
     line = make(overflow="spool", memory=64 * KIB)
     client = Client(line)
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     for _ in range(10):
         client.writer.write(b"x" * 10_000)
     pwrite = os.pwrite
@@ -821,7 +815,7 @@ def test_a_client_that_leaves_at_any_moment_leaves_nothing_behind(
         def produce(client: Client = client, closes: list[str] = closes) -> None:
             writer = client.writer
             try:
-                writer.start(HEAD)
+                writer.start(HEAD, None)
                 for _ in range(40):
                     if writer.write(b"x" * 9000):
                         continue
@@ -860,11 +854,11 @@ def test_a_closed_loop_is_no_error(make: Make) -> None:
 
     line.mailbox._call_soon_threadsafe = closed
     client = Client(line)
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     client.writer.write(b"x")
     client.writer.write_last(b"y")
     other = Client(line)
-    other.writer.respond(HEAD, b"x")
+    other.writer.respond(HEAD, b"x", None)
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -899,7 +893,7 @@ def test_a_file_needs_room_in_the_budget(make: Make, path: Path) -> None:
     with path.open("rb") as file:
         assert not client.writer.send_file(HEAD, file.fileno(), 0, 10)
     assert line.wakes.empty()
-    client.writer.respond(HEAD, b"instead")
+    client.writer.respond(HEAD, b"instead", None)
     line.turn()
     assert client.body == b"instead"
 
@@ -951,7 +945,7 @@ def test_the_spool_stays_open_while_an_io_thread_reads_it(
     monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
     line = make(memory=64 * KIB)
     client = Client(line)
-    client.writer.start(HEAD)
+    client.writer.start(HEAD, None)
     for _ in range(20):
         client.writer.write(b"x" * 10_000)
     client.writer.take()
@@ -964,31 +958,3 @@ def test_the_spool_stays_open_while_an_io_thread_reads_it(
     assert os.pread(extent.descriptor, 4, extent.offset) == b"xxxx"
     client.writer.end_read()
     assert line.used == (0, 0, 0)
-
-
-def test_what_an_io_thread_reads_is_not_given_out_again(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The producer goes on spooling and wakes the loop while the disk is being read: the same
-    stretch must not be sent twice."""
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
-    line = make(memory=64 * KIB)
-    client = Client(line)
-    writer = client.writer
-    writer.start(HEAD)
-    for _ in range(20):
-        writer.write(b"x" * 10_000)
-    writer.take()
-    extent = writer.extent()
-    assert extent is not None
-    writer.begin_read()
-    writer.write(b"y" * 10_000)
-    assert writer.take().chunks == []
-    assert writer.extent() is None
-    writer.end_read()
-    writer.consumed(extent.size)
-    rest = writer.extent()
-    assert rest is not None
-    assert (rest.offset, rest.size) == (extent.offset + extent.size, 10_000)
-    client.leave()
-    writer.cut()

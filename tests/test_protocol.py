@@ -7,48 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from wire import DATE, HELLO, TIMEOUT, Chunks, Site, echo, hello
+from wire import DATE, HELLO, TIMEOUT, Chunks, Held, Site, echo, hello, responding
 
 from wsgi_async.protocol import _NEXT, LINGER_SIZE, PIPELINE_LIMIT, State
 
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-class Held:
-    """An application that holds its thread until it is let go."""
-
-    def __init__(self, body: bytes = HELLO) -> None:
-        self.entered = threading.Semaphore(0)
-        self.gate = threading.Semaphore(0)
-        self.calls: list[str] = []
-        self._body = body
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        self.calls.append(environ["RAW_URI"])
-        self.entered.release()
-        assert self.gate.acquire(timeout=TIMEOUT)
-        start_response("200 OK", [])
-        return [self._body]
-
-    def wait_entered(self) -> None:
-        assert self.entered.acquire(timeout=TIMEOUT)
-
-
-def responding(
-    status: str = "200 OK",
-    fields: list[tuple[str, str]] | None = None,
-    chunks: list[bytes] | None = None,
-    *,
-    stream: bool = False,
-) -> Callable[..., Any]:
-    """An application with this response: a list, or an iterator of unknown length."""
-
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        start_response(status, fields or [])
-        body = [HELLO] if chunks is None else chunks
-        return iter(body) if stream else body
-
-    return application
 
 
 # --- persistence -------------------------------------------------------------------------------
@@ -427,7 +390,7 @@ def test_lingering_ends_after_two_seconds() -> None:
 
 
 def test_lingering_begins_when_all_is_sent() -> None:
-    with Site(send_timeout=30) as site:
+    with Site(send_timeout=30, min_rate=0) as site:
         client = site.connect(window=10)
         client.send("bad\r\n\r\n", "GET")
         site.advance(10)

@@ -608,21 +608,20 @@ def test_an_application_is_callable() -> None:
 
 @pytest.mark.parametrize("limit", [128, 256, 1024, 4096, 20000, 65536, 1 << 30])
 def test_the_plan_of_descriptors_adds_up(limit: int) -> None:
-    plan = plan_descriptors(limit, max_connections=0, backlog=2048)
+    plan = plan_descriptors(limit, max_connections=0)
     # Beside what is planned for: the application's, and those of the server itself.
-    assert plan.connections + plan.files + plan.backlog <= limit - 32
-    assert plan.connections >= 8
-    assert plan.connections >= limit // 2 or limit < 1024
-    assert plan.files >= 8
-    assert 1 <= plan.backlog <= 2048
+    assert sum(plan) <= limit - 32
+    assert plan.connections >= limit // 4
+    assert plan.connections >= limit // 2 or limit < 4096
+    assert min(plan) >= 8
 
 
 def test_a_limit_that_is_too_small_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"ulimit -n"):
-        plan_descriptors(64, max_connections=0, backlog=2048)
+        plan_descriptors(64, max_connections=0)
     with pytest.raises(ConfigError, match=r"--max-connections 2000 does not fit"):
-        plan_descriptors(1024, max_connections=2000, backlog=2048)
-    assert plan_descriptors(1024, max_connections=10, backlog=5)[::2] == (10, 5)
+        plan_descriptors(1024, max_connections=2000)
+    assert plan_descriptors(1024, max_connections=10).connections == 10
 
 
 def test_a_spool_directory_that_cannot_be_written_is_one_warning(

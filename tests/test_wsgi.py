@@ -16,7 +16,14 @@ import pytest
 
 from wsgi_async.errors import ApplicationError, ClientDisconnected
 from wsgi_async.framing import ResponseHead
-from wsgi_async.wsgi import JOIN_LIMIT, FileWrapper, Step, WSGIResponse
+from wsgi_async.wsgi import (
+    _HEADS,
+    _HEADS_LIMIT,
+    JOIN_LIMIT,
+    FileWrapper,
+    Step,
+    WSGIResponse,
+)
 
 TEXT = [("Content-Type", "text/plain")]
 App = Callable[..., Any]
@@ -37,6 +44,7 @@ class Recorder:
         self.leaves_after = leaves_after
         self.files = files
         self.head: ResponseHead | None = None
+        self.length: int | None = None
         self.body = b""
         self.calls: list[str] = []
         self.end: str | None = None
@@ -53,19 +61,20 @@ class Recorder:
         self.calls.append(call)
         self.body += data
 
-    def respond(self, head: ResponseHead, body: bytes) -> None:
+    def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None:
         self._note("respond", body)
-        self._take_head(head)
+        self._take_head(head, length)
         self.end = "finished"
 
-    def start(self, head: ResponseHead) -> None:
+    def start(self, head: ResponseHead, length: int | None) -> None:
         self._note("start")
-        self._take_head(head)
+        self._take_head(head, length)
 
-    def _take_head(self, head: ResponseHead) -> None:
+    def _take_head(self, head: ResponseHead, length: int | None) -> None:
         if self.head is not None:
             self.violations.append("a second head")
         self.head = head
+        self.length = length
 
     def write(self, data: bytes) -> bool:
         self._leave()
@@ -90,7 +99,7 @@ class Recorder:
         if not self.files:
             return False
         self._note("send_file", os.pread(descriptor, count, offset))
-        self._take_head(head)
+        self._take_head(head, count)
         self.end = "finished"
         return True
 
@@ -146,7 +155,7 @@ def call(application: App, method: str = "GET", writer: Recorder | None = None) 
     return Outcome(
         head.status if head else None,
         head.fields if head else b"",
-        head.content_length if head else None,
+        writer.length,
         writer.body,
         writer.end,
         reports,
@@ -328,6 +337,15 @@ def test_exc_info_reraises_once_headers_are_sent(legacy: bool) -> None:
     assert message == "the application raised"
     assert type(error) is KeyError
     assert error.args == ("the original",)
+
+
+@pytest.mark.parametrize(("status", "headers"), [(200, TEXT), ("200 OK", [("X", [])])])
+def test_a_complaint_about_the_application_has_no_cause_inside_the_server(
+    status: Any, headers: Any
+) -> None:
+    [(_, error)] = call(returning([b"x"], status, headers)).reports
+    assert isinstance(error, ApplicationError)
+    assert error.__context__ is None
 
 
 def test_exc_info_of_none_is_as_if_it_were_not_there() -> None:
@@ -523,16 +541,27 @@ def test_a_refused_header_stays_refused_when_it_comes_again() -> None:
         assert call(returning([b"x"], headers=[("X-Twice", "ab")])).status == 200
 
 
-def test_the_memory_of_checked_headers_is_bounded() -> None:
-    from wsgi_async import wsgi
-
+def test_the_memory_of_checked_heads_is_bounded() -> None:
     for number in range(1500):
         value = f"{number:04}"
-        outcome = call(returning([b"x"], headers=[("X-Number", value), ("X-Long", "y" * 300)]))
-        assert outcome.fields == f"X-Number: {value}\r\nX-Long: {'y' * 300}\r\n".encode()
+        outcome = call(returning([b"x"], headers=[("X-Number", value)]))
+        assert outcome.fields == f"X-Number: {value}\r\n".encode()
+        call(returning([b"x"], headers=[("X-Long", "y" * 600)]))
         call(returning([b"x"], headers=[("Set-Cookie", value)]))
-    assert len(wsgi._LINES) <= wsgi._LINES_LIMIT
-    assert not any(name in ("X-Long", "Set-Cookie") for name, _ in wsgi._LINES)
+    assert len(_HEADS) <= _HEADS_LIMIT
+    assert not any(name in ("X-Long", "Set-Cookie") for _, (name, _), *_ in _HEADS)
+
+
+def test_a_remembered_head_is_only_for_a_list_of_the_same() -> None:
+    for status, headers in [
+        ("200 OK", (("X", "1"),)),
+        ("200 OK", [["X", "1"]]),
+        (("X", "1"), []),
+        ("200 OK", [("X", 1)]),
+    ]:
+        assert call(returning([b"x"], headers=[("X", "1")])).status == 200
+        assert call(returning([b"x"], status, headers)).status == 500  # type: ignore[arg-type]
+    assert call(returning([b"x"], "201 OK", [("X", "1")])).status == 201
 
 
 WRONG_CHUNKS = [

@@ -15,6 +15,7 @@ from wsgi_async.handoff import (
     BlockedWriters,
     Mailbox,
     Overflow,
+    Producer,
     ResponseBounds,
     ResponseWriter,
 )
@@ -82,13 +83,16 @@ class Client:
 
     It calls the writer exactly when asyncio would have a connection do so: at a wake, and when
     the transport's buffer falls to its low water; never just because some bytes have left.
+
+    :param writer: default: one of its own.
     """
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, writer: ResponseWriter | None = None) -> None:
         self.high = line.bounds.high_water
         self.low = self.high // 4
-        self.writer = ResponseWriter(line.bounds, line.mailbox, self)
+        self.writer = writer or ResponseWriter(line.bounds, line.mailbox, self)
         self.head: ResponseHead | None = None
+        self.length: int | None = None
         self.body = bytearray()
         self.unsent = 0
         self.most_unsent = 0
@@ -112,12 +116,13 @@ class Client:
             if taken.head is not None:
                 assert self.head is None
                 self.head = taken.head
+                self.length = taken.length
             self._write(taken.chunks)
-            if taken.finished:
+            if taken.end is Producer.FINISHED:
                 self.end = "finished"
                 writer.release()
                 return
-            if taken.cut:
+            if taken.end is Producer.CUT:
                 self.end = "cut"
                 self.leave()
                 return
@@ -129,7 +134,7 @@ class Client:
             writer.consumed(len(data))
             self._write([data])
         if writer.settle(self.unsent, writable=self.is_writable):
-            self.resumes.put("go on")
+            self.resume("go on")
 
     def _write(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
@@ -153,7 +158,11 @@ class Client:
         if self.end is None:
             self.end = "left"
         if self.writer.abort():
-            self.resumes.put("close")
+            self.resume("close")
+
+    def resume(self, why: str) -> None:
+        """A parked iteration is to be run again: to "go on" or to "close"."""
+        self.resumes.put(why)
 
 
 def descriptors() -> set[str]:

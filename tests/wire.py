@@ -6,6 +6,7 @@ test nothing may be left: no connection, no budget in use, no illegal change of 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -40,6 +41,43 @@ def echo(environ: dict[str, Any], start_response: Callable[..., object]) -> list
     body = environ["wsgi.input"].read()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"{environ['REQUEST_METHOD']} {environ['RAW_URI']}\n".encode("latin-1") + body]
+
+
+class Held:
+    """An application that holds its thread until it is let go."""
+
+    def __init__(self, body: bytes = HELLO) -> None:
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
+        self.calls: list[str] = []
+        self._body = body
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        self.calls.append(environ["RAW_URI"])
+        self.entered.release()
+        assert self.gate.acquire(timeout=TIMEOUT)
+        start_response("200 OK", [])
+        return [self._body]
+
+    def wait_entered(self) -> None:
+        assert self.entered.acquire(timeout=TIMEOUT)
+
+
+def responding(
+    status: str = "200 OK",
+    fields: list[tuple[str, str]] | None = None,
+    chunks: list[bytes] | None = None,
+    *,
+    stream: bool = False,
+) -> Callable[..., Any]:
+    """An application with this response: a list, or an iterator of unknown length."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        start_response(status, fields or [])
+        body = [HELLO] if chunks is None else chunks
+        return iter(body) if stream else body
+
+    return application
 
 
 class Recorder(Observer):
@@ -166,14 +204,16 @@ class Judge:
             event = connection.next_event()
         except h11.RemoteProtocolError:
             assert self._eof_seen, "not a valid response"
-            answer.is_truncated = True
             self._over = True
+            if answer.status:
+                answer.is_truncated = True
+            else:
+                self.answers.pop()  # closed instead of an answer
             return False
         if event is h11.NEED_DATA:
             return False
         if isinstance(event, h11.ConnectionClosed):
             self._over = True
-            self.answers.pop()  # closed instead of an answer
             return False
         if isinstance(event, h11.InformationalResponse):
             assert event.status_code == 100
@@ -190,7 +230,7 @@ class Judge:
             answer.keeps_alive = "close" not in answer.all("connection")
             assert len(answer.all("date")) == 1
             assert len(answer.all("server")) == 1
-            if answer.keeps_alive and not self._eof_seen:
+            if answer.keeps_alive:
                 connection.start_next_cycle()
             else:
                 self._over = True
@@ -265,6 +305,7 @@ class WatchedPool(ThreadPool):
         self._loop = loop
         self._ended_lock = threading.Lock()
         self.ended = 0
+        self.has_ended = threading.Condition(self._ended_lock)
 
     def submit(self, task: Task) -> bool:
         return super().submit(lambda: self._watched(task))
@@ -278,7 +319,9 @@ class WatchedPool(ThreadPool):
         finally:
             with self._ended_lock:
                 self.ended += 1
-            self._loop.call_soon_threadsafe(int)
+                self.has_ended.notify_all()
+            with contextlib.suppress(RuntimeError):  # a test may have closed the loop
+                self._loop.call_soon_threadsafe(int)
 
     @property
     def is_idle(self) -> bool:
@@ -351,6 +394,11 @@ class Site:
             self.loop.run_until(lambda: self.pool.is_idle and self.io_pool.is_idle, TIMEOUT)
             if not self.loop.run_pending() and self.pool.is_idle and self.io_pool.is_idle:
                 return
+
+    def pool_has_ended(self) -> None:
+        """Wait until no thread works, the loop being away meanwhile."""
+        with self.pool.has_ended:
+            assert self.pool.has_ended.wait_for(lambda: self.pool.is_idle, TIMEOUT)
 
     def drain(self) -> None:
         """Begin a graceful stop, as the server does."""

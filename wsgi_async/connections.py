@@ -34,6 +34,9 @@ RATE_WINDOW = 10.0
 PACE_CHECK = 1.0
 """Seconds between two looks at how a transfer moves, at most."""
 
+REFUSAL_MARGIN = 64
+"""Refused connections beyond the cap that get a lingering 503; others are just closed."""
+
 WARN_EVERY = 60.0
 """Seconds between two warnings that connections are refused."""
 
@@ -53,7 +56,7 @@ class Watched(Protocol):
 
     def wait_expired(self, wait: Wait) -> None: ...
     def check_pace(self, now: float) -> bool: ...
-    def close_idle(self) -> None: ...
+    def close_idle(self) -> bool: ...
     def abort(self) -> None: ...
 
 
@@ -65,16 +68,24 @@ class Connections:
     :param io_pool: threads for reads that would have to wait for a disk.
     :param budgets: the bounds of the process.
     :param cap: open connections at most.
+    :param refusals: refused connections beyond the cap that get a lingering 503.
     """
 
     def __init__(
-        self, config: Config, gateway: Gateway, io_pool: ThreadPool, budgets: Budgets, cap: int
+        self,
+        config: Config,
+        gateway: Gateway,
+        io_pool: ThreadPool,
+        budgets: Budgets,
+        cap: int,
+        refusals: int = REFUSAL_MARGIN,
     ) -> None:
         self.config = config
         self.gateway = gateway
         self.io_pool = io_pool
         self.budgets = budgets
         self.cap = cap
+        self.refusals = refusals
         self.limits = Limits(
             config.limit_request_line,
             config.limit_request_fields,

@@ -129,22 +129,29 @@ class Exchange:
     # --- pool thread -------------------------------------------------------------------------
 
     def run(self) -> None:
-        """*Pool thread:* begin or go on; the last line of a step either parks or cleans up."""
-        writer = self.writer
-        response = self._response
-        if response is None:
-            # A queued request whose client has gone never reaches the application.
-            step = Step.DONE if writer.gone else self._context.run(self._first_step)
-        elif writer.gone:
-            self._context.run(response.abandon)
-            step = Step.DONE
-        else:
-            step = self._context.run(response.advance)
-        if step is Step.PARKED:
+        """*Pool thread:* begin or go on; in the end either park or clean up."""
+        step = Step.DONE
+        try:
+            step = self._step()
             # Only now that the context has been left: another thread may enter it at once.
-            writer.park()
-            return
-        writer.cut()  # nothing, unless the response did not come to an end
+            if step is Step.PARKED and not self.writer.park():
+                step = Step.DONE
+                self._step()  # the client has gone meanwhile: close
+        finally:
+            if step is Step.DONE:
+                self._clean_up()
+
+    def _step(self) -> Step:
+        response = self._response
+        if self.writer.gone:
+            # A queued request whose client has gone never reaches the application.
+            if response is not None:
+                self._context.run(response.abandon)
+            return Step.DONE
+        return self._context.run(self._first_step if response is None else response.advance)
+
+    def _clean_up(self) -> None:
+        self.writer.cut()  # nothing, unless the response did not come to an end
         self._response = None  # it refers to this exchange: leave no cycle to the collector
         self.drop_body()
         if self._errors is not None:

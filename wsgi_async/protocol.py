@@ -14,6 +14,7 @@ import socket
 import struct
 from typing import cast
 
+from .connections import REFUSAL_MARGIN as REFUSAL_MARGIN
 from .connections import Connections, Wait
 from .deadlines import Pace
 from .environ import connection_facts
@@ -34,9 +35,6 @@ PIPELINE_LIMIT = 64 * 1024
 
 LINGER_SIZE = 256 * 1024
 """Bytes that a closing connection still reads (RFC 9112 §9.6)."""
-
-REFUSAL_MARGIN = 64
-"""Refused connections beyond the cap that get a lingering 503; others are just closed."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -124,7 +122,7 @@ class HTTPProtocol(asyncio.Protocol):
         elif not shared.make_room(self):
             shared.warn_full(self._loop.time())
             self._refuse(HTTPError(503, "Too many connections", retry_after=1))
-            if len(shared.open) > shared.cap + REFUSAL_MARGIN:
+            if len(shared.open) > shared.cap + shared.refusals:
                 self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -214,16 +212,22 @@ class HTTPProtocol(asyncio.Protocol):
                 return self._exchange is not None and bool(unsent)
         return bool(unsent) or is_awaited
 
-    def close_idle(self) -> None:
-        """Close, if nothing has begun: for shutdown, and to make room for another."""
+    def close_idle(self) -> bool:
+        """Close, if nothing has begun: for shutdown, and to make room for another.
+
+        :returns: False where a request or its response is under way.
+        """
         if self.state is State.IDLE or self.state is State.NEW:
             self._close()
+        return self.state in _ENDS
 
     def abort(self) -> None:
         """Drop the client now: the end of the graceful timeout."""
+        if self.state is State.CLOSED:
+            return
         if self.state is State.RUNNING or self._sender.unsent:
             self._drop("the server stops")
-        elif self.state is not State.CLOSED:
+        else:
             self._transport.abort()
 
     def exchange_woke(self, exchange: Exchange) -> None:
@@ -471,7 +475,7 @@ class HTTPProtocol(asyncio.Protocol):
         self._enter(State.IDLE)
         if self._reader.buffered or self._input_ended:
             self._read_requests()
-        if self._reading_paused:
+        if self._reading_paused and self.state not in _ENDS:
             self._adjust_reading()
         if self._shared.is_draining:
             self.close_idle()

@@ -106,7 +106,14 @@ class Sender:
         size = sum(map(len, pieces))
         self.written += size
         if size > JOIN_LIMIT:
-            self._transport.writelines(pieces)
+            transport = self._transport
+            transport.writelines(pieces)
+            # asyncio's own transports forgot to ask for a pause here until 3.12.9 and 3.13.2
+            # (CPython gh-127655), and then never told when they drained. Setting the limits
+            # makes them look.
+            if not transport.is_closing():
+                low, high = transport.get_write_buffer_limits()
+                transport.set_write_buffer_limits(high=high, low=low)
         elif size:
             self._transport.write(b"".join(pieces))
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from . import logs
 from .config import Config, from_options, join_address
-from .connections import TICK, Connections
+from .connections import REFUSAL_MARGIN, TICK, Connections
 from .errors import ConfigError
 from .exchange import Gateway, request_ids
 from .handoff import BlockedWriters, Mailbox, Overflow, ResponseBounds
@@ -36,6 +36,9 @@ __all__ = ["DescriptorPlan", "Server", "make_config", "new_event_loop", "plan_de
 IO_THREADS = 2
 """Threads for reads of files that are not in the page cache."""
 
+ACCEPT_TURNS = 4
+"""Turns of the loop from the accept of a connection, through its count, to the end of a close."""
+
 CLOSE_TIME = 1.0
 """Seconds that threads get to close their iterables after the last client was dropped, and in
 which a connection that was dropped must be gone."""
@@ -47,22 +50,24 @@ class DescriptorPlan(NamedTuple):
     connections: int
     files: int
     """Temporary files and files being sent."""
-    backlog: int
-    """The loop accepts what has queued in one go, before any connection can be counted."""
+    refusals: int
+    """Connections beyond those that are open until they have read their 503."""
+    unseen: int
+    """Connections that are accepted and not counted yet, or closed and not gone yet."""
 
 
-def plan_descriptors(limit: int, *, max_connections: int, backlog: int) -> DescriptorPlan:
+def plan_descriptors(limit: int, *, max_connections: int) -> DescriptorPlan:
     """Share out `limit` descriptors; a tenth is left to the application.
 
     :param limit: the soft RLIMIT_NOFILE.
     :param max_connections: what was asked for; 0 takes what there is.
-    :param backlog: the listen queue that was asked for.
     :raises ConfigError: `max_connections` cannot be had.
     """
-    reserve = max(64, limit // 10)
+    reserve = max(40, limit // 10)
     files = min(4096, limit // 4)
-    burst = max(16, min(backlog, limit // 8))
-    possible = limit - reserve - files - burst
+    refusals = min(REFUSAL_MARGIN, limit // 16)
+    unseen = max(16, min(1024, limit // 8))
+    possible = limit - reserve - files - refusals - unseen
     if possible < 1:
         raise ConfigError(f"{limit} open files are too few; raise the limit (ulimit -n)")
     if max_connections > possible:
@@ -70,7 +75,7 @@ def plan_descriptors(limit: int, *, max_connections: int, backlog: int) -> Descr
             f"--max-connections {max_connections} does not fit into {limit} open files, "
             f"which allow {possible}; raise the limit (ulimit -n)"
         )
-    return DescriptorPlan(max_connections or possible, files, min(backlog, burst))
+    return DescriptorPlan(max_connections or possible, files, refusals, unseen)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -314,7 +319,6 @@ class _Process:
         self._plan = plan = plan_descriptors(
             resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             max_connections=config.max_connections,
-            backlog=config.backlog,
         )
         budgets = Budgets(
             memory=config.max_buffer_size,
@@ -347,7 +351,9 @@ class _Process:
             observer,
             request_ids(),
         )
-        self.connections = Connections(config, gateway, self._io_pool, budgets, plan.connections)
+        self.connections = Connections(
+            config, gateway, self._io_pool, budgets, plan.connections, plan.refusals
+        )
         self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -376,9 +382,13 @@ class _Process:
         def make_protocol() -> HTTPProtocol:
             return HTTPProtocol(connections, loop)
 
+        # asyncio's own loop accepts as many in a turn as it is told that may queue.
+        at_once = max(1, self._plan.unseen // (ACCEPT_TURNS * len(self.sockets)))
         try:
             # Not create_unix_server(), which in 3.13 unlinks a file that it did not make.
-            return await loop.create_server(make_protocol, sock=sock, backlog=self._plan.backlog)
+            server = await loop.create_server(make_protocol, sock=sock, backlog=at_once)
+            sock.listen(self._config.backlog)
+            return server
         except OSError as error:
             # Linux lets two sockets be bound to one port until one of them listens.
             why = os.strerror(error.errno) if error.errno else str(error)
@@ -408,9 +418,8 @@ class _Process:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         connections.is_draining = True
-        for connection in list(connections.open):
-            connection.close_idle()
-        self._observer.stopping(len(connections.open))
+        in_flight = sum(not connection.close_idle() for connection in list(connections.open))
+        self._observer.stopping(in_flight)
         await self._wait_or_hurry(connections.all_closed(), deadline)
         for connection in list(connections.open):
             connection.abort()

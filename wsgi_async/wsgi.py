@@ -194,9 +194,10 @@ class WSGIResponse:
             )
         try:
             # A list and nothing else: a tuple would find what a list has left there.
-            self._head = _HEADS[(status, *headers) if type(headers) is list else ()]
-        except (KeyError, TypeError):
-            self._head = _check_head(status, headers)
+            head = _HEADS.get((status, *headers)) if type(headers) is list else None
+        except TypeError:  # something in it is not hashable, so not a str either
+            head = None
+        self._head = _check_head(status, headers) if head is None else head
         return self._write
 
     # --- steps -------------------------------------------------------------------------------

@@ -12,6 +12,9 @@ from wsgi_async.spool import Budgets
 
 __all__ = ["BlockedWriters", "Evictable", "Overflow", "ResponseBounds"]
 
+TRANSPORT_HIGH_WATER = 64 * 1024
+"""asyncio's own default; less where ``response_buffer`` is small."""
+
 
 class Evictable(Protocol):
     """A writer, as far as this module knows it."""
@@ -72,3 +75,9 @@ class ResponseBounds(NamedTuple):
     """Whether other work waits for a thread."""
     warn: Callable[[str], None]
     """Told of a failing disk, one line. *Any thread.*"""
+
+    @property
+    def high_water(self) -> int:
+        """Bytes in a transport's buffer above which it asks for a pause; at a quarter of them it
+        asks for more, and below that it never tells how far it is."""
+        return max(1, min(TRANSPORT_HIGH_WATER, self.memory // 2))

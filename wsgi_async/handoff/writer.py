@@ -21,9 +21,6 @@ FREE_MEMORY = 16 * 1024
 """Bytes a response may hold before it asks the process's budget: a small answer takes no lock
 that all threads share."""
 
-TRANSPORT_HIGH_WATER = 64 * 1024
-"""asyncio's own default; less where ``response_buffer`` is small."""
-
 SPOOL_GRACE = 0.01
 """Seconds a full writer waits for the loop before it spools. A fast client on loopback drains
 1 MiB in under 1 ms, but needs the GIL's next switch to begin; without this a fast generator
@@ -129,7 +126,7 @@ class ResponseWriter:
         :param length: as for :meth:`start`.
         """
         size = len(body)
-        if size > self._room and not self._fits(size):
+        if self._is_too_much(size):
             self.start(head, length)
             self._write_whole(body)
             return
@@ -180,7 +177,7 @@ class ResponseWriter:
     def write_last(self, data: bytes) -> None:
         """*Pool thread:* the chunk that completes the response, in one wake with its end."""
         size = len(data)
-        if self._spooling or (size > self._room and not self._fits(size)):
+        if self._spooling or self._is_too_much(size):
             self._write_whole(data)
             return
         with self._lock:
@@ -218,19 +215,26 @@ class ResponseWriter:
         """*Pool thread:* the body ends here without being complete; nothing, if it has ended."""
         self._end(_CUT)
 
-    def park(self) -> None:
+    def park(self) -> bool:
         """*Pool thread:* the iteration is suspended, and its context has been left.
 
-        From here on another thread may run it, so this is the last thing its thread does with it.
+        Where this returns True another thread may run it already, so it is the last thing its
+        thread does with it.
+
+        :returns: False, and nothing done, where the client has gone: the same thread closes it.
+            No wake could do that at shutdown, when the last threads end with the last task.
         """
         self._slice_end = 0.0
         with self._lock:
-            self._producer = _PARKED
             consumer = self._consumer
+            if consumer is _GONE:
+                return False
+            self._producer = _PARKED
             if consumer is _READY:
                 self._consumer = _WOKEN
-        if consumer is _READY or consumer is _GONE:
+        if consumer is _READY:
             self._post()
+        return True
 
     def _end(self, how: Producer) -> None:
         if self._producer is _FINISHED or self._producer is _CUT:
@@ -258,9 +262,9 @@ class ResponseWriter:
         """Put one piece behind the others. False where that was more than may wait in RAM."""
         with self._lock:
             consumer = self._consumer
-            if consumer is _GONE:
-                raise ClientDisconnected("the client has gone")
-            if self._spooling and self._backlog is not None and self._backlog.is_empty:
+            if consumer is _GONE or self._producer is not _RUNNING:
+                raise ClientDisconnected("nobody takes what comes now")
+            if self._spooling and self._is_low():
                 self._spooling = False  # the client has caught up
             spooling = self._spooling
             if not spooling:
@@ -274,6 +278,18 @@ class ResponseWriter:
         if consumer is _READY:
             self._post()
         return self._queued + self._in_transport <= self._room or self._fits(0)
+
+    def _is_too_much(self, size: int) -> bool:
+        """Whether the end of a body is more than may wait in RAM.
+
+        Never in ``park``, which takes every chunk whole: at the end nothing is left to suspend,
+        and its thread would have to wait.
+        """
+        return (
+            size > self._room
+            and not self._fits(size)
+            and self._bounds.overflow is not Overflow.PARK
+        )
 
     def _fits(self, size: int) -> bool:
         """Whether this much more can be held in RAM; the room is made larger if need be.
@@ -340,9 +356,15 @@ class ResponseWriter:
         return self._is_low() or self._consumer is _GONE
 
     def _is_low(self) -> bool:
-        """At or below low water: half the room, and nothing left in the file."""
-        return self._queued + self._in_transport <= self._room // 2 and (
-            self._backlog is None or self._backlog.is_empty
+        """At or below low water: half the room, and nothing left in the file.
+
+        Or what the transport alone may hold: it does not tell when it falls below that, so who
+        has little room, the process's budget being used up, would wait for ever.
+        """
+        if self._backlog is not None and not self._backlog.is_empty:
+            return False
+        return self._queued + self._in_transport <= self._room // 2 or (
+            not self._queued and self._in_transport <= self._bounds.high_water
         )
 
     def _start_spooling(self) -> bool:

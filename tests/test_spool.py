@@ -1,0 +1,328 @@
+"""Bytes in memory, then in a file, within budgets; and nothing left over afterwards."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from threadline import descriptors
+
+from wsgi_async import spool as spool_module
+from wsgi_async.errors import StorageExhausted
+from wsgi_async.spool import BodySpool, Budget, Budgets, SourceFile, SpoolFile, read_nowait
+
+
+class Rig:
+    """Makes budgets, which have to be empty again in the end."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.made: list[Budgets] = []
+
+    def budgets(self, *, memory: int = 10**6, disk: int = 10**6, files: int = 10) -> Budgets:
+        budgets = Budgets(memory=memory, disk=disk, files=files, directory=str(self.directory))
+        self.made.append(budgets)
+        return budgets
+
+
+def used(budgets: Budgets) -> tuple[int, int, int]:
+    return budgets.memory.used, budgets.disk.used, budgets.files.used
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    before = descriptors()
+    rig = Rig(tmp_path)
+    yield rig
+    for budgets in rig.made:
+        assert used(budgets) == (0, 0, 0)
+    assert len(descriptors()) == len(before)
+    assert list(tmp_path.iterdir()) == [], "temporary files have no name"
+
+
+# --- budgets -------------------------------------------------------------------------------------
+
+
+def test_a_budget_gives_all_or_nothing() -> None:
+    budget = Budget(10)
+    assert budget.reserve(6)
+    assert not budget.reserve(5)
+    assert budget.used == 6
+    assert budget.reserve(4)
+    assert not budget.reserve(1)
+    assert budget.reserve(0)
+    budget.release(10)
+    assert (budget.used, budget.peak) == (0, 10)
+
+
+def test_many_threads_never_pass_the_limit() -> None:
+    budget = Budget(7)
+    over = []
+
+    def work() -> None:
+        for _ in range(5000):
+            if budget.reserve(3):
+                if budget.used > 7:
+                    over.append(budget.used)
+                budget.release(3)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert (budget.used, over) == (0, [])
+    assert budget.peak <= 7
+
+
+def test_a_directory_where_files_can_be_made(rig: Rig) -> None:
+    budgets = rig.budgets()
+    assert budgets.probe_disk() is None
+    assert budgets.has_disk
+
+
+def test_a_directory_where_no_file_can_be_made(rig: Rig) -> None:
+    rig.directory = rig.directory / "gone"
+    budgets = rig.budgets()
+    rig.directory = rig.directory.parent
+    assert isinstance(budgets.probe_disk(), OSError)
+    assert not budgets.has_disk
+
+
+# --- SpoolFile and SourceFile --------------------------------------------------------------------
+
+
+def test_a_file_grows_at_its_end_and_is_read_anywhere(rig: Rig) -> None:
+    budgets = rig.budgets()
+    file = SpoolFile(budgets, 100)
+    file.append(b"hello ")
+    file.append(memoryview(b"world"))
+    assert file.size == 11
+    assert os.pread(file.fileno(), 5, 6) == b"world"
+    assert used(budgets) == (0, 11, 1)
+    file.empty()
+    assert (file.size, used(budgets)) == (0, (0, 0, 1))
+    file.append(b"again")
+    assert os.pread(file.fileno(), 100, 0) == b"again"
+    file.close()
+    assert used(budgets) == (0, 0, 0)
+    file.close()
+
+
+@pytest.mark.parametrize(("limit", "disk"), [(10, 100), (100, 10)])
+def test_at_its_bound_nothing_is_written(rig: Rig, limit: int, disk: int) -> None:
+    budgets = rig.budgets(disk=disk)
+    file = SpoolFile(budgets, limit)
+    file.append(b"x" * 8)
+    with pytest.raises(StorageExhausted) as caught:
+        file.append(b"y" * 3)
+    assert caught.value.errno == errno.EDQUOT
+    assert (file.size, budgets.disk.used) == (8, 8)
+    file.append(b"z" * 2)
+    assert os.pread(file.fileno(), 100, 0) == b"xxxxxxxxzz"
+    file.close()
+
+
+def test_without_room_for_a_file_none_is_opened(rig: Rig) -> None:
+    budgets = rig.budgets(files=0)
+    with pytest.raises(StorageExhausted):
+        SpoolFile(budgets, 100)
+    with pytest.raises(StorageExhausted):
+        SourceFile(budgets, 0)
+
+
+def test_a_file_that_cannot_be_made_costs_no_budget(rig: Rig) -> None:
+    rig.directory = rig.directory / "gone"
+    budgets = rig.budgets()
+    rig.directory = rig.directory.parent
+    with pytest.raises(FileNotFoundError):
+        SpoolFile(budgets, 100)
+
+
+def test_a_write_that_is_cut_into_pieces_by_the_system(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: pwrite(fd, data[:3], offset))
+    file = SpoolFile(rig.budgets(), 100)
+    file.append(b"0123456789")
+    assert os.pread(file.fileno(), 100, 0) == b"0123456789"
+    file.close()
+
+
+def test_a_full_disk_is_the_systems_own_error_and_gives_the_budget_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+
+    def fill(descriptor: int, data: Any, offset: int) -> int:
+        if offset >= 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(descriptor, data[: 5 - offset], offset)
+
+    budgets = rig.budgets()
+    file = SpoolFile(budgets, 100)
+    monkeypatch.setattr(os, "pwrite", fill)
+    with pytest.raises(OSError, match="No space left") as caught:
+        file.append(b"0123456789")
+    assert not isinstance(caught.value, StorageExhausted)
+    assert used(budgets) == (0, 0, 1)
+    file.close()
+
+
+def test_a_file_of_the_applications_is_duplicated(rig: Rig, tmp_path: Path) -> None:
+    budgets = rig.budgets()
+    path = tmp_path / "data"
+    path.write_bytes(b"hello")
+    with path.open("rb") as file:
+        source = SourceFile(budgets, file.fileno())
+    path.unlink()
+    assert os.pread(source.fileno(), 10, 0) == b"hello"
+    assert budgets.files.used == 1
+    source.close()
+
+
+def test_a_closed_descriptor_is_not_duplicated(rig: Rig) -> None:
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        SourceFile(rig.budgets(), 10**6)
+
+
+# --- BodySpool -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [[], [b"one"], [b"one", b"two"], [b"x" * 100]])
+def test_a_small_body_stays_in_memory(rig: Rig, parts: list[bytes]) -> None:
+    budgets = rig.budgets()
+    spool = BodySpool(budgets, 100, 1000)
+    for part in parts:
+        spool.append(part)
+    size = sum(map(len, parts))
+    assert spool.size == size
+    assert used(budgets) == (size, 0, 0)
+    file = spool.open()
+    assert type(file) is io.BytesIO
+    assert file.read() == b"".join(parts)
+    spool.close()
+
+
+def test_a_larger_body_moves_to_a_file_as_a_whole(rig: Rig) -> None:
+    budgets = rig.budgets()
+    spool = BodySpool(budgets, 100, 1000)
+    spool.append(b"a" * 60)
+    spool.append(b"b" * 41)
+    assert used(budgets) == (0, 101, 1)
+    spool.append(b"c\n" * 100)
+    assert (spool.size, used(budgets)) == (301, (0, 301, 1))
+    file = spool.open()
+    assert file.read(60) == b"a" * 60
+    assert file.readline() == b"b" * 41 + b"c\n"
+    assert file.readlines() == [b"c\n"] * 99
+    assert file.read() == b""
+    spool.close()
+    assert file.closed
+    spool.close()
+
+
+def test_the_application_may_close_its_input(rig: Rig) -> None:
+    for size in (10, 200):
+        spool = BodySpool(rig.budgets(), 100, 1000)
+        spool.append(b"x" * size)
+        spool.open().close()
+        spool.close()
+
+
+def test_without_memory_a_body_goes_straight_to_the_file(rig: Rig) -> None:
+    budgets = rig.budgets(memory=5)
+    spool = BodySpool(budgets, 100, 1000)
+    spool.append(b"abc")
+    spool.append(b"def")
+    assert used(budgets) == (0, 6, 1)
+    assert spool.open().read() == b"abcdef"
+    spool.close()
+
+
+def test_without_a_disk_a_body_stays_in_memory(rig: Rig) -> None:
+    budgets = rig.budgets(memory=1000)
+    budgets.has_disk = False
+    spool = BodySpool(budgets, 100, 10_000)
+    spool.append(b"x" * 900)
+    assert used(budgets) == (900, 0, 0)
+    with pytest.raises(StorageExhausted):
+        spool.append(b"y" * 200)
+    spool.close()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "limit"),
+    [({}, 150), ({"disk": 150}, 1000), ({"disk": 50}, 1000), ({"files": 0}, 1000)],
+)
+def test_beyond_a_bound_a_body_is_refused(rig: Rig, bounds: dict[str, int], limit: int) -> None:
+    budgets = rig.budgets(**bounds)
+    spool = BodySpool(budgets, 100, limit)
+    spool.append(b"x" * 90)
+    for _ in range(2):
+        with pytest.raises(StorageExhausted):
+            spool.append(b"y" * 90)
+    spool.close()
+
+
+def test_a_disk_that_fails_while_a_body_moves_to_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    spool = BodySpool(rig.budgets(), 100, 1000)
+    spool.append(b"x" * 90)
+    with pytest.raises(OSError, match="No space left"):
+        spool.append(b"y" * 90)
+    spool.close()
+
+
+# --- read_nowait ---------------------------------------------------------------------------------
+
+needs_nowait = pytest.mark.skipif(
+    not hasattr(os, "RWF_NOWAIT"), reason="preadv2 with RWF_NOWAIT is of Linux"
+)
+
+
+@needs_nowait
+def test_what_is_in_the_page_cache_is_read_at_once(rig: Rig) -> None:
+    file = SpoolFile(rig.budgets(), 100)
+    file.append(b"0123456789")
+    assert read_nowait(file.fileno(), 4, 3) in (b"3456", None)  # None: not on this file system
+    assert read_nowait(file.fileno(), 100, 8) in (b"89", None)
+    assert read_nowait(file.fileno(), 100, 10) in (b"", None)
+    file.close()
+
+
+@needs_nowait
+@pytest.mark.parametrize("code", ["EAGAIN", "EOPNOTSUPP", "EINVAL", "ENOSYS"])
+def test_where_it_would_wait_it_says_so(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    def refuse(*args: object) -> int:
+        raise OSError(getattr(errno, code), code)
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    assert read_nowait(0, 10, 0) is None
+
+
+@needs_nowait
+def test_a_disk_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> int:
+        raise OSError(errno.EIO, "I/O error")
+
+    monkeypatch.setattr(os, "preadv", fail)
+    with pytest.raises(OSError, match="I/O error"):
+        read_nowait(0, 10, 0)
+
+
+def test_without_preadv2_only_an_io_thread_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "_NOWAIT", 0)
+    assert read_nowait(0, 10, 0) is None
