@@ -53,7 +53,7 @@ class RawClient:
         else:
             family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self._received = b""
+        self._received = bytearray()
         try:
             self.socket.settimeout(TIMEOUT)
             if receive_buffer is not None:
@@ -113,8 +113,8 @@ class RawClient:
         judge.send(h11.Request(method=method, target="/", headers=[("Host", "test")]))
         judge.send(h11.EndOfMessage())
         if self._received:
-            judge.receive_data(self._received)
-            self._received = b""
+            judge.receive_data(bytes(self._received))
+            self._received.clear()
         while True:
             event = judge.next_event()
             if event is h11.NEED_DATA:
@@ -123,7 +123,7 @@ class RawClient:
             assert isinstance(event, h11.Event)
             yield event
             if isinstance(event, h11.EndOfMessage):
-                self._received = judge.trailing_data[0]
+                self._received = bytearray(judge.trailing_data[0])
                 return
 
     def receive(self, size: int) -> bytes:
@@ -132,32 +132,33 @@ class RawClient:
         :raises EOFError: the server closed before.
         """
         while len(self._received) < size:
-            data = self.socket.recv(65536)
-            if not data:
-                raise EOFError(self._received)
-            self._received += data
-        data, self._received = self._received[:size], self._received[size:]
+            self._receive_more()
+        data = bytes(self._received[:size])
+        del self._received[:size]
         return data
 
     def read_until(self, marker: bytes) -> bytes:
         """Everything up to and with `marker`."""
-        while marker not in self._received:
-            data = self.socket.recv(65536)
-            if not data:
-                raise EOFError(self._received)
-            self._received += data
-        return self.receive(self._received.index(marker) + len(marker))
+        start = 0
+        while (found := self._received.find(marker, start)) < 0:
+            start = max(0, len(self._received) - len(marker))
+            self._receive_more()
+        return self.receive(found + len(marker))
+
+    def _receive_more(self) -> None:
+        data = self.socket.recv(65536)
+        if not data:
+            raise EOFError(bytes(self._received[-200:]))
+        self._received += data
 
     def read_to_end(self) -> bytes:
         """Everything until the server closes.
 
         :raises ConnectionResetError: it reset the connection.
         """
-        parts = [self._received]
-        self._received = b""
         while data := self.socket.recv(65536):
-            parts.append(data)
-        return b"".join(parts)
+            self._received += data
+        return self.receive(len(self._received))
 
     def is_dropped(self) -> bool:
         """Wait for the end of the connection, orderly or not; True unless bytes came instead."""

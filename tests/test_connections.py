@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from wire import DATE, HELLO, TIMEOUT, WALL, Client, Held, Site, hello, responding
 
-from wsgi_async.connections import RATE_WINDOW, TICK, WARN_EVERY, Wait
+from wsgi_async.connections import RATE_WINDOW, REFUSAL_MARGIN, TICK, WARN_EVERY, Wait
 from wsgi_async.deadlines import RATE_GRACE
-from wsgi_async.protocol import REFUSAL_MARGIN, State
+from wsgi_async.protocol import State
 
 BIG = 300_000
 
 
-# --- waiting for a head, for another request -----------------------------------------------------
+# --- waiting for a head, for another request ----------------------------------------------------
 
 
 def test_who_never_sends_a_byte_is_closed_silently() -> None:
@@ -104,7 +104,7 @@ def test_a_running_request_has_no_time_limit() -> None:
         assert client.wait().body == HELLO
 
 
-# --- a body that arrives ----------------------------------------------------------------------------
+# --- a body that arrives ------------------------------------------------------------------------
 
 
 def begin_upload(client: Client, size: int = 100_000) -> None:
@@ -168,10 +168,10 @@ def test_limits_of_zero_are_none(options: dict[str, int]) -> None:
 
 
 def test_a_short_timeout_is_checked_as_often_as_it_needs() -> None:
-    with Site(body_timeout=1) as site:
+    with Site(body_timeout=1.25) as site:
         client = site.connect()
         begin_upload(client)
-        site.advance(1.5)
+        site.advance(1.75)
         assert client.answers[0].status == 408
 
 
@@ -186,7 +186,7 @@ def test_a_new_body_has_its_own_time() -> None:
         assert client.state is State.IDLE
 
 
-# --- a response that is taken -----------------------------------------------------------------------
+# --- a response that is taken -------------------------------------------------------------------
 
 
 def start_big(site: Site) -> Client:
@@ -244,6 +244,33 @@ def test_a_stalled_stream_is_dropped_and_its_iterable_closed() -> None:
         assert closed.wait(TIMEOUT)
 
 
+def test_a_stream_that_never_rests_is_judged_too() -> None:
+    """Each write says that there is something to watch; that must not put the judgement off."""
+    orders = threading.Semaphore(0)
+
+    def application(environ: Any, start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        while orders.acquire(timeout=TIMEOUT):
+            yield b"x"
+
+    with Site(application, send_timeout=5) as site:
+        client = site.connect(window=0)
+        client.ask()
+        for _ in range(30):
+            orders.release()
+            size = client.transport.get_write_buffer_size()
+            site.loop.run_until(
+                lambda size=size: (
+                    client.transport.get_write_buffer_size() > size or client.transport.is_lost
+                )
+            )
+            site.advance(0.25)
+            if client.transport.is_lost:
+                break
+        assert client.transport.was_reset
+        orders.release(2)
+
+
 def test_a_silent_event_stream_is_never_killed() -> None:
     orders = threading.Semaphore(0)
 
@@ -279,7 +306,7 @@ def test_an_idle_connection_that_has_not_taken_its_last_bytes_does_not_stay_for_
         assert client.transport.is_lost
 
 
-# --- the cap ------------------------------------------------------------------------------------------
+# --- the cap ------------------------------------------------------------------------------------
 
 
 def test_at_the_cap_the_oldest_idle_connection_is_closed() -> None:
@@ -348,7 +375,7 @@ def test_refusals_are_told_once_a_minute() -> None:
         application.gate.release()
 
 
-# --- Retry-After ---------------------------------------------------------------------------------------
+# --- Retry-After --------------------------------------------------------------------------------
 
 
 class Counts:
@@ -398,7 +425,7 @@ def test_only_the_last_ten_seconds_count() -> None:
         assert len(connections._completions) <= RATE_WINDOW / TICK + 1
 
 
-# --- the rest --------------------------------------------------------------------------------------------
+# --- the rest -----------------------------------------------------------------------------------
 
 
 def test_the_date_follows_the_clock_on_the_wall() -> None:

@@ -7,7 +7,7 @@ import traceback
 
 import pytest
 
-from wsgi_async.errorstream import ErrorStream
+from wsgi_async.errorstream import LINE_LIMIT, ErrorStream
 
 
 @pytest.fixture
@@ -75,3 +75,13 @@ def test_a_logging_handler_writes_to_it(stream: ErrorStream, lines: list[str]) -
     handler = logging.StreamHandler(stream)
     handler.emit(logging.LogRecord("name", logging.INFO, "", 0, "message", (), None))
     assert lines == ["message"]
+
+
+def test_a_line_that_never_ends_is_passed_on_in_parts() -> None:
+    parts: list[str] = []
+    stream = ErrorStream(parts.append)
+    for _ in range(3 * LINE_LIMIT // 1000):
+        stream.write("x" * 1000)
+    assert len(parts) == 2
+    stream.flush()
+    assert sum(map(len, parts)) == 3 * LINE_LIMIT // 1000 * 1000

@@ -202,14 +202,27 @@ def test_factory_with_an_argument(tmp_path: Path) -> None:
         assert ask(process.url, "/apples").body == b"/apples: 101\n"
 
 
-def test_hello_serves_itself(tmp_path: Path) -> None:
-    """As ``python examples/hello.py`` does, but on a port that is free."""
-    source = (EXAMPLES / "hello.py").read_text().replace("8000)", "0)")
-    (tmp_path / "hello.py").write_text(source)
+@pytest.mark.parametrize(
+    ("setup", "options", "expected"),
+    [
+        ("", "", [r"^\[.*\] \[INFO\] Listening on"]),
+        ("", ", access_logfile='-'", [r"^127\.0\.0\.1 - - .*GET / HTTP/1\.1", "Listening on"]),
+        ("import logging; logging.basicConfig(level=20)\n", "", ["^INFO:wsgi_async:Listening on"]),
+    ],
+    ids=["nothing set up", "access log", "logging set up"],
+)
+def test_hello_serves_itself(setup: str, options: str, expected: list[str], tmp_path: Path) -> None:
+    """As ``python examples/hello.py`` does, but on a port that is free: serve() tells of itself."""
+    source = (EXAMPLES / "hello.py").read_text()
+    assert source.count("8000)") == 1
+    (tmp_path / "hello.py").write_text(setup + source.replace("8000)", f"0{options})"))
     with running(*python("hello.py"), cwd=tmp_path) as process:
         check_hello(process.url, process)
+        for pattern in expected:
+            process.wait_for(pattern)
         process.signal(signal.SIGINT)
         assert process.wait() == 0
+        assert process.output.count("Listening on") == 1
         assert "Traceback" not in process.output
 
 

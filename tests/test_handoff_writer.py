@@ -532,9 +532,13 @@ def test_the_account_holds_bytes_until_the_transport_has_drained_them(make: Make
     line = make(overflow="park")
     client = Client(line)
     fill(client, line)
-    line.turn()
-    assert client.unsent == MIB
+    client.writer.take()
     assert client.writer.write(b"y") is False, "taken by the loop is not sent"
+    client.writer.settle(MIB, writable=False)
+    assert client.writer.write(b"y") is False
+    client.writer.take()
+    client.writer.settle(0, writable=True)
+    assert client.writer.write(b"y"), "now it is"
     client.leave()
     client.writer.cut()
 
@@ -918,6 +922,24 @@ def test_a_file_is_closed_when_the_client_leaves(make: Make, path: Path, moment:
         assert client.body
     client.leave()
     assert line.used == (0, 0, 0)
+
+
+def test_a_file_waits_for_what_came_before_it(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The producer may fill the RAM and begin a file between the loop's two questions."""
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    line = make(memory=64 * KIB)
+    client = Client(line)
+    client.writer.start(HEAD, None)
+    client.writer.write(b"first")
+    client.writer.take()
+    for _ in range(20):
+        client.writer.write(b"x" * 10_000)
+    assert line.used[2] == 1
+    assert client.writer.extent() is None
+    assert client.writer.take().chunks
+    assert client.writer.extent() is not None
+    client.leave()
+    client.writer.cut()
 
 
 def test_a_file_stays_open_while_an_io_thread_reads_it(make: Make, path: Path) -> None:

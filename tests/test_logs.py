@@ -204,7 +204,7 @@ def test_a_traceback_begins_in_the_application(
         LogObserver().app_error(REQUEST, message, error)
 
     class Nowhere:
-        def respond(self, head: object, body: bytes) -> None:
+        def respond(self, *_: object) -> None:
             pass
 
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path}

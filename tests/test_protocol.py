@@ -14,7 +14,7 @@ from wsgi_async.protocol import _NEXT, LINGER_SIZE, PIPELINE_LIMIT, State
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-# --- persistence -------------------------------------------------------------------------------
+# --- persistence --------------------------------------------------------------------------------
 
 
 def test_a_connection_carries_one_request_after_another() -> None:
@@ -61,7 +61,7 @@ def test_keep_alive_off_closes_after_each_response() -> None:
     with Site(keep_alive=0) as site:
         client = site.connect()
         assert not client.get().keeps_alive
-        assert client.ends
+        assert client.state is State.LINGERING  # it may be sending its next request
 
 
 def test_a_client_that_says_close_is_not_lingered_for() -> None:
@@ -72,7 +72,7 @@ def test_a_client_that_says_close_is_not_lingered_for() -> None:
         assert client.state is State.CLOSING
 
 
-# --- framing of responses ------------------------------------------------------------------------
+# --- framing of responses -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_the_reason_is_the_applications() -> None:
         assert (answer.status, answer.reason) == (299, "Rather Good")
 
 
-# --- pipelining ----------------------------------------------------------------------------------
+# --- pipelining ---------------------------------------------------------------------------------
 
 
 def test_two_requests_in_one_receive() -> None:
@@ -224,6 +224,7 @@ def test_pipelined_requests_after_close_are_ignored() -> None:
         client.transport.receive(GET.format("/2").encode())
         application.gate.release()
         client.wait()
+        assert client.state is State.LINGERING  # closing now would reset, and lose the answer
         site.settle()
         assert application.calls == ["/1"]
         assert len(client.answers) == 1
@@ -295,7 +296,7 @@ def test_reading_goes_on_for_a_large_head_behind_a_paused_pipeline() -> None:
         assert application.calls == ["/1", "/2"]
 
 
-# --- refusals --------------------------------------------------------------------------------------
+# --- refusals -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -350,7 +351,7 @@ def test_an_error_answer_quotes_nothing_of_the_request() -> None:
         assert b"script" not in client.answers[0].body
 
 
-# --- lingering close ---------------------------------------------------------------------------------
+# --- lingering close ----------------------------------------------------------------------------
 
 
 def test_a_refusal_ends_the_servers_side_and_reads_on() -> None:
@@ -424,7 +425,7 @@ def test_a_shut_down_that_fails_is_no_error() -> None:
         assert client.transport.is_lost
 
 
-# --- half-close --------------------------------------------------------------------------------------
+# --- half-close ---------------------------------------------------------------------------------
 
 
 def test_a_half_closed_client_gets_its_answer() -> None:
@@ -454,6 +455,21 @@ def test_a_half_closed_client_gets_the_answers_to_all_it_asked() -> None:
         client.wait(3)
         site.loop.run_pending()
         assert client.transport.is_lost
+
+
+def test_eof_while_a_response_is_sent_leaves_what_is_pipelined() -> None:
+    with Site(responding(chunks=[b"x" * 200_000])) as site:
+        client = site.connect(window=0)
+        client.ask("/1")
+        client.ask("/2")
+        site.loop.run_until(lambda: client.state is State.FLUSHING)
+        client.transport.receive_eof()
+        client.transport.take()
+        client.wait(2)
+        assert [len(answer.body) for answer in client.answers] == [200_000] * 2
+        site.loop.run_pending()
+        assert client.transport.is_lost
+        assert [response.complete for _, response in site.observer.finished] == [True] * 2
 
 
 @pytest.mark.parametrize("asks_first", [False, True])
@@ -536,7 +552,7 @@ def test_a_complete_pipelined_body_before_eof_is_served(buffering: str) -> None:
         assert client.transport.is_lost
 
 
-# --- draining ------------------------------------------------------------------------------------------
+# --- draining -----------------------------------------------------------------------------------
 
 
 def test_draining_closes_idle_and_new_connections() -> None:
@@ -605,7 +621,7 @@ def test_draining_closes_after_a_response_whose_head_was_out() -> None:
         assert client.transport.is_lost
 
 
-# --- states ----------------------------------------------------------------------------------------------
+# --- states -------------------------------------------------------------------------------------
 
 
 def test_the_table_has_every_state_and_ends_in_closed() -> None:
@@ -651,6 +667,7 @@ def test_a_life_passes_through_the_states() -> None:
         assert client.transport.get_write_buffer_size() > 0
         client.transport.take()
         client.wait()
+        site.loop.run_until(lambda: client.state is State.IDLE)
         client.transport.receive(b"bad\r\n\r\n")
         client.judge.methods.append("GET")
         client.transport.receive_eof()
@@ -666,7 +683,7 @@ def test_a_life_passes_through_the_states() -> None:
         ]
 
 
-# --- an application that fails ------------------------------------------------------------------------------
+# --- an application that fails ------------------------------------------------------------------
 
 
 def test_an_exception_before_the_head_is_a_500_and_the_connection_goes_on() -> None:

@@ -57,7 +57,7 @@ def upload(client: Client, size: int, *, target: str = "/") -> None:
     client.transport.receive(b"x" * size)
 
 
-# --- both ways ---------------------------------------------------------------------------------
+# --- both ways ----------------------------------------------------------------------------------
 
 
 @both
@@ -92,9 +92,8 @@ def test_a_body_that_is_ignored_is_never_taken_for_a_request(buffering: str) -> 
     with Site(hello, request_buffering=buffering) as site:
         client = site.connect()
         for number in range(3):
-            client.send(
-                POST.format("/") + "Content-Length: 18\r\n\r\nGET / HTTP/1.1\r\n\r\n", "POST"
-            )
+            head = POST.format("/") + "Content-Length: 18\r\n\r\n"
+            client.send(head + "GET / HTTP/1.1\r\n\r\n", "POST")
             assert client.wait(number + 1).keeps_alive
         site.settle()
         assert {answer.status for answer in client.answers} == {200}
@@ -148,7 +147,7 @@ def test_when_memory_is_used_up_bodies_go_to_disk() -> None:
             assert client.wait().body == b"POST /\n" + b"x" * 8000
 
 
-# --- too large -----------------------------------------------------------------------------------
+# --- too large ----------------------------------------------------------------------------------
 
 
 @both
@@ -205,7 +204,7 @@ def test_a_broken_chunk_is_400(buffering: str) -> None:
             assert site.pool.submitted == 0
 
 
-# --- storage -----------------------------------------------------------------------------------
+# --- storage ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -259,7 +258,7 @@ def test_without_a_directory_for_files_a_large_body_is_held_in_memory_or_503() -
         assert other.answers[0].status == 503
 
 
-# --- Expect ---------------------------------------------------------------------------------------
+# --- Expect -------------------------------------------------------------------------------------
 
 
 def test_a_collected_body_is_asked_for_once() -> None:
@@ -389,15 +388,34 @@ def test_who_waits_for_a_100_is_not_slow() -> None:
         assert isinstance(application.errors[0], ClientDisconnected)
 
 
-def test_who_does_not_wait_for_the_100_is_judged_from_its_first_byte() -> None:
+@pytest.mark.parametrize("options", [{"body_timeout": 30, "min_rate": 0}, {"min_rate": 500}])
+def test_who_does_not_wait_for_the_100_is_judged_from_its_first_byte(
+    options: dict[str, int],
+) -> None:
     application = Reader()
-    with Site(application, request_buffering="stream", body_timeout=30, min_rate=0) as site:
+    with Site(application, request_buffering="stream", **options) as site:
+        client, other = site.connect(), site.connect()
+        client.send(EXPECT, "POST")
+        other.send(EXPECT, "POST")
+        site.advance(100)
+        client.send("a")
+        other.send("a")
+        site.advance(9)
+        client.send("b")
+        assert client.state is State.RUNNING
+        site.advance(30)
+        assert other.answers[0].status == 408
+        application.orders.release(1000)
+
+
+def test_who_does_not_wait_for_the_100_may_send_its_body() -> None:
+    application = Reader()
+    with Site(application, request_buffering="stream") as site:
         client = site.connect()
         client.send(EXPECT, "POST")
         site.advance(100)
         client.send("a")
-        site.advance(25)
-        assert client.state is State.RUNNING
+        site.advance(9)
         client.send("bcde")
         application.orders.release(10)
         answer = client.wait()
@@ -405,7 +423,7 @@ def test_who_does_not_wait_for_the_100_is_judged_from_its_first_byte() -> None:
         assert answer.continues == 0
 
 
-# --- too many ---------------------------------------------------------------------------------------
+# --- too many -----------------------------------------------------------------------------------
 
 
 def fill(site: Site, application: Held) -> list[Client]:
@@ -464,7 +482,7 @@ def test_a_queue_that_fills_while_a_body_arrives_is_503_at_submit() -> None:
         assert "/refused" not in application.calls
 
 
-# --- streamed -----------------------------------------------------------------------------------------
+# --- streamed -----------------------------------------------------------------------------------
 
 
 def test_a_streamed_body_is_read_as_it_arrives() -> None:
@@ -595,7 +613,25 @@ def test_a_client_that_ends_within_its_body(early_head: bool) -> None:
         assert client.transport.is_lost
 
 
-# --- early responses ------------------------------------------------------------------------------------
+def test_a_broken_chunk_after_the_head_is_out_cuts_the_response() -> None:
+    """Nothing may follow half a response, not even a 400."""
+    application = Reader(early_head=True)
+    with Site(application, request_buffering="stream") as site:
+        client = site.connect()
+        client.send(CHUNKED, "POST")
+        site.loop.run_until(lambda: client.partial.body)
+        client.send("not a size\r\n")
+        site.loop.run_until(lambda: client.transport.is_lost)
+        (answer,) = client.answers
+        assert answer.is_truncated
+        assert answer.body == b"early"
+        assert b"400" not in client.transport.sent
+        application.orders.release(3)
+        site.settle()
+        assert isinstance(application.errors[0], ClientDisconnected)
+
+
+# --- early responses ----------------------------------------------------------------------------
 
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -681,6 +717,44 @@ def test_a_response_under_way_goes_on_when_the_body_stalls() -> None:
         assert answer.body == b"firstsecond"
         assert not answer.keeps_alive
         assert len(failure) == 1
+
+
+@pytest.mark.parametrize("window", [None, 1000])
+def test_a_thread_that_reads_on_after_its_response_is_told_that_it_is_over(
+    window: int | None,
+) -> None:
+    errors: list[BaseException] = []
+
+    def application(environ: Any, start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Length", "200000")])
+        yield b"x" * 200_000
+        try:
+            environ["wsgi.input"].read()
+        except ClientDisconnected as error:
+            errors.append(error)
+
+    with Site(application, request_buffering="stream") as site:
+        client = site.connect(window=window)
+        posts = threading.Semaphore(0)
+        post = site.mailbox.post
+
+        def counted(item: Any) -> None:
+            post(item)
+            posts.release()
+
+        site.mailbox.post = counted  # type: ignore[method-assign]
+        client.send(POST.format("/") + "Content-Length: 6\r\n\r\n", "POST")
+        for _ in range(2):  # the response, and the read that waits
+            assert posts.acquire(timeout=TIMEOUT)
+            if window:
+                site.loop.run_pending()
+        if window:
+            assert client.state is State.FLUSHING
+            client.transport.take()
+        site.settle()
+        assert client.answers[0].is_complete
+        assert len(errors) == 1
+        assert client.state is State.LINGERING
 
 
 def test_time_without_anything_to_take_is_not_held_against_a_reader() -> None:

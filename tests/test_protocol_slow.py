@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -106,7 +109,7 @@ def test_a_drained_transport_that_never_was_full_lets_the_thread_go_on(overflow:
         assert client.wait().body == CHUNK * 8
 
 
-# --- spool ---------------------------------------------------------------------------------------
+# --- spool --------------------------------------------------------------------------------------
 
 
 def test_in_spool_the_thread_is_free_while_the_client_takes_its_time() -> None:
@@ -143,6 +146,27 @@ def test_at_the_spools_bound_the_thread_waits() -> None:
         assert site.budgets.disk.peak <= len(CHUNK) * 20
 
 
+def test_a_full_disk_cuts_that_response_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    application = finite(64)
+    with Site(application, response_buffer=65536) as site:
+        client = site.connect(window=0)
+        client.ask()
+        site.settle()
+        assert application.bodies[0].closed == 1
+        (message,) = site.observer.errors
+        assert "No space left on device" in message
+        assert site.observer.app_errors == []
+        client.transport.take()
+        site.loop.run_pending()
+        assert client.answers[0].is_truncated
+        assert client.transport.is_lost
+        assert site.connect().get("/hello").body == HELLO
+
+
 def test_without_a_directory_for_files_a_response_blocks() -> None:
     application = finite(64)
     with Site(application, response_buffer=65536, spool_dir="/nonexistent") as site:
@@ -154,7 +178,7 @@ def test_without_a_directory_for_files_a_response_blocks() -> None:
         assert site.budgets.files.peak == 0
 
 
-# --- park ------------------------------------------------------------------------------------------
+# --- park ---------------------------------------------------------------------------------------
 
 
 def test_a_parked_iteration_goes_on_when_its_client_has_taken_enough() -> None:
@@ -241,7 +265,7 @@ def test_many_endless_streams_share_one_thread() -> None:
         assert all(body.closed == 1 for body in application.bodies)
 
 
-# --- block -----------------------------------------------------------------------------------------
+# --- block --------------------------------------------------------------------------------------
 
 
 def test_in_block_the_thread_waits_and_one_too_many_evicts_the_longest_blocked() -> None:
@@ -276,7 +300,7 @@ def test_the_client_of_a_blocked_thread_goes() -> None:
         assert len(site.connections.gateway.bounds.blocked) == 0
 
 
-# --- cut responses ---------------------------------------------------------------------------------
+# --- cut responses ------------------------------------------------------------------------------
 
 
 def failing(fields: list[tuple[str, str]]) -> Callable[..., Any]:
@@ -315,8 +339,16 @@ def test_a_client_can_tell_that_its_response_was_cut(
         assert site.observer.dropped == ["its response was cut"]
         ((_, response),) = site.observer.finished
         assert not response.complete
-        ((message, error),) = site.observer.app_errors
-        assert isinstance(error, ValueError)
+        assert [type(error) for _, error in site.observer.app_errors] == [ValueError]
+
+
+def test_a_unix_socket_knows_no_reset() -> None:
+    with Site(failing([])) as site:
+        client = site.connect(family=socket.AF_UNIX, peername="", sockname="/run/app.sock")
+        client.ask(version="1.0")
+        site.loop.run_until(lambda: client.transport.is_lost)
+        assert client.transport.socket.options == {}
+        assert site.observer.dropped == ["its response was cut"]
 
 
 def test_a_response_shorter_than_it_promised_is_cut() -> None:
@@ -375,7 +407,7 @@ def test_at_the_end_of_the_graceful_timeout_a_response_is_cut_so_that_one_can_te
         client.protocol.abort()  # late: nothing
 
 
-# --- the client goes at every point -----------------------------------------------------------------
+# --- the client goes at every point -------------------------------------------------------------
 
 
 def begin_body(client: Client) -> None:

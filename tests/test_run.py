@@ -101,7 +101,7 @@ def test_serve_returns_at_a_signal_and_sets_nothing_else(loop: str, number: sign
     with Command("{}", program=CALL, loop=loop, setup=lower_descriptor_limit) as command:
         facts = facts_of(command)
         assert facts["descriptors"][0] == 512
-        assert facts["frozen"] == 0
+        assert facts["frozen"] < 1000  # CPython 3.12.1 begins with a few hundred
         assert facts["switch_interval"] == 0.005
         assert facts["handled"] == ["SIGINT", "SIGTERM"]
         assert not facts["click"]
@@ -190,7 +190,7 @@ def test_the_command_sets_the_limits_of_its_process(loop: str) -> None:
         facts = facts_of(command)
         soft, hard = facts["descriptors"]
         assert soft == min(65536, hard) > 512
-        assert facts["frozen"] > 1000
+        assert facts["frozen"] > 5000
         assert facts["switch_interval"] == 0.0005
         assert facts["handled"] == ["SIGINT", "SIGTERM"]
         assert facts["thread"].startswith("wsgi_async-")

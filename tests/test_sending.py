@@ -6,7 +6,7 @@ import io
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from wsgi_async import sending
 from wsgi_async.protocol import State
 from wsgi_async.sending import FILE_BLOCK, FILE_TURNS, JOIN_LIMIT
 from wsgi_async.spool import read_nowait
+from wsgi_async.testing import FakeTransport
 
 CONTENT = bytes(range(256)) * 4096 * 3 + b"the end"
 
@@ -67,7 +68,7 @@ def take_slowly(client: Client, step: int) -> None:
         client.site.loop.run_pending()
 
 
-# --- writes ------------------------------------------------------------------------------------
+# --- writes -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0, 1, JOIN_LIMIT - 1000, JOIN_LIMIT + 1000, 1_000_000])
@@ -88,7 +89,25 @@ def test_chunks_that_are_ready_together_are_one_write() -> None:
         assert len(client.transport.writes) == 1
 
 
-# --- files ----------------------------------------------------------------------------------------
+def test_a_large_write_asks_for_a_pause_where_the_transport_forgets_to() -> None:
+    """asyncio's writelines did so until 3.12.9 and 3.13.2 (CPython gh-127655)."""
+
+    class Forgetful(FakeTransport):
+        def writelines(self, list_of_data: Iterable[Any]) -> None:
+            maybe_pause, self._maybe_pause_writing = self._maybe_pause_writing, lambda: None  # type: ignore[method-assign]
+            super().writelines(list_of_data)
+            self._maybe_pause_writing = maybe_pause  # type: ignore[method-assign]
+
+    with Site(responding(chunks=[b"x" * 300_000])) as site:
+        client = site.connect(make=Forgetful, window=0)
+        client.ask()
+        site.loop.run_until(lambda: client.state is not State.RUNNING)
+        assert client.state is State.FLUSHING
+        client.transport.take()
+        assert client.wait().is_complete
+
+
+# --- files --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("offset", [0, 1, 100_000, len(CONTENT) - 1, len(CONTENT)])

@@ -49,7 +49,7 @@ def connect(
     return loop, log, FakeTransport(loop, log, window=window)
 
 
-# --- the clock and the loop ----------------------------------------------------------------------
+# --- the clock and the loop ---------------------------------------------------------------------
 
 
 def test_the_clock_moves_by_hand() -> None:
@@ -102,7 +102,7 @@ def test_a_closed_loop_refuses() -> None:
     assert loop.run_pending() == 0
 
 
-# --- the transport -----------------------------------------------------------------------------------
+# --- the transport ------------------------------------------------------------------------------
 
 
 def test_what_is_written_is_sent_as_the_window_allows() -> None:

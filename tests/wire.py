@@ -234,17 +234,20 @@ class Judge:
                 connection.start_next_cycle()
             else:
                 self._over = True
+                assert not connection.trailing_data[0], "bytes after the last response"
         return True
 
 
 class Client:
     """One connection: the fake transport with its peer, the protocol, the judge."""
 
-    def __init__(self, site: Site, **transport: Any) -> None:
+    def __init__(
+        self, site: Site, make: type[FakeTransport] = FakeTransport, **transport: Any
+    ) -> None:
         self.site = site
         self.judge = Judge()
         self.protocol = HTTPProtocol(site.connections, site.loop)  # type: ignore[arg-type]
-        self.transport = FakeTransport(site.loop, self.protocol, **transport)
+        self.transport = make(site.loop, self.protocol, **transport)
 
     def send(self, data: bytes | str, *methods: str) -> None:
         """Send bytes, which begin requests with these methods: so many answers are due."""
@@ -430,6 +433,7 @@ class Site:
         """What must hold at the end of every test."""
         self.loop.run_pending()
         for client in self.clients:
+            assert all(client.transport.writes)
             self._check_verdict(client)
             client.transport.reset()
         self.settle()

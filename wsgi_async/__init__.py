@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         StorageExhausted,
         WsgiAsyncError,
     )
+    from .logs import LogObserver
     from .observer import Observer
     from .run import serve
     from .server import Server
@@ -32,6 +33,7 @@ __all__ = [
     "ConfigError",
     "HTTPError",
     "LoadError",
+    "LogObserver",
     "Observer",
     "Server",
     "StorageExhausted",
@@ -40,7 +42,13 @@ __all__ = [
     "serve",
 ]
 
-_HOMES = {"Config": "config", "Observer": "observer", "Server": "server", "serve": "run"}
+_HOMES = {
+    "Config": "config",
+    "LogObserver": "logs",
+    "Observer": "observer",
+    "Server": "server",
+    "serve": "run",
+}
 
 
 def __getattr__(name: str) -> Any:

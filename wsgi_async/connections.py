@@ -93,6 +93,8 @@ class Connections:
             config.max_header_size,
         )
         self.open: set[Watched] = set()
+        self.refused: set[Watched] = set()
+        """Those of the open ones that are beyond the cap, and only there to read their 503."""
         self._none_open = asyncio.Event()
         self.waits: dict[Wait, Deadlines[Watched]] = {
             Wait.HEAD: Deadlines(config.header_timeout or math.inf),
@@ -121,6 +123,7 @@ class Connections:
     def forget(self, connection: Watched) -> None:
         """A connection is lost."""
         self.open.discard(connection)
+        self.refused.discard(connection)
         self.moving.pop(connection, None)
         if self.is_draining and not self.open:
             self._none_open.set()
@@ -176,7 +179,7 @@ class Connections:
 
         :returns: False where none is idle.
         """
-        if len(self.open) <= self.cap:
+        if len(self.open) - len(self.refused) <= self.cap:
             return True
         oldest = self.waits[Wait.REQUEST].oldest()
         if oldest is None or oldest is newcomer:

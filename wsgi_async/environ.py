@@ -77,7 +77,7 @@ def build_environ(
     :param facts: from :func:`connection_facts`; copied.
     :param body: ``wsgi.input``.
     :param body_size: bytes in `body` where all of it is there: then it is CONTENT_LENGTH also for
-        a chunked body, and HTTP_TRANSFER_ENCODING is gone. None where it is still coming.
+        a chunked body. None where it is still coming.
     :param errors: ``wsgi.errors``.
     """
     method, target, path, query, version, fields, content_length, chunked, _, _ = head
@@ -106,8 +106,10 @@ def build_environ(
             environ[key] = value
     environ.pop(_DROPPED, None)
     if chunked:
+        # RFC 9112 §7.1.3: who decodes the body takes the coding off. An application that saw it
+        # might decode again (Bottle does).
+        del environ["HTTP_TRANSFER_ENCODING"]
         if body_size is not None:
-            del environ["HTTP_TRANSFER_ENCODING"]
             environ["CONTENT_LENGTH"] = str(body_size)
     elif content_length is not None:
         environ["CONTENT_LENGTH"] = str(content_length if body_size is None else body_size)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-__all__ = ["ErrorStream"]
+__all__ = ["LINE_LIMIT", "ErrorStream"]
+
+LINE_LIMIT = 64 * 1024
+"""Characters of a line that has not ended; a longer one is passed on in parts."""
 
 
 class ErrorStream:
@@ -29,6 +32,8 @@ class ErrorStream:
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:
             self._emit(line)
+        if len(self._line) > LINE_LIMIT:
+            self.flush()
         return len(text)
 
     def writelines(self, lines: Iterable[str], /) -> None:

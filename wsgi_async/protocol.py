@@ -14,7 +14,6 @@ import socket
 import struct
 from typing import cast
 
-from .connections import REFUSAL_MARGIN as REFUSAL_MARGIN
 from .connections import Connections, Wait
 from .deadlines import Pace
 from .environ import connection_facts
@@ -121,8 +120,9 @@ class HTTPProtocol(asyncio.Protocol):
             self._close()
         elif not shared.make_room(self):
             shared.warn_full(self._loop.time())
+            shared.refused.add(self)
             self._refuse(HTTPError(503, "Too many connections", retry_after=1))
-            if len(shared.open) > shared.cap + shared.refusals:
+            if len(shared.refused) > shared.refusals:
                 self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -168,7 +168,12 @@ class HTTPProtocol(asyncio.Protocol):
         self._sender.is_writable = False
 
     def resume_writing(self) -> None:
+        # Called from within the writing of asyncio's own transports, which tell connection_lost
+        # twice if they are closed there: go on in the loop's next turn.
         self._sender.is_writable = True
+        self._loop.call_soon(self._go_on_writing)
+
+    def _go_on_writing(self) -> None:
         if self.state is State.RUNNING and self._exchange is not None:
             self._send(self._exchange)
         elif self.state is State.FLUSHING:
@@ -380,7 +385,6 @@ class HTTPProtocol(asyncio.Protocol):
         stream = self._exchange.stream if self._exchange is not None else None
         return (
             stream is not None
-            and self.state is State.RUNNING
             and self._receive_pace is not None
             and not (stream.is_complete or self._reading_paused or self._owes_continue)
         )
@@ -493,7 +497,6 @@ class HTTPProtocol(asyncio.Protocol):
     def _drop(self, why: str) -> None:
         """Reset the connection: an orderly end would look like the end of a body."""
         self._shared.gateway.observer.connection_dropped(self.client, why)
-        self._let_exchange_go(why)
         if self.state is not State.CLOSING:
             self._enter(State.CLOSING)
         sock = self._transport.get_extra_info("socket")

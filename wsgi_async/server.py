@@ -103,6 +103,17 @@ def make_config(port: int | None, host: str | None, options: dict[str, Any]) -> 
     return from_options(bind=(address,), **options)
 
 
+def _refuse_log_options(options: dict[str, Any]) -> None:
+    """An embedded server logs where its program logs; options that would do nothing are errors."""
+    given = sorted(options.keys() & {"access_logfile", "error_logfile", "log_level"})
+    if given:
+        raise ConfigError(
+            f"{given[0]} is for the command line and serve(); a Server logs to the loggers "
+            "wsgi_async and wsgi_async.access, and to the latter only with "
+            "observer=LogObserver(access=True)"
+        )
+
+
 class Server:
     """Serves one WSGI application from one process.
 
@@ -118,7 +129,8 @@ class Server:
     :param port: TCP port, 0 for any free one; default 8000.
     :param host: default: 127.0.0.1 and [::1]; "" for all interfaces.
     :param config: all options at once, instead of `port`, `host` and `options`.
-    :param observer: told what happens; default: logs to ``wsgi_async``.
+    :param observer: told what happens; default: a :class:`LogObserver`, which logs to
+        ``wsgi_async``. With ``LogObserver(access=True)`` requests go to ``wsgi_async.access``.
     :param options: the fields of :class:`Config` by name.
     :raises ConfigError: a wrong option.
 
@@ -144,7 +156,10 @@ class Server:
             raise ConfigError("Give either config or single options")
         self.application = application
         self.config = config
-        self.observer = observer if observer is not None else logs.LogObserver()
+        if observer is None:
+            _refuse_log_options(options)
+            observer = logs.LogObserver()
+        self.observer = observer
         self.addresses: tuple[str, ...] = ()
         """Where it listens, such as ``http://127.0.0.1:8000``."""
         self.port: int | None = None
