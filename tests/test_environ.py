@@ -25,17 +25,15 @@ def read(raw: bytes) -> RequestHead:
 def facts(
     root_path: str = "", remote_addr: str = "192.0.2.1", scheme: str = "http"
 ) -> dict[str, object]:
-    return connection_facts(
-        server_name="127.0.0.1",
-        server_port="8000",
-        remote_addr=remote_addr,
-        remote_port="50000",
+    made, _ = connection_facts(
+        ("127.0.0.1", 8000),
+        (remote_addr, 50000),
         root_path=root_path,
         scheme=scheme,
         threads=8,
-        multithread=True,
         file_wrapper=FileWrapper,
     )
+    return made
 
 
 def environ(raw: bytes, body_size: int | None = 0, root_path: str = "") -> dict[str, object]:
@@ -233,6 +231,22 @@ def test_length_of_the_body(raw: bytes, body_size: int | None, length: str | Non
 )
 def test_remote_address(address: str, shown: str) -> None:
     assert facts(remote_addr=address)["REMOTE_ADDR"] == shown
+    options = {"root_path": "", "scheme": "http", "threads": 1, "file_wrapper": None}
+    local = (address, 80, 0, 0)
+    made, client = connection_facts(local, (address, 1234, 0, 0), **options)
+    assert client == (f"[{shown}]:1234" if ":" in shown else f"{shown}:1234")
+    assert made["SERVER_NAME"] == shown
+    assert made["wsgi.multithread"] is False
+
+
+def test_a_unix_socket_has_no_address() -> None:
+    made, client = connection_facts(
+        "/run/app.sock", "", root_path="", scheme="http", threads=8, file_wrapper=FileWrapper
+    )
+    assert client == "unix"
+    # PEP 3333: SERVER_NAME and SERVER_PORT can never be empty strings
+    assert (made["SERVER_NAME"], made["SERVER_PORT"]) == ("localhost", "80")
+    assert (made["REMOTE_ADDR"], made["REMOTE_PORT"]) == ("", "")
 
 
 def test_https() -> None:

@@ -52,16 +52,12 @@ class Notes(Observer):
 class Connection:
     """The loop's side of one exchange, on a transport that sends only when told."""
 
-    client = "192.0.2.1:1234"
-    facts = connection_facts(
-        server_name="127.0.0.1",
-        server_port="80",
-        remote_addr="192.0.2.1",
-        remote_port="1234",
+    facts, client = connection_facts(
+        ("127.0.0.1", 80),
+        ("192.0.2.1", 1234),
         root_path="",
         scheme="http",
         threads=2,
-        multithread=True,
         file_wrapper=FileWrapper,
     )
 

@@ -19,6 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("handoff",),
     ("exchange",),
     ("sending", "connections"),
+    ("receiving",),
     ("protocol",),
     ("server",),
     ("run",),

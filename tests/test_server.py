@@ -637,4 +637,4 @@ def test_a_spool_directory_that_cannot_be_written_is_one_warning(
 @pytest.mark.parametrize("option", ["access_logfile", "error_logfile", "log_level"])
 def test_an_embedded_server_takes_no_option_that_would_do_nothing(option: str) -> None:
     with pytest.raises(ConfigError, match=rf"{option} .* observer=LogObserver\(access=True\)"):
-        Server(lambda environ, start_response: [], port=0, **{option: "-"})
+        Server(lambda environ, start_response: [], port=0, **{option: "info"})

@@ -16,32 +16,33 @@ _SERVER_SOFTWARE = f"wsgi_async/{__version__}"
 
 
 def connection_facts(
+    local: object,
+    peer: object,
     *,
-    server_name: str,
-    server_port: str,
-    remote_addr: str,
-    remote_port: str,
     root_path: str,
     scheme: str,
     threads: int,
-    multithread: bool,
     file_wrapper: object,
-) -> dict[str, object]:
+) -> tuple[dict[str, object], str]:
     """The part of the environ that all requests of one connection have in common.
 
-    :param server_name: address or name of the server's side of the connection.
-    :param server_port: its port as text; PEP 3333 wants neither of the two empty.
-    :param remote_addr: the peer's address; an IPv4 address in IPv6 form (``::ffff:192.0.2.1``,
-        which a dual-stack socket reports) is given as IPv4.
-    :param remote_port: the peer's port as text.
+    :param local: the socket's own address, as ``getsockname`` gives it.
+    :param peer: the client's; of a unix socket neither is a tuple.
     :param root_path: where the application is mounted, as Unicode text; "" or "/" for the root.
     :param scheme: ``http`` or ``https``.
     :param threads: number of the pool's threads, for ``wsgi_async.threads``.
-    :param multithread: whether the application may be called by several threads at once.
     :param file_wrapper: the callable for ``wsgi.file_wrapper``.
+    :returns: that part, and the client's name for log lines: ``127.0.0.1:50312``,
+        ``[::1]:50312`` or ``unix``.
     """
-    if remote_addr.startswith("::ffff:") and "." in remote_addr:
-        remote_addr = remote_addr[7:]
+    # PEP 3333 wants SERVER_NAME and SERVER_PORT never empty.
+    server_name, server_port, remote_addr, remote_port = "localhost", "80", "", ""
+    client = "unix"
+    if isinstance(local, tuple) and isinstance(peer, tuple):
+        server_name, server_port = _plain_address(local[0]), str(local[1])
+        remote_addr, remote_port = _plain_address(peer[0]), str(peer[1])
+        client = f"[{remote_addr}]" if ":" in remote_addr else remote_addr
+        client = f"{client}:{remote_port}"
     facts: dict[str, object] = {
         # native strings: the bytes of UTF-8, read as latin-1 (PEP 3333, "Unicode Issues")
         "SCRIPT_NAME": root_path.rstrip("/").encode("utf-8").decode("latin-1"),
@@ -53,7 +54,7 @@ def connection_facts(
         "REMOTE_PORT": remote_port,
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scheme,
-        "wsgi.multithread": multithread,
+        "wsgi.multithread": threads > 1,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,
@@ -62,7 +63,13 @@ def connection_facts(
     }
     if scheme == "https":
         facts["HTTPS"] = "on"
-    return facts
+    return facts, client
+
+
+def _plain_address(address: str) -> str:
+    """An IPv4 address as such, where a dual-stack socket gives it in IPv6 form."""
+    is_mapped = address.startswith("::ffff:") and "." in address
+    return address[7:] if is_mapped else address
 
 
 def build_environ(

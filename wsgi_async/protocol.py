@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-import errno
 import socket
 import struct
 from typing import cast
@@ -17,14 +16,13 @@ from typing import cast
 from .connections import Connections, Wait
 from .deadlines import Pace
 from .environ import connection_facts
-from .errors import HTTPError, StorageExhausted
+from .errors import HTTPError
 from .exchange import Exchange
 from .framing import CONTINUE, BodyFraming, FramedHead, ResponseHead, error_answer, frame_head
-from .handoff import RequestBody
 from .http1 import RequestHead, RequestReader, Signal
 from .observer import ResponseInfo
+from .receiving import Upload
 from .sending import Sender, Sent
-from .spool import BodySpool
 from .wsgi import FileWrapper
 
 __all__ = ["HTTPProtocol", "State"]
@@ -67,6 +65,7 @@ _NEXT: dict[State, set[State]] = {
     State.CLOSED: set(),
 }
 _WAIT = {
+    **dict.fromkeys(State),
     State.NEW: Wait.HEAD,
     State.HEAD: Wait.HEAD,
     State.IDLE: Wait.REQUEST,
@@ -93,11 +92,10 @@ class HTTPProtocol(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._reading_paused = False
         self._input_ended = False
-        self._owes_continue = False
+        self._upload: Upload | None = None
         self._received = 0
         self._discarded = 0
         self._send_pace: Pace | None = None
-        self._receive_pace: Pace | None = None
 
     # --- asyncio.Protocol --------------------------------------------------------------------
 
@@ -113,7 +111,14 @@ class HTTPProtocol(asyncio.Protocol):
             progress=self._send,
             warn=shared.gateway.observer.error,
         )
-        self.facts, self.client = _describe_connection(transport, shared)
+        self.facts, self.client = connection_facts(
+            transport.get_extra_info("sockname"),
+            transport.get_extra_info("peername"),
+            root_path=shared.config.root_path,
+            scheme="http",
+            threads=shared.config.threads,
+            file_wrapper=FileWrapper,
+        )
         shared.open.add(self)
         shared.waits[Wait.HEAD].add(self, self._loop.time())
         if shared.is_draining:
@@ -137,7 +142,8 @@ class HTTPProtocol(asyncio.Protocol):
         self._received += len(data)
         self._reader.receive_data(data)
         if state is State.RUNNING or state is State.FLUSHING:
-            self._feed_stream()
+            if self._upload is not None:
+                self._feed_stream(self._upload)
             self._adjust_reading()
         else:
             self._read_requests()
@@ -149,8 +155,7 @@ class HTTPProtocol(asyncio.Protocol):
         if state is State.FLUSHING:
             return True
         if state is State.RUNNING:
-            stream = self._exchange.stream if self._exchange is not None else None
-            if stream is not None and not stream.is_complete:
+            if self._upload is not None and self._upload.is_open:
                 self._break_off(HTTPError(400, "The request ended before its body was complete"))
             return True
         if state is State.HEAD or state is State.BODY:
@@ -207,15 +212,11 @@ class HTTPProtocol(asyncio.Protocol):
             if why is not None:
                 self._drop(f"it does not take its response: {why}")
                 return False
-        is_awaited = self._body_is_awaited()
-        if is_awaited and self._receive_pace is not None:
-            why = self._receive_pace.judge(
-                now, self._received, timeout=config.body_timeout, min_rate=config.min_rate
-            )
-            if why is not None:
-                self._break_off(HTTPError(408, "The request body did not arrive in time"))
-                return self._exchange is not None and bool(unsent)
-        return bool(unsent) or is_awaited
+        upload = self._awaited_upload()
+        if upload is not None and upload.judge(now, self._received) is not None:
+            self._break_off(HTTPError(408, "The request body did not arrive in time"))
+            return self._exchange is not None and bool(unsent)
+        return bool(unsent) or upload is not None
 
     def close_idle(self) -> bool:
         """Close, if nothing has begun: for shutdown, and to make room for another.
@@ -241,8 +242,8 @@ class HTTPProtocol(asyncio.Protocol):
             exchange.let_go("the client has gone")
             return
         self._send(exchange)
-        if exchange is self._exchange and exchange.stream is not None:
-            self._tend_stream(exchange.stream)
+        if exchange is self._exchange and self._upload is not None:
+            self._tend_stream(self._upload)
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -255,11 +256,11 @@ class HTTPProtocol(asyncio.Protocol):
                     self._await_more()
                     return
                 if event is Signal.END_OF_BODY:
-                    self._submit()
+                    self._upload_complete()
                 elif isinstance(event, RequestHead):
                     self._begin(event)
-                elif type(event) is bytes:
-                    self._collect(event)
+                elif type(event) is bytes and self._upload is not None:
+                    self._upload.receive(event)
         except HTTPError as error:
             self._refuse(error)
 
@@ -284,119 +285,84 @@ class HTTPProtocol(asyncio.Protocol):
             raise HTTPError(413, "The request body is too large")
         if shared.gateway.pool.full:
             raise self._overloaded()
-        self._owes_continue = head.expect_continue and not self._reader.buffered
         now = self._loop.time()
-        self._receive_pace = Pace(now, self._received)
-        shared.watch(self, now)
         # Once the client has ended its side all is here, or the rest will never come.
-        if config.request_buffering == "stream" and not self._input_ended:
-            gateway = shared.gateway
-            exchange.stream = RequestBody(gateway.mailbox, exchange, shared.budgets.memory)
+        streams = config.request_buffering == "stream" and not self._input_ended
+        self._upload = upload = Upload(
+            exchange,
+            shared,
+            streams=streams,
+            owes_continue=head.expect_continue and not self._reader.buffered,
+            now=now,
+            received=self._received,
+        )
+        shared.watch(self, now)
+        if streams:
             self._submit()
-            self._feed_stream()
+            self._feed_stream(upload)
             self._adjust_reading()
         else:
-            limit = config.max_body_size or config.spool_limit
-            exchange.spool = BodySpool(
-                shared.budgets, config.spool_threshold, min(limit, config.spool_limit)
-            )
             self._enter(State.BODY)
-            self._send_continue()
+            if upload.continue_is_due():
+                self._sender.write([CONTINUE])
 
-    def _collect(self, data: bytes) -> None:
-        """The next part of a body that is collected before a thread is taken."""
-        exchange = self._exchange
-        assert exchange is not None
-        assert exchange.spool is not None
-        self._owes_continue = False
-        self._check_body_size(exchange.spool.size + len(data))
-        try:
-            exchange.spool.append(data)
-        except StorageExhausted as error:
-            raise HTTPError(
-                503, "The server has no room for the body", retry_after=self._shared.retry_after()
-            ) from error
-        except OSError as error:
-            self._shared.gateway.observer.error(f"an upload could not be spooled: {error}")
-            status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 500
-            raise HTTPError(status, "The server could not store the body") from error
-
-    def _check_body_size(self, size: int) -> None:
-        limit = self._shared.config.max_body_size
-        if limit and size > limit:
-            raise HTTPError(413, "The request body is too large")
+    def _upload_complete(self) -> None:
+        assert self._upload is not None
+        self._upload.finish()
+        self._submit()
 
     def _submit(self) -> None:
-        exchange = self._exchange
-        assert exchange is not None
-        self._owes_continue = self._owes_continue and exchange.stream is not None
-        if not exchange.submit():
+        assert self._exchange is not None
+        if not self._exchange.submit():
             raise self._overloaded()
         self._enter(State.RUNNING)
 
     def _overloaded(self) -> HTTPError:
         return HTTPError(503, "All threads are busy", retry_after=self._shared.retry_after())
 
-    def _send_continue(self) -> None:
-        if self._owes_continue:
-            self._owes_continue = False
-            self._sender.write([CONTINUE])
-
     # --- a body that the application reads as it arrives -----------------------------------------
 
-    def _feed_stream(self) -> None:
-        """Pass body bytes on to the running application, if it reads them as they arrive."""
-        exchange = self._exchange
-        stream = exchange.stream if exchange is not None else None
-        if stream is None or stream.is_complete or self.state is not State.RUNNING:
-            return
+    def _feed_stream(self, upload: Upload) -> None:
+        """Pass body bytes on to the running application."""
         try:
-            while True:
+            while upload.is_open and self.state is State.RUNNING:
                 event = self._reader.next_event()
                 if event is Signal.END_OF_BODY:
-                    stream.feed_end()
+                    upload.finish()
+                elif type(event) is bytes:
+                    if upload.owes_continue:
+                        self._await_body(upload)
+                    upload.receive(event)
+                else:
                     return
-                if type(event) is not bytes:
-                    return
-                if self._owes_continue:
-                    self._owes_continue = False  # RFC 9110 §10.1.1: it did not wait
-                    self._await_body()
-                stream.feed(event)
-                self._check_body_size(stream.size)
         except HTTPError as error:
             self._refuse(error)
 
-    def _tend_stream(self, stream: RequestBody) -> None:
-        if self._owes_continue and stream.is_awaited and self._sender.framed is None:
-            self._send_continue()
-            self._await_body()
+    def _tend_stream(self, upload: Upload) -> None:
+        if self._sender.framed is None and upload.continue_is_due():
+            self._sender.write([CONTINUE])
+            self._await_body(upload)
         self._adjust_reading()
 
-    def _await_body(self) -> None:
+    def _await_body(self, upload: Upload) -> None:
         """From now on it is the client's turn to send."""
-        if self._receive_pace is not None:
-            now = self._loop.time()
-            self._receive_pace.resume(now, self._received)
-            self._shared.watch(self, now)
+        now = self._loop.time()
+        upload.resume(now, self._received)
+        self._shared.watch(self, now)
 
-    def _body_is_awaited(self) -> bool:
-        if self.state is State.BODY:
-            return True
-        stream = self._exchange.stream if self._exchange is not None else None
-        return (
-            stream is not None
-            and self._receive_pace is not None
-            and not (stream.is_complete or self._reading_paused or self._owes_continue)
-        )
+    def _awaited_upload(self) -> Upload | None:
+        """The upload, where it is the client's turn to send."""
+        upload = self._upload
+        if upload is None or not upload.is_open or upload.owes_continue or self._reading_paused:
+            return None
+        return upload
 
     def _break_off(self, error: HTTPError) -> None:
         """The rest of the body will not come. A response that has begun may still be read."""
-        exchange = self._exchange
-        if exchange is None or exchange.stream is None or self._sender.framed is None:
+        if self._upload is None or self._sender.framed is None:
             self._refuse(error)
         else:
-            self._receive_pace = None
-            exchange.stream.abort(error.detail)
+            self._upload.abort(error.detail)
 
     # --- responses ---------------------------------------------------------------------------
 
@@ -423,7 +389,6 @@ class HTTPProtocol(asyncio.Protocol):
         """Frame a head; whether the connection persists is decided here, once."""
         shared = self._shared
         request = exchange.head
-        stream = exchange.stream
         return frame_head(
             head,
             length,
@@ -432,7 +397,7 @@ class HTTPProtocol(asyncio.Protocol):
             persists=(
                 request.keep_alive
                 and shared.config.keep_alive > 0
-                and (stream is None or stream.is_complete)
+                and (self._upload is None or not self._upload.is_open)
                 and not (shared.is_draining and not self._reader.buffered)
             ),
             date=shared.date_line,
@@ -463,15 +428,15 @@ class HTTPProtocol(asyncio.Protocol):
         assert framed is not None
         self._log_response(exchange, complete=True)
         exchange.writer.release()
-        self._exchange = self._send_pace = self._receive_pace = None
+        upload = self._upload
+        self._exchange = self._upload = self._send_pace = None
         self._sender.begin()
-        stream = exchange.stream
         if not framed.persists:
-            if stream is not None:
-                stream.abort("the response is complete")
-            # A client that wanted to go on may be sending already.
-            is_sending = exchange.head.keep_alive or self._reader.buffered
-            if is_sending or (stream is not None and not stream.is_complete):
+            if upload is not None:
+                upload.abort("the response is complete")
+            # A client that wanted to go on may be sending already, and so may one whose body was
+            # not awaited to its end.
+            if exchange.head.keep_alive or self._reader.buffered or upload is not None:
                 self._close_softly()
             else:
                 self._close()
@@ -523,6 +488,7 @@ class HTTPProtocol(asyncio.Protocol):
     def _let_exchange_go(self, why: str, *, status: int = 499) -> None:
         """The client will get no more of this response; `status` where its head is not out."""
         exchange, self._exchange = self._exchange, None
+        self._upload = None
         if exchange is None:
             return
         if exchange.is_submitted:
@@ -562,7 +528,7 @@ class HTTPProtocol(asyncio.Protocol):
             raise RuntimeError(f"a connection cannot go from {before.name} to {state.name}")
         self.state = state
         waits = self._shared.waits
-        old, new = _WAIT.get(before), _WAIT.get(state)
+        old, new = _WAIT[before], _WAIT[state]
         if old is not None:
             waits[old].discard(self)
         if new is not None:
@@ -572,9 +538,8 @@ class HTTPProtocol(asyncio.Protocol):
         """Read on, unless enough waits here already for the application to take it."""
         enough = False
         if self.state is State.RUNNING or self.state is State.FLUSHING:
-            stream = self._exchange.stream if self._exchange is not None else None
             enough = self._reader.buffered > PIPELINE_LIMIT or (
-                stream is not None and stream.is_full and not stream.is_complete
+                self._upload is not None and self._upload.is_full
             )
         if enough is self._reading_paused:
             return
@@ -583,7 +548,8 @@ class HTTPProtocol(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
-            self._await_body()
+            if self._upload is not None:
+                self._await_body(self._upload)
 
     def _log_response(self, exchange: Exchange, *, complete: bool, status: int = 499) -> None:
         observer = self._shared.gateway.observer
@@ -596,34 +562,3 @@ class HTTPProtocol(asyncio.Protocol):
                 complete,
             )
             observer.request_finished(exchange.info, response)
-
-
-def _describe_connection(
-    transport: asyncio.BaseTransport, shared: Connections
-) -> tuple[dict[str, object], str]:
-    """The constant part of the environ, and the client's name for log lines."""
-    config = shared.config
-    local, peer = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
-    if isinstance(local, tuple) and isinstance(peer, tuple):
-        server_name, server_port = local[0], str(local[1])
-        remote_addr, remote_port = peer[0], str(peer[1])
-        client = (
-            f"[{remote_addr}]:{remote_port}"
-            if ":" in remote_addr
-            else f"{remote_addr}:{remote_port}"
-        )
-    else:
-        server_name, server_port, remote_addr, remote_port = "localhost", "80", "", ""
-        client = "unix"
-    facts = connection_facts(
-        server_name=server_name,
-        server_port=server_port,
-        remote_addr=remote_addr,
-        remote_port=remote_port,
-        root_path=config.root_path,
-        scheme="http",
-        threads=config.threads,
-        multithread=config.threads > 1,
-        file_wrapper=FileWrapper,
-    )
-    return facts, client

@@ -1,0 +1,125 @@
+"""One request body on its way in: collected before a thread is taken, or passed on as it arrives.
+
+The twin of ``sending``; on the loop.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from .connections import Connections
+from .deadlines import Pace
+from .errors import HTTPError, StorageExhausted
+from .exchange import Exchange
+from .handoff import RequestBody
+from .spool import BodySpool
+
+__all__ = ["Upload"]
+
+
+class Upload:
+    """The body of one request, from its head to its last byte.
+
+    :param exchange: the request; gets its ``spool`` or its ``stream`` here.
+    :param shared: what all connections share.
+    :param streams: whether the application reads the body as it arrives.
+    :param owes_continue: whether the client waits for a 100 before it sends.
+    :param now: the loop's time.
+    :param received: bytes received by the connection so far.
+    """
+
+    __slots__ = ("_exchange", "_pace", "_shared", "is_open", "owes_continue")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        shared: Connections,
+        *,
+        streams: bool,
+        owes_continue: bool,
+        now: float,
+        received: int,
+    ) -> None:
+        config = shared.config
+        self._exchange = exchange
+        self._shared = shared
+        self._pace = Pace(now, received)
+        self.owes_continue = owes_continue
+        self.is_open = True
+        """Whether more of it may come."""
+        if streams:
+            mailbox = shared.gateway.mailbox
+            exchange.stream = RequestBody(mailbox, exchange, shared.budgets.memory)
+        else:
+            limit = min(config.max_body_size or config.spool_limit, config.spool_limit)
+            exchange.spool = BodySpool(shared.budgets, config.spool_threshold, limit)
+
+    def receive(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        :raises HTTPError: 413 above ``max_body_size``; 503, 507 or 500 where they cannot be kept.
+        """
+        self.owes_continue = False  # RFC 9110 §10.1.1: the client did not wait
+        if self._exchange.stream is not None:
+            self._exchange.stream.feed(data)
+            self._check_size(self._exchange.stream.size)
+            return
+        spool = self._exchange.spool
+        assert spool is not None
+        self._check_size(spool.size + len(data))
+        try:
+            spool.append(data)
+        except StorageExhausted as error:
+            raise HTTPError(
+                503, "The server has no room for the body", retry_after=self._shared.retry_after()
+            ) from error
+        except OSError as error:
+            self._shared.gateway.observer.error(f"an upload could not be spooled: {error}")
+            status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 500
+            raise HTTPError(status, "The server could not store the body") from error
+
+    def _check_size(self, size: int) -> None:
+        limit = self._shared.config.max_body_size
+        if limit and size > limit:
+            raise HTTPError(413, "The request body is too large")
+
+    def finish(self) -> None:
+        """All of it is here."""
+        self.is_open = False
+        if self._exchange.stream is not None:
+            self._exchange.stream.feed_end()
+
+    def abort(self, why: str) -> None:
+        """The rest will not come; an application that reads on is told."""
+        self.is_open = False
+        if self._exchange.stream is not None:
+            self._exchange.stream.abort(why)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough waits for the application to stop reading from the client."""
+        stream = self._exchange.stream
+        return stream is not None and self.is_open and stream.is_full
+
+    def continue_is_due(self) -> bool:
+        """Whether a client that waits for its 100 is to get it now; True once.
+
+        A body that is collected is asked for at once, one that is streamed when the application
+        first reads (RFC 9110 §10.1.1).
+        """
+        stream = self._exchange.stream
+        due = self.owes_continue and (stream is None or stream.is_awaited)
+        if due:
+            self.owes_continue = False
+        return due
+
+    def resume(self, now: float, received: int) -> None:
+        """From now on it is the client's turn to send."""
+        self._pace.resume(now, received)
+
+    def judge(self, now: float, received: int) -> str | None:
+        """What is wrong with the client's pace, or None."""
+        config = self._shared.config
+        return self._pace.judge(
+            now, received, timeout=config.body_timeout, min_rate=config.min_rate
+        )
