@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from wsgi_async import http1
 from wsgi_async.errors import HTTPError
 from wsgi_async.fastlane import MAX_FIELDS, parse
 from wsgi_async.http1 import Limits, RequestHead, RequestReader
@@ -23,6 +24,7 @@ UPLOAD = b"PUT /x HTTP/1.1\r\nhost:a\r\nContent-Length: 007\r\nConnection: close
 
 def with_h11(raw: bytes) -> RequestHead | None:
     """What the reader makes of `raw` without the lane: its head, if that is all of it."""
+    http1._heads.clear()
     reader = RequestReader(Limits(0, 0, 0, 0), "h11")
     reader.receive_data(raw)
     try:

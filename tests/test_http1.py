@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_corpus import CASES, DEFAULTS, Case, read
 
+from wsgi_async import http1
 from wsgi_async.errors import HTTPError
 from wsgi_async.http1 import Limits, RequestHead, RequestReader, Signal, admit
 
@@ -19,6 +20,7 @@ parsers = pytest.mark.parametrize("parser", ["auto", "h11"])
 
 
 def reader_with(data: bytes, parser: str = "auto") -> RequestReader:
+    http1._heads.clear()
     reader = RequestReader(DEFAULTS, parser)
     reader.receive_data(data)
     return reader
@@ -317,3 +319,40 @@ def test_segmentation_and_parser_do_not_matter(
     assert read(case.limits, "auto", pieces) == verdict
     assert read(case.limits, "h11", pieces) == verdict
     assert read(case.limits, "auto", [raw[at : at + 1] for at in range(len(raw))]) == verdict
+
+
+@pytest.mark.parametrize("parser", ["auto", "h11"])
+def test_a_short_head_that_repeats_is_read_once(parser: str) -> None:
+    http1._heads.clear()
+    reader = RequestReader(DEFAULTS, parser)
+    raw = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+    reader.receive_data(raw)
+    first = reader.next_event()
+    reader.receive_data(raw)
+    assert reader.next_event() is first
+
+
+@pytest.mark.parametrize("parser", ["auto", "h11"])
+def test_what_is_remembered_is_bounded(parser: str) -> None:
+    http1._heads.clear()
+    reader = RequestReader(DEFAULTS, parser)
+    for number in range(2 * http1._HEADS_LIMIT):
+        reader.receive_data(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+        assert isinstance(reader.next_event(), RequestHead)
+        assert len(http1._heads) <= http1._HEADS_LIMIT
+    reader.receive_data(b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 300))
+    long = reader.next_event()
+    assert long not in http1._heads.values()
+
+
+def test_a_remembered_head_obeys_the_limits_of_each_connection() -> None:
+    http1._heads.clear()
+    raw = b"GET / HTTP/1.1\r\nHost: a\r\nX-B: c\r\n\r\n"
+    for fields, accepted in [(2, True), (1, False), (2, True)]:
+        reader = RequestReader(DEFAULTS._replace(fields=fields))
+        reader.receive_data(raw)
+        if accepted:
+            assert isinstance(reader.next_event(), RequestHead)
+        else:
+            with pytest.raises(HTTPError, match="431"):
+                reader.next_event()

@@ -15,6 +15,7 @@ from typing import Any
 
 import h11
 
+from wsgi_async import http1
 from wsgi_async.config import Config
 from wsgi_async.connections import TICK, Connections
 from wsgi_async.exchange import Gateway, request_ids
@@ -377,6 +378,7 @@ class Site:
         self.tick()
 
     def connect(self, **transport: Any) -> Client:
+        http1._heads.clear()  # what one parser has read must not answer for the other
         client = Client(self, **transport)
         self.clients.append(client)
         return client

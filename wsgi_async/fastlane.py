@@ -36,31 +36,11 @@ _match = re.compile(_head_pattern()).fullmatch
 _is_length = re.compile(r"[0-9]{1,18}").fullmatch
 _KEEP_ALIVE = {"keep-alive": True, "Keep-Alive": True, "close": False, "Close": False}
 
-_HEADS: dict[bytes, RequestHead] = {}
-_HEADS_LIMIT = 256
-_HEAD_SIZE_LIMIT = 256
-"""Short heads that were read before: health checks, polls and API clients send the same bytes again
-and again. At most 256 of at most 256 bytes, forgotten all at once when full. A hit saves 1.4 us of
-1.5; a browser's head is longer, hardly ever the same twice, and not looked up."""
-
 _new = tuple.__new__  # RequestHead(...) goes through a Python function: 0.15 us more
 
 
 def parse(raw: bytes) -> RequestHead | None:
     """Read one complete head (it ends in CRLF CRLF), or decline. Any thread."""
-    if len(raw) > _HEAD_SIZE_LIMIT:
-        return _read(raw)
-    head = _HEADS.get(raw)
-    if head is None:
-        head = _read(raw)
-        if head is not None:
-            if len(_HEADS) >= _HEADS_LIMIT:
-                _HEADS.clear()
-            _HEADS[raw] = head
-    return head
-
-
-def _read(raw: bytes) -> RequestHead | None:
     match = _match(raw.decode("latin-1"))
     if match is None:
         return None

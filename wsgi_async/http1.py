@@ -52,6 +52,12 @@ _TOKEN_BYTES = frozenset(
 )
 # A head whose every line ends in CRLF, none folded: 1 us where the line scan takes 12.
 _SOUND_LINES = re.compile(rb"(?:[^\r\n\t ][^\r\n]*+\r\n)++\r\n")
+# Short heads that were read before, by either parser: health checks, polls and API clients send the
+# same bytes again and again. Forgotten all at once when full. A hit saves 1.4 us of the lane's 1.5
+# or 13 of h11's 13; a browser's head is longer, hardly ever the same twice, and not kept.
+_heads: dict[bytes, RequestHead] = {}
+_HEADS_LIMIT = 256
+_HEAD_SIZE_LIMIT = 256
 _LINE_TOO_LONG = (414, "The request line is too long")
 _FIELD_TOO_LONG = (431, "A header field is too long")
 _TOO_MANY_FIELDS = (431, "There are too many header fields")
@@ -170,30 +176,41 @@ class RequestReader:
         data, pos = self._data, self._pos
         if pos == len(data):
             return Signal.NEED_DATA
-        lane = self._lane
         if not self._resume:
-            # A whole head in one piece, to which no limit on lengths can apply, needs no line scan
-            # if it can be seen at once that its lines are sound: the lane proves it by the way.
-            if lane is not None:
-                end = data.find(b"\r\n\r\n", pos) + 4
-                if end > 3 and end - pos <= self._quick_size:
-                    head = lane(bytes(data[pos:end]))
-                    if head is None:
-                        lane = None
-                    elif len(head.fields) <= self._bounds.fields:
-                        return self._begin(head, end)
-            match = _SOUND_LINES.match(data, pos)
-            if match is not None and match.end() - pos <= self._quick_size:
-                end = match.end()
-                if data.count(b"\n", pos, end) - 2 <= self._bounds.fields:
-                    return self._begin(_parse_with_h11(match[0]), end)
+            end = data.find(b"\r\n\r\n", pos) + 4
+            if end > 3 and end - pos <= self._quick_size:
+                head = self._read_whole(bytes(data[pos:end]))
+                if head is not None and len(head.fields) <= self._bounds.fields:
+                    return self._begin(head, end)
         if not self._at_token():
             return Signal.NEED_DATA
         end = self._scan()
         if end < 0:
             return Signal.NEED_DATA
         raw = bytes(self._data[self._pos : end])
-        return self._begin((lane and lane(raw)) or _parse_with_h11(raw), end)
+        return self._begin((self._lane and self._lane(raw)) or _parse_with_h11(raw), end)
+
+    def _read_whole(self, raw: bytes) -> RequestHead | None:
+        """A head that came in one piece, and to which no limit on lengths can apply.
+
+        It needs no line scan if it can be seen at once that its lines are sound; the lane proves
+        that by the way. None where the lines have to be looked at in their order.
+        """
+        head = _heads.get(raw)
+        if head is not None:
+            return head
+        if self._lane is not None:
+            head = self._lane(raw)
+        if head is None:
+            sound = _SOUND_LINES.fullmatch(raw) is not None
+            if not sound or raw.count(b"\n") - 2 > self._bounds.fields:
+                return None
+            head = _parse_with_h11(raw)
+        if len(raw) <= _HEAD_SIZE_LIMIT:
+            if len(_heads) >= _HEADS_LIMIT:
+                _heads.clear()
+            _heads[raw] = head
+        return head
 
     def _begin(self, head: RequestHead, end: int) -> RequestHead:
         """The head that ends at `end` is valid: what follows is its body, or the next head."""
