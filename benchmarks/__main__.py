@@ -157,7 +157,7 @@ def main() -> None:
         print(f"\n{scenario}: requests/s, median of {options.rounds} rounds")
         for name, rate in sorted(medians.items(), key=lambda item: -item[1]):
             ratio = f"   wsgi_async is {ours / rate:.2f}x" if ours and name != "wsgi_async" else ""
-            spread = f"{min(results[name]):,.0f}–{max(results[name]):,.0f}"
+            spread = f"{min(results[name]):,.0f} to {max(results[name]):,.0f}"
             print(f"  {name:16}{rate:10,.0f}   ({spread}){ratio}")
     if options.json:
         options.json.write_text(json.dumps({"servers": chosen, "rates": rates}, indent=1) + "\n")
