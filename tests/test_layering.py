@@ -101,11 +101,7 @@ def test_every_module_has_a_floor() -> None:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "__init__"])
 def test_imports_go_downwards(name: str) -> None:
-    upwards = {
-        other
-        for other in own_modules(name)
-        if FLOOR_OF[other] >= FLOOR_OF[name]
-    }
+    upwards = {other for other in own_modules(name) if FLOOR_OF[other] >= FLOOR_OF[name]}
     assert not upwards, f"{name} imports {upwards}, which are not below it"
 
 
@@ -120,8 +116,10 @@ def test_the_environment_has_owners() -> None:
         name
         for name, path in MODULES.items()
         if any(
-            isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
-            and isinstance(node.value, ast.Name) and node.value.id == "os"
+            isinstance(node, ast.Attribute)
+            and node.attr in ("environ", "getenv")
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "os"
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         )
     }
