@@ -98,7 +98,15 @@ class Recorder(Observer):
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
         self._add("request_finished", request, response)
 
-    def request_refused(self, client: str, status: int, detail: str) -> None:
+    def request_refused(
+        self,
+        client: str,
+        status: int,
+        detail: str,
+        request: RequestInfo | None = None,
+        *,
+        is_running: bool = False,
+    ) -> None:
         self._add("request_refused", client, status, detail)
 
     def connection_dropped(self, client: str, why: str) -> None:

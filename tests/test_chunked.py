@@ -10,7 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wsgi_async.chunked import MAX_EXTENSIONS_SIZE, MAX_LINE_SIZE, ChunkedDecoder
+from wsgi_async import chunked
+from wsgi_async.chunked import (
+    FREE_FRAMING_SIZE,
+    MAX_EXTENSIONS_SIZE,
+    MAX_LINE_SIZE,
+    ChunkedDecoder,
+)
 from wsgi_async.errors import HTTPError
 from wsgi_async.http1 import Limits
 
@@ -117,6 +123,33 @@ def test_segmentation_does_not_matter_and_h11_agrees(stream: bytes, cuts: list[i
         assert decode_with_h11(pieces) == verdict
 
 
+@given(STREAMS, st.lists(st.integers(0, 80), max_size=6), st.integers(0, 40))
+@settings(max_examples=1000, deadline=None)
+def test_segmentation_does_not_matter_to_the_bound_on_framing(
+    stream: bytes, cuts: list[int], free: int
+) -> None:
+    ends = sorted({min(cut, len(stream)) for cut in cuts} | {len(stream)})
+    pieces = [stream[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    unbounded = decode([stream])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunked, "FREE_FRAMING_SIZE", free)
+        verdict = decode([stream])
+        assert decode(pieces) == verdict
+        assert decode(stream[at : at + 1] for at in range(len(stream))) == verdict
+    if verdict.status is None:
+        assert verdict == unbounded
+    else:
+        assert unbounded.data.startswith(verdict.data)
+
+
+def test_says_that_there_is_too_much_framing() -> None:
+    decoder = ChunkedDecoder(LIMITS)
+    most = FREE_FRAMING_SIZE // 4
+    assert decoder.decode(b"1\r\nx\r\n" * (most + 2)) == b"x" * most
+    with pytest.raises(HTTPError, match="The chunk framing is larger than the body"):
+        decoder.decode(b"")
+
+
 def test_hands_data_out_as_it_came() -> None:
     decoder = ChunkedDecoder(LIMITS)
     piece = b"x" * 1000
@@ -163,6 +196,12 @@ def line(size: int) -> bytes:
         pytest.param(
             line(1025) * (MAX_EXTENSIONS_SIZE // 1024) + line(3), 400, id="too many extensions"
         ),
+        # Each chunk of one byte takes four of what is free: five of framing, less one of data.
+        pytest.param(b"1\r\nx\r\n" * (FREE_FRAMING_SIZE // 4), None, id="most framing"),
+        pytest.param(
+            b"1\r\nx\r\n" * (FREE_FRAMING_SIZE // 4) + b"1\r\n", 400, id="too much framing"
+        ),
+        pytest.param(b"5\r\nhello\r\n" * 20_000, None, id="as much data as framing"),
         pytest.param(b"f" * 16 + b"\r\nx", None, id="largest size"),
         pytest.param(b"0" * 17 + b"\r\n", 400, id="too many digits"),
         pytest.param(b"0\r\n" + b"A: b\r\n" * 4, None, id="most trailers"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from wire import DATE, HELLO, TIMEOUT, WALL, Client, Held, Site, hello, responding
 
-from wsgi_async.connections import RATE_WINDOW, REFUSAL_MARGIN, TICK, WARN_EVERY, Wait
+from wsgi_async.connections import RATE_WINDOW, REFUSAL_MARGIN, SILENCE, TICK, WARN_EVERY, Wait
 from wsgi_async.deadlines import RATE_GRACE
 from wsgi_async.protocol import State
 
@@ -322,6 +322,47 @@ def test_at_the_cap_the_oldest_idle_connection_is_closed() -> None:
         assert site.observer.warnings == []
 
 
+def test_to_make_room_an_idle_connection_with_bytes_unsent_is_dropped_at_once() -> None:
+    """Closing it in order would keep its descriptor for as long as it takes nothing."""
+    with Site(cap=1) as site:
+        idle = site.connect(window=20)
+        idle.ask()
+        site.loop.run_until(lambda: idle.state is State.IDLE)
+        assert idle.transport.get_write_buffer_size() > 0
+        newcomer = site.connect()
+        site.loop.run_pending()
+        assert idle.transport.is_lost
+        assert newcomer.get().body == HELLO
+
+
+def test_who_was_silent_from_the_beginning_goes_before_who_is_idle() -> None:
+    with Site(cap=2, header_timeout=30) as site:
+        user = site.connect()
+        user.get()
+        silent = site.connect()
+        fresh = site.connect()  # nobody has been silent for long: the idle one has to go
+        site.loop.run_pending()
+        assert (user.transport.is_lost, silent.transport.is_lost) == (True, False)
+        site.loop.clock.advance(SILENCE)
+        newcomer = site.connect()
+        site.loop.run_pending()
+        assert (silent.transport.is_lost, fresh.transport.is_lost) == (True, False)
+        assert newcomer.get().body == HELLO
+
+
+def test_a_crowd_of_silent_connections_does_not_push_the_users_out() -> None:
+    with Site(cap=6, header_timeout=30) as site:
+        users = [site.connect() for _ in range(3)]
+        for user in users:
+            user.get()
+        for _ in range(20):
+            site.connect()
+            site.loop.clock.advance(SILENCE)
+            site.loop.run_pending()
+        for user in users:
+            assert user.get().body == HELLO
+
+
 def test_at_the_cap_without_an_idle_connection_the_newcomer_gets_503() -> None:
     application = Held()
     with Site(application, cap=2) as site:
@@ -460,7 +501,7 @@ def test_each_state_waits_for_its_own() -> None:
         def waiting() -> set[Wait]:
             return {wait for wait, deadlines in waits.items() if len(deadlines)}
 
-        assert waiting() == {Wait.HEAD}
+        assert waiting() == {Wait.FIRST_BYTE}
         client.transport.receive(b"GET ")
         assert waiting() == {Wait.HEAD}
         client.send("/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET")

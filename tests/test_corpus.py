@@ -124,10 +124,16 @@ def check(case: Case, verdict: Verdict, context: str) -> None:
 
 
 def cuts(raw: bytes) -> Iterable[int]:
-    """Every position in `raw`; of what is very long, the ends of its lines and a sample."""
+    """Every position in `raw`; of what is very long, the ends of its lines and a sample.
+
+    Of more than 1000 lines, the first and the last.
+    """
     if len(raw) <= 2000:
         return range(len(raw) + 1)
-    near = {0, len(raw)} | {match.start() for match in re.finditer(rb"[\r\n]", raw)}
+    ends = [match.start() for match in re.finditer(rb"[\r\n]", raw)]
+    if len(ends) > 2000:
+        ends = ends[:20] + ends[-20:]
+    near = {0, len(raw), *ends}
     positions = {at + step for at in near for step in range(-2, 3)} | set(range(0, len(raw), 499))
     return sorted(at for at in positions if 0 <= at <= len(raw))
 

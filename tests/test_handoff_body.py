@@ -6,6 +6,7 @@ import io
 import queue
 import random
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -152,6 +153,24 @@ def test_reading_pauses_at_high_water_and_goes_on_at_low_water(rig: Rig) -> None
     rig.turn()
     assert rig.body.readinto(bytearray(LOW_WATER)) == LOW_WATER
     assert rig.posts.empty(), "told once"
+
+
+@pytest.mark.parametrize("read_before", [0, 3])
+def test_tiny_arrivals_take_little_more_than_their_size(rig: Rig, read_before: int) -> None:
+    data = bytes(range(250)) * 800
+    tracemalloc.start()
+    try:
+        for start in range(0, len(data), 2):
+            rig.body.feed(data[start : start + 2])
+            if start == 1000:
+                rig.body.readinto(bytearray(read_before))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1.25 * len(data)
+    assert rig.memory.used == len(data) - read_before
+    rig.body.feed_end()
+    assert rig.input.read() == data[read_before:]
 
 
 def test_without_memory_reading_pauses_at_once_and_the_body_still_arrives() -> None:

@@ -144,6 +144,59 @@ def test_no_request_is_wanted_without_an_access_log(caplog: pytest.LogCaptureFix
     assert not caplog.records
 
 
+@pytest.mark.parametrize(
+    ("request_", "end"),
+    [
+        (REQUEST, '"GET /path?q=1 HTTP/1.1" 413 - "http://a/" "curl/8"'),
+        (None, '"-" 413 - "-" "-"'),
+        (
+            REQUEST._replace(method=HOSTILE, target=HOSTILE, fields=(("referer", HOSTILE),)),
+            f'"{ESCAPED} {ESCAPED} HTTP/1.1" 413 - "{ESCAPED}" "-"',
+        ),
+    ],
+    ids=["known", "unknown", "hostile"],
+)
+def test_access_log_has_what_the_server_refused(
+    tmp_path: Path, request_: RequestInfo | None, end: str
+) -> None:
+    path = tmp_path / "access.log"
+    configure(error_logfile="-", access_logfile=str(path), log_level="critical")
+    before = int(time.time())
+    LogObserver(access=True).request_refused("[::1]:7", 413, "too large", request_)
+    [line] = path.read_text("ascii").split("\n")[:-1]
+    assert line.startswith("::1 - - [")
+    assert line.endswith("] " + end)
+    came = time.mktime(time.strptime(line[9:29], "%d/%b/%Y:%H:%M:%S"))
+    assert before <= came <= int(time.time())
+
+
+def test_access_log_has_every_refusal_also_where_the_error_log_has_one_a_second(
+    tmp_path: Path,
+) -> None:
+    error, access = tmp_path / "error.log", tmp_path / "access.log"
+    configure(error_logfile=str(error), access_logfile=str(access), log_level="info")
+    observer = LogObserver(access=True)
+    for _ in range(3):
+        observer.request_refused("unix", 503, "the queue is full", REQUEST)
+    assert access.read_text().count('" 503 - "') == 3
+    assert error.read_text().count("503") == 1
+
+
+def test_access_log_has_a_request_that_ran_when_it_was_refused_only_once(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    configure(error_logfile="-", access_logfile=str(path), log_level="critical")
+    observer = LogObserver(access=True)
+    observer.request_refused("unix", 400, "broken chunk", REQUEST, is_running=True)
+    observer.request_finished(REQUEST, RESPONSE._replace(status=400, complete=False))
+    assert path.read_text().count("\n") == 1
+
+
+def test_no_refusal_is_in_an_access_log_that_is_off(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    LogObserver().request_refused("unix", 400, "no Host", REQUEST)
+    assert [record.name for record in caplog.records] == ["wsgi_async"]
+
+
 # --- Error log
 
 

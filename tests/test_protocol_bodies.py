@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 from wire import HELLO, TIMEOUT, Client, Held, Site, echo, hello, responding
 
 from wsgi_async.errors import ClientDisconnected
+from wsgi_async.exchange import Exchange
 from wsgi_async.protocol import State
 
 POST = "POST {} HTTP/1.1\r\nHost: a\r\n"
@@ -209,8 +211,8 @@ def test_a_broken_chunk_is_400(buffering: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"spool_limit": 20_000}, {"max_spool_size": 20_000}, {"files": 0}],
-    ids=["file", "process", "open files"],
+    [{"max_spool_size": 20_000}, {"files": 0}],
+    ids=["process", "open files"],
 )
 def test_an_upload_at_the_spools_bound_is_503(options: dict[str, int]) -> None:
     with Site(echo, spool_threshold=1000, **options) as site:
@@ -223,6 +225,19 @@ def test_an_upload_at_the_spools_bound_is_503(options: dict[str, int]) -> None:
         assert site.budgets.disk.used == site.budgets.files.used == site.budgets.memory.used == 0
         upload(other, 500)
         assert other.wait().status == 200
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 50000\r\n", "Transfer-Encoding: chunked\r\n"])
+def test_a_body_that_can_never_fit_on_the_disk_is_413(framing: str) -> None:
+    with Site(echo, spool_threshold=1000, spool_limit=20_000) as site:
+        client = site.connect()
+        client.send(POST.format("/") + framing + "\r\n", "POST")
+        if "chunked" in framing:
+            assert client.answers == []
+            client.transport.receive(b"7530\r\n" + b"x" * 30_000)
+        (answer,) = client.answers
+        assert answer.status == 413
+        assert site.budgets.disk.used == site.budgets.files.used == site.budgets.memory.used == 0
 
 
 @pytest.mark.parametrize(
@@ -785,3 +800,95 @@ def test_time_without_anything_to_take_is_not_held_against_a_reader() -> None:
         assert client.state is State.RUNNING
         client.transport.reset()
         orders.release(100_000)
+
+
+# --- turns, and ends that wait for each other ------------------------------------------------------
+
+
+def test_after_a_large_read_of_a_chunked_body_the_others_have_their_turn() -> None:
+    """libuv reads one socket up to 32 times in a turn, and tiny chunks decode slowly."""
+    with Site(echo) as site:
+        client = site.connect()
+        client.send(CHUNKED, "POST")
+        client.transport.receive(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
+        assert not client.transport.is_reading()
+        site.loop.run_pending()
+        assert client.transport.is_reading()
+        client.transport.receive(b"0\r\n\r\n")
+        assert client.wait().body.endswith(b"x" * 0x4000)
+
+
+def test_a_counted_body_is_read_without_pauses() -> None:
+    with Site(echo) as site:
+        client = site.connect()
+        client.send(POST.format("/") + "Content-Length: 50000\r\n\r\n", "POST")
+        client.transport.receive(b"x" * 40_000)
+        assert client.transport.is_reading()
+        client.transport.receive(b"x" * 10_000)
+        assert client.wait().body.endswith(b"x" * 50_000)
+
+
+def test_a_client_whose_100_comes_too_late_has_its_time_too() -> None:
+    """The head of the response is out, so there is no 100; the thread must not wait for ever."""
+    seen: list[BaseException] = []
+    closed = threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        try:
+            yield b"first"
+            environ["wsgi.input"].read(1)
+        except OSError as error:
+            seen.append(error)
+            raise
+        finally:
+            closed.set()
+
+    with Site(application, request_buffering="stream", body_timeout=5) as site:
+        client = site.connect()
+        client.send(EXPECT, "POST")
+        site.loop.run_until(
+            lambda: client.protocol._upload and not client.protocol._upload.owes_continue
+        )
+        site.advance(6)
+        assert closed.wait(TIMEOUT)
+        site.settle()
+        assert isinstance(seen[0], ClientDisconnected)
+        assert client.transport.is_closing()
+
+
+def test_a_client_that_reads_only_when_it_has_sent_all_gets_its_answer() -> None:
+    """The application has read nothing, its buffer is full, and it has answered."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        for _ in range(40):
+            yield b"x" * 10_000
+
+    with Site(application, request_buffering="stream") as site:
+        client = site.connect(window=0)
+        size = 1_000_000
+        client.send(POST.format("/") + f"Content-Length: {size}\r\n\r\n", "POST")
+        sent = 0
+        while sent < size:
+            site.loop.run_until(client.transport.is_reading)
+            client.transport.receive(b"y" * 50_000)
+            sent += 50_000
+        client.transport.take()
+        site.settle()
+        client.transport.take()
+        assert client.wait().body == b"x" * 400_000
+
+
+def test_a_refused_request_leaves_no_cycle_to_the_collector() -> None:
+    with Site(max_body_size=10) as site:
+        client = site.connect()
+        gc.collect()
+        gc.disable()
+        try:
+            client.send(POST.format("/") + "Content-Length: 50\r\n\r\n", "POST")
+            left = [o for o in gc.get_objects() if isinstance(o, Exchange)]
+        finally:
+            gc.enable()
+        assert client.answers[0].status == 413
+        assert left == []

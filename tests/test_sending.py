@@ -14,8 +14,9 @@ import pytest
 from wire import HELLO, TIMEOUT, Client, Site, responding
 
 from wsgi_async import sending
+from wsgi_async.handoff.writer import FILE_BLOCK
 from wsgi_async.protocol import State
-from wsgi_async.sending import FILE_BLOCK, FILE_TURNS, JOIN_LIMIT
+from wsgi_async.sending import FILE_TURNS, JOIN_LIMIT
 from wsgi_async.spool import read_nowait
 from wsgi_async.testing import FakeTransport
 
@@ -192,8 +193,7 @@ def test_what_is_no_plain_file_is_iterated() -> None:
 
 def test_others_have_their_turn_while_a_large_file_is_sent(tmp_path: Path) -> None:
     path = tmp_path / "large"
-    with path.open("wb") as file:
-        file.truncate(FILE_BLOCK * FILE_TURNS * 4)
+    path.write_bytes(bytes(FILE_BLOCK * FILE_TURNS * 4))
     with Site(sends(path)) as site:
         client = site.connect()
         client.ask()
@@ -348,3 +348,35 @@ def test_an_evicted_response_waits_for_the_disk_and_is_cut(
         site.loop.run_until(lambda: client.transport.is_lost)
         assert client.answers[0].is_truncated
         assert HELLO not in client.transport.sent
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [1] * 200_000,
+        [70_000, 1, 1, 70_000, 5],
+        [sending.SMALL_PIECE, sending.SMALL_PIECE - 1] * 6,
+        [100_000],
+        [],
+    ],
+)
+def test_small_neighbours_are_joined_and_large_pieces_are_not_copied(sizes: list[int]) -> None:
+    pieces = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
+    gathered = sending._gathered(pieces)
+    assert b"".join(gathered) == b"".join(pieces)
+    assert len(gathered) <= 2 * sum(map(len, pieces)) // sending.JOIN_LIMIT + 8
+    for piece in pieces:
+        if len(piece) >= sending.SMALL_PIECE:
+            assert any(piece is found for found in gathered)
+
+
+def test_nothing_is_written_to_a_transport_that_closes() -> None:
+    """After a reset asyncio's writelines() would watch a descriptor that is about to be reused."""
+    with Site() as site:
+        client = site.connect()
+        client.transport.abort()
+        writes = client.transport.writes
+        client.protocol._sender.write([b"x" * 50_000, b"y" * 50_000])
+        client.protocol._sender.write([b"z"])
+        assert client.transport.writes == writes
+        site.loop.run_pending()

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,18 @@ from threadline import descriptors
 
 from wsgi_async import spool as spool_module
 from wsgi_async.errors import StorageExhausted
-from wsgi_async.spool import BodySpool, Budget, Budgets, SourceFile, SpoolFile, read_nowait
+from wsgi_async.spool import (
+    JOINED_PART,
+    SMALL_PART,
+    BodySpool,
+    Budget,
+    Budgets,
+    Part,
+    SourceFile,
+    SpoolFile,
+    append_part,
+    read_nowait,
+)
 
 
 class Rig:
@@ -42,6 +54,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     yield rig
     for budgets in rig.made:
         assert used(budgets) == (0, 0, 0)
+        assert budgets.response_disk.used == 0
     assert len(descriptors()) == len(before)
     assert list(tmp_path.iterdir()) == [], "temporary files have no name"
 
@@ -129,6 +142,29 @@ def test_at_its_bound_nothing_is_written(rig: Rig, limit: int, disk: int) -> Non
     file.close()
 
 
+def test_responses_leave_half_of_the_disk_to_uploads(rig: Rig) -> None:
+    budgets = rig.budgets(disk=100)
+    responses = [SpoolFile(budgets, 1000, for_response=True) for _ in range(2)]
+    responses[0].append(b"x" * 30)
+    responses[1].append(b"x" * 20)
+    for file in responses:
+        with pytest.raises(StorageExhausted):
+            file.append(b"y")
+    upload = SpoolFile(budgets, 1000)
+    upload.append(b"u" * 50)
+    with pytest.raises(StorageExhausted):
+        upload.append(b"u")
+    responses[0].empty()
+    upload.append(b"u" * 10)
+    with pytest.raises(StorageExhausted):
+        responses[0].append(b"y" * 21)  # what uploads have taken is gone for responses too
+    assert (budgets.disk.used, budgets.response_disk.used) == (80, 20)
+    responses[0].append(b"y" * 20)
+    assert (budgets.disk.used, budgets.response_disk.used) == (100, 40)
+    for file in (*responses, upload):
+        file.close()
+
+
 def test_without_room_for_a_file_none_is_opened(rig: Rig) -> None:
     budgets = rig.budgets(files=0)
     with pytest.raises(StorageExhausted):
@@ -167,12 +203,13 @@ def test_a_full_disk_is_the_systems_own_error_and_gives_the_budget_back(
         return pwrite(descriptor, data[: 5 - offset], offset)
 
     budgets = rig.budgets()
-    file = SpoolFile(budgets, 100)
+    file = SpoolFile(budgets, 100, for_response=True)
     monkeypatch.setattr(os, "pwrite", fill)
     with pytest.raises(OSError, match="No space left") as caught:
         file.append(b"0123456789")
     assert not isinstance(caught.value, StorageExhausted)
     assert used(budgets) == (0, 0, 1)
+    assert budgets.response_disk.used == 0
     file.close()
 
 
@@ -209,6 +246,55 @@ def test_a_small_body_stays_in_memory(rig: Rig, parts: list[bytes]) -> None:
     assert type(file) is io.BytesIO
     assert file.read() == b"".join(parts)
     spool.close()
+
+
+def test_a_body_in_tiny_parts_takes_little_more_than_its_size(rig: Rig) -> None:
+    budgets = rig.budgets()
+    data = bytes(range(250)) * 800
+    spool = BodySpool(budgets, len(data), 1000)
+    tracemalloc.start()
+    try:
+        for start in range(0, len(data), 2):
+            spool.append(data[start : start + 2])
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1.25 * len(data)
+    assert used(budgets) == (len(data), 0, 0)
+    assert spool.open().read() == data
+    spool.close()
+
+
+def test_tiny_parts_move_to_the_file_in_order(rig: Rig) -> None:
+    data = bytes(range(250)) * 4
+    spool = BodySpool(rig.budgets(), 500, 1000)
+    for start in range(0, len(data), 3):
+        spool.append(data[start : start + 3])
+    assert spool.open().read() == data
+    spool.close()
+
+
+def test_parts_are_joined_while_they_are_small() -> None:
+    big, small = b"b" * SMALL_PART, b"s" * (SMALL_PART - 1)
+    parts: list[Part] = []
+    arrived = [small, small, big, b"1", b"2", big, b"3", *[small] * 17, b"4"]
+    for part in arrived:
+        append_part(parts, part)
+    assert b"".join(parts) == b"".join(arrived)
+    sizes = [len(small) * 2, len(big), 2, len(big), 1 + len(small) * 17, 1]
+    assert sizes[4] > JOINED_PART > sizes[4] - len(small)
+    assert [len(part) for part in parts] == sizes
+    assert parts[1] is parts[3] is big, "large ones are not copied"
+
+
+def test_one_part_alone_is_not_copied() -> None:
+    parts: list[Part] = [memoryview(b"rest of one that was read in part")]
+    for number in range(1, 4):
+        only = b"only"
+        append_part(parts, only)
+        assert len(parts) == 2
+        assert (parts[1] is only) is (number == 1)
+    assert parts[1] == b"only" * 3
 
 
 def test_a_larger_body_moves_to_a_file_as_a_whole(rig: Rig) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
@@ -20,6 +20,7 @@ from wsgi_async.wsgi import (
     _HEADS,
     _HEADS_LIMIT,
     JOIN_LIMIT,
+    LARGEST_PAGE,
     FileWrapper,
     Step,
     WSGIResponse,
@@ -1097,6 +1098,7 @@ def test_what_was_written_but_not_flushed_is_sent_too(path: Path) -> None:
         ("gzip", lambda path: _gzipped(path)),
         ("pipe", lambda path: _piped()),
         ("no close", lambda path: _Reader(DATA)),
+        ("buffered gzip", lambda path: io.BufferedReader(cast("Any", _gzipped(path)))),
     ],
 )
 def test_anything_else_is_iterated(path: Path, name: str, make: Callable[[Path], Any]) -> None:
@@ -1195,6 +1197,47 @@ def test_a_file_that_is_not_to_be_sent_is_only_closed(path: Path, method: str, s
     outcome = call(wrapping(lambda: file, status=status), method)
     assert (outcome.body, outcome.writer.calls) == (b"", ["respond"])
     assert file.closed
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+@pytest.mark.parametrize(
+    "path",
+    [
+        Path("/proc/version"),
+        Path("/proc/self/cmdline"),
+        Path("/sys/kernel/mm/transparent_hugepage/enabled"),
+    ],
+    ids=str,
+)
+def test_a_file_whose_size_means_nothing_is_iterated(path: Path, buffering: int) -> None:
+    if not path.exists():
+        pytest.skip(f"{path} is of Linux")
+    outcome = call(wrapping(lambda: open(path, "rb", buffering=buffering)))  # noqa: SIM115
+    assert outcome.body == path.read_bytes() != b""
+    assert (outcome.end, outcome.reports) == ("finished", [])
+    assert "send_file" not in outcome.writer.calls
+
+
+def test_a_large_file_of_nothing_but_holes_is_handed_over(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(LARGEST_PAGE + 1)
+    outcome = call(wrapping(lambda: path.open("rb")))
+    assert outcome.writer.calls == ["send_file"]
+    assert outcome.body == bytes(LARGEST_PAGE + 1)
+
+
+def test_an_empty_file_is_an_empty_response(path: Path) -> None:
+    path.write_bytes(b"")
+    outcome = call(wrapping(lambda: path.open("rb")))
+    assert (outcome.status, outcome.body, outcome.length) == (200, b"", 0)
+    assert (outcome.end, outcome.reports) == ("finished", [])
+
+
+def test_a_buffer_that_has_lost_its_file_is_an_error_of_the_applications(path: Path) -> None:
+    file = path.open("rb")
+    file.detach().close()
+    outcome = call(wrapping(lambda: file))
+    assert outcome.status == 500
 
 
 def test_a_file_without_start_response_is_500(path: Path) -> None:

@@ -97,7 +97,15 @@ class Recorder(Observer):
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
         self.finished.append((request, response))
 
-    def request_refused(self, client: str, status: int, detail: str) -> None:
+    def request_refused(
+        self,
+        client: str,
+        status: int,
+        detail: str,
+        request: RequestInfo | None = None,
+        *,
+        is_running: bool = False,
+    ) -> None:
         self.refused.append(status)
 
     def connection_dropped(self, client: str, why: str) -> None:

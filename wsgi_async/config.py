@@ -392,7 +392,11 @@ class Config:
     spool_limit: int = option(
         1 * GIB, help="Disk one request body or one response may take.", unit="bytes"
     )
-    max_spool_size: int = option(4 * GIB, help="Disk all temporary files may take.", unit="bytes")
+    max_spool_size: int = option(
+        4 * GIB,
+        help="Disk all temporary files may take; those of responses at most half of it.",
+        unit="bytes",
+    )
     max_buffer_size: int = option(
         256 * MIB,
         help="Memory all buffers may take; above it they go straight to disk.",

@@ -37,6 +37,9 @@ PACE_CHECK = 1.0
 REFUSAL_MARGIN = 64
 """Refused connections beyond the cap that get a lingering 503; others are just closed."""
 
+SILENCE = 1.0
+"""Seconds without a first byte after which a connection may be closed to make room."""
+
 WARN_EVERY = 60.0
 """Seconds between two warnings that connections are refused."""
 
@@ -44,6 +47,7 @@ WARN_EVERY = 60.0
 class Wait(enum.Enum):
     """What an expired connection was waiting for."""
 
+    FIRST_BYTE = "the first byte of all"
     HEAD = "the rest of a request head"
     REQUEST = "another request"
     LINGER = "the client to close"
@@ -57,6 +61,7 @@ class Watched(Protocol):
     def wait_expired(self, wait: Wait) -> None: ...
     def check_pace(self, now: float) -> bool: ...
     def close_idle(self) -> bool: ...
+    def make_way(self) -> None: ...
     def abort(self) -> None: ...
 
 
@@ -97,6 +102,7 @@ class Connections:
         """Those of the open ones that are beyond the cap, and only there to read their 503."""
         self._none_open = asyncio.Event()
         self.waits: dict[Wait, Deadlines[Watched]] = {
+            Wait.FIRST_BYTE: Deadlines(config.header_timeout or math.inf),
             Wait.HEAD: Deadlines(config.header_timeout or math.inf),
             Wait.REQUEST: Deadlines(config.keep_alive),
             Wait.LINGER: Deadlines(LINGER_TIME),
@@ -174,17 +180,22 @@ class Connections:
             return 60 if queued else 1
         return max(1, min(60, math.ceil(queued * (now - began) / done)))
 
-    def make_room(self, newcomer: Watched) -> bool:
-        """Close the oldest idle connection for `newcomer` where the cap is passed.
+    def make_room(self, newcomer: Watched, now: float) -> bool:
+        """Where the cap is passed, close a connection that nobody misses.
 
-        :returns: False where none is idle.
+        First one that has been silent from its beginning, for a while: a browser's spare one, or
+        one of a crowd that wants to push the users out. Else the one that is idle the longest.
+
+        :returns: False where there is none.
         """
         if len(self.open) - len(self.refused) <= self.cap:
             return True
-        oldest = self.waits[Wait.REQUEST].oldest()
-        if oldest is None or oldest is newcomer:
+        silent = self.waits[Wait.FIRST_BYTE].oldest(now - SILENCE)
+        idle = self.waits[Wait.REQUEST].oldest()
+        victim = silent if silent is not None else idle
+        if victim is None or victim is newcomer:
             return False
-        oldest.close_idle()
+        victim.make_way()
         return True
 
     def warn_full(self, now: float) -> None:

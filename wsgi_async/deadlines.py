@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Generic, TypeVar
 
 __all__ = ["RATE_GRACE", "Deadlines", "Pace"]
@@ -39,9 +40,11 @@ class Deadlines(Generic[K]):
         """End its wait, if there is one."""
         self._since.pop(key, None)
 
-    def oldest(self) -> K | None:
-        """Who has been waiting the longest."""
-        return next(iter(self._since), None)
+    def oldest(self, before: float = math.inf) -> K | None:
+        """Who has been waiting the longest, if since `before`."""
+        for key, since in self._since.items():
+            return key if since <= before else None
+        return None
 
     def expired(self, now: float) -> list[K]:
         """Remove and return those whose time is over."""

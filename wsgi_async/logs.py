@@ -90,24 +90,42 @@ class LogObserver(Observer):
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
         if not self.wants_requests:
             return
+        came = time.time() - response.duration
+        self._log_access(request.client, came, request, response.status, response.body_size)
+
+    def _log_access(
+        self, client: str, came: float, request: RequestInfo | None, status: int, body_size: int
+    ) -> None:
+        """One line; ``-`` for what is unknown, the whole request line included."""
+        line = "-"
         fields = dict.fromkeys(("referer", "user-agent"), "-")
-        for name, value in request.fields:
-            if (key := name.lower()) in fields and fields[key] == "-":
-                fields[key] = escape(value) or "-"
+        if request is not None:
+            line = escape(f"{request.method} {request.target} {request.version}")
+            for name, value in request.fields:
+                if (key := name.lower()) in fields and fields[key] == "-":
+                    fields[key] = escape(value) or "-"
         access_logger.info(
-            '%s - - [%s] "%s %s %s" %d %s "%s" "%s"',
-            _host(request.client),
-            self._time(time.time() - response.duration),
-            escape(request.method),
-            escape(request.target),
-            escape(request.version),
-            response.status,
-            response.body_size or "-",
+            '%s - - [%s] "%s" %d %s "%s" "%s"',
+            _host(client),
+            self._time(came),
+            line,
+            status,
+            body_size or "-",
             fields["referer"],
             fields["user-agent"],
         )
 
-    def request_refused(self, client: str, status: int, detail: str) -> None:
+    def request_refused(
+        self,
+        client: str,
+        status: int,
+        detail: str,
+        request: RequestInfo | None = None,
+        *,
+        is_running: bool = False,
+    ) -> None:
+        if self.wants_requests and not is_running:
+            self._log_access(client, time.time(), request, status, 0)
         more = "" if status < 500 else self._unlogged(str(status))
         if more is not None:
             level = logging.INFO if status < 500 else logging.WARNING

@@ -55,8 +55,21 @@ class Observer:
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
         """A request has been answered, or given up."""
 
-    def request_refused(self, client: str, status: int, detail: str) -> None:
-        """The server itself answered with this 4xx/5xx; no application saw the request."""
+    def request_refused(
+        self,
+        client: str,
+        status: int,
+        detail: str,
+        request: RequestInfo | None = None,
+        *,
+        is_running: bool = False,
+    ) -> None:
+        """The server itself refused a request with this 4xx/5xx.
+
+        :param request: the request, where its head could be read.
+        :param is_running: whether it had been given to the application, which reads its body as
+            it arrives: :meth:`request_finished` is told of it then too, else not.
+        """
 
     def connection_dropped(self, client: str, why: str) -> None:
         """The server gave a connection up: a stalled or too slow client, a cut response."""

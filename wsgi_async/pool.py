@@ -49,7 +49,8 @@ class ThreadPool:
         self.submitted = 0
         """Tasks accepted so far: one crossing of the thread line each."""
         self.completed = 0
-        """Tasks that have returned or raised."""
+        """Of the tasks of :meth:`submit`, those that have returned or raised: what became of the
+        queue. Urgent tasks go on with something that was counted here."""
         self._queue_size = queue_size
         self._name = name
         self._on_error = on_error
@@ -143,6 +144,7 @@ class ThreadPool:
                 if woken:
                     self._waking = woken = False
                 task = self._next_task()
+                is_new = self._urgent_next  # of that task
                 if task is not None:
                     if self._new or self._urgent:
                         next_sleeper = self._sleeper_to_wake()
@@ -161,8 +163,9 @@ class ThreadPool:
             except BaseException as error:
                 self._report(error)
             task = None  # what the task holds must not live until the next one comes
-            with lock:
-                self.completed += 1
+            if is_new:
+                with lock:
+                    self.completed += 1
         with lock:
             self._alive -= 1
             last = self._alive == 0
@@ -170,7 +173,8 @@ class ThreadPool:
             self._on_stopped()
 
     def _next_task(self) -> Task | None:
-        """With the lock held: take from the two queues in turn."""
+        """With the lock held: take from the two queues in turn; `_urgent_next` tells from which
+        it was, for it is the other's turn then."""
         if self._urgent and (self._urgent_next or not self._new):
             self._urgent_next = False
             return self._urgent.popleft()

@@ -21,7 +21,7 @@ from .exchange import Exchange
 from .framing import CONTINUE, BodyFraming, FramedHead, ResponseHead, error_answer, frame_head
 from .http1 import RequestHead, RequestReader, Signal
 from .observer import ResponseInfo
-from .receiving import Upload
+from .receiving import Upload, largest_body
 from .sending import Sender, Sent
 from .wsgi import FileWrapper
 
@@ -32,6 +32,9 @@ PIPELINE_LIMIT = 64 * 1024
 
 LINGER_SIZE = 256 * 1024
 """Bytes that a closing connection still reads (RFC 9112 §9.6)."""
+
+LARGE_READ = 16 * 1024
+"""Bytes of a chunked body in one read after which the other connections have their turn."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -66,7 +69,7 @@ _NEXT: dict[State, set[State]] = {
 }
 _WAIT = {
     **dict.fromkeys(State),
-    State.NEW: Wait.HEAD,
+    State.NEW: Wait.FIRST_BYTE,
     State.HEAD: Wait.HEAD,
     State.IDLE: Wait.REQUEST,
     State.LINGERING: Wait.LINGER,
@@ -120,11 +123,12 @@ class HTTPProtocol(asyncio.Protocol):
             file_wrapper=FileWrapper,
         )
         shared.open.add(self)
-        shared.waits[Wait.HEAD].add(self, self._loop.time())
+        now = self._loop.time()
+        shared.waits[Wait.FIRST_BYTE].add(self, now)
         if shared.is_draining:
             self._close()
-        elif not shared.make_room(self):
-            shared.warn_full(self._loop.time())
+        elif not shared.make_room(self, now):
+            shared.warn_full(now)
             shared.refused.add(self)
             self._refuse(HTTPError(503, "Too many connections", retry_after=1))
             if len(shared.refused) > shared.refusals:
@@ -137,7 +141,7 @@ class HTTPProtocol(asyncio.Protocol):
             if self._discarded > LINGER_SIZE:
                 self._close()
             return
-        if state is State.CLOSING or state is State.CLOSED:
+        if state is State.CLOSING or state is State.CLOSED or self._has_answered_early():
             return
         self._received += len(data)
         self._reader.receive_data(data)
@@ -147,6 +151,8 @@ class HTTPProtocol(asyncio.Protocol):
             self._adjust_reading()
         else:
             self._read_requests()
+        if len(data) >= LARGE_READ and self._upload is not None and not self._reading_paused:
+            self._let_others_read()
 
     def eof_received(self) -> bool:
         """RFC 9112 §9.3 allows a client to half-close: a complete request is still answered."""
@@ -181,7 +187,7 @@ class HTTPProtocol(asyncio.Protocol):
     def _go_on_writing(self) -> None:
         if self.state is State.RUNNING and self._exchange is not None:
             self._send(self._exchange)
-        elif self.state is State.FLUSHING:
+        elif self.state is State.FLUSHING and self._sender.is_writable:
             self._next_request()
 
     # --- called by the server's tick, by its shutdown, and by other connections ----------------
@@ -219,13 +225,19 @@ class HTTPProtocol(asyncio.Protocol):
         return bool(unsent) or upload is not None
 
     def close_idle(self) -> bool:
-        """Close, if nothing has begun: for shutdown, and to make room for another.
+        """Close, if nothing has begun: for shutdown.
 
         :returns: False where a request or its response is under way.
         """
         if self.state is State.IDLE or self.state is State.NEW:
             self._close()
         return self.state in _ENDS
+
+    def make_way(self) -> None:
+        """Give the descriptor back for another connection, at once."""
+        self.close_idle()
+        if self._sender.unsent:
+            self._transport.abort()  # who does not take the last answer would keep it for long
 
     def abort(self) -> None:
         """Drop the client now: the end of the graceful timeout."""
@@ -281,13 +293,14 @@ class HTTPProtocol(asyncio.Protocol):
             self._submit()
             return
         config = shared.config
-        if config.max_body_size and (head.content_length or 0) > config.max_body_size:
+        # Once the client has ended its side all is here, or the rest will never come.
+        streams = config.request_buffering == "stream" and not self._input_ended
+        limit = largest_body(config, streams=streams)
+        if (head.content_length or 0) > limit:
             raise HTTPError(413, "The request body is too large")
         if shared.gateway.pool.full:
             raise self._overloaded()
         now = self._loop.time()
-        # Once the client has ended its side all is here, or the rest will never come.
-        streams = config.request_buffering == "stream" and not self._input_ended
         self._upload = upload = Upload(
             exchange,
             shared,
@@ -339,8 +352,10 @@ class HTTPProtocol(asyncio.Protocol):
             self._refuse(error)
 
     def _tend_stream(self, upload: Upload) -> None:
-        if self._sender.framed is None and upload.continue_is_due():
-            self._sender.write([CONTINUE])
+        if upload.continue_is_due():
+            if self._sender.framed is None:
+                self._sender.write([CONTINUE])
+            # Behind a final head there is no 100, but the client's time runs all the same.
             self._await_body(upload)
         self._adjust_reading()
 
@@ -356,6 +371,11 @@ class HTTPProtocol(asyncio.Protocol):
         if upload is None or not upload.is_open or upload.owes_continue or self._reading_paused:
             return None
         return upload
+
+    def _has_answered_early(self) -> bool:
+        """Whether the response is complete and the rest of the body is only read to be dropped:
+        some clients take nothing before they have sent all."""
+        return self.state is State.FLUSHING and self._upload is not None and self._upload.is_open
 
     def _break_off(self, error: HTTPError) -> None:
         """The rest of the body will not come. A response that has begun may still be read."""
@@ -420,6 +440,7 @@ class HTTPProtocol(asyncio.Protocol):
         else:
             self._enter(State.FLUSHING)
             self._watch_sending(self._sender.unsent)
+            self._adjust_reading()
 
     def _next_request(self) -> None:
         """The response is out; go on with what was pipelined, wait, or close."""
@@ -496,6 +517,7 @@ class HTTPProtocol(asyncio.Protocol):
             exchange.let_go(why)
         else:
             exchange.drop_body()
+            exchange.writer.release()
 
     def _close_softly(self) -> None:
         """Stop sending, but read for a little while: closing with unread input resets the
@@ -537,7 +559,8 @@ class HTTPProtocol(asyncio.Protocol):
     def _adjust_reading(self) -> None:
         """Read on, unless enough waits here already for the application to take it."""
         enough = False
-        if self.state is State.RUNNING or self.state is State.FLUSHING:
+        busy = self.state is State.RUNNING or self.state is State.FLUSHING
+        if busy and not self._has_answered_early():
             enough = self._reader.buffered > PIPELINE_LIMIT or (
                 self._upload is not None and self._upload.is_full
             )
@@ -550,6 +573,22 @@ class HTTPProtocol(asyncio.Protocol):
             self._transport.resume_reading()
             if self._upload is not None:
                 self._await_body(self._upload)
+
+    def _let_others_read(self) -> None:
+        """Read on in the loop's next turn only.
+
+        libuv reads a socket up to 32 times in one turn while there is more; a chunked body of tiny
+        chunks, which decodes at a few MB/s, would keep everybody else waiting for seconds.
+        """
+        exchange = self._exchange
+        if exchange is not None and exchange.head.chunked and self.state not in _ENDS:
+            self._reading_paused = True
+            self._transport.pause_reading()
+            self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self.state is not State.CLOSED and not self._transport.is_closing():
+            self._adjust_reading()
 
     def _log_response(self, exchange: Exchange, *, complete: bool, status: int = 499) -> None:
         observer = self._shared.gateway.observer

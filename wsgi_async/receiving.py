@@ -6,7 +6,9 @@ The twin of ``sending``; on the loop.
 from __future__ import annotations
 
 import errno
+import math
 
+from .config import Config
 from .connections import Connections
 from .deadlines import Pace
 from .errors import HTTPError, StorageExhausted
@@ -14,7 +16,16 @@ from .exchange import Exchange
 from .handoff import RequestBody
 from .spool import BodySpool
 
-__all__ = ["Upload"]
+__all__ = ["Upload", "largest_body"]
+
+
+def largest_body(config: Config, *, streams: bool) -> float:
+    """Bytes that one body may have; a larger one is a 413.
+
+    :param streams: whether the application reads it as it arrives; else it must fit on the disk.
+    """
+    limit = config.max_body_size or math.inf
+    return limit if streams else min(limit, max(config.spool_limit, config.spool_threshold))
 
 
 class Upload:
@@ -28,7 +39,7 @@ class Upload:
     :param received: bytes received by the connection so far.
     """
 
-    __slots__ = ("_exchange", "_pace", "_shared", "is_open", "owes_continue")
+    __slots__ = ("_exchange", "_limit", "_pace", "_shared", "is_open", "owes_continue")
 
     def __init__(
         self,
@@ -43,6 +54,7 @@ class Upload:
         config = shared.config
         self._exchange = exchange
         self._shared = shared
+        self._limit = largest_body(config, streams=streams)
         self._pace = Pace(now, received)
         self.owes_continue = owes_continue
         self.is_open = True
@@ -51,8 +63,7 @@ class Upload:
             mailbox = shared.gateway.mailbox
             exchange.stream = RequestBody(mailbox, exchange, shared.budgets.memory)
         else:
-            limit = min(config.max_body_size or config.spool_limit, config.spool_limit)
-            exchange.spool = BodySpool(shared.budgets, config.spool_threshold, limit)
+            exchange.spool = BodySpool(shared.budgets, config.spool_threshold, config.spool_limit)
 
     def receive(self, data: bytes) -> None:
         """Take the next bytes.
@@ -79,8 +90,7 @@ class Upload:
             raise HTTPError(status, "The server could not store the body") from error
 
     def _check_size(self, size: int) -> None:
-        limit = self._shared.config.max_body_size
-        if limit and size > limit:
+        if size > self._limit:
             raise HTTPError(413, "The request body is too large")
 
     def finish(self) -> None:

@@ -19,12 +19,14 @@ from .spool import read_nowait
 
 __all__ = ["Sender", "Sent"]
 
-FILE_BLOCK = 256 * 1024
 FILE_TURNS = 4
-"""Bytes of a file per read, and reads before the other connections have their turn."""
+"""Blocks of a file that are read before the other connections have their turn."""
 
 JOIN_LIMIT = 64 * 1024
 """Bytes up to which pieces are joined for one write; beyond it copying costs more."""
+
+SMALL_PIECE = 16 * 1024
+"""A piece below this is joined with its neighbours also where more is written at once."""
 
 
 _FINISHED, _CUT = Producer.FINISHED, Producer.CUT
@@ -99,6 +101,10 @@ class Sender:
 
     def write(self, pieces: list[bytes]) -> None:
         """Give bytes to the transport: one call, whatever the number of pieces."""
+        if self._transport.is_closing():
+            # From CPython 3.12 on asyncio's writelines() does not look: after a reset within the
+            # same turn it would watch a descriptor that the next connection is about to get.
+            return
         if len(pieces) == 1:
             self.written += len(pieces[0])
             self._transport.write(pieces[0])
@@ -107,13 +113,12 @@ class Sender:
         self.written += size
         if size > JOIN_LIMIT:
             transport = self._transport
-            transport.writelines(pieces)
+            transport.writelines(_gathered(pieces))
             # asyncio's own transports forgot to ask for a pause here until 3.12.9 and 3.13.2
             # (CPython gh-127655), and then never told when they drained. Setting the limits
             # makes them look.
-            if not transport.is_closing():
-                low, high = transport.get_write_buffer_limits()
-                transport.set_write_buffer_limits(high=high, low=low)
+            low, high = transport.get_write_buffer_limits()
+            transport.set_write_buffer_limits(high=high, low=low)
         elif size:
             self._transport.write(b"".join(pieces))
 
@@ -153,16 +158,15 @@ class Sender:
 
     def _send_extent(self, exchange: Exchange, extent: Extent) -> Sent:
         """Write the next block of a file."""
-        size = min(extent.size, FILE_BLOCK)
         try:
-            data = read_nowait(extent.descriptor, size, extent.offset)
+            data = read_nowait(extent.descriptor, extent.size, extent.offset)
         except OSError as error:
             return self._file_failed(error)
         if data is not None:
             return self._write_block(exchange, data)
         self._is_reading = True
         exchange.writer.begin_read()
-        self._io_pool.submit_urgent(_DiskRead(self, exchange, extent._replace(size=size)).run)
+        self._io_pool.submit_urgent(_DiskRead(self, exchange, extent).run)
         return Sent.READING
 
     def _write_block(self, exchange: Exchange, data: bytes) -> Sent:
@@ -188,6 +192,28 @@ class Sender:
             elif self._write_block(exchange, data) is Sent.CUT:
                 writer.evict()
         self._progress(exchange)
+
+
+def _gathered(pieces: list[bytes]) -> list[bytes]:
+    """The same bytes with neighbours that are small joined: a transport keeps an object for each
+    piece, and asyncio's goes through all of them for every look at its buffer's size."""
+    gathered: list[bytes] = []
+    small: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if len(piece) < SMALL_PIECE and size < JOIN_LIMIT:
+            small.append(piece)
+            size += len(piece)
+            continue
+        gathered.append(b"".join(small))
+        small, size = [], 0
+        if len(piece) < SMALL_PIECE:
+            small.append(piece)
+            size = len(piece)
+        else:
+            gathered.append(piece)
+    gathered.append(b"".join(small))
+    return [piece for piece in gathered if piece]
 
 
 class _DiskRead:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from . import logs
 from .config import Config, from_options, join_address
-from .connections import REFUSAL_MARGIN, TICK, Connections
+from .connections import REFUSAL_MARGIN, TICK, WARN_EVERY, Connections
 from .errors import ConfigError
 from .exchange import Gateway, request_ids
 from .handoff import BlockedWriters, Mailbox, Overflow, ResponseBounds
@@ -112,6 +112,24 @@ def _refuse_log_options(options: dict[str, Any]) -> None:
             "wsgi_async and wsgi_async.access, and to the latter only with "
             "observer=LogObserver(access=True)"
         )
+
+
+def _rarely(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Say the same thing, up to its colon, at most once in :data:`WARN_EVERY` seconds: a full disk
+    is met by every response. *Any thread.*"""
+    said_at: dict[str, float] = {}
+    lock = threading.Lock()
+
+    def say_rarely(message: str) -> None:
+        topic = message.partition(":")[0]
+        now = time.monotonic()
+        with lock:
+            if now - said_at.get(topic, -math.inf) < WARN_EVERY:
+                return
+            said_at[topic] = now
+        say(message)
+
+    return say_rarely
 
 
 class Server:
@@ -356,7 +374,8 @@ class _Process:
             budgets=budgets,
             blocked=BlockedWriters(config.threads // 2),
             others_wait=lambda: self._pool.queued > 0,
-            warn=observer.error,
+            warn=_rarely(observer.error),
+            in_background=self._io_pool.submit_urgent,
         )
         gateway = Gateway(
             application,

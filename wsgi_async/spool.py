@@ -11,11 +11,28 @@ import io
 import os
 import tempfile
 import threading
+from collections.abc import MutableSequence
 from typing import BinaryIO
 
 from .errors import StorageExhausted
 
-__all__ = ["BodySpool", "Budget", "Budgets", "SourceFile", "SpoolFile", "read_nowait"]
+__all__ = [
+    "BodySpool",
+    "Budget",
+    "Budgets",
+    "Part",
+    "SourceFile",
+    "SpoolFile",
+    "append_part",
+    "read_nowait",
+]
+
+Part = bytes | bytearray | memoryview
+"""A stretch of a body that waits in memory."""
+SMALL_PART = 4 * 1024
+"""Bytes below which a part is joined to the one before it, if that is small or has been joined."""
+JOINED_PART = 64 * 1024
+"""Bytes up to which parts are joined."""
 
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 
@@ -47,20 +64,38 @@ class Budget:
             self.used -= amount
 
 
+def append_part(parts: MutableSequence[Part], data: bytes) -> None:
+    """Put `data` behind `parts` as it is, or, where both are small, into the last of them.
+
+    A client may send its body in segments of a byte, and each object costs 40 bytes and more.
+    """
+    if len(data) < SMALL_PART and parts:
+        last = parts[-1]
+        if type(last) is bytearray and len(last) < JOINED_PART:
+            last += data
+            return
+        if type(last) is bytes and len(last) < SMALL_PART:
+            parts[-1] = bytearray(last) + data
+            return
+    parts.append(data)
+
+
 class Budgets:
     """What one process may hold for all its exchanges together.
 
     :param memory: bytes in RAM. At the bound bodies go straight to disk and responses block.
-    :param disk: bytes in temporary files.
+    :param disk: bytes in temporary files, of which those of responses take at most half: clients
+        that do not read must leave room for uploads.
     :param files: open temporary files and files being sent.
     :param directory: where temporary files go; "" is the system's directory for them.
     """
 
-    __slots__ = ("directory", "disk", "files", "has_disk", "memory")
+    __slots__ = ("directory", "disk", "files", "has_disk", "memory", "response_disk")
 
     def __init__(self, *, memory: int, disk: int, files: int, directory: str) -> None:
         self.memory = Budget(memory)
         self.disk = Budget(disk)
+        self.response_disk = Budget(disk // 2)
         self.files = Budget(files)
         self.directory = directory or None
         self.has_disk = True
@@ -84,13 +119,16 @@ class SpoolFile:
 
     :param budgets: the process's bounds.
     :param limit: bytes that this file may hold.
+    :param for_response: whether the responses' share of the disk bounds it too.
     :raises StorageExhausted: no file may be opened: the budget of files, or the system's.
     """
 
-    __slots__ = ("_budgets", "_limit", "file", "size")
+    __slots__ = ("_budgets", "_limit", "_shares", "file", "size")
 
-    def __init__(self, budgets: Budgets, limit: int) -> None:
+    def __init__(self, budgets: Budgets, limit: int, *, for_response: bool = False) -> None:
         self._budgets = budgets
+        disk = budgets.disk
+        self._shares = (budgets.response_disk, disk) if for_response else (disk,)
         self._limit = limit
         self.size = 0
         if not budgets.files.reserve(1):
@@ -104,14 +142,14 @@ class SpoolFile:
     def fileno(self) -> int:
         return self.file.fileno()
 
-    def append(self, data: bytes | memoryview) -> None:
+    def append(self, data: Part) -> None:
         """Write at the end.
 
         :raises StorageExhausted: the file's or the process's bound (``errno.EDQUOT``).
         :raises OSError: the disk's own word, ``errno.ENOSPC`` for one that is full.
         """
         amount = len(data)
-        if self.size + amount > self._limit or not self._budgets.disk.reserve(amount):
+        if self.size + amount > self._limit or not self._reserve(amount):
             raise StorageExhausted(errno.EDQUOT, "the spool's bound is reached")
         try:
             view = memoryview(data)
@@ -121,14 +159,27 @@ class SpoolFile:
                 offset += written
                 view = view[written:]
         except BaseException:
-            self._budgets.disk.release(amount)
+            self._release(amount)
             raise
         self.size += amount
+
+    def _reserve(self, amount: int) -> bool:
+        """Take it from each share, or from none."""
+        for number, share in enumerate(self._shares):
+            if not share.reserve(amount):
+                for taken in self._shares[:number]:
+                    taken.release(amount)
+                return False
+        return True
+
+    def _release(self, amount: int) -> None:
+        for share in self._shares:
+            share.release(amount)
 
     def empty(self) -> None:
         """Forget the content and give its disk back; the file stays open for more."""
         os.ftruncate(self.file.fileno(), 0)
-        self._budgets.disk.release(self.size)
+        self._release(self.size)
         self.size = 0
 
     def close(self) -> None:
@@ -136,7 +187,7 @@ class SpoolFile:
         if self._limit < 0:
             return
         self._limit = -1
-        self._budgets.disk.release(self.size)
+        self._release(self.size)
         self._budgets.files.release(1)
         self.file.close()
 
@@ -183,7 +234,7 @@ class BodySpool:
         self._budgets = budgets
         self._threshold = threshold
         self._limit = limit
-        self._parts: list[bytes] = []
+        self._parts: list[Part] = []
         self._memory = 0
         self._file: SpoolFile | None = None
         self.size = 0
@@ -201,7 +252,7 @@ class BodySpool:
             fits = self.size <= self._threshold or not budgets.has_disk
             if fits and budgets.memory.reserve(amount):
                 self._memory += amount
-                self._parts.append(data)
+                append_part(self._parts, data)
                 return
             if not budgets.has_disk:
                 raise StorageExhausted(errno.EDQUOT, "no directory for temporary files")

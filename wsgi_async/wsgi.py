@@ -29,6 +29,9 @@ JOIN_LIMIT = 256 * 1024
 """Bytes up to which the items of a list are joined into one: beyond it, copying costs more than
 the extra writes."""
 
+LARGEST_PAGE = 64 * 1024
+"""Bytes of a memory page on any CPU: files of /sys say that they are as large as one."""
+
 # RFC 9110 §7.6.1 and PEP 3333 ("Other HTTP Features"): the server's own business.
 HOP_BY_HOP = frozenset(
     (
@@ -100,22 +103,34 @@ class FileWrapper:
         """The descriptor, position and remaining size, if this is a plain file on disk.
 
         Only the classes that ``open`` returns count: a ``GzipFile`` has a descriptor too, of
-        compressed bytes, and a pipe has no size.
+        compressed bytes, behind a ``BufferedReader`` as well, and a pipe has no size. Nor
+        has a file of /proc or /sys: it says 0 or one page, whatever a read gives, and that it has
+        no block on disk.
         """
         file = self.filelike
-        if type(file) not in (io.FileIO, io.BufferedReader, io.BufferedRandom):
-            return None
         try:
+            raw = file if type(file) is io.FileIO else _raw_of(file)
+            if type(raw) is not io.FileIO:
+                return None
             if type(file) is io.BufferedRandom:
                 file.flush()
             descriptor = file.fileno()
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or not file.readable():
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            if not status.st_blocks and status.st_size <= LARGEST_PAGE:
+                return None
+            if not file.readable():
                 return None
             offset = file.tell()
         except (OSError, ValueError):
             return None
         return descriptor, offset, max(0, status.st_size - offset)
+
+
+def _raw_of(file: Any) -> object:
+    """What the buffer of ``open`` is filled from; None where `file` is no such buffer."""
+    return file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else None
 
 
 class WSGIResponse:

@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.spool import Budget
+from wsgi_async.spool import Budget, Part, append_part
 
 from .mailbox import Mailbox, Posted
 
@@ -47,7 +47,7 @@ class RequestBody(io.RawIOBase):
         self._memory = memory
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
-        self._parts: deque[bytes | memoryview] = deque()
+        self._parts: deque[Part] = deque()
         self._held = 0
         self._reserved = 0
         self._state = _State.OPEN
@@ -115,7 +115,7 @@ class RequestBody(io.RawIOBase):
         with self._lock:
             if self._state is not _State.OPEN:
                 return
-            self._parts.append(data)
+            append_part(self._parts, data)
             self._held += len(data)
             if self._memory.reserve(len(data)):
                 self._reserved += len(data)
@@ -142,7 +142,7 @@ class RequestBody(io.RawIOBase):
     @property
     def is_full(self) -> bool:
         """*Loop:* whether to stop reading from the client."""
-        return self._is_full
+        return self._is_full and self._state is _State.OPEN
 
     @property
     def is_awaited(self) -> bool:
@@ -163,7 +163,10 @@ class RequestBody(io.RawIOBase):
             self._parts.clear()
             self._held = 0
             freed, self._reserved = self._reserved, 0
-            if self._state is _State.OPEN:
+            unread = self._state is _State.OPEN
+            if unread:
                 self._state = _State.BROKEN
                 self._why = "the exchange has ended"
         self._memory.release(freed)
+        if unread and self._is_full:
+            self._mailbox.post(self._owner)  # the client may only read when it has sent all

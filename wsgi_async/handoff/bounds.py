@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -16,8 +17,15 @@ TRANSPORT_HIGH_WATER = 64 * 1024
 """asyncio's own default; less where ``response_buffer`` is small."""
 
 
+STALLED = 1.0
+"""Seconds without a byte taken after which a client may be cut off for others."""
+
+
 class Evictable(Protocol):
     """A writer, as far as this module knows it."""
+
+    progress_at: float
+    """When its client last took something, or it began to wait; of ``time.monotonic``."""
 
     def evict(self) -> None:
         """*Any thread:* give the response up."""
@@ -32,9 +40,12 @@ class Overflow(enum.Enum):
 
 
 class BlockedWriters:
-    """Which writers hold a thread for a slow client: at most half of the threads may.
+    """Which writers hold a thread for their client.
 
-    :param limit: how many; one more evicts the one that has been blocked the longest.
+    Half of the threads may be held by clients that take nothing. One more, and the writer that
+    has waited the longest of those is evicted; a client that keeps taking is left alone.
+
+    :param limit: how many may wait before somebody is evicted.
     """
 
     def __init__(self, limit: int) -> None:
@@ -43,22 +54,36 @@ class BlockedWriters:
         self._writers: OrderedDict[Evictable, None] = OrderedDict()
 
     def enter(self, writer: Evictable) -> None:
-        """*Pool thread:* `writer` is about to wait. May evict another."""
-        victim = None
+        """*Pool thread:* `writer` is about to wait."""
         with self._lock:
-            if len(self._writers) >= self.limit:
-                victim, _ = self._writers.popitem(last=False)
             self._writers[writer] = None
-        if victim is not None:
-            victim.evict()
+        self.relieve()
 
     def leave(self, writer: Evictable) -> None:
         """*Pool thread:* it no longer waits."""
         with self._lock:
             self._writers.pop(writer, None)
 
+    def relieve(self) -> None:
+        """*Pool thread:* evict while too many wait; also called now and then by those who wait."""
+        now = time.monotonic()
+        victims = []
+        with self._lock:
+            for writer in list(self._writers):
+                if len(self._writers) <= self.limit:
+                    break
+                if now - writer.progress_at >= STALLED:
+                    del self._writers[writer]
+                    victims.append(writer)
+        for victim in victims:
+            victim.evict()
+
     def __len__(self) -> int:
         return len(self._writers)
+
+
+def _at_once(task: Callable[[], object]) -> None:
+    task()
 
 
 class ResponseBounds(NamedTuple):
@@ -75,6 +100,8 @@ class ResponseBounds(NamedTuple):
     """Whether other work waits for a thread."""
     warn: Callable[[str], None]
     """Told of a failing disk, one line. *Any thread.*"""
+    in_background: Callable[[Callable[[], object]], object] = _at_once
+    """Has something done that would hold up the loop. *Any thread.*"""
 
     @property
     def high_water(self) -> int:

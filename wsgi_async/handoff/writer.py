@@ -12,7 +12,7 @@ from wsgi_async.framing import ResponseHead
 from wsgi_async.spool import SourceFile, SpoolFile
 
 from .backlog import Backlog, Extent
-from .bounds import Overflow, ResponseBounds
+from .bounds import STALLED, Overflow, ResponseBounds
 from .mailbox import Mailbox, Posted
 
 __all__ = ["ResponseWriter", "Taken"]
@@ -28,6 +28,15 @@ would go through the disk."""
 
 SLICE = 0.05
 """Seconds after which a parked-mode iteration gives its thread to others that queue."""
+
+LOOSE_CHUNKS = 1024
+"""Chunks that may wait as they came; then they are joined."""
+
+FILE_BLOCK = 256 * 1024
+"""Bytes of a file that are read at once, where the budget of memory allows."""
+
+LARGE_FILE = 8 * 1024 * 1024
+"""Bytes of a temporary file above which it is not deleted on the loop: 1 GiB takes 46 ms."""
 
 PIECE = 256 * 1024
 """A larger chunk goes in by pieces, so that one giant chunk can be spooled too."""
@@ -87,6 +96,7 @@ class ResponseWriter:
         "_consumer",
         "_head",
         "_in_transport",
+        "_join_at",
         "_length",
         "_lock",
         "_mailbox",
@@ -98,6 +108,7 @@ class ResponseWriter:
         "_room_made",
         "_slice_end",
         "_spooling",
+        "progress_at",
     )
 
     def __init__(self, bounds: ResponseBounds, mailbox: Mailbox, owner: Posted) -> None:
@@ -110,6 +121,7 @@ class ResponseWriter:
         self._head: ResponseHead | None = None
         self._length: int | None = None
         self._chunks: list[bytes] = []
+        self._join_at = LOOSE_CHUNKS
         # Bytes of this response in RAM: here, and in the transport; and what they may become.
         self._queued = self._in_transport = self._reserved = 0
         self._room = FREE_MEMORY if bounds.memory > FREE_MEMORY else bounds.memory
@@ -268,8 +280,11 @@ class ResponseWriter:
                 self._spooling = False  # the client has caught up
             spooling = self._spooling
             if not spooling:
-                self._chunks.append(data)
+                chunks = self._chunks
+                chunks.append(data)
                 self._queued += len(data)
+                if len(chunks) >= self._join_at:
+                    self._join_chunks()
                 if consumer is _READY:
                     self._consumer = _WOKEN
         if spooling:
@@ -278,6 +293,12 @@ class ResponseWriter:
         if consumer is _READY:
             self._post()
         return self._queued + self._in_transport <= self._room or self._fits(0)
+
+    def _join_chunks(self) -> None:
+        """With the lock held: make one of the last thousand chunks, which came while the loop was
+        away. As objects of their own, chunks of two bytes take twenty times their size."""
+        self._chunks[-LOOSE_CHUNKS:] = [b"".join(self._chunks[-LOOSE_CHUNKS:])]
+        self._join_at = len(self._chunks) + LOOSE_CHUNKS
 
     def _is_too_much(self, size: int) -> bool:
         """Whether the end of a body is more than may wait in RAM.
@@ -333,11 +354,14 @@ class ResponseWriter:
 
     def _block(self) -> None:
         """Hold this thread until the client has taken enough. The last resort, and ``block``."""
-        self._bounds.blocked.enter(self)
+        blocked = self._bounds.blocked
+        self.progress_at = time.monotonic()
+        blocked.enter(self)
         try:
-            self._wait_for_room(None)
+            while not self._wait_for_room(STALLED):
+                blocked.relieve()
         finally:
-            self._bounds.blocked.leave(self)
+            blocked.leave(self)
 
     def _wait_for_room(self, timeout: float | None) -> bool:
         """Wait until the writer is at its low water.
@@ -371,7 +395,7 @@ class ResponseWriter:
         bounds = self._bounds
         try:
             if self._backlog is None:
-                backlog = Backlog(SpoolFile(bounds.budgets, bounds.disk), 0, 0)
+                backlog = Backlog(SpoolFile(bounds.budgets, bounds.disk, for_response=True), 0, 0)
             else:
                 backlog = self._backlog
                 assert isinstance(backlog.file, SpoolFile)
@@ -440,6 +464,7 @@ class ResponseWriter:
         with self._lock:
             head, self._head = self._head, None
             chunks, self._chunks = self._chunks, []
+            self._join_at = LOOSE_CHUNKS
             self._in_transport += self._queued
             self._queued = 0
             if self._consumer is _GONE:
@@ -455,13 +480,24 @@ class ResponseWriter:
             backlog = self._backlog
             if backlog is None or backlog.is_empty or self._queued:
                 return None
-            return Extent(backlog.file.fileno(), backlog.start, backlog.end - backlog.start)
+            wanted = backlog.end - backlog.start
+            size = min(wanted, self._block_size(wanted))
+            return Extent(backlog.file.fileno(), backlog.start, size)
+
+    def _block_size(self, wanted: int) -> int:
+        """With the lock held: bytes of a file to read at once, within what may wait in RAM."""
+        if self._producer is not _RUNNING:
+            self._fits(
+                min(FILE_BLOCK, wanted)
+            )  # no pool thread is there that would make the room larger
+        return max(FREE_MEMORY, min(FILE_BLOCK, self._room - self._in_transport))
 
     def consumed(self, amount: int) -> None:
         """*Loop:* that many bytes of the extent were read."""
         with self._lock:
             assert self._backlog is not None
             self._backlog.start += amount
+            self._in_transport += amount
 
     def begin_read(self) -> None:
         """*Loop:* an I/O thread is about to read the extent; its descriptor stays open."""
@@ -486,6 +522,8 @@ class ResponseWriter:
         :returns: True where a parked iteration is to be run again, by the caller.
         """
         with self._lock:
+            if self._room_made is not None and unsent < self._in_transport:
+                self.progress_at = time.monotonic()
             self._in_transport = unsent
             if self._consumer is _GONE:
                 return False
@@ -532,7 +570,9 @@ class ResponseWriter:
             self._backlog = None
             reserved, self._reserved = self._reserved, 0
         self._owner = None  # a cycle of references would leave every request to the collector
-        if backlog is not None:
+        if backlog is not None and backlog.end > LARGE_FILE:
+            self._bounds.in_background(backlog.file.close)
+        elif backlog is not None:
             backlog.file.close()
         if reserved:
             self._bounds.budgets.memory.release(reserved)
