@@ -12,7 +12,7 @@ from wire import DATE, HELLO, TIMEOUT, WALL, Client, Held, Site, hello, respondi
 
 from wsgi_async.connections import RATE_WINDOW, REFUSAL_MARGIN, SILENCE, TICK, WARN_EVERY, Wait
 from wsgi_async.deadlines import RATE_GRACE
-from wsgi_async.protocol import State
+from wsgi_async.states import State
 
 BIG = 300_000
 

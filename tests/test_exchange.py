@@ -21,13 +21,13 @@ from threadline import KIB, MIB, WAIT, Client, Line, no_leaks
 from wsgi_async.environ import connection_facts
 from wsgi_async.errors import ClientDisconnected
 from wsgi_async.exchange import Exchange, Gateway, request_ids
+from wsgi_async.filewrapper import FileWrapper
 from wsgi_async.handoff import RequestBody
 from wsgi_async.handoff import writer as writer_module
 from wsgi_async.head import RequestHead
 from wsgi_async.observer import Observer, RequestInfo
 from wsgi_async.pool import ThreadPool
 from wsgi_async.spool import BodySpool
-from wsgi_async.wsgi import FileWrapper
 
 TEXT = [("Content-Type", "text/plain")]
 App = Callable[..., Any]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from wire import DATE, HELLO, TIMEOUT, Chunks, Held, Site, echo, hello, responding
 
-from wsgi_async.protocol import _NEXT, LINGER_SIZE, PIPELINE_LIMIT, State
+from wsgi_async.protocol import LINGER_SIZE, PIPELINE_LIMIT
+from wsgi_async.states import NEXT, State
 
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -625,12 +626,12 @@ def test_draining_closes_after_a_response_whose_head_was_out() -> None:
 
 
 def test_the_table_has_every_state_and_ends_in_closed() -> None:
-    assert set(_NEXT) == set(State)
-    assert _NEXT[State.CLOSED] == set()
+    assert set(NEXT) == set(State)
+    assert NEXT[State.CLOSED] == set()
     for state in set(State) - {State.CLOSED}:
-        assert State.CLOSED in _NEXT[state]
+        assert State.CLOSED in NEXT[state]
     reachable = {State.NEW}
-    while following := {t for s in reachable for t in _NEXT[s]} - reachable:
+    while following := {t for s in reachable for t in NEXT[s]} - reachable:
         reachable |= following
     assert reachable == set(State)
 
@@ -639,7 +640,7 @@ def test_the_table_has_every_state_and_ends_in_closed() -> None:
 def test_a_transition_that_is_not_in_the_table_is_refused(state: State) -> None:
     with Site() as site:
         client = site.connect()
-        for other in set(State) - _NEXT[state]:
+        for other in set(State) - NEXT[state]:
             client.protocol.state = state
             with pytest.raises(RuntimeError, match=f"from {state.name} to {other.name}"):
                 client.protocol._enter(other)

@@ -14,7 +14,7 @@ from wire import HELLO, TIMEOUT, Client, Held, Site, echo, hello, responding
 
 from wsgi_async.errors import ClientDisconnected
 from wsgi_async.exchange import Exchange
-from wsgi_async.protocol import State
+from wsgi_async.states import State
 
 POST = "POST {} HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = POST.format("/") + "Transfer-Encoding: chunked\r\n\r\n"
@@ -802,7 +802,7 @@ def test_time_without_anything_to_take_is_not_held_against_a_reader() -> None:
         orders.release(100_000)
 
 
-# --- turns, and ends that wait for each other ------------------------------------------------------
+# --- turns, and ends that wait for each other ---------------------------------------------------
 
 
 def test_after_a_large_read_of_a_chunked_body_the_others_have_their_turn() -> None:
@@ -892,3 +892,34 @@ def test_a_refused_request_leaves_no_cycle_to_the_collector() -> None:
             gc.enable()
         assert client.answers[0].status == 413
         assert left == []
+
+
+@pytest.mark.parametrize(
+    ("head", "options", "status", "is_known", "is_running"),
+    [
+        ("bad\r\n\r\n", {}, 400, False, False),
+        ("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n", {}, 413, True, False),
+        (
+            "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+            {"request_buffering": "stream"},
+            400,
+            True,
+            True,
+        ),
+    ],
+)
+def test_a_refusal_is_told_once_with_what_is_known(
+    head: str, options: dict[str, str], status: int, is_known: bool, is_running: bool
+) -> None:
+    """So that the access log has one line for each request, whoever answered it."""
+    with Site(echo, max_body_size=10, **options) as site:
+        client = site.connect()
+        client.send(head, "POST")
+        assert client.answers[0].status == status
+        site.settle()
+        ((request, was_running),) = site.observer.refused_requests
+        assert (request is not None, was_running) == (is_known, is_running)
+        assert request is None or (request.method, request.target) == ("POST", "/x")
+        assert [response.status for _, response in site.observer.finished] == (
+            [status] if is_running else []
+        )

@@ -10,7 +10,7 @@ from test_corpus import CASES, Case, read
 from wire import Site
 
 from wsgi_async.head import Limits
-from wsgi_async.protocol import State
+from wsgi_async.states import State
 
 MAX_BODY_SIZE = 1 << 30
 

@@ -14,7 +14,7 @@ import pytest
 from wire import HELLO, TIMEOUT, Chunks, Client, Held, Site, responding
 
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.protocol import State
+from wsgi_async.states import State
 
 CHUNK = bytes(range(256)) * 64  # 16 KiB
 

@@ -15,9 +15,9 @@ from wire import HELLO, TIMEOUT, Client, Site, responding
 
 from wsgi_async import sending
 from wsgi_async.handoff.writer import FILE_BLOCK
-from wsgi_async.protocol import State
 from wsgi_async.sending import FILE_TURNS, JOIN_LIMIT
 from wsgi_async.spool import read_nowait
+from wsgi_async.states import State
 from wsgi_async.testing import FakeTransport
 
 CONTENT = bytes(range(256)) * 4096 * 3 + b"the end"

@@ -14,17 +14,11 @@ from wsgiref.validate import validator
 
 import pytest
 
+from wsgi_async.checks import _HEADS_LIMIT, HEADS
 from wsgi_async.errors import ApplicationError, ClientDisconnected
+from wsgi_async.filewrapper import LARGEST_PAGE, FileWrapper
 from wsgi_async.framing import ResponseHead
-from wsgi_async.wsgi import (
-    _HEADS,
-    _HEADS_LIMIT,
-    JOIN_LIMIT,
-    LARGEST_PAGE,
-    FileWrapper,
-    Step,
-    WSGIResponse,
-)
+from wsgi_async.wsgi import JOIN_LIMIT, Step, WSGIResponse
 
 TEXT = [("Content-Type", "text/plain")]
 App = Callable[..., Any]
@@ -549,8 +543,8 @@ def test_the_memory_of_checked_heads_is_bounded() -> None:
         assert outcome.fields == f"X-Number: {value}\r\n".encode()
         call(returning([b"x"], headers=[("X-Long", "y" * 600)]))
         call(returning([b"x"], headers=[("Set-Cookie", value)]))
-    assert len(_HEADS) <= _HEADS_LIMIT
-    assert not any(name in ("X-Long", "Set-Cookie") for _, (name, _), *_ in _HEADS)
+    assert len(HEADS) <= _HEADS_LIMIT
+    assert not any(name in ("X-Long", "Set-Cookie") for _, (name, _), *_ in HEADS)
 
 
 def test_a_remembered_head_is_only_for_a_list_of_the_same() -> None:

@@ -22,8 +22,9 @@ from wsgi_async.exchange import Gateway, request_ids
 from wsgi_async.handoff import BlockedWriters, Mailbox, Overflow, ResponseBounds
 from wsgi_async.observer import Observer, RequestInfo, ResponseInfo
 from wsgi_async.pool import Task, ThreadPool
-from wsgi_async.protocol import HTTPProtocol, State
+from wsgi_async.protocol import HTTPProtocol
 from wsgi_async.spool import Budgets
+from wsgi_async.states import State
 from wsgi_async.testing import FakeLoop, FakeTransport
 
 TIMEOUT = 10.0
@@ -89,6 +90,7 @@ class Recorder(Observer):
     def __init__(self) -> None:
         self.finished: list[tuple[RequestInfo, ResponseInfo]] = []
         self.refused: list[int] = []
+        self.refused_requests: list[tuple[RequestInfo | None, bool]] = []
         self.dropped: list[str] = []
         self.app_errors: list[tuple[str, BaseException | None]] = []
         self.warnings: list[str] = []
@@ -107,6 +109,7 @@ class Recorder(Observer):
         is_running: bool = False,
     ) -> None:
         self.refused.append(status)
+        self.refused_requests.append((request, is_running))
 
     def connection_dropped(self, client: str, why: str) -> None:
         self.dropped.append(why)

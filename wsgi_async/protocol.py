@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import socket
 import struct
 from typing import cast
@@ -18,14 +17,15 @@ from .deadlines import Pace
 from .environ import connection_facts
 from .errors import HTTPError
 from .exchange import Exchange
+from .filewrapper import FileWrapper
 from .framing import CONTINUE, BodyFraming, FramedHead, ResponseHead, error_answer, frame_head
 from .http1 import RequestHead, RequestReader, Signal
 from .observer import ResponseInfo
 from .receiving import Upload, largest_body
 from .sending import Sender, Sent
-from .wsgi import FileWrapper
+from .states import ENDS, NEXT, WAIT_OF, State
 
-__all__ = ["HTTPProtocol", "State"]
+__all__ = ["HTTPProtocol"]
 
 PIPELINE_LIMIT = 64 * 1024
 """Bytes of further requests that are kept while one is answered; then reading pauses."""
@@ -37,43 +37,6 @@ LARGE_READ = 16 * 1024
 """Bytes of a chunked body in one read after which the other connections have their turn."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-class State(enum.Enum):
-    """Where a connection stands."""
-
-    NEW = "nothing received yet"
-    IDLE = "between two requests"
-    HEAD = "a head has begun"
-    BODY = "a body is being collected"
-    RUNNING = "a request is with the application"
-    FLUSHING = "the response is complete, the transport is above its high water"
-    LINGERING = "all is sent, input is read and dropped"
-    CLOSING = "all is handed to the transport, which closes when it is sent"
-    CLOSED = "the transport is gone"
-
-    __hash__ = object.__hash__  # Enum's own is Python code: 1 us a request
-
-
-_ENDS = {State.LINGERING, State.CLOSING, State.CLOSED}
-_NEXT: dict[State, set[State]] = {
-    State.NEW: {State.HEAD, State.BODY, State.RUNNING, *_ENDS},
-    State.IDLE: {State.HEAD, State.BODY, State.RUNNING, *_ENDS},
-    State.HEAD: {State.BODY, State.RUNNING, *_ENDS},
-    State.BODY: {State.RUNNING, *_ENDS},
-    State.RUNNING: {State.IDLE, State.FLUSHING, *_ENDS},
-    State.FLUSHING: {State.IDLE, *_ENDS},
-    State.LINGERING: {State.CLOSING, State.CLOSED},
-    State.CLOSING: {State.CLOSED},
-    State.CLOSED: set(),
-}
-_WAIT = {
-    **dict.fromkeys(State),
-    State.NEW: Wait.FIRST_BYTE,
-    State.HEAD: Wait.HEAD,
-    State.IDLE: Wait.REQUEST,
-    State.LINGERING: Wait.LINGER,
-}
 
 
 class HTTPProtocol(asyncio.Protocol):
@@ -231,7 +194,7 @@ class HTTPProtocol(asyncio.Protocol):
         """
         if self.state is State.IDLE or self.state is State.NEW:
             self._close()
-        return self.state in _ENDS
+        return self.state in ENDS
 
     def make_way(self) -> None:
         """Give the descriptor back for another connection, at once."""
@@ -262,7 +225,7 @@ class HTTPProtocol(asyncio.Protocol):
     def _read_requests(self) -> None:
         """Turn what has been received into the next exchange."""
         try:
-            while self.state is not State.RUNNING and self.state not in _ENDS:
+            while self.state is not State.RUNNING and self.state not in ENDS:
                 event = self._reader.next_event()
                 if event is Signal.NEED_DATA:
                     self._await_more()
@@ -465,7 +428,7 @@ class HTTPProtocol(asyncio.Protocol):
         self._enter(State.IDLE)
         if self._reader.buffered or self._input_ended:
             self._read_requests()
-        if self._reading_paused and self.state not in _ENDS:
+        if self._reading_paused and self.state not in ENDS:
             self._adjust_reading()
         if self._shared.is_draining:
             self.close_idle()
@@ -493,8 +456,14 @@ class HTTPProtocol(asyncio.Protocol):
     def _refuse(self, error: HTTPError) -> None:
         """Answer in the server's own name and close. Nothing of this request goes further."""
         shared = self._shared
-        shared.gateway.observer.request_refused(self.client, error.status, error.detail)
         exchange = self._exchange
+        shared.gateway.observer.request_refused(
+            self.client,
+            error.status,
+            error.detail,
+            exchange.info if exchange is not None else None,
+            is_running=exchange is not None and exchange.is_submitted,
+        )
         if exchange is not None and self._sender.framed is not None:
             self._cut_response()  # part of a response is out: nothing else may follow it
             return
@@ -546,11 +515,11 @@ class HTTPProtocol(asyncio.Protocol):
     def _enter(self, state: State) -> None:
         """The one place where the state changes, and with it what is being waited for."""
         before = self.state
-        if state not in _NEXT[before]:
+        if state not in NEXT[before]:
             raise RuntimeError(f"a connection cannot go from {before.name} to {state.name}")
         self.state = state
         waits = self._shared.waits
-        old, new = _WAIT[before], _WAIT[state]
+        old, new = WAIT_OF[before], WAIT_OF[state]
         if old is not None:
             waits[old].discard(self)
         if new is not None:
@@ -581,7 +550,7 @@ class HTTPProtocol(asyncio.Protocol):
         chunks, which decodes at a few MB/s, would keep everybody else waiting for seconds.
         """
         exchange = self._exchange
-        if exchange is not None and exchange.head.chunked and self.state not in _ENDS:
+        if exchange is not None and exchange.head.chunked and self.state not in ENDS:
             self._reading_paused = True
             self._transport.pause_reading()
             self._loop.call_soon(self._read_on)

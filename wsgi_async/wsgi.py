@@ -7,18 +7,16 @@ outside is the :class:`Writer` and the :class:`Reporter` it is given.
 from __future__ import annotations
 
 import enum
-import io
-import os
-import re
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
+from .checks import HEADS, brief, check_chunk, check_head, is_bodiless
 from .errors import ApplicationError, ClientDisconnected
+from .filewrapper import FileWrapper
 from .framing import ResponseHead
 
-__all__ = ["FileWrapper", "Reporter", "Step", "WSGIResponse", "Writer"]
+__all__ = ["Reporter", "Step", "WSGIResponse", "Writer"]
 
 Environ = dict[str, Any]
 Fields = list[tuple[str, str]]
@@ -28,35 +26,6 @@ Application = Callable[..., Iterable[bytes]]
 JOIN_LIMIT = 256 * 1024
 """Bytes up to which the items of a list are joined into one: beyond it, copying costs more than
 the extra writes."""
-
-LARGEST_PAGE = 64 * 1024
-"""Bytes of a memory page on any CPU: files of /sys say that they are as large as one."""
-
-# RFC 9110 §7.6.1 and PEP 3333 ("Other HTTP Features"): the server's own business.
-HOP_BY_HOP = frozenset(
-    (
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "trailers",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
-_STATUS = re.compile(r"([2-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?", re.ASCII)
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_DIGITS = re.compile(r"[0-9]{1,19}")
-
-_HEADS: dict[tuple[object, ...], ResponseHead] = {}
-_HEADS_LIMIT = 1024
-_HEAD_SIZE_LIMIT = 512
-"""Checked heads by (status, *headers), because most responses repeat them: at most 1024 of at
-most 512 bytes, forgotten all at once when full; none with a Set-Cookie. 2 us a request less."""
 
 
 class Step(enum.Enum):
@@ -81,56 +50,6 @@ class Writer(Protocol):
 
 Reporter = Callable[[str, BaseException | None], None]
 """Told, on the pool thread, what the application did wrong: one line, and the exception."""
-
-
-class FileWrapper:
-    """``wsgi.file_wrapper`` (PEP 3333, "Optional Platform-Specific File Handling").
-
-    :param filelike: an object with ``read(size)``; its ``close``, if any, is called.
-    :param block_size: bytes per read where the file has to be iterated.
-    """
-
-    def __init__(self, filelike: Any, block_size: int = 65536) -> None:
-        self.filelike = filelike
-        self.block_size = block_size
-        if hasattr(filelike, "close"):
-            self.close = filelike.close
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(lambda: self.filelike.read(self.block_size), b"")
-
-    def regular_file(self) -> tuple[int, int, int] | None:
-        """The descriptor, position and remaining size, if this is a plain file on disk.
-
-        Only the classes that ``open`` returns count: a ``GzipFile`` has a descriptor too, of
-        compressed bytes, behind a ``BufferedReader`` as well, and a pipe has no size. Nor
-        has a file of /proc or /sys: it says 0 or one page, whatever a read gives, and that it has
-        no block on disk.
-        """
-        file = self.filelike
-        try:
-            raw = file if type(file) is io.FileIO else _raw_of(file)
-            if type(raw) is not io.FileIO:
-                return None
-            if type(file) is io.BufferedRandom:
-                file.flush()
-            descriptor = file.fileno()
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                return None
-            if not status.st_blocks and status.st_size <= LARGEST_PAGE:
-                return None
-            if not file.readable():
-                return None
-            offset = file.tell()
-        except (OSError, ValueError):
-            return None
-        return descriptor, offset, max(0, status.st_size - offset)
-
-
-def _raw_of(file: Any) -> object:
-    """What the buffer of ``open`` is filled from; None where `file` is no such buffer."""
-    return file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else None
 
 
 class WSGIResponse:
@@ -209,10 +128,10 @@ class WSGIResponse:
             )
         try:
             # A list and nothing else: a tuple would find what a list has left there.
-            head = _HEADS.get((status, *headers)) if type(headers) is list else None
+            head = HEADS.get((status, *headers)) if type(headers) is list else None
         except TypeError:  # something in it is not hashable, so not a str either
             head = None
-        self._head = _check_head(status, headers) if head is None else head
+        self._head = check_head(status, headers) if head is None else head
         return self._write
 
     # --- steps -------------------------------------------------------------------------------
@@ -233,7 +152,7 @@ class WSGIResponse:
             if hasattr(type(iterable), "__iter__"):
                 raise  # an error of its own
             raise ApplicationError(
-                f"the application returned {_brief(iterable)}; "
+                f"the application returned {brief(iterable)}; "
                 "it must return an iterable of bytes, such as [b'...']"
             ) from None
         if isinstance(iterable, str):
@@ -252,7 +171,7 @@ class WSGIResponse:
         Content-Length Header")."""
         for item in items:
             if type(item) is not bytes:
-                _check_chunk(item)
+                check_chunk(item)
         size = len(items[0]) if len(items) == 1 else sum(map(len, items))
         if size > JOIN_LIMIT and len(items) > 1:
             self._remaining = size
@@ -260,7 +179,7 @@ class WSGIResponse:
         body = items[0] if len(items) == 1 else b"".join(items)
         head = self._known_head()
         length = head.content_length
-        if self._head_only or _is_bodiless(head.status):
+        if self._head_only or is_bodiless(head.status):
             body = b""
         elif length is None:
             length = size
@@ -286,7 +205,7 @@ class WSGIResponse:
         write = self._writer.write
         for chunk in iterator:
             if type(chunk) is not bytes:
-                _check_chunk(chunk)
+                check_chunk(chunk)
             if not chunk:
                 continue
             if not self._head_sent and not self._start():
@@ -324,7 +243,7 @@ class WSGIResponse:
     def _write(self, data: bytes) -> None:
         """The legacy ``write()`` callable (PEP 3333, "The write() Callable")."""
         if type(data) is not bytes:
-            _check_chunk(data)
+            check_chunk(data)
         if not data:
             return
         if not self._head_sent:
@@ -345,7 +264,7 @@ class WSGIResponse:
         head = self._known_head()
         length = head.content_length
         self._head_sent = True
-        if self._head_only or _is_bodiless(head.status):
+        if self._head_only or is_bodiless(head.status):
             self._writer.respond(head, b"", length)
             self._head_only = True
             return False
@@ -363,7 +282,7 @@ class WSGIResponse:
             head = self._known_head()
             length = head.content_length
             self._head_sent = True
-            if self._head_only or _is_bodiless(head.status):
+            if self._head_only or is_bodiless(head.status):
                 self._writer.respond(head, b"", length)
             elif length:
                 self._writer.start(head, length)
@@ -384,7 +303,7 @@ class WSGIResponse:
         descriptor, offset, size = found
         head = self._head
         length = head.content_length
-        if self._head_only or _is_bodiless(head.status):
+        if self._head_only or is_bodiless(head.status):
             self._head_sent = True
             self._writer.respond(head, b"", length)
             return True
@@ -444,98 +363,3 @@ _INTERNAL_ERROR = ResponseHead(
     None,
 )
 _INTERNAL_ERROR_BODY = b"500 Internal Server Error\n"
-
-
-def _is_bodiless(status: int) -> bool:
-    """RFC 9110 §6.4.1: responses that never have content; and the 205 of §15.3.6."""
-    return status in (204, 205, 304)
-
-
-def _check_head(status: object, headers: object) -> ResponseHead:
-    """Judge what ``start_response`` was given, and make the bytes of it.
-
-    :raises ApplicationError: a wrong type or syntax.
-    """
-    if not isinstance(status, str) or _STATUS.fullmatch(status) is None:
-        _refuse_status(status)
-    if not isinstance(headers, list):
-        raise ApplicationError(
-            f"start_response headers must be a list of (name, value) tuples, "
-            f"not {type(headers).__name__}"
-        )
-    lines = []
-    length: int | None = None
-    names = set()
-    for item in headers:
-        if type(item) is not tuple or len(item) != 2:
-            raise ApplicationError(f"each header must be a (name, value) tuple, not {_brief(item)}")
-        _check_field(*item)
-        name, value = item
-        names.add(name.lower())
-        if name.lower() != "content-length":
-            lines.append(f"{name}: {value}\r\n")
-        elif length is None or length == int(value):
-            length = int(value)
-        else:
-            raise ApplicationError("two Content-Length headers that differ")
-    fields = "".join(lines).encode("latin-1")
-    start_line = f"HTTP/1.1 {status if len(status) > 3 else status + ' '}\r\n".encode("latin-1")
-    head = ResponseHead(
-        int(status[:3]), start_line, fields, length, "date" in names, "server" in names
-    )
-    if len(fields) <= _HEAD_SIZE_LIMIT and "set-cookie" not in names:
-        if len(_HEADS) >= _HEADS_LIMIT:
-            _HEADS.clear()
-        _HEADS[(status, *headers)] = head
-    return head
-
-
-def _check_field(name: object, value: object) -> None:
-    if not isinstance(name, str) or not isinstance(value, str):
-        raise ApplicationError(
-            f"header names and values must be str, not {_brief(name)}: {_brief(value)}"
-        )
-    if _NAME.fullmatch(name) is None:
-        raise ApplicationError(f"{_brief(name)} is not a valid header name (RFC 9110 §5.1)")
-    if _VALUE.fullmatch(value) is None:
-        raise ApplicationError(
-            f"the value of header {name} has a control character or one outside latin-1: "
-            f"{_brief(value)}; encode it first (RFC 9110 §5.5)"
-        )
-    lowered = name.lower()
-    if lowered in HOP_BY_HOP:
-        raise ApplicationError(
-            f"{name} is a hop-by-hop header; it belongs to the server, remove it (PEP 3333)"
-        )
-    if lowered == "content-length" and _DIGITS.fullmatch(value) is None:
-        raise ApplicationError(f"Content-Length must be digits only, not {_brief(value)}")
-
-
-def _refuse_status(status: object) -> NoReturn:
-    if not isinstance(status, str):
-        raise ApplicationError(
-            f"the status must be str like '200 OK', not {type(status).__name__}: {_brief(status)}"
-        )
-    raise ApplicationError(
-        f"the status must be three digits from 200 to 999, a space and a reason, "
-        f"like '200 OK', not {_brief(status)}"
-    )
-
-
-def _check_chunk(chunk: object) -> None:
-    """Only ``bytes`` may reach the transport: it keeps references, and a mutable buffer that is
-    used again puts wrong bytes on the wire."""
-    if isinstance(chunk, bytes):
-        return
-    if isinstance(chunk, str):
-        hint = "encode it: .encode('utf-8'), or write b'...'"
-    elif isinstance(chunk, bytearray | memoryview):
-        hint = "convert it with bytes(...)"
-    else:
-        hint = "the body must be bytes"
-    raise ApplicationError(f"the application yielded {type(chunk).__name__}; {hint}")
-
-
-def _brief(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

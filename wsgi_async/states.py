@@ -1,0 +1,46 @@
+"""Where a connection can stand, how it may go on from there, and what it waits for."""
+
+from __future__ import annotations
+
+import enum
+
+from .connections import Wait
+
+__all__ = ["ENDS", "NEXT", "WAIT_OF", "State"]
+
+
+class State(enum.Enum):
+    """Where a connection stands."""
+
+    NEW = "nothing received yet"
+    IDLE = "between two requests"
+    HEAD = "a head has begun"
+    BODY = "a body is being collected"
+    RUNNING = "a request is with the application"
+    FLUSHING = "the response is complete, the transport is above its high water"
+    LINGERING = "all is sent, input is read and dropped"
+    CLOSING = "all is handed to the transport, which closes when it is sent"
+    CLOSED = "the transport is gone"
+
+    __hash__ = object.__hash__  # Enum's own is Python code: 1 us a request
+
+
+ENDS = {State.LINGERING, State.CLOSING, State.CLOSED}
+NEXT: dict[State, set[State]] = {
+    State.NEW: {State.HEAD, State.BODY, State.RUNNING, *ENDS},
+    State.IDLE: {State.HEAD, State.BODY, State.RUNNING, *ENDS},
+    State.HEAD: {State.BODY, State.RUNNING, *ENDS},
+    State.BODY: {State.RUNNING, *ENDS},
+    State.RUNNING: {State.IDLE, State.FLUSHING, *ENDS},
+    State.FLUSHING: {State.IDLE, *ENDS},
+    State.LINGERING: {State.CLOSING, State.CLOSED},
+    State.CLOSING: {State.CLOSED},
+    State.CLOSED: set(),
+}
+WAIT_OF = {
+    **dict.fromkeys(State),
+    State.NEW: Wait.FIRST_BYTE,
+    State.HEAD: Wait.HEAD,
+    State.IDLE: Wait.REQUEST,
+    State.LINGERING: Wait.LINGER,
+}
