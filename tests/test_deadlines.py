@@ -112,7 +112,17 @@ def test_time_in_which_nothing_was_asked_does_not_count() -> None:
     assert judge(pace, 1_000_005, 3002, min_rate=500) is not None, "10 s in all"
 
 
-def test_bytes_that_moved_in_between_do_not_count() -> None:
+def test_of_what_was_in_between_the_bytes_count_and_the_time_does_not() -> None:
+    """What came before a pause may not have been judged yet: a steady upload in large reads, each
+    followed by a pause, would seem to stand still."""
     pace = Pace(0, 0)
-    pace.resume(100, 1_000_000)
-    assert judge(pace, 110, 1_000_001, min_rate=500) is not None
+    for now in range(1, 30):
+        assert judge(pace, now, 20_000 * now, min_rate=500) is None
+        pace.resume(now, 20_000 * now)
+    pace = Pace(0, 0)
+    for now in range(1, 30):
+        pace.resume(now, 20_000 * now)
+        assert judge(pace, now + 0.9, 20_000 * now, min_rate=500) is None
+    pace = Pace(0, 0)
+    pace.resume(100, 10)
+    assert judge(pace, 110, 10, min_rate=500) is not None

@@ -244,16 +244,16 @@ def test_at_most_half_of_the_threads_may_block(loop: str, serve: Serve) -> None:
     app = App()
     served = serve(app, loop=loop, threads=8, response_overflow="block", **NO_DEADLINES)
     with contextlib.ExitStack() as stack:
-        readers = connect_all(served, stack, 16)
+        readers = connect_all(served, stack, 12)
         for reader in readers:
             reader.send(request("/endless"))
-        served.recorder.wait_for("request_finished", 12)
+        served.recorder.wait_for("request_finished", 8)
         served.wait_until(lambda: served.pool.busy == 4)
         assert len(served.blocked) == 4
         for _ in range(20):
             with served.client() as client:
                 assert client.get().body == b"quick"
-        assert app.closed.qsize() == 12
+        assert app.closed.qsize() == 8
         assert served.recorder.of("request_refused") == []
     served.wait_until_idle()
-    assert app.closed.qsize() == 16
+    assert app.closed.qsize() == 12

@@ -302,7 +302,8 @@ class Config:
     )
     max_connections: int = option(
         0,
-        help="Open connections; at the bound the oldest idle one is closed, else 503. "
+        help="Open connections; at the bound one that has sent nothing or the oldest "
+        "idle one is closed, else 503. "
         "0 = what RLIMIT_NOFILE allows.",
         aliases=("--worker-connections", "--connection-limit"),
         maximum=10_000_000,
@@ -390,7 +391,7 @@ class Config:
         takes="a directory",
     )
     spool_limit: int = option(
-        1 * GIB, help="Disk one request body or one response may take.", unit="bytes"
+        1 * GIB, help="Disk one request body (else 413) or one response may take.", unit="bytes"
     )
     max_spool_size: int = option(
         4 * GIB,

@@ -45,7 +45,7 @@ WARN_EVERY = 60.0
 
 
 class Wait(enum.Enum):
-    """What an expired connection was waiting for."""
+    """What a connection is waiting for."""
 
     FIRST_BYTE = "the first byte of all"
     HEAD = "the rest of a request head"

@@ -66,16 +66,23 @@ class Pace:
     begins, and :meth:`judge` now and then while it lasts.
     """
 
-    __slots__ = ("_busy", "_moved", "_progress_at", "_seen_at", "_total")
+    __slots__ = ("_busy", "_moved", "_seen_at", "_total", "progress_at")
 
     def __init__(self, now: float, moved: int) -> None:
         self._busy = 0.0
         self._moved = 0
+        self._total = moved
+        self.progress_at = now
+        """When something was last seen to have moved, or the wait for it began."""
         self.resume(now, moved)
 
     def resume(self, now: float, total: int) -> None:
-        """From `now` on the other side is to move; `total` bytes have moved so far."""
-        self._seen_at = self._progress_at = now
+        """The wait begins (again): time from before does not count, bytes do.
+
+        :param total: bytes moved since the beginning of the connection.
+        """
+        self._seen_at = self.progress_at = now
+        self._moved += total - self._total
         self._total = total
 
     def judge(self, now: float, total: int, *, timeout: float, min_rate: float) -> str | None:
@@ -90,8 +97,8 @@ class Pace:
         if total > self._total:
             self._moved += total - self._total
             self._total = total
-            self._progress_at = now
-        gap = now - self._progress_at
+            self.progress_at = now
+        gap = now - self.progress_at
         if timeout and gap >= timeout:
             return f"nothing moved for {gap:.0f} s"
         if min_rate and self._busy >= RATE_GRACE and self._moved < min_rate * self._busy:

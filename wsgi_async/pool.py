@@ -143,8 +143,7 @@ class ThreadPool:
             with lock:
                 if woken:
                     self._waking = woken = False
-                task = self._next_task()
-                is_new = self._urgent_next  # of that task
+                task, is_new = self._next_task()
                 if task is not None:
                     if self._new or self._urgent:
                         next_sleeper = self._sleeper_to_wake()
@@ -172,16 +171,15 @@ class ThreadPool:
         if last:
             self._on_stopped()
 
-    def _next_task(self) -> Task | None:
-        """With the lock held: take from the two queues in turn; `_urgent_next` tells from which
-        it was, for it is the other's turn then."""
+    def _next_task(self) -> tuple[Task | None, bool]:
+        """With the lock held: take from the two queues in turn; and whether it is a new one."""
         if self._urgent and (self._urgent_next or not self._new):
             self._urgent_next = False
-            return self._urgent.popleft()
+            return self._urgent.popleft(), False
         if self._new:
             self._urgent_next = True
-            return self._new.popleft()
-        return None
+            return self._new.popleft(), True
+        return None, False
 
     def _report(self, error: BaseException) -> None:
         with contextlib.suppress(BaseException):  # a failing report must not end the thread

@@ -104,9 +104,11 @@ class HTTPProtocol(asyncio.Protocol):
             if self._discarded > LINGER_SIZE:
                 self._close()
             return
-        if state is State.CLOSING or state is State.CLOSED or self._has_answered_early():
+        if state is State.CLOSING or state is State.CLOSED:
             return
         self._received += len(data)
+        if self._has_answered_early():
+            return
         self._reader.receive_data(data)
         if state is State.RUNNING or state is State.FLUSHING:
             if self._upload is not None:
@@ -169,18 +171,18 @@ class HTTPProtocol(asyncio.Protocol):
         """Judge the transfers that go on. False where there is none."""
         config = self._shared.config
         unsent = self._sender.unsent
-        if self._send_pace is not None and not unsent:
-            self._send_pace.resume(now, self._sender.written)  # nothing to take: no time counts
-        elif self._send_pace is not None:
-            why = self._send_pace.judge(
-                now,
-                self._sender.written - unsent,
-                timeout=config.send_timeout,
-                min_rate=config.min_rate,
+        pace = self._send_pace
+        if pace is not None and not unsent:
+            pace.resume(now, self._sender.taken)  # nothing to take: no time counts
+        elif pace is not None:
+            why = pace.judge(
+                now, self._sender.taken, timeout=config.send_timeout, min_rate=config.min_rate
             )
             if why is not None:
                 self._drop(f"it does not take its response: {why}")
                 return False
+            if self._exchange is not None and pace.progress_at == now:
+                self._exchange.writer.note_progress()
         upload = self._awaited_upload()
         if upload is not None and upload.judge(now, self._received) is not None:
             self._break_off(HTTPError(408, "The request body did not arrive in time"))
@@ -390,9 +392,9 @@ class HTTPProtocol(asyncio.Protocol):
     def _watch_sending(self, unsent: int) -> None:
         now = self._loop.time()
         if self._send_pace is None:
-            self._send_pace = Pace(now, self._sender.written - unsent)
+            self._send_pace = Pace(now, self._sender.taken)
         elif self not in self._shared.moving:
-            self._send_pace.resume(now, self._sender.written - unsent)
+            self._send_pace.resume(now, self._sender.taken)
         self._shared.watch(self, now)
 
     # --- ends of a response --------------------------------------------------------------------
@@ -498,7 +500,9 @@ class HTTPProtocol(asyncio.Protocol):
         unsent = self._sender.unsent
         if unsent:
             self._watch_sending(unsent)
-        with contextlib.suppress(OSError):  # ENOTCONN where a reset is here, but not read yet
+        with contextlib.suppress(
+            OSError, RuntimeError
+        ):  # ENOTCONN where a reset is here, but not read yet
             self._transport.write_eof()
         self._adjust_reading()
 

@@ -124,7 +124,7 @@ class Upload:
         return due
 
     def resume(self, now: float, received: int) -> None:
-        """From now on it is the client's turn to send."""
+        """It is the client's turn to send (again)."""
         self._pace.resume(now, received)
 
     def judge(self, now: float, received: int) -> str | None:

@@ -126,6 +126,10 @@ class FakeSocket:
         """As of a real socket."""
         self.options[level, option] = value
 
+    def fileno(self) -> int:
+        """-1, as of a socket that is closed: there is none."""
+        return -1
+
     @property
     def resets_on_close(self) -> bool:
         """Whether SO_LINGER asks for a reset instead of an orderly end."""

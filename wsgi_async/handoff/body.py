@@ -150,11 +150,6 @@ class RequestBody(io.RawIOBase):
         client that expects it get its 100 (RFC 9110 §10.1.1)."""
         return self._is_awaited
 
-    @property
-    def is_complete(self) -> bool:
-        """*Any thread:* whether all of it has arrived."""
-        return self._state is _State.COMPLETE
-
     # --- whoever is last -----------------------------------------------------------------------
 
     def release(self) -> None:

@@ -17,8 +17,9 @@ TRANSPORT_HIGH_WATER = 64 * 1024
 """asyncio's own default; less where ``response_buffer`` is small."""
 
 
-STALLED = 1.0
-"""Seconds without a byte taken after which a client may be cut off for others."""
+STALLED = 3.0
+"""Seconds without a byte taken after which a client may be cut off for others. The loop looks once
+a second whether something was taken."""
 
 
 class Evictable(Protocol):

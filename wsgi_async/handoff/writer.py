@@ -487,9 +487,8 @@ class ResponseWriter:
     def _block_size(self, wanted: int) -> int:
         """With the lock held: bytes of a file to read at once, within what may wait in RAM."""
         if self._producer is not _RUNNING:
-            self._fits(
-                min(FILE_BLOCK, wanted)
-            )  # no pool thread is there that would make the room larger
+            # No pool thread is there that would make the room larger.
+            self._fits(min(FILE_BLOCK, wanted))
         return max(FREE_MEMORY, min(FILE_BLOCK, self._room - self._in_transport))
 
     def consumed(self, amount: int) -> None:
@@ -522,8 +521,6 @@ class ResponseWriter:
         :returns: True where a parked iteration is to be run again, by the caller.
         """
         with self._lock:
-            if self._room_made is not None and unsent < self._in_transport:
-                self.progress_at = time.monotonic()
             self._in_transport = unsent
             if self._consumer is _GONE:
                 return False
@@ -539,6 +536,10 @@ class ResponseWriter:
                 self._producer = _RUNNING
                 return True
             return False
+
+    def note_progress(self) -> None:
+        """*Loop:* the client has taken something: its thread, if one waits, is not to be freed."""
+        self.progress_at = time.monotonic()
 
     def abort(self) -> bool:
         """*Loop:* the client has gone.
