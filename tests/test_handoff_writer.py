@@ -644,7 +644,7 @@ def test_the_process_budget_bounds_what_all_hold(make: Make) -> None:
         while client.writer.write(b"x" * 4096):
             pass
     assert line.budgets.memory.peak <= MIB
-    held = [4096 * len(client.writer.take().chunks) for client in clients]
+    held = [4096 * len(client.writer.take()[2]) for client in clients]
     assert sum(held) <= MIB + 10 * (16 * KIB + 4096)
     assert max(held) > 10 * min(held), "first come, first served"
     for client in clients:
@@ -988,7 +988,7 @@ def test_a_file_waits_for_what_came_before_it(make: Make, monkeypatch: pytest.Mo
         client.writer.write(b"x" * 10_000)
     assert line.used[2] == 1
     assert client.writer.extent() is None
-    assert client.writer.take().chunks
+    assert client.writer.take()[2]
     assert client.writer.extent() is not None
     client.leave()
     client.writer.cut()

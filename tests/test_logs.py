@@ -261,7 +261,7 @@ def test_a_traceback_begins_in_the_application(
             pass
 
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path}
-    WSGIResponse(cast("Any", application), environ, cast("Any", Nowhere()), report).advance()
+    WSGIResponse(cast("Any", application), cast("Any", Nowhere()), report, False).begin(environ)
     first, *lines = error_lines(error_log)
     assert first.startswith("[ERROR] GET /path?q=1 [127.0.0.1:50312 r-1]: ")
     shown = [line.rpartition(" in ")[2] for line in lines if line.startswith('    File "')][:1]

@@ -139,10 +139,12 @@ def call(application: App, method: str = "GET", writer: Recorder | None = None) 
     def report(message: str, error: BaseException | None) -> None:
         reports.append((message, error))
 
-    response = WSGIResponse(application, make_environ(method), writer, report)
+    response = WSGIResponse(application, writer, report, method == "HEAD")
     parked = 0
-    while response.advance() is Step.PARKED:
+    step = response.begin(make_environ(method))
+    while step is Step.PARKED:
         parked += 1
+        step = response.advance()
     assert writer.violations == []
     for message in (message for message, _ in reports):
         assert "\n" not in message
@@ -1003,11 +1005,11 @@ def test_an_abandoned_iteration_is_closed_and_never_asked_for_more() -> None:
     reports: list[str] = []
     response = WSGIResponse(
         returning(body),
-        make_environ(),
         Recorder(parks=True),
         lambda message, error: reports.append(message),
+        head_only=False,
     )
-    assert response.advance() is Step.PARKED
+    assert response.begin(make_environ()) is Step.PARKED
     assert (body.taken, body.closed) == (1, 0)
     response.abandon()
     assert (body.taken, body.closed) == (1, 1)

@@ -112,17 +112,17 @@ class Client:
         """Take what there is, as ``Sender.send`` does."""
         writer = self.writer
         while True:
-            taken = writer.take()
-            if taken.head is not None:
+            head, length, chunks, end = writer.take()
+            if head is not None:
                 assert self.head is None
-                self.head = taken.head
-                self.length = taken.length
-            self._write(taken.chunks)
-            if taken.end is Producer.FINISHED:
+                self.head = head
+                self.length = length
+            self._write(chunks)
+            if end is Producer.FINISHED:
                 self.end = "finished"
                 writer.release()
                 return
-            if taken.end is Producer.CUT:
+            if end is Producer.CUT:
                 self.end = "cut"
                 self.leave()
                 return

@@ -11,7 +11,7 @@ from typing import NoReturn
 from .errors import ApplicationError
 from .framing import ResponseHead
 
-__all__ = ["HEADS", "brief", "check_chunk", "check_head", "is_bodiless"]
+__all__ = ["BODILESS", "HEADS", "brief", "check_chunk", "check_head"]
 
 # RFC 9110 §7.6.1 and PEP 3333 ("Other HTTP Features"): the server's own business.
 HOP_BY_HOP = frozenset(
@@ -40,9 +40,8 @@ _HEAD_SIZE_LIMIT = 512
 most 512 bytes, forgotten all at once when full; none with a Set-Cookie. 2 us a request less."""
 
 
-def is_bodiless(status: int) -> bool:
-    """RFC 9110 §6.4.1: responses that never have content; and the 205 of §15.3.6."""
-    return status in (204, 205, 304)
+BODILESS = frozenset((204, 205, 304))
+"""Statuses that never have content (RFC 9110 §6.4.1), and the 205 of §15.3.6."""
 
 
 def check_head(status: object, headers: object) -> ResponseHead:

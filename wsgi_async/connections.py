@@ -15,6 +15,7 @@ from typing import Protocol
 from .config import Config
 from .deadlines import Deadlines
 from .exchange import Gateway
+from .framing import Framer
 from .head import Limits
 from .pool import ThreadPool
 from .spool import Budgets
@@ -110,8 +111,7 @@ class Connections:
         self.moving: dict[Watched, float] = {}
         """Connections in a transfer, and when each was last looked at; oldest look first."""
         self.is_draining = False
-        self.server_line = b"Server: wsgi_async\r\n"
-        self.date_line = b""
+        self.framer = Framer(b"Server: wsgi_async\r\n")
         self._date_second = 0
         self._completions: deque[tuple[float, int]] = deque()
         self._warned_at = -math.inf
@@ -143,7 +143,7 @@ class Connections:
         second = int(wall)
         if second != self._date_second:
             self._date_second = second
-            self.date_line = f"Date: {formatdate(second, usegmt=True)}\r\n".encode("ascii")
+            self.framer.set_date(f"Date: {formatdate(second, usegmt=True)}\r\n".encode("ascii"))
         self._completions.append((now, self.gateway.pool.completed))
         while self._completions[0][0] < now - RATE_WINDOW:
             self._completions.popleft()

@@ -33,8 +33,10 @@ class Deadlines(Generic[K]):
 
     def add(self, key: K, now: float) -> None:
         """Begin the wait of `key`, anew if it is waiting already."""
-        self._since.pop(key, None)
-        self._since[key] = now
+        since = self._since
+        if key in since:
+            del since[key]  # a dict keeps the place of a key that it has
+        since[key] = now
 
     def discard(self, key: K) -> None:
         """End its wait, if there is one."""

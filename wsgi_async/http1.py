@@ -36,6 +36,9 @@ class Signal(enum.Enum):
     END_OF_BODY = enum.auto()
 
 
+_NEED_DATA, _END_OF_BODY = Signal
+
+
 class _State(enum.Enum):
     HEAD = enum.auto()  # a head is next, or in parts here
     COUNTED = enum.auto()  # inside a body with a Content-Length
@@ -69,7 +72,7 @@ class RequestReader:
 
     ``receive_data`` takes bytes as they come, ``next_event`` gives what they amount to: a
     :class:`RequestHead`, then, if ``head.has_body``, its body as ``bytes`` and
-    ``Signal.END_OF_BODY``; ``Signal.NEED_DATA`` where there is nothing to say yet. Bytes of a
+    ``_END_OF_BODY``; ``_NEED_DATA`` where there is nothing to say yet. Bytes of a
     following request stay buffered until they are asked for.
 
     :param limits: bounds on heads and trailers. The size of a body is for the caller to judge.
@@ -143,6 +146,32 @@ class RequestReader:
         self._pos = 0
         self._data += data
 
+    def bare_request(self, data: bytes) -> RequestHead | None:
+        """The common case in one step: a request without a body that is all of `data`.
+
+        None, and nothing done, where it is anything else: then ``receive_data`` takes it. Saves
+        2 us of a request.
+
+        :raises HTTPError: as :meth:`next_event`.
+        """
+        if self._data or self._state is not _HEAD or self._crlf_skipped:
+            return None
+        head = _heads.get(data)
+        if head is None:
+            size = len(data)
+            if size > self._quick_size or data.find(b"\r\n\r\n") + 4 != size:
+                return None
+            try:
+                head = self._read_whole(data)
+            except HTTPError as error:
+                self._fail(error)
+                raise
+            if head is None:
+                return None
+        if head.chunked or head.content_length or len(head.fields) > self._bounds.fields:
+            return None
+        return head
+
     def next_event(self) -> RequestHead | bytes | Signal:
         """What the bytes so far amount to; each event is given once, NEED_DATA any number of times.
 
@@ -161,21 +190,24 @@ class RequestReader:
                 return self._next_chunked()
             if state is _ENDED:
                 self._state = _HEAD
-                return Signal.END_OF_BODY
+                return _END_OF_BODY
         except HTTPError as error:
-            self._state = _ERROR
-            self._error = (error.status, error.detail)
-            self._data, self._pos, self._decoder = b"", 0, None
+            self._fail(error)
             raise
         assert self._error is not None
         raise HTTPError(*self._error)
+
+    def _fail(self, error: HTTPError) -> None:
+        self._state = _ERROR
+        self._error = (error.status, error.detail)
+        self._data, self._pos, self._decoder = b"", 0, None
 
     # -- heads
 
     def _next_head(self) -> RequestHead | Signal:
         data, pos = self._data, self._pos
         if pos == len(data):
-            return Signal.NEED_DATA
+            return _NEED_DATA
         if not self._resume:
             end = data.find(b"\r\n\r\n", pos) + 4
             if end > 3 and end - pos <= self._quick_size:
@@ -183,10 +215,10 @@ class RequestReader:
                 if head is not None and len(head.fields) <= self._bounds.fields:
                     return self._begin(head, end)
         if not self._at_token():
-            return Signal.NEED_DATA
+            return _NEED_DATA
         end = self._scan()
         if end < 0:
-            return Signal.NEED_DATA
+            return _NEED_DATA
         raw = bytes(self._data[self._pos : end])
         return self._begin((self._lane and self._lane(raw)) or _parse_with_h11(raw), end)
 
@@ -283,7 +315,7 @@ class RequestReader:
         data, pos = self._data, self._pos
         size = len(data) - pos
         if not size:
-            return Signal.NEED_DATA
+            return _NEED_DATA
         if size <= self._remaining:
             piece = self._take_all()
         else:
@@ -302,8 +334,8 @@ class RequestReader:
             self._data = decoder.trailing_data
             self._decoder = None
             self._state = _ENDED if piece else _HEAD
-            return piece or Signal.END_OF_BODY
-        return piece or Signal.NEED_DATA
+            return piece or _END_OF_BODY
+        return piece or _NEED_DATA
 
     def _take_all(self) -> bytes:
         """Everything that is buffered, without a copy where it is as it came."""

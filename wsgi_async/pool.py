@@ -91,14 +91,18 @@ class ThreadPool:
 
     def submit(self, task: Task) -> bool:
         """*Any thread:* queue a task; False, and nothing done, where the queue is full."""
+        sleepers = self._sleepers
         with self._lock:
-            if self.full:
+            # The condition of `full`, and _sleeper_to_wake(), written out: 0.1 us a request.
+            if len(self._new) >= self._queue_size + len(sleepers) + self._waking:
                 return False
             self.submitted += 1
             self._new.append(task)
-            sleeper = self._sleeper_to_wake()
-        if sleeper is not None:
-            sleeper.release()
+            if self._waking or not sleepers:
+                return True
+            self._waking = True
+            sleeper = sleepers.pop()
+        sleeper.release()
         return True
 
     def submit_urgent(self, task: Task) -> None:
@@ -137,20 +141,28 @@ class ThreadPool:
         sleeper = threading.Lock()
         sleeper.acquire()
         lock = self._lock
-        woken = False
+        woken = is_new = False
         while True:
-            next_sleeper = None
+            next_sleeper = task = None
             with lock:
+                if is_new:
+                    self.completed += 1  # the task before this one
                 if woken:
                     self._waking = woken = False
-                task, is_new = self._next_task()
-                if task is not None:
-                    if self._new or self._urgent:
-                        next_sleeper = self._sleeper_to_wake()
-                elif self._on_stopped is not None:
-                    break
+                # Urgent tasks and new ones in turn.
+                if self._urgent and (self._urgent_next or not self._new):
+                    self._urgent_next = is_new = False
+                    task = self._urgent.popleft()
+                elif self._new:
+                    self._urgent_next = is_new = True
+                    task = self._new.popleft()
                 else:
+                    is_new = False
+                    if self._on_stopped is not None:
+                        break
                     self._sleepers.append(sleeper)
+                if task is not None and (self._new or self._urgent):
+                    next_sleeper = self._sleeper_to_wake()
             if task is None:
                 sleeper.acquire()
                 woken = True
@@ -161,25 +173,11 @@ class ThreadPool:
                 task()
             except BaseException as error:
                 self._report(error)
-            task = None  # what the task holds must not live until the next one comes
-            if is_new:
-                with lock:
-                    self.completed += 1
         with lock:
             self._alive -= 1
             last = self._alive == 0
         if last:
             self._on_stopped()
-
-    def _next_task(self) -> tuple[Task | None, bool]:
-        """With the lock held: take from the two queues in turn; and whether it is a new one."""
-        if self._urgent and (self._urgent_next or not self._new):
-            self._urgent_next = False
-            return self._urgent.popleft(), False
-        if self._new:
-            self._urgent_next = True
-            return self._new.popleft(), True
-        return None, False
 
     def _report(self, error: BaseException) -> None:
         with contextlib.suppress(BaseException):  # a failing report must not end the thread

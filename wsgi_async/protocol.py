@@ -18,7 +18,7 @@ from .environ import connection_facts
 from .errors import HTTPError
 from .exchange import Exchange
 from .filewrapper import FileWrapper
-from .framing import CONTINUE, BodyFraming, FramedHead, ResponseHead, error_answer, frame_head
+from .framing import CONTINUE, BodyFraming, FramedHead, ResponseHead, error_answer
 from .http1 import RequestHead, RequestReader, Signal
 from .observer import ResponseInfo
 from .receiving import Upload, largest_body
@@ -36,6 +36,12 @@ LINGER_SIZE = 256 * 1024
 LARGE_READ = 16 * 1024
 """Bytes of a chunked body in one read after which the other connections have their turn."""
 
+# A global is quicker than an enum's attribute (in CPython 3.11 by 0.1 us), and these are compared
+# a dozen times in a request.
+_NEW, _IDLE, _HEAD, _BODY, _RUNNING, _FLUSHING, _LINGERING, _CLOSING, _CLOSED = State
+_NEED_DATA, _END_OF_BODY = Signal
+_OPEN, _COMPLETE, _CUT, _AGAIN, _READING = Sent
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -49,7 +55,7 @@ class HTTPProtocol(asyncio.Protocol):
     def __init__(self, shared: Connections, loop: asyncio.AbstractEventLoop) -> None:
         self.facts: dict[str, object] = {}
         self.client = ""
-        self.state = State.NEW
+        self.state = _NEW
         self._shared = shared
         self._loop = loop
         self._transport = cast("asyncio.Transport", None)  # until connection_made
@@ -99,18 +105,27 @@ class HTTPProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         state = self.state
-        if state is State.LINGERING:
+        if state is _IDLE or state is _NEW:
+            try:
+                head = self._reader.bare_request(data)
+                if head is not None:
+                    self._begin(head)
+                    return
+            except HTTPError as error:
+                self._refuse(error)
+                return
+        if state is _LINGERING:
             self._discarded += len(data)
             if self._discarded > LINGER_SIZE:
                 self._close()
             return
-        if state is State.CLOSING or state is State.CLOSED:
+        if state is _CLOSING or state is _CLOSED:
             return
         self._received += len(data)
         if self._has_answered_early():
             return
         self._reader.receive_data(data)
-        if state is State.RUNNING or state is State.FLUSHING:
+        if state is _RUNNING or state is _FLUSHING:
             if self._upload is not None:
                 self._feed_stream(self._upload)
             self._adjust_reading()
@@ -123,19 +138,19 @@ class HTTPProtocol(asyncio.Protocol):
         """RFC 9112 §9.3 allows a client to half-close: a complete request is still answered."""
         self._input_ended = True
         state = self.state
-        if state is State.FLUSHING:
+        if state is _FLUSHING:
             return True
-        if state is State.RUNNING:
+        if state is _RUNNING:
             if self._upload is not None and self._upload.is_open:
                 self._break_off(HTTPError(400, "The request ended before its body was complete"))
             return True
-        if state is State.HEAD or state is State.BODY:
+        if state is _HEAD or state is _BODY:
             self._refuse(HTTPError(400, "The request ended before it was complete"))
             return True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._enter(State.CLOSED)
+        self._enter(_CLOSED)
         self._shared.forget(self)
         self._let_exchange_go("the client has gone")
 
@@ -150,16 +165,16 @@ class HTTPProtocol(asyncio.Protocol):
         self._loop.call_soon(self._go_on_writing)
 
     def _go_on_writing(self) -> None:
-        if self.state is State.RUNNING and self._exchange is not None:
+        if self.state is _RUNNING and self._exchange is not None:
             self._send(self._exchange)
-        elif self.state is State.FLUSHING and self._sender.is_writable:
+        elif self.state is _FLUSHING and self._sender.is_writable:
             self._next_request()
 
     # --- called by the server's tick, by its shutdown, and by other connections ----------------
 
     def wait_expired(self, wait: Wait) -> None:
         """The connection has waited too long."""
-        if self.state is State.HEAD:
+        if self.state is _HEAD:
             self._refuse(HTTPError(408, "The request head did not arrive in time"))
         elif wait is Wait.LINGER and self._sender.unsent:
             # It begins when all is sent; until then the pace of sending is judged.
@@ -194,7 +209,7 @@ class HTTPProtocol(asyncio.Protocol):
 
         :returns: False where a request or its response is under way.
         """
-        if self.state is State.IDLE or self.state is State.NEW:
+        if self.state is _IDLE or self.state is _NEW:
             self._close()
         return self.state in ENDS
 
@@ -206,9 +221,9 @@ class HTTPProtocol(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the client now: the end of the graceful timeout."""
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             return
-        if self.state is State.RUNNING or self._sender.unsent:
+        if self.state is _RUNNING or self._sender.unsent:
             self._drop("the server stops")
         else:
             self._transport.abort()
@@ -219,7 +234,7 @@ class HTTPProtocol(asyncio.Protocol):
             exchange.let_go("the client has gone")
             return
         self._send(exchange)
-        if exchange is self._exchange and self._upload is not None:
+        if self._upload is not None and exchange is self._exchange:
             self._tend_stream(self._upload)
 
     # --- requests ----------------------------------------------------------------------------
@@ -227,12 +242,12 @@ class HTTPProtocol(asyncio.Protocol):
     def _read_requests(self) -> None:
         """Turn what has been received into the next exchange."""
         try:
-            while self.state is not State.RUNNING and self.state not in ENDS:
+            while self.state is not _RUNNING and self.state not in ENDS:
                 event = self._reader.next_event()
-                if event is Signal.NEED_DATA:
+                if event is _NEED_DATA:
                     self._await_more()
                     return
-                if event is Signal.END_OF_BODY:
+                if event is _END_OF_BODY:
                     self._upload_complete()
                 elif isinstance(event, RequestHead):
                     self._begin(event)
@@ -242,11 +257,11 @@ class HTTPProtocol(asyncio.Protocol):
             self._refuse(error)
 
     def _await_more(self) -> None:
-        if self.state is State.BODY or self._reader.head_started:
+        if self.state is _BODY or self._reader.head_started:
             if self._input_ended:
                 self._refuse(HTTPError(400, "The request ended before it was complete"))
-            elif self.state is State.NEW or self.state is State.IDLE:
-                self._enter(State.HEAD)
+            elif self.state is _NEW or self.state is _IDLE:
+                self._enter(_HEAD)
         elif self._input_ended:
             self._close()
 
@@ -280,7 +295,7 @@ class HTTPProtocol(asyncio.Protocol):
             self._feed_stream(upload)
             self._adjust_reading()
         else:
-            self._enter(State.BODY)
+            self._enter(_BODY)
             if upload.continue_is_due():
                 self._sender.write([CONTINUE])
 
@@ -293,7 +308,7 @@ class HTTPProtocol(asyncio.Protocol):
         assert self._exchange is not None
         if not self._exchange.submit():
             raise self._overloaded()
-        self._enter(State.RUNNING)
+        self._enter(_RUNNING)
 
     def _overloaded(self) -> HTTPError:
         return HTTPError(503, "All threads are busy", retry_after=self._shared.retry_after())
@@ -303,9 +318,9 @@ class HTTPProtocol(asyncio.Protocol):
     def _feed_stream(self, upload: Upload) -> None:
         """Pass body bytes on to the running application."""
         try:
-            while upload.is_open and self.state is State.RUNNING:
+            while upload.is_open and self.state is _RUNNING:
                 event = self._reader.next_event()
-                if event is Signal.END_OF_BODY:
+                if event is _END_OF_BODY:
                     upload.finish()
                 elif type(event) is bytes:
                     if upload.owes_continue:
@@ -340,7 +355,7 @@ class HTTPProtocol(asyncio.Protocol):
     def _has_answered_early(self) -> bool:
         """Whether the response is complete and the rest of the body is only read to be dropped:
         some clients take nothing before they have sent all."""
-        return self.state is State.FLUSHING and self._upload is not None and self._upload.is_open
+        return self.state is _FLUSHING and self._upload is not None and self._upload.is_open
 
     def _break_off(self, error: HTTPError) -> None:
         """The rest of the body will not come. A response that has begun may still be read."""
@@ -353,16 +368,16 @@ class HTTPProtocol(asyncio.Protocol):
 
     def _send(self, exchange: Exchange) -> None:
         """Go on with a response, if it is still the one that is due here."""
-        if exchange is not self._exchange or self.state is not State.RUNNING:
+        if exchange is not self._exchange or self.state is not _RUNNING:
             return
         sender = self._sender
         sent = sender.send(exchange)
-        if sent is Sent.COMPLETE:
+        if sent is _COMPLETE:
             self._response_complete()
-        elif sent is Sent.CUT:
+        elif sent is _CUT:
             self._cut_response()
         else:
-            if sent is Sent.AGAIN:
+            if sent is _AGAIN:
                 self._loop.call_soon(self._send, exchange)
             unsent = sender.unsent
             if unsent and sender.framed is not None:
@@ -373,20 +388,16 @@ class HTTPProtocol(asyncio.Protocol):
     def _frame(self, exchange: Exchange, head: ResponseHead, length: int | None) -> FramedHead:
         """Frame a head; whether the connection persists is decided here, once."""
         shared = self._shared
-        request = exchange.head
-        return frame_head(
+        method, _, _, _, version, _, _, _, keep_alive, _ = exchange.head
+        return shared.framer.frame(
             head,
             length,
-            head_only=request.method == "HEAD",
-            http10=request.version == "HTTP/1.0",
-            persists=(
-                request.keep_alive
-                and shared.config.keep_alive > 0
-                and (self._upload is None or not self._upload.is_open)
-                and not (shared.is_draining and not self._reader.buffered)
-            ),
-            date=shared.date_line,
-            server=shared.server_line,
+            method == "HEAD",
+            version == "HTTP/1.0",
+            keep_alive
+            and shared.config.keep_alive > 0
+            and (self._upload is None or not self._upload.is_open)
+            and not (shared.is_draining and not self._reader.buffered),
         )
 
     def _watch_sending(self, unsent: int) -> None:
@@ -403,20 +414,21 @@ class HTTPProtocol(asyncio.Protocol):
         if self._sender.is_writable:
             self._next_request()
         else:
-            self._enter(State.FLUSHING)
+            self._enter(_FLUSHING)
             self._watch_sending(self._sender.unsent)
             self._adjust_reading()
 
     def _next_request(self) -> None:
         """The response is out; go on with what was pipelined, wait, or close."""
-        exchange, framed = self._exchange, self._sender.framed
+        exchange, sender, upload = self._exchange, self._sender, self._upload
+        framed = sender.framed
         assert exchange is not None
         assert framed is not None
-        self._log_response(exchange, complete=True)
+        if self._shared.gateway.observer.wants_requests:
+            self._log_response(exchange, complete=True)
         exchange.writer.release()
-        upload = self._upload
         self._exchange = self._upload = self._send_pace = None
-        self._sender.begin()
+        sender.begin()
         if not framed.persists:
             if upload is not None:
                 upload.abort("the response is complete")
@@ -427,7 +439,7 @@ class HTTPProtocol(asyncio.Protocol):
             else:
                 self._close()
             return
-        self._enter(State.IDLE)
+        self._enter(_IDLE)
         if self._reader.buffered or self._input_ended:
             self._read_requests()
         if self._reading_paused and self.state not in ENDS:
@@ -448,8 +460,8 @@ class HTTPProtocol(asyncio.Protocol):
     def _drop(self, why: str) -> None:
         """Reset the connection: an orderly end would look like the end of a body."""
         self._shared.gateway.observer.connection_dropped(self.client, why)
-        if self.state is not State.CLOSING:
-            self._enter(State.CLOSING)
+        if self.state is not _CLOSING:
+            self._enter(_CLOSING)
         sock = self._transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -472,7 +484,7 @@ class HTTPProtocol(asyncio.Protocol):
         head_only = exchange is not None and exchange.head.method == "HEAD"
         self._let_exchange_go("the request was refused", status=error.status)
         answer = error_answer(
-            error, head_only=head_only, date=shared.date_line, server=shared.server_line
+            error, head_only=head_only, date=shared.framer.date, server=shared.framer.server
         )
         self._sender.write([answer])
         self._close_softly()
@@ -496,7 +508,7 @@ class HTTPProtocol(asyncio.Protocol):
         if self._input_ended:
             self._close()
             return
-        self._enter(State.LINGERING)
+        self._enter(_LINGERING)
         unsent = self._sender.unsent
         if unsent:
             self._watch_sending(unsent)
@@ -508,7 +520,7 @@ class HTTPProtocol(asyncio.Protocol):
 
     def _close(self) -> None:
         """Close when all is sent; who does not take it is dropped by the pace check."""
-        self._enter(State.CLOSING)
+        self._enter(_CLOSING)
         unsent = self._sender.unsent
         if unsent:
             self._watch_sending(unsent)
@@ -522,17 +534,16 @@ class HTTPProtocol(asyncio.Protocol):
         if state not in NEXT[before]:
             raise RuntimeError(f"a connection cannot go from {before.name} to {state.name}")
         self.state = state
-        waits = self._shared.waits
         old, new = WAIT_OF[before], WAIT_OF[state]
         if old is not None:
-            waits[old].discard(self)
+            self._shared.waits[old].discard(self)
         if new is not None:
-            waits[new].add(self, self._loop.time())
+            self._shared.waits[new].add(self, self._loop.time())
 
     def _adjust_reading(self) -> None:
         """Read on, unless enough waits here already for the application to take it."""
         enough = False
-        busy = self.state is State.RUNNING or self.state is State.FLUSHING
+        busy = self.state is _RUNNING or self.state is _FLUSHING
         if busy and not self._has_answered_early():
             enough = self._reader.buffered > PIPELINE_LIMIT or (
                 self._upload is not None and self._upload.is_full
@@ -560,7 +571,7 @@ class HTTPProtocol(asyncio.Protocol):
             self._loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:
-        if self.state is not State.CLOSED and not self._transport.is_closing():
+        if self.state is not _CLOSED and not self._transport.is_closing():
             self._adjust_reading()
 
     def _log_response(self, exchange: Exchange, *, complete: bool, status: int = 499) -> None:

@@ -33,8 +33,6 @@ SMALL_PIECE = 16 * 1024
 """A piece below this is joined with its neighbours also where more is written at once."""
 
 
-_FINISHED, _CUT = Producer.FINISHED, Producer.CUT
-
 
 class Sent(enum.Enum):
     """What became of a response after :meth:`Sender.send`."""
@@ -44,6 +42,11 @@ class Sent(enum.Enum):
     CUT = "it ends here, incomplete"
     AGAIN = "there is more at once, but others have their turn first"
     READING = "the disk is being read"
+
+
+_OPEN, _COMPLETE, _CUT, _AGAIN, _READING = Sent
+_FINISHED, _BROKEN_OFF = Producer.FINISHED, Producer.CUT
+_NO_BODY, _LENGTH, _CHUNKED, _CLOSE = BodyFraming
 
 
 class Sender:
@@ -139,34 +142,38 @@ class Sender:
     def send(self, exchange: Exchange) -> Sent:
         """Write what the exchange's writer has, from memory and then from a file."""
         if self._is_reading:
-            return Sent.READING  # whatever woke us: the block that is being read goes first
+            return _READING  # whatever woke us: the block that is being read goes first
         writer = exchange.writer
         for _ in range(FILE_TURNS):
             head, length, chunks, end = writer.take()
             if head is not None:
                 self.framed = framed = self._frame(exchange, head, length)
-                self.write([framed.data, *self._frame_body(chunks, end is _FINISHED)])
+                if framed.framing is _LENGTH and len(chunks) == 1:
+                    self.body_size = len(chunks[0])
+                    self.write([framed.data, chunks[0]])
+                else:
+                    self.write([framed.data, *self._frame_body(chunks, end is _FINISHED)])
             elif self.framed is not None:
                 self.write(self._frame_body(chunks, end is _FINISHED))
             if end is _FINISHED:
-                return Sent.COMPLETE
-            if end is _CUT:
-                return Sent.CUT
+                return _COMPLETE
+            if end is _BROKEN_OFF:
+                return _CUT
             extent = writer.extent() if self.is_writable else None
             if extent is None:
-                return Sent.OPEN
+                return _OPEN
             sent = self._send_extent(exchange, extent)
-            if sent is not Sent.OPEN:
+            if sent is not _OPEN:
                 return sent
-        return Sent.AGAIN
+        return _AGAIN
 
     def _frame_body(self, chunks: list[bytes], finished: bool) -> list[bytes]:
         assert self.framed is not None
         framing = self.framed.framing
-        if framing is BodyFraming.NONE:
+        if framing is _NO_BODY:
             return []
         self.body_size += sum(map(len, chunks))
-        if framing is BodyFraming.CHUNKED:
+        if framing is _CHUNKED:
             return frame_chunks(chunks, last=finished)
         return chunks
 
@@ -181,18 +188,18 @@ class Sender:
         self._is_reading = True
         exchange.writer.begin_read()
         self._io_pool.submit_urgent(_DiskRead(self, exchange, extent).run)
-        return Sent.READING
+        return _READING
 
     def _write_block(self, exchange: Exchange, data: bytes) -> Sent:
         if not data:
             return self._file_failed("it is shorter than it was")
         exchange.writer.consumed(len(data))
         self.write(self._frame_body([data], False))
-        return Sent.OPEN
+        return _OPEN
 
     def _file_failed(self, why: object) -> Sent:
         self._warn(f"a response was cut, its file could not be read: {why}")
-        return Sent.CUT
+        return _CUT
 
     def disk_has_answered(self, exchange: Exchange, data: bytes | OSError) -> None:
         """*Loop:* an I/O thread has read what the page cache did not have."""
@@ -203,7 +210,7 @@ class Sender:
             if isinstance(data, OSError):
                 self._file_failed(data)
                 writer.evict()
-            elif self._write_block(exchange, data) is Sent.CUT:
+            elif self._write_block(exchange, data) is _CUT:
                 writer.evict()
         self._progress(exchange)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Protocol
 
-from .checks import HEADS, brief, check_chunk, check_head, is_bodiless
+from .checks import BODILESS, HEADS, brief, check_chunk, check_head
 from .errors import ApplicationError, ClientDisconnected
 from .filewrapper import FileWrapper
 from .framing import ResponseHead
@@ -35,6 +35,9 @@ class Step(enum.Enum):
     PARKED = "suspended until the client has taken what waits"
 
 
+_DONE, _PARKED = Step
+
+
 class Writer(Protocol):
     """Where a response goes. See ``handoff.ResponseWriter``, which documents each method."""
 
@@ -56,17 +59,16 @@ class WSGIResponse:
     """One call of the application and the response that comes of it.
 
     :param application: the WSGI application.
-    :param environ: its environ; the application owns it from here on.
     :param writer: where the response goes.
     :param report: told what goes wrong.
+    :param head_only: the request is a HEAD: its response has no body.
 
-    ``advance`` is called until it returns :attr:`Step.DONE`. Whatever happens, the iterable's
+    ``begin`` is called once, then ``advance`` is called until it returns :attr:`_DONE`. Whatever happens, the iterable's
     ``close`` is called exactly once.
     """
 
     __slots__ = (
         "_application",
-        "_environ",
         "_head",
         "_head_only",
         "_head_sent",
@@ -78,13 +80,12 @@ class WSGIResponse:
     )
 
     def __init__(
-        self, application: Application, environ: Environ, writer: Writer, report: Reporter
+        self, application: Application, writer: Writer, report: Reporter, head_only: bool
     ) -> None:
         self._application = application
-        self._environ: Environ | None = environ
         self._writer = writer
         self._report = report
-        self._head_only = environ["REQUEST_METHOD"] == "HEAD"
+        self._head_only = head_only
         self._head: ResponseHead | None = None
         self._head_sent = False
         self._remaining: int | None = None
@@ -93,14 +94,32 @@ class WSGIResponse:
 
     # --- the two sides' entry points ---------------------------------------------------------
 
-    def advance(self) -> Step:
-        """Call the application, or go on with its iterable, until the end or a full writer."""
+    def begin(self, environ: Environ) -> Step:
+        """Call the application, and go through its iterable until the end or a full writer.
+
+        :param environ: the application owns it from here on.
+        """
         try:
-            if self._iterator is None and self._call():
-                return self._close()
-            if self._iterate() is Step.PARKED:
-                return Step.PARKED
+            iterable = self._iterable = self._application(environ, self.start_response)
+            del environ
+            if type(iterable) is list or type(iterable) is tuple:
+                if not self._head_sent and self._respond(iterable):
+                    return _DONE  # neither has a close()
+            elif type(iterable) is FileWrapper and not self._head_sent:
+                if self._send_file(iterable):
+                    return self._close()
+            self._iterator = self._iter(iterable)
         except BaseException as error:  # SystemExit must not end a pool thread
+            self._fail(error)
+            return self._close()
+        return self.advance()
+
+    def advance(self) -> Step:
+        """Go on with the iterable, until the end or a full writer."""
+        try:
+            if self._iterate() is _PARKED:
+                return _PARKED
+        except BaseException as error:
             self._fail(error)
         return self._close()
 
@@ -136,18 +155,10 @@ class WSGIResponse:
 
     # --- steps -------------------------------------------------------------------------------
 
-    def _call(self) -> bool:
-        """Call the application. True where that was the whole response."""
-        environ, self._environ = self._environ, None
-        iterable = self._application(environ, self.start_response)
-        self._iterable = iterable
-        if type(iterable) is list or type(iterable) is tuple:
-            if not self._head_sent and self._respond(iterable):
-                return True
-        elif type(iterable) is FileWrapper and not self._head_sent and self._send_file(iterable):
-            return True
+    def _iter(self, iterable: Iterable[bytes]) -> Iterator[bytes]:
+        """Ask for the iterator, and refuse what can be iterated but is not chunks."""
         try:
-            self._iterator = iter(iterable)
+            iterator = iter(iterable)
         except TypeError:
             if hasattr(type(iterable), "__iter__"):
                 raise  # an error of its own
@@ -164,7 +175,7 @@ class WSGIResponse:
                 f"the application returned {type(iterable).__name__}; "
                 "return a list with it, as [b'...'], else it is sent byte by byte"
             )
-        return False
+        return iterator
 
     def _respond(self, items: list[bytes] | tuple[bytes, ...]) -> bool:
         """A list or tuple is all there at once: its length is known (PEP 3333, "Handling the
@@ -172,14 +183,20 @@ class WSGIResponse:
         for item in items:
             if type(item) is not bytes:
                 check_chunk(item)
-        size = len(items[0]) if len(items) == 1 else sum(map(len, items))
-        if size > JOIN_LIMIT and len(items) > 1:
-            self._remaining = size
-            return False
-        body = items[0] if len(items) == 1 else b"".join(items)
-        head = self._known_head()
+        if len(items) == 1:
+            body = items[0]
+            size = len(body)
+        else:
+            size = sum(map(len, items))
+            if size > JOIN_LIMIT:
+                self._remaining = size
+                return False
+            body = b"".join(items)
+        head = self._head
+        if head is None:
+            head = self._known_head()
         length = head.content_length
-        if self._head_only or is_bodiless(head.status):
+        if self._head_only or head.status in BODILESS:
             body = b""
         elif length is None:
             length = size
@@ -201,7 +218,7 @@ class WSGIResponse:
         iterator = self._iterator
         assert iterator is not None
         if self._head_only and self._head_sent:
-            return Step.DONE  # write() has begun, and ended, a response without a body
+            return _DONE  # write() has begun, and ended, a response without a body
         write = self._writer.write
         for chunk in iterator:
             if type(chunk) is not bytes:
@@ -209,16 +226,16 @@ class WSGIResponse:
             if not chunk:
                 continue
             if not self._head_sent and not self._start():
-                return Step.DONE  # HEAD, 204, 304: the first chunk told that the head is final
+                return _DONE  # HEAD, 204, 304: the first chunk told that the head is final
             if self._remaining is None:
                 if not write(chunk):
-                    return Step.PARKED
+                    return _PARKED
             elif not self._write_counted(chunk, write):
-                return Step.PARKED
+                return _PARKED
             elif self._remaining < 0:
-                return Step.DONE
+                return _DONE
         self._end()
-        return Step.DONE
+        return _DONE
 
     def _write_counted(self, chunk: bytes, write: Callable[[bytes], bool]) -> bool:
         """Write under a promised length; `_remaining` is negative once too much has come."""
@@ -264,7 +281,7 @@ class WSGIResponse:
         head = self._known_head()
         length = head.content_length
         self._head_sent = True
-        if self._head_only or is_bodiless(head.status):
+        if self._head_only or head.status in BODILESS:
             self._writer.respond(head, b"", length)
             self._head_only = True
             return False
@@ -282,7 +299,7 @@ class WSGIResponse:
             head = self._known_head()
             length = head.content_length
             self._head_sent = True
-            if self._head_only or is_bodiless(head.status):
+            if self._head_only or head.status in BODILESS:
                 self._writer.respond(head, b"", length)
             elif length:
                 self._writer.start(head, length)
@@ -303,7 +320,7 @@ class WSGIResponse:
         descriptor, offset, size = found
         head = self._head
         length = head.content_length
-        if self._head_only or is_bodiless(head.status):
+        if self._head_only or head.status in BODILESS:
             self._head_sent = True
             self._writer.respond(head, b"", length)
             return True
@@ -320,14 +337,13 @@ class WSGIResponse:
 
     def _close(self) -> Step:
         iterable, self._iterable, self._iterator = self._iterable, None, None
-        self._environ = None
         try:
             close = getattr(iterable, "close", None)
             if close is not None:
                 close()
         except BaseException as error:  # SystemExit too
             self._report("the iterable's close() raised", error)
-        return Step.DONE
+        return _DONE
 
     def _fail(self, error: BaseException) -> None:
         """Answer 500 where nothing is sent yet, else cut: the client must be able to tell."""

@@ -64,21 +64,17 @@ class Consumer(enum.Enum):
     """The client is gone."""
 
 
-class Taken(NamedTuple):
-    """What the loop gets from one ``take``."""
-
-    head: ResponseHead | None
-    length: int | None
-    """Of the whole body, where it is known; it belongs to the head."""
-    chunks: list[bytes]
-    end: Producer
-    """FINISHED where nothing follows and the response is complete, CUT where it is not."""
+Taken = tuple[ResponseHead | None, int | None, list[bytes], Producer]
+"""What the loop gets from one ``take``: the head, if it is not out yet; the size of the whole body,
+where it is known, which belongs to the head; chunks; and FINISHED where nothing follows and the
+response is complete, CUT where it is not. (A named one takes 0.2 us more to make.)"""
 
 
 # Looking a member up in its class costs 3 to 5 times a global in CPython 3.11, and these are
 # compared on every chunk.
 _RUNNING, _PARKED, _FINISHED, _CUT = Producer
 _READY, _WOKEN, _FULL, _GONE = Consumer
+_SPOOL, _PARK, _BLOCK = Overflow
 
 
 class ResponseWriter:
@@ -138,7 +134,7 @@ class ResponseWriter:
         :param length: as for :meth:`start`.
         """
         size = len(body)
-        if self._is_too_much(size):
+        if size > self._room and self._is_too_much(size):
             self.start(head, length)
             self._write_whole(body)
             return
@@ -170,7 +166,7 @@ class ResponseWriter:
             may first have waited for the client (``block``).
         :raises ClientDisconnected: nobody is there to take it.
         """
-        if self._bounds.overflow is Overflow.PARK:
+        if self._bounds.overflow is _PARK:
             return self._add(data) and not self._slice_is_over()
         self.write_and_wait(data)
         return True
@@ -225,7 +221,8 @@ class ResponseWriter:
 
     def cut(self) -> None:
         """*Pool thread:* the body ends here without being complete; nothing, if it has ended."""
-        self._end(_CUT)
+        if self._producer is not _FINISHED:
+            self._end(_CUT)
 
     def park(self) -> bool:
         """*Pool thread:* the iteration is suspended, and its context has been left.
@@ -261,7 +258,9 @@ class ResponseWriter:
     def _tell_end(self, consumer: Consumer) -> None:
         """After the end was noted: `consumer` is what the loop's side was before it."""
         if consumer is _READY:
-            self._post()
+            owner = self._owner
+            if owner is not None:
+                self._mailbox.post(owner)
         elif consumer is _GONE:
             self.release()  # the loop has let go of this writer: its thread is the last
 
@@ -309,7 +308,7 @@ class ResponseWriter:
         return (
             size > self._room
             and not self._fits(size)
-            and self._bounds.overflow is not Overflow.PARK
+            and self._bounds.overflow is not _PARK
         )
 
     def _fits(self, size: int) -> bool:
@@ -345,7 +344,7 @@ class ResponseWriter:
     def _overflow(self) -> None:
         """The writer is full and this thread may not be suspended."""
         bounds = self._bounds
-        if bounds.overflow is Overflow.SPOOL and bounds.budgets.has_disk:
+        if bounds.overflow is _SPOOL and bounds.budgets.has_disk:
             if self._wait_for_room(SPOOL_GRACE):
                 return
             if self._start_spooling():
@@ -462,17 +461,19 @@ class ResponseWriter:
         What waits in a file comes after it: see :meth:`extent`.
         """
         with self._lock:
-            head, self._head = self._head, None
-            chunks, self._chunks = self._chunks, []
+            head = self._head
+            self._head = None
+            chunks = self._chunks
+            self._chunks = []
             self._join_at = LOOSE_CHUNKS
             self._in_transport += self._queued
             self._queued = 0
             if self._consumer is _GONE:
-                return Taken(head, self._length, [], _CUT)
+                return head, self._length, [], _CUT
             self._consumer = _READY
             if self._backlog is not None and not self._backlog.is_empty:
-                return Taken(head, self._length, chunks, _RUNNING)
-            return Taken(head, self._length, chunks, self._producer)
+                return head, self._length, chunks, _RUNNING
+            return head, self._length, chunks, self._producer
 
     def extent(self) -> Extent | None:
         """*Loop:* the stretch of file to send next, once everything in RAM was taken."""
@@ -564,6 +565,9 @@ class ResponseWriter:
     def release(self) -> None:
         """*The loop, once the response is on its way; or the thread of one whose client went:*
         close the files and give the budgets back. Put off while an I/O thread reads."""
+        if self._backlog is None and not self._reserved:
+            self._owner = None
+            return
         with self._lock:
             backlog = self._backlog
             if backlog is not None and backlog.is_read:
