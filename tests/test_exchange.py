@@ -24,7 +24,7 @@ from wsgi_async.exchange import Exchange, Gateway, request_ids
 from wsgi_async.filewrapper import FileWrapper
 from wsgi_async.handoff import RequestBody
 from wsgi_async.handoff import writer as writer_module
-from wsgi_async.head import RequestHead
+from wsgi_async.head import admit
 from wsgi_async.observer import Observer, RequestInfo
 from wsgi_async.pool import ThreadPool
 from wsgi_async.spool import BodySpool
@@ -63,12 +63,10 @@ class Connection:
 
     def __init__(self, rig: Rig, method: str, length: int | None) -> None:
         self.rig = rig
-        fields = (("Host", "a"),)
+        fields = [("Host", "a")]
         if length is not None:
-            fields = (*fields, ("Content-Length", str(length)))
-        head = RequestHead(
-            method, "/p?q", "/p", "q", "HTTP/1.1", fields, length, False, True, False
-        )
+            fields.append(("Content-Length", str(length)))
+        head = admit(method, "/p?q", "1.1", fields)
         self.exchange = Exchange(rig.gateway, self, head, 0.0)
         self.side = _Side(rig.line, self.exchange)
 

@@ -5,8 +5,6 @@ Any thread; the dict is new for every request, nothing in it comes from ``os.env
 
 from __future__ import annotations
 
-from urllib.parse import unquote_to_bytes
-
 from ._version import __version__
 from .head import RequestHead
 
@@ -87,41 +85,14 @@ def build_environ(
         a chunked body. None where it is still coming.
     :param errors: ``wsgi.errors``.
     """
-    method, target, path, query, version, fields, content_length, chunked, _, _ = head
-    environ = facts.copy()
-    environ["REQUEST_METHOD"] = method
-    environ["RAW_URI"] = environ["REQUEST_URI"] = target
-    environ["QUERY_STRING"] = query
-    environ["SERVER_PROTOCOL"] = version
+    environ = facts | head.variables
     environ["wsgi.input"] = body
     environ["wsgi.errors"] = errors
-    if "%" in path:
-        path = unquote_to_bytes(path).decode("latin-1")
     root = environ["SCRIPT_NAME"]
     if root:
-        path = _below(path, str(root))
-    environ["PATH_INFO"] = path
-    keys = _keys
-    for name, value in fields:
-        try:
-            key = keys[name]
-        except KeyError:
-            key = _key(name)
-        if key in environ:
-            # RFC 9110 §5.3; cookies have a separator of their own (RFC 6265 §4.2.1)
-            environ[key] = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
-        else:
-            environ[key] = value
-    if _DROPPED in environ:
-        del environ[_DROPPED]
-    if chunked:
-        # RFC 9112 §7.1.3: who decodes the body takes the coding off. An application that saw it
-        # might decode again (Bottle does).
-        del environ["HTTP_TRANSFER_ENCODING"]
-        if body_size is not None:
-            environ["CONTENT_LENGTH"] = str(body_size)
-    elif content_length is not None:
-        environ["CONTENT_LENGTH"] = str(content_length if body_size is None else body_size)
+        environ["PATH_INFO"] = _below(head.variables["PATH_INFO"], str(root))
+    if head.chunked and body_size is not None:
+        environ["CONTENT_LENGTH"] = str(body_size)
     return environ
 
 
@@ -129,31 +100,3 @@ def _below(path: str, root: str) -> str:
     """`path` without `root` in front; whole where a proxy has already taken it off."""
     rest = path.removeprefix(root)
     return rest if not rest or rest[0] == "/" else path
-
-
-# What fields go to that the application must not see: names with an underscore, which CGI cannot
-# tell from a hyphen (a client's X_Real_IP would pass for a proxy's X-Real-IP), and Proxy, which
-# would become HTTP_PROXY and redirect the application's own requests (CVE-2016-5385).
-_DROPPED = ""
-
-# Name as received -> key. Clients choose the names, so it is bounded: emptied when it is full, and
-# those of every day are soon back. Threads may race for the last place; nothing breaks.
-_keys: dict[str, str] = {}
-_MAX_KEYS = 1024
-_MAX_NAME_SIZE = 64
-
-
-def _key(name: str) -> str:
-    """The key for a field that is not in the memo yet."""
-    if "_" in name:
-        return _DROPPED
-    key = name.upper().replace("-", "_")
-    if key == "PROXY":
-        return _DROPPED
-    if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        key = "HTTP_" + key
-    if len(name) <= _MAX_NAME_SIZE:
-        if len(_keys) >= _MAX_KEYS:
-            _keys.clear()
-        _keys[name] = key
-    return key

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from .head import RequestHead, valid_authority
+from .variables import DROPPED, KEYS, key_of, path_info
 
 __all__ = ["parse"]
 
@@ -36,6 +37,7 @@ _match = re.compile(_head_pattern()).fullmatch
 _is_length = re.compile(r"[0-9]{1,18}").fullmatch
 _KEEP_ALIVE = {"keep-alive": True, "Keep-Alive": True, "close": False, "Close": False}
 
+_key = KEYS.__getitem__
 _new = tuple.__new__  # RequestHead(...) goes through a Python function: 0.15 us more
 
 
@@ -45,17 +47,21 @@ def parse(raw: bytes) -> RequestHead | None:
     if match is None:
         return None
     groups = match.groups()
-    flat = iter(groups[3 : match.lastindex])
-    fields = tuple(zip(flat, flat))  # noqa: B905 (strict=True takes 0.2 us; the groups are pairs)
-    values = {name.lower(): value for name, value in fields}
+    end = match.lastindex
+    names, values = groups[3:end:2], groups[4:end:2]
+    try:
+        variables = dict(zip(map(_key, names), values))  # noqa: B905 (strict=True takes 0.2 us)
+    except KeyError:
+        variables = dict(zip(map(key_of, names), values, strict=True))
     method, target, query = groups[:3]
     if (
-        len(values) != len(fields)  # a name is repeated
-        or "transfer-encoding" in values
-        or "expect" in values
-        or "upgrade" in values
+        len(variables) != len(names)  # a name is repeated
+        or DROPPED in variables
+        or "HTTP_TRANSFER_ENCODING" in variables
+        or "HTTP_EXPECT" in variables
+        or "HTTP_UPGRADE" in variables
         or method == "CONNECT"
-        or not valid_authority(values.get("host", ""))
+        or not valid_authority(variables.get("HTTP_HOST", ""))
     ):
         return None
     path = target
@@ -64,16 +70,35 @@ def parse(raw: bytes) -> RequestHead | None:
     else:
         target = f"{path}?{query}"
     keep_alive: bool | None = True
-    if "connection" in values:
-        keep_alive = _KEEP_ALIVE.get(values["connection"])
+    if "HTTP_CONNECTION" in variables:
+        keep_alive = _KEEP_ALIVE.get(variables["HTTP_CONNECTION"])
         if keep_alive is None:
             return None
     length = None
-    if "content-length" in values:
-        if not _is_length(values["content-length"]):
+    if "CONTENT_LENGTH" in variables:
+        if not _is_length(variables["CONTENT_LENGTH"]):
             return None
-        length = int(values["content-length"])
+        length = int(variables["CONTENT_LENGTH"])
+        variables["CONTENT_LENGTH"] = str(length)
+    variables["REQUEST_METHOD"] = method
+    variables["RAW_URI"] = variables["REQUEST_URI"] = target
+    variables["PATH_INFO"] = path_info(path)
+    variables["QUERY_STRING"] = query
+    variables["SERVER_PROTOCOL"] = "HTTP/1.1"
     return _new(
         RequestHead,
-        (method, target, path, query, "HTTP/1.1", fields, length, False, keep_alive, False),
+        (
+            method,
+            target,
+            path,
+            query,
+            "HTTP/1.1",
+            names,
+            values,
+            variables,
+            length,
+            False,
+            keep_alive,
+            False,
+        ),
     )

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from .errors import HTTPError
+from .variables import request_variables
 
 __all__ = ["Limits", "RequestHead", "admit", "end_of_line", "valid_authority"]
 
@@ -50,11 +51,15 @@ class RequestHead(NamedTuple):
     """What follows the first "?", without it."""
     version: str
     """``HTTP/1.1`` or ``HTTP/1.0``; a later minor version is treated as 1.1 (RFC 9110 §2.5)."""
-    fields: tuple[tuple[str, str], ...]
-    """Name as received, value without surrounding whitespace.
+    names: tuple[str, ...]
+    """Of the fields, as received and in their order."""
+    values: tuple[str, ...]
+    """Of the fields, without surrounding whitespace.
 
     With a target in absolute-form, Host holds the target's authority (RFC 9112 §3.2.2).
     """
+    variables: dict[str, str]
+    """What all that is in the environ, see :mod:`.variables`. To be copied, never changed."""
     content_length: int | None
     """In bytes; None where the request has no Content-Length."""
     chunked: bool
@@ -62,6 +67,11 @@ class RequestHead(NamedTuple):
     """What the client asked for, by its version and Connection (RFC 9112 §9.3)."""
     expect_continue: bool
     """The client waits for a 100 before it sends its body; only True where there is a body."""
+
+    @property
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """Name and value of each field."""
+        return tuple(zip(self.names, self.values, strict=True))
 
     @property
     def has_body(self) -> bool:
@@ -160,13 +170,16 @@ def admit(method: str, target: str, version: str, fields: Iterable[tuple[str, st
     expectations = _members(values.get("expect", [])) if http11 else set()
     if expectations - {"100-continue"}:
         raise HTTPError(417, "The only expectation met here is 100-continue")
+    version = "HTTP/1.1" if http11 else "HTTP/1.0"
     return RequestHead(
         method,
         target,
         path,
         query,
-        "HTTP/1.1" if http11 else "HTTP/1.0",
-        fields,
+        version,
+        tuple(name for name, _ in fields),
+        tuple(value for _, value in fields),
+        request_variables(method, target, path, query, version, fields, content_length),
         content_length,
         chunked,
         "close" not in connection and (http11 or "keep-alive" in connection),

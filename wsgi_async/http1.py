@@ -156,10 +156,12 @@ class RequestReader:
         """
         if self._data or self._state is not _HEAD or self._crlf_skipped:
             return None
-        head = _heads.get(data)
+        size = len(data)
+        if size > self._quick_size:
+            return None
+        head = _heads.get(data)  # its readers may have had other limits
         if head is None:
-            size = len(data)
-            if size > self._quick_size or data.find(b"\r\n\r\n") + 4 != size:
+            if data.find(b"\r\n\r\n") + 4 != size:
                 return None
             try:
                 head = self._read_whole(data)
@@ -168,7 +170,7 @@ class RequestReader:
                 raise
             if head is None:
                 return None
-        if head.chunked or head.content_length or len(head.fields) > self._bounds.fields:
+        if head.chunked or head.content_length or len(head.names) > self._bounds.fields:
             return None
         return head
 
@@ -212,7 +214,7 @@ class RequestReader:
             end = data.find(b"\r\n\r\n", pos) + 4
             if end > 3 and end - pos <= self._quick_size:
                 head = self._read_whole(bytes(data[pos:end]))
-                if head is not None and len(head.fields) <= self._bounds.fields:
+                if head is not None and len(head.names) <= self._bounds.fields:
                     return self._begin(head, end)
         if not self._at_token():
             return _NEED_DATA

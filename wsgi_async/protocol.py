@@ -109,7 +109,7 @@ class HTTPProtocol(asyncio.Protocol):
             try:
                 head = self._reader.bare_request(data)
                 if head is not None:
-                    self._begin(head)
+                    self._submit(Exchange(self._shared.gateway, self, head, self._loop.time()))
                     return
             except HTTPError as error:
                 self._refuse(error)
@@ -268,10 +268,10 @@ class HTTPProtocol(asyncio.Protocol):
     def _begin(self, head: RequestHead) -> None:
         shared = self._shared
         exchange = Exchange(shared.gateway, self, head, self._loop.time())
-        self._exchange = exchange
         if not head.has_body:
-            self._submit()
+            self._submit(exchange)
             return
+        self._exchange = exchange
         config = shared.config
         # Once the client has ended its side all is here, or the rest will never come.
         streams = config.request_buffering == "stream" and not self._input_ended
@@ -291,7 +291,7 @@ class HTTPProtocol(asyncio.Protocol):
         )
         shared.watch(self, now)
         if streams:
-            self._submit()
+            self._submit(exchange)
             self._feed_stream(upload)
             self._adjust_reading()
         else:
@@ -301,12 +301,13 @@ class HTTPProtocol(asyncio.Protocol):
 
     def _upload_complete(self) -> None:
         assert self._upload is not None
-        self._upload.finish()
-        self._submit()
-
-    def _submit(self) -> None:
         assert self._exchange is not None
-        if not self._exchange.submit():
+        self._upload.finish()
+        self._submit(self._exchange)
+
+    def _submit(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        if not exchange.submit():
             raise self._overloaded()
         self._enter(_RUNNING)
 
@@ -388,13 +389,13 @@ class HTTPProtocol(asyncio.Protocol):
     def _frame(self, exchange: Exchange, head: ResponseHead, length: int | None) -> FramedHead:
         """Frame a head; whether the connection persists is decided here, once."""
         shared = self._shared
-        method, _, _, _, version, _, _, _, keep_alive, _ = exchange.head
+        request = exchange.head
         return shared.framer.frame(
             head,
             length,
-            method == "HEAD",
-            version == "HTTP/1.0",
-            keep_alive
+            request.method == "HEAD",
+            request.version == "HTTP/1.0",
+            request.keep_alive
             and shared.config.keep_alive > 0
             and (self._upload is None or not self._upload.is_open)
             and not (shared.is_draining and not self._reader.buffered),

@@ -33,7 +33,6 @@ SMALL_PIECE = 16 * 1024
 """A piece below this is joined with its neighbours also where more is written at once."""
 
 
-
 class Sent(enum.Enum):
     """What became of a response after :meth:`Sender.send`."""
 
@@ -118,26 +117,28 @@ class Sender:
 
     def write(self, pieces: list[bytes]) -> None:
         """Give bytes to the transport: one call, whatever the number of pieces."""
-        if self._transport.is_closing():
+        size = sum(map(len, pieces))
+        if size <= JOIN_LIMIT or len(pieces) == 1:
+            if size:
+                self._write_joined(b"".join(pieces))
+            return
+        transport = self._transport
+        if transport.is_closing():
             # From CPython 3.12 on asyncio's writelines() does not look: after a reset within the
             # same turn it would watch a descriptor that the next connection is about to get.
             return
-        if len(pieces) == 1:
-            self.written += len(pieces[0])
-            self._transport.write(pieces[0])
-            return
-        size = sum(map(len, pieces))
         self.written += size
-        if size > JOIN_LIMIT:
-            transport = self._transport
-            transport.writelines(_gathered(pieces))
-            # asyncio's own transports forgot to ask for a pause here until 3.12.9 and 3.13.2
-            # (CPython gh-127655), and then never told when they drained. Setting the limits
-            # makes them look.
-            low, high = transport.get_write_buffer_limits()
-            transport.set_write_buffer_limits(high=high, low=low)
-        elif size:
-            self._transport.write(b"".join(pieces))
+        transport.writelines(_gathered(pieces))
+        # asyncio's own transports forgot to ask for a pause here until 3.12.9 and 3.13.2
+        # (CPython gh-127655), and then never told when they drained. Setting the limits makes
+        # them look.
+        low, high = transport.get_write_buffer_limits()
+        transport.set_write_buffer_limits(high=high, low=low)
+
+    def _write_joined(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self.written += len(data)
+            self._transport.write(data)
 
     def send(self, exchange: Exchange) -> Sent:
         """Write what the exchange's writer has, from memory and then from a file."""
@@ -148,9 +149,10 @@ class Sender:
             head, length, chunks, end = writer.take()
             if head is not None:
                 self.framed = framed = self._frame(exchange, head, length)
-                if framed.framing is _LENGTH and len(chunks) == 1:
+                if len(chunks) == 1 and framed.framing is _LENGTH and len(chunks[0]) < JOIN_LIMIT:
+                    # What write() would do, without its lists: 0.2 us of most responses.
                     self.body_size = len(chunks[0])
-                    self.write([framed.data, chunks[0]])
+                    self._write_joined(framed.data + chunks[0])
                 else:
                     self.write([framed.data, *self._frame_body(chunks, end is _FINISHED)])
             elif self.framed is not None:

@@ -63,8 +63,8 @@ class WSGIResponse:
     :param report: told what goes wrong.
     :param head_only: the request is a HEAD: its response has no body.
 
-    ``begin`` is called once, then ``advance`` is called until it returns :attr:`_DONE`. Whatever happens, the iterable's
-    ``close`` is called exactly once.
+    ``begin`` is called once, then ``advance`` until one of them returns :attr:`Step.DONE`. Whatever
+    happens, the iterable's ``close`` is called exactly once.
     """
 
     __slots__ = (
@@ -105,9 +105,8 @@ class WSGIResponse:
             if type(iterable) is list or type(iterable) is tuple:
                 if not self._head_sent and self._respond(iterable):
                     return _DONE  # neither has a close()
-            elif type(iterable) is FileWrapper and not self._head_sent:
-                if self._send_file(iterable):
-                    return self._close()
+            elif type(iterable) is FileWrapper and self._send_file(iterable):
+                return self._close()
             self._iterator = self._iter(iterable)
         except BaseException as error:  # SystemExit must not end a pool thread
             self._fail(error)
@@ -315,7 +314,7 @@ class WSGIResponse:
     def _send_file(self, wrapper: FileWrapper) -> bool:
         """Give the descriptor of a plain file to the writer. False: iterate it instead."""
         found = wrapper.regular_file()
-        if found is None or self._head is None:
+        if found is None or self._head is None or self._head_sent:
             return False
         descriptor, offset, size = found
         head = self._head

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import threading
 import time
-from typing import NamedTuple
 
 from wsgi_async.errors import ClientDisconnected, StorageExhausted
 from wsgi_async.framing import ResponseHead
@@ -305,11 +304,7 @@ class ResponseWriter:
         Never in ``park``, which takes every chunk whole: at the end nothing is left to suspend,
         and its thread would have to wait.
         """
-        return (
-            size > self._room
-            and not self._fits(size)
-            and self._bounds.overflow is not _PARK
-        )
+        return size > self._room and not self._fits(size) and self._bounds.overflow is not _PARK
 
     def _fits(self, size: int) -> bool:
         """Whether this much more can be held in RAM; the room is made larger if need be.
