@@ -1,1 +1,1 @@
-"""The benchmark harness: real servers, real load, side by side."""
+"""The benchmark harness: real servers, real load, side by side (``python -m benchmarks``)."""

@@ -1,167 +1,277 @@
-"""``python -m benchmarks``: measure servers against each other, as ratios of medians.
+"""``python -m benchmarks``: measure WSGI servers against each other, as ratios of medians.
 
-Every server is started once per scenario and round, the rounds are interleaved, and a server whose
-answers are wrong is out. Needs ``wrk`` and the servers' packages; what is missing is skipped by
-name. Single figures mean little on a noisy machine: read the ratios.
+Every server is started once per scenario and round, the servers take turns round by round, and one
+whose answers are wrong is out. Needs ``wrk``; a server that is not installed is skipped by name.
+``python -m benchmarks.peers DIR`` installs them all. What it prints last is a Markdown table for
+each scenario; figures of one run mean little on a noisy machine: read the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
-import json
-import os
-import re
+import contextlib
 import shutil
-import socket
-import statistics
+import signal
 import subprocess
 import sys
-import time
-import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import FrameType
 
-HERE = Path(__file__).parent
+from . import compare, publish, record, report, rounds, servers
+from .model import Scenario
+from .processes import allow_descriptors, stage
+from .record import Run
 
+CHECKOUT = Path(__file__).resolve().parent.parent
+INTERRUPTED = 130
 
-class Scenario(NamedTuple):
-    app: str
-    path: str
-    expect: bytes
-    script: str | None
-    connections: int
-
-
-SCENARIOS = {
-    "hello": Scenario("hello", "/", b"Hello, world!\n", None, 64),
-    "varied": Scenario("hello", "/", b"Hello, world!\n", "varied.lua", 64),
-    "flask": Scenario("flask", "/a/b?page=2", b'"path":"a/b"', "varied.lua", 64),
-}
-
-
-class Pins(NamedTuple):
-    """Which core the server gets and which the load, where there are two."""
-
-    server: list[str]
-    load: list[str]
+COMPARE = """
+--compare OLD: with a directory, another checkout of this project, both checkouts' wsgi_async are
+measured by turns and judged round by round. With a JSON file, this run is judged beside that one
+(or NEW.json beside OLD.json, without measuring), by what the servers in both have changed by. The
+exit status is 1 if a scenario is slower, 2 if the two cannot be compared. benchmarks/README.md says
+what counts as slower.
+"""
 
 
-def pins() -> Pins:
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2 or shutil.which("taskset") is None:
-        return Pins([], [])
-    return Pins(["taskset", "-c", str(cores[0])], ["taskset", "-c", str(cores[1])])
+class Stop(Exception):
+    """The command ends here; the message is one line for the user."""
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
-def check(port: int, scenario: Scenario, deadline: float) -> None:
-    """Wait until the server answers, and see that it answers right."""
-    while True:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", scenario.path)
-            response = connection.getresponse()
-            body = response.read()
-            connection.close()
-            break
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-    if response.status != 200 or scenario.expect not in body:
-        raise ValueError(f"wrong answer: {response.status} {body[:80]!r}")
-
-
-def measure(command: str, scenario: Scenario, options: argparse.Namespace) -> float:
-    """Requests per second of one server in one round."""
-    port = free_port()
-    filled = command.format(
-        python=options.python, port=port, threads=options.threads, app=scenario.app
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=(__doc__ or "").partition(": ")[2],
+        epilog=COMPARE,
     )
-    where = pins()
-    server = subprocess.Popen(
-        [*where.server, *filled.split()],
-        cwd=HERE.parent,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    add = parser.add_argument
+    add("--servers", nargs="+", metavar="NAME", help="servers, or all (default: see --list)")
+    add("--scenarios", nargs="+", metavar="NAME", help="scenarios (default: all)")
+    add("--rounds", type=int, metavar="N", help="default 3, with --compare DIRECTORY 5")
+    add("--seconds", type=float, default=2.0, help="of load per round (default: 2)")
+    add("--threads", type=int, default=8, help="of each server (default: 8)")
+    add("--python", default=sys.executable, help="the Python the servers are installed for")
+    add("--json", type=Path, metavar="FILE", help="write every sample to this file")
+    add("--list", action="store_true", help="list servers and scenarios")
+    add("--compare", nargs="+", type=Path, metavar=("OLD", "NEW.json"), help="see below")
+    add(
+        "--render",
+        nargs="?",
+        type=Path,
+        const=publish.RESULTS,
+        metavar="DIR",
+        help="measure nothing: write README.md and the plots from the JSON files in DIR "
+        "(default: benchmarks/results)",
     )
-    try:
-        check(port, scenario, time.monotonic() + 15)
-        load = [*where.load, "wrk", "-t1", f"-c{scenario.connections}", f"-d{options.seconds}s"]
-        if scenario.script:
-            load += ["-s", str(HERE / scenario.script)]
-        load.append(f"http://127.0.0.1:{port}{scenario.path}")
-        report = subprocess.run(load, capture_output=True, text=True, check=True).stdout
-        if "Non-2xx" in report:
-            raise ValueError("some answers were not 2xx")
-        found = re.search(r"Requests/sec:\s+([0-9.]+)", report)
-        assert found is not None
-        return float(found[1])
-    finally:
-        server.terminate()
+    options = parser.parse_args(argv)
+    if options.compare and len(options.compare) > 2:
+        parser.error("--compare takes one or two names")
+    if options.rounds is not None and options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    if options.seconds <= 0 or options.threads < 1:
+        parser.error("--seconds and --threads must be above 0")
+    return options
+
+
+def scenarios(names: Sequence[str] | None) -> dict[str, Scenario]:
+    """The named ones, or all.
+
+    :raises Stop: there is no such scenario.
+    """
+    from .scenarios import SCENARIOS
+
+    if names is None:
+        return dict(SCENARIOS)
+    for name in names:
+        if name not in SCENARIOS:
+            raise Stop(f"no scenario {name!r}; there are {', '.join(SCENARIOS)}")
+    return {name: SCENARIOS[name] for name in names}
+
+
+def show_list() -> None:
+    print("servers (* with --servers or --servers all only):")
+    for name, template in servers.load().items():
+        print(f"  {name + ('' if template.default else ' *'):18} {template.shown(8)}")
+    print("scenarios:")
+    for name, scenario in scenarios(None).items():
+        print(f"  {name:18} {scenario.about} ({scenario.unit})")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(options: argparse.Namespace, old: Path | None, into: list[Run]) -> bool:
+    """Measure, and put the run in `into` before its first figure is there.
+
+    :param old: another checkout, to be measured by turns with this one.
+    :returns: whether it went to its end, and was not interrupted.
+    :raises Stop: something that it needs is missing.
+    """
+    chosen = scenarios(options.scenarios)
+    names = options.servers
+    if old is not None:
+        names = names or [servers.OURS]
+    with contextlib.ExitStack() as stack:
+        here = stack.enter_context(stage(CHECKOUT))
         try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            templates = servers.select(names)
+            python = servers.probe(options.python, templates.values(), here)
+        except servers.UnknownServer as error:
+            raise Stop(str(error)) from None
+        except (OSError, subprocess.CalledProcessError, ValueError) as error:
+            raise Stop(f"--python {options.python} does not run: {_last(error)}") from None
+        contenders = []
+        found = Run(
+            record.environment(python.version, CHECKOUT),
+            rounds=options.rounds or (5 if old else 3),
+            seconds=options.seconds,
+            threads=options.threads,
+            packages=python.others(),
+            scenarios={name: _kind(scenario) for name, scenario in chosen.items()},
+        )
+        for name, template in templates.items():
+            if name in python.problems:
+                found.skipped[name] = python.problems[name]
+                say(f"{name}: skipped, {python.problems[name]}")
+                continue
+            version = python.packages.get(template.package, "unknown")
+            found.servers[name] = record.Measured(version, template.shown(options.threads))
+            contenders.append(rounds.Contender(name, template, here))
+            if old is not None and servers.is_ours(name):
+                label = compare.OLD if name == servers.OURS else f"{name} (old)"
+                there = stack.enter_context(stage(old))
+                found.servers[label] = found.servers[name]
+                contenders.append(rounds.Contender(label, template, there))
+            say(f"{name}: {version}")
+        for directory in dict.fromkeys(contender.directory for contender in contenders):
+            say(f"wsgi_async of {_origin(options.python, directory)}")
+        into.append(found)
+        allow_descriptors()
+        plan = rounds.Plan(
+            contenders, chosen, python, found.rounds, options.seconds, options.threads
+        )
+        try:
+            for row in rounds.measure(plan):
+                found.rows.append(row)
+        except KeyboardInterrupt:
+            say("interrupted: what was measured so far is kept")
+            return False
+    return True
 
 
-def installed(python: str, package: str) -> str | None:
-    """The version of a package in the servers' environment."""
-    code = f"import importlib.metadata as m; print(m.version({package!r}))"
-    found = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd="/")
-    return found.stdout.strip() or None
+def _last(error: Exception) -> str:
+    """What a Python that failed wrote last, or what is known otherwise."""
+    lines = (getattr(error, "stderr", None) or "").strip().splitlines()
+    if lines:
+        return str(lines[-1])
+    code = getattr(error, "returncode", None)
+    return str(error) if code is None else f"it ended with {code}"
 
 
-def main() -> None:
-    servers = tomllib.loads((HERE / "servers.toml").read_text(encoding="utf-8"))
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--servers", nargs="+", choices=servers, default=list(servers))
-    parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=8)
-    parser.add_argument("--python", default=sys.executable, help="where the servers are installed")
-    parser.add_argument("--json", type=Path, help="write the figures here too")
-    options = parser.parse_args()
-    if shutil.which("wrk") is None:
-        parser.error("wrk is not installed (Debian: apt-get install wrk)")
+def _kind(scenario: Scenario) -> record.Kind:
+    return record.Kind(
+        scenario.about, scenario.unit, scenario.more_is_better, dict(scenario.options)
+    )
 
-    chosen = {}
-    for name in options.servers:
-        version = installed(options.python, servers[name]["package"])
-        if version is None:
-            print(f"{name}: not installed, skipped")
-        else:
-            chosen[name] = version
-            print(f"{name}: {version}")
-    rates: dict[str, dict[str, list[float]]] = {}
-    for scenario in options.scenarios:
-        rates[scenario] = {name: [] for name in chosen}
-        for _ in range(options.rounds):
-            for name in chosen:
-                try:
-                    rate = measure(servers[name]["command"], SCENARIOS[scenario], options)
-                except (OSError, ValueError) as error:
-                    print(f"{scenario} {name}: void, {error}")
-                else:
-                    rates[scenario][name].append(rate)
-    for scenario, results in rates.items():
-        medians = {name: statistics.median(found) for name, found in results.items() if found}
-        ours = medians.get("wsgi_async")
-        print(f"\n{scenario}: requests/s, median of {options.rounds} rounds")
-        for name, rate in sorted(medians.items(), key=lambda item: -item[1]):
-            ratio = f"   wsgi_async is {ours / rate:.2f}x" if ours and name != "wsgi_async" else ""
-            spread = f"{min(results[name]):,.0f} to {max(results[name]):,.0f}"
-            print(f"  {name:16}{rate:10,.0f}   ({spread}){ratio}")
+
+def _origin(python: str, directory: Path) -> str:
+    """Where servers that are started in a directory get wsgi_async from, asked of their Python."""
+    code = "import os, wsgi_async; print(os.path.realpath(wsgi_async.__file__))"
+    asked = subprocess.run([python, "-c", code], cwd=directory, capture_output=True, text=True)
+    return asked.stdout.strip() or asked.stderr.strip().splitlines()[-1]
+
+
+def measured(options: argparse.Namespace, old: Path | None = None) -> tuple[Run, bool]:
+    """Run, and write and print what was measured, also after a Ctrl-C."""
+    into: list[Run] = []
     if options.json:
-        options.json.write_text(json.dumps({"servers": chosen, "rates": rates}, indent=1) + "\n")
+        # Now, and not when a long run is over.
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.which("wrk") is None:
+        raise Stop("wrk is not installed (Debian: apt-get install wrk)")
+    with _terminable():
+        finished = run(options, old, into)
+    found = into[0]
+    if options.json:
+        record.write(found, options.json)
+    for name in found.scenarios:
+        if text := report.scenario_table(found, name):
+            print(f"## {name}\n\n{text}\n")
+    return found, finished
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does, and Ctrl-C does in the background too."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def guard(options: argparse.Namespace) -> int:
+    """``--compare``: the exit status."""
+    first, *second = options.compare
+    if first.is_dir():
+        if second:
+            raise Stop("--compare takes one directory, or JSON files")
+        if not (first / "wsgi_async" / "__init__.py").is_file():
+            raise Stop(f"{first} is no checkout: it has no wsgi_async")
+        new, finished = measured(options, old=first)
+        verdicts = compare.by_turns(new)
+        names = {"new": str(CHECKOUT), "old": str(first.resolve())}
+    else:
+        old = record.read(first)
+        finished = True
+        if second:
+            new = record.read(second[0])
+        else:
+            options.servers = options.servers or list(old.servers)
+            options.scenarios = options.scenarios or list(old.scenarios)
+            options.rounds = options.rounds or old.rounds
+            options.threads, options.seconds = old.threads, old.seconds
+            new, finished = measured(options)
+        verdicts, warning = compare.with_earlier(new, old)
+        if warning:
+            say(f"warning: {warning}")
+        names = {"new": _when(new), "old": f"{first}, {_when(old)}"}
+    print(compare.table(verdicts, names))
+    if not finished:
+        return INTERRUPTED
+    return 1 if any(one.bad for one in verdicts) else 0
+
+
+def _when(one: Run) -> str:
+    return f"{one.environment['date']}, commit {one.environment['commit'] or 'unknown'}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = arguments(argv)
+    try:
+        if options.list:
+            show_list()
+            return 0
+        if options.render:
+            for path in publish.publish(options.render):
+                print(path)
+            return 0
+        if options.compare:
+            return guard(options)
+        return 0 if measured(options)[1] else INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (Stop, record.BadRecord, compare.Incomparable) as error:
+        say(str(error).strip())
+        return 2
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

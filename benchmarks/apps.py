@@ -1,22 +1,187 @@
-"""The applications that are measured: the same work on every server."""
+"""The applications that are measured: the same work on every server, strictly by PEP 3333."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
+from zlib import crc32
+
+__all__ = [
+    "BLOCK",
+    "BODY",
+    "DONE",
+    "FILE_SIZE",
+    "LINES",
+    "STREAM_BLOCKS",
+    "cpu",
+    "file",
+    "hello",
+    "lines",
+    "mixed",
+    "sleep",
+    "start",
+    "stream",
+    "upload",
+]
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
 
 BODY = b"Hello, world!\n"
+BLOCK = (b"0123456789abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ" + b".") * 1024
+"""64 KiB without a line end: what streams and files are made of."""
+STREAM_BLOCKS = 256
+"""Blocks of one stream: 16 MiB."""
+FILE_SIZE = 1024 * len(BLOCK)
+"""64 MiB."""
+LINES = tuple(b"line %04d of a response in small parts\n" % number for number in range(1000))
+SLEEP = 0.020
+"""Seconds."""
+DONE = b"done\n"
+
+TEXT = ("Content-Type", "text/plain")
+BINARY = ("Content-Type", "application/octet-stream")
+IMPORTS = {
+    "wsgi_async": "wsgi_async.cli, wsgi_async.run",
+    "wsgi_async-h11": "wsgi_async.cli, wsgi_async.run",
+    "granian": "granian.cli",
+    "waitress": "waitress.runner, waitress",
+    "gunicorn": "gunicorn.app.wsgiapp, gunicorn.workers.gthread",
+    "gunicorn-sync": "gunicorn.app.wsgiapp, gunicorn.workers.sync",
+    "bjoern": "bjoern",
+    "fastwsgi": "fastwsgi",
+    "tornado": "tornado.httpserver, tornado.wsgi",
+    "cheroot": "cheroot.wsgi",
+    "hypercorn": "hypercorn.asyncio",
+    "uvicorn-a2wsgi": "uvicorn, a2wsgi",
+    "gevent": "gevent.pywsgi",
+}
+"""What a server's process imports before it can serve, by the name of its template."""
 
 
-def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+def _answer(start_response: StartResponse, body: bytes, status: str = "200 OK") -> list[bytes]:
+    start_response(status, [TEXT, ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def hello(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """The least an application can do: what is measured is the server."""
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(BODY)))])
+    start_response("200 OK", [TEXT, ("Content-Length", str(len(BODY)))])
     return [BODY]
 
 
-def __getattr__(name: str) -> Any:
-    if name != "flask":
-        raise AttributeError(name)
+def sleep(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Waits as if for a database."""
+    time.sleep(SLEEP)
+    return _answer(start_response, BODY)
+
+
+def lines(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """1000 small parts, of a length that is not known before."""
+    start_response("200 OK", [TEXT])
+    return (line for line in LINES)
+
+
+def stream(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Large parts, of a length that is not known before."""
+    start_response("200 OK", [BINARY])
+    return (BLOCK for _ in range(STREAM_BLOCKS))
+
+
+def _file_path() -> Path:
+    """A file of `FILE_SIZE` bytes, repetitions of `BLOCK`; made once, kept for the next run."""
+    path = Path(tempfile.gettempdir()) / f"wsgi-async-benchmark-{os.getuid()}"
+    if not path.is_file() or path.stat().st_size != FILE_SIZE:
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as made:
+            for _ in range(FILE_SIZE // len(BLOCK)):
+                made.write(BLOCK)
+        os.replace(made.name, path)
+    return path
+
+
+def file(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """A file, by the server's own means where it has them."""
+    opened = open(_file_path(), "rb")  # noqa: SIM115 - the server closes it
+    start_response("200 OK", [BINARY, ("Content-Length", str(FILE_SIZE))])
+    if "wsgi.file_wrapper" in environ:
+        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](opened, len(BLOCK))
+        return wrapped
+    return _read_all(opened)
+
+
+def _read_all(opened: Any) -> Iterator[bytes]:
+    with opened:
+        while piece := opened.read(len(BLOCK)):
+            yield piece
+
+
+def upload(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Reads the body and forgets it; answers with its size, and with ``?crc`` its CRC-32 too."""
+    read = environ["wsgi.input"].read
+    checked = environ.get("QUERY_STRING") == "crc"
+    size = crc = 0
+    left = int(environ.get("CONTENT_LENGTH") or 0)
+    while left and (piece := read(min(left, 65536))):
+        left -= len(piece)
+        size += len(piece)
+        if checked:
+            crc = crc32(piece, crc)
+    return _answer(start_response, b"%d %08x" % (size, crc) if checked else b"%d" % size)
+
+
+def cpu(seconds: float) -> int:
+    """Work in pure Python until this thread has used that much CPU time."""
+    end = time.thread_time() + seconds
+    number = 1
+    while time.thread_time() < end:
+        for _ in range(1000):
+            number = number * 1103515245 + 12345 & 0x7FFFFFFF
+    return number
+
+
+def mixed(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Trivial on ``/``, ``/stream`` as `stream`, ``/cpu?ms=N`` as much CPU time."""
+    path = environ.get("PATH_INFO", "/")
+    if path == "/":
+        return hello(environ, start_response)
+    if path == "/stream":
+        return stream(environ, start_response)
+    if path == "/cpu":
+        cpu(int(parse_qs(environ["QUERY_STRING"])["ms"][0]) / 1000)
+        return _answer(start_response, DONE)
+    return _answer(start_response, b"", "404 Not Found")
+
+
+def start(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """As `hello`; ``/imports/NAME``: milliseconds a new interpreter takes to import that server.
+
+    Where that is not known, as `hello` too.
+    """
+    name = environ.get("PATH_INFO", "/").rpartition("/imports/")[2]
+    if name not in IMPORTS:
+        return hello(environ, start_response)
+    code = (
+        "import time; begun = time.perf_counter()\n"
+        f"import {IMPORTS[name]}\n"
+        "print((time.perf_counter() - begun) * 1000)"
+    )
+    command = [sys.executable, "-c", code]
+    try:
+        found = [subprocess.check_output(command, timeout=10, text=True) for _ in range(3)]
+    except (OSError, subprocess.SubprocessError):
+        return hello(environ, start_response)
+    return _answer(start_response, b"%.3f" % min(map(float, found)))
+
+
+def _flask() -> Any:
     from flask import Flask, jsonify, request
 
     app = Flask("benchmark")
@@ -27,3 +192,38 @@ def __getattr__(name: str) -> Any:
         return jsonify(path=path, page=request.args.get("page"), user=request.cookies.get("user"))
 
     return app
+
+
+def _django() -> Any:
+    from django.conf import settings
+    from django.core.wsgi import get_wsgi_application
+    from django.http import HttpRequest, HttpResponse
+    from django.urls import re_path
+
+    def view(request: HttpRequest, path: str) -> HttpResponse:
+        found = {
+            "path": path,
+            "page": request.GET.get("page"),
+            "user": request.COOKIES.get("user"),
+        }
+        return HttpResponse(json.dumps(found), content_type="application/json")
+
+    settings.configure(
+        DEBUG=False,
+        ALLOWED_HOSTS=["*"],
+        SECRET_KEY="nothing that is secret",
+        ROOT_URLCONF=(re_path(r"^(?P<path>.*)$", view),),
+        MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
+        LOGGING_CONFIG=None,
+    )
+    return get_wsgi_application()
+
+
+_LAZY = {"flask": _flask, "django": _django}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(name)
+    application = globals()[name] = _LAZY[name]()
+    return application

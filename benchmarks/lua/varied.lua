@@ -1,4 +1,6 @@
 -- Browser-like heads in which path, query, cookie and request id differ from request to request.
+dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "report.lua")
+
 local n = 0
 request = function()
     n = n + 1

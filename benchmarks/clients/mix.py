@@ -1,0 +1,98 @@
+"""Asks for much CPU time over some connections, and beside them for something trivial, rarely."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import math
+import threading
+import time
+from collections.abc import Iterator
+
+from benchmarks.clients import wire
+
+__all__ = ["percentile"]
+
+PAUSE = 0.005
+"""Seconds between a trivial answer and the next request."""
+OVERTIME = 5.0
+"""Seconds that an answer may take."""
+
+
+def percentile(values: list[float], part: float) -> float:
+    """The least of the values that at least this part of them does not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * part) - 1)]
+
+
+class Asker:
+    """Asks on one connection, again and again.
+
+    :ivar times: seconds of each answer.
+    """
+
+    def __init__(self, port: int, path: str, until: float) -> None:
+        self.times: list[float] = []
+        self.errors = 0
+        self._connection = http.client.HTTPConnection(wire.HOST, port, timeout=OVERTIME)
+        self._path = path
+        self._until = until
+
+    def run(self, pause: float) -> None:
+        """Until the time is over, with a pause of so many seconds after each answer."""
+        while (begun := time.perf_counter()) < self._until and self.errors < 3:
+            try:
+                self._connection.request("GET", self._path)
+                response = self._connection.getresponse()
+                response.read()
+                if response.status != 200:
+                    self.errors += 1
+            except (OSError, http.client.HTTPException):
+                self.errors += 1
+                self._connection.close()
+            self.times.append(time.perf_counter() - begun)
+            time.sleep(pause)
+        self._connection.close()
+
+
+@contextlib.contextmanager
+def _running(askers: list[Asker]) -> Iterator[None]:
+    threads = [threading.Thread(target=asker.run, args=(0.0,)) for asker in askers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.join()
+
+
+def run(options: argparse.Namespace) -> dict[str, float]:
+    """Milliseconds of the trivial answers; one that failed counts with the time it took."""
+    until = time.perf_counter() + options.seconds
+    busy = [Asker(options.port, options.busy, until) for _ in range(options.connections)]
+    trivial = Asker(options.port, options.path, until)
+    with _running(busy):
+        trivial.run(PAUSE)
+    return {
+        "p50": percentile(trivial.times, 0.5) * 1000,
+        "p99": percentile(trivial.times, 0.99) * 1000,
+        "most": max(trivial.times) * 1000,
+        "answers": len(trivial.times),
+        "busy_answers": sum(len(asker.times) for asker in busy),
+        "errors": trivial.errors + sum(asker.errors for asker in busy),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--path", default="/")
+    parser.add_argument("--busy", required=True, help="path of what takes CPU time")
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--connections", type=int, default=4, help="of the busy ones")
+    wire.say(**run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

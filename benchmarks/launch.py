@@ -1,0 +1,154 @@
+"""``python -m benchmarks.launch bjoern --port 8000 --threads 8 benchmarks.apps:hello``: the servers
+that have no command line, or one that cannot be told what a fair comparison needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+__all__ = ["SERVERS", "main"]
+
+HOST = "127.0.0.1"
+BACKLOG = 2048
+CONNECTIONS = 12_000
+KEEP_ALIVE = 75
+LARGEST_BODY = 1 << 30
+
+Application = Callable[..., Any]
+
+
+def bjoern(application: Application, port: int, threads: int) -> None:
+    """Without threads: the application runs on the loop."""
+    import bjoern as server
+
+    server.run(application, HOST, port, listen_backlog=BACKLOG)
+
+
+def fastwsgi(application: Application, port: int, threads: int) -> None:
+    """Without threads: the application runs on the loop."""
+    import fastwsgi as server
+
+    server.server.backlog = BACKLOG
+    server.server.tcp_nodelay = 1
+    server.run(application, HOST, port)
+
+
+def tornado(application: Application, port: int, threads: int) -> None:
+    """The application runs in an executor, the rest on asyncio's own loop."""
+    import logging
+
+    from tornado.httpserver import HTTPServer
+    from tornado.wsgi import WSGIContainer
+
+    logging.getLogger("tornado.access").setLevel(logging.CRITICAL)
+
+    async def serve() -> None:
+        container = WSGIContainer(application, executor=ThreadPoolExecutor(threads))
+        server = HTTPServer(container, max_body_size=LARGEST_BODY, max_buffer_size=LARGEST_BODY)
+        server.listen(port, HOST, backlog=BACKLOG)
+        await asyncio.Event().wait()
+
+    asyncio.run(serve())
+
+
+def cheroot(application: Application, port: int, threads: int) -> None:
+    """`numthreads` is where its pool starts, `max` where it ends."""
+    from cheroot.wsgi import Server
+
+    server = Server(
+        (HOST, port),
+        application,
+        numthreads=threads,
+        max=threads,
+        request_queue_size=BACKLOG,
+        timeout=KEEP_ALIVE,
+    )
+    server.keep_alive_conn_limit = CONNECTIONS
+    server.start()
+
+
+def uvicorn_a2wsgi(application: Application, port: int, threads: int) -> None:
+    """The server for ASGI, and the adapter that its documentation names for WSGI."""
+    import uvicorn
+    from a2wsgi import WSGIMiddleware
+
+    uvicorn.run(
+        WSGIMiddleware(application, workers=threads),
+        host=HOST,
+        port=port,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
+        access_log=False,
+        log_level="warning",
+    )
+
+
+def hypercorn(application: Application, port: int, threads: int) -> None:
+    """Its WSGI mode uses the loop's default executor."""
+    import uvloop
+    from hypercorn.asyncio import serve as run
+    from hypercorn.config import Config
+
+    config = Config()
+    config.bind = [f"{HOST}:{port}"]
+    config.backlog = BACKLOG
+    config.keep_alive_timeout = KEEP_ALIVE
+    config.keep_alive_max_requests = 1 << 62
+    config.wsgi_max_body_size = LARGEST_BODY
+
+    async def serve() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
+        await run(application, config, mode="wsgi")
+
+    uvloop.run(serve())
+
+
+def gevent(application: Application, port: int, threads: int) -> None:
+    """A greenlet for each connection.
+
+    It sends head and body apart and leaves Nagle's algorithm on, which costs 40 ms per response
+    on a kept connection; connections inherit the option from the listener.
+    """
+    from gevent import socket
+    from gevent.pywsgi import WSGIServer
+
+    listener = socket.create_server((HOST, port), backlog=BACKLOG)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    WSGIServer(listener, application, log=None).serve_forever()
+
+
+SERVERS: dict[str, Callable[[Application, int, int], None]] = {
+    "bjoern": bjoern,
+    "fastwsgi": fastwsgi,
+    "tornado": tornado,
+    "cheroot": cheroot,
+    "uvicorn-a2wsgi": uvicorn_a2wsgi,
+    "hypercorn": hypercorn,
+    "gevent": gevent,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.launch", description=__doc__)
+    parser.add_argument("server", choices=SERVERS)
+    parser.add_argument("app", help="module:object")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=8)
+    options = parser.parse_args()
+    if options.server == "gevent":
+        # Before the application is imported, as gevent's documentation demands.
+        from gevent import monkey
+
+        monkey.patch_all()
+    module, _, name = options.app.partition(":")
+    application = getattr(importlib.import_module(module), name)
+    SERVERS[options.server](application, options.port, options.threads)
+
+
+if __name__ == "__main__":
+    main()

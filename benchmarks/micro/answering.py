@@ -1,0 +1,137 @@
+"""A response's way out: application to writer, writer to loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import repeat
+from typing import Any
+
+from wsgi_async.config import Config
+from wsgi_async.framing import ResponseHead
+from wsgi_async.handoff import Mailbox, ResponseWriter, Taken
+from wsgi_async.wsgi import Step, WSGIResponse
+
+from .benchmark import Opened, WrongResult
+from .heads import hello
+from .inside import BODY, Loop, bounds, budgets_of, raising
+from .reading import environ_of
+
+__all__ = ["PIECES", "open_handoff", "open_wsgi", "stream"]
+
+PIECES = [b"x" * 10] * 10
+
+
+class _Sheet:
+    """A writer that takes note of the last response."""
+
+    def __init__(self) -> None:
+        self.head: ResponseHead | None = None
+        self.body = b""
+        self.pieces = 0
+        self.is_finished = False
+
+    def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None:
+        self.head, self.body, self.is_finished = head, body, True
+
+    def start(self, head: ResponseHead, length: int | None) -> None:
+        self.head, self.pieces, self.is_finished = head, 0, False
+
+    def write(self, data: bytes) -> bool:
+        self.pieces += 1
+        return True
+
+    def write_and_wait(self, data: bytes) -> None:
+        self.pieces += 1
+
+    def write_last(self, data: bytes) -> None:
+        self.pieces += 1
+        self.is_finished = True
+
+    def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> bool:
+        return False
+
+    def finish(self) -> None:
+        self.is_finished = True
+
+    def cut(self) -> None:
+        raise WrongResult("a response was cut")
+
+
+def stream(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterator[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return iter(PIECES)
+
+
+def _report(message: str, error: BaseException | None) -> None:
+    raise WrongResult(message) from error
+
+
+def open_wsgi(application: Any, pieces: int, stack: ExitStack) -> Opened:
+    environ, sheet = environ_of(next(hello())), _Sheet()
+
+    def run(count: int) -> object:
+        for _ in repeat(None, count):
+            step = WSGIResponse(application, environ, sheet, _report).advance()
+        return step
+
+    def check(step: object) -> bool:
+        return (
+            step is Step.DONE
+            and sheet.is_finished
+            and sheet.head is not None
+            and sheet.head.status == 200
+            and (sheet.pieces == pieces if pieces else sheet.body == BODY)
+        )
+
+    return Opened(run, check)
+
+
+class _Owner:
+    """The loop's side of a response: takes what there is when it is woken."""
+
+    writer: ResponseWriter
+    taken: Taken | None = None
+
+    def on_wake(self) -> None:
+        self.taken = self.writer.take()
+        self.writer.settle(0, writable=True)
+        self.writer.release()
+
+
+def open_handoff(pieces: list[bytes], stack: ExitStack) -> Opened:
+    """Of a whole response where there are no pieces, else of one that is written piece by piece."""
+    config = Config()
+    shared = bounds(budgets_of(config), config)
+    loop = Loop()
+    mailbox = Mailbox(loop.call_soon_threadsafe, raising)
+    head = ResponseHead(200, b"HTTP/1.1 200 OK\r\n", b"Content-Type: text/plain\r\n", None)
+    owner = _Owner()
+    run_pending = loop.run_pending
+
+    def respond(count: int) -> object:
+        for _ in repeat(None, count):
+            writer = owner.writer = ResponseWriter(shared, mailbox, owner)
+            writer.respond(head, BODY, len(BODY))
+            run_pending()
+        return owner.taken
+
+    def write(count: int) -> object:
+        for _ in repeat(None, count):
+            writer = owner.writer = ResponseWriter(shared, mailbox, owner)
+            writer.start(head, None)
+            for piece in pieces:
+                writer.write(piece)
+            writer.finish()
+            run_pending()
+        return owner.taken
+
+    def check(taken: object) -> bool:
+        return (
+            isinstance(taken, Taken)
+            and taken.head is head
+            and b"".join(taken.chunks) == (b"".join(pieces) or BODY)
+            and taken.end.name == "FINISHED"
+        )
+
+    return Opened(write if pieces else respond, check)

@@ -1,0 +1,67 @@
+"""The benchmarks by name, in the order of the table."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from . import heads
+from .answering import PIECES, open_handoff, open_wsgi, stream
+from .benchmark import Benchmark, Opened
+from .inside import hello
+from .reading import open_environ, open_fastlane, open_reader
+from .serving import BURST, open_pool, open_protocol
+
+__all__ = ["BENCHMARKS"]
+
+STREAMED = (200, b"".join(PIECES))
+NOTHING = (204, b"")
+
+
+def _all() -> list[Benchmark]:
+    of, whole = functools.partial, open_protocol
+    rows: list[tuple[str, str, Callable[[ExitStack], Opened]]] = [
+        ("fastlane.short", "a short head", of(open_fastlane, heads.short)),
+        ("fastlane.browser", "a browser's head", of(open_fastlane, heads.browser)),
+        ("http1.hello", "a head seen before", of(open_reader, heads.hello, "auto")),
+        ("http1.short", "a short head", of(open_reader, of(heads.short, "lane"), "auto")),
+        ("http1.browser", "a browser's head", of(open_reader, heads.browser, "auto")),
+        ("http1.h11.short", "a short head", of(open_reader, of(heads.short, "h11"), "h11")),
+        ("http1.h11.browser", "a browser's head", of(open_reader, heads.browser, "h11")),
+        ("environ.hello", "an environ", of(open_environ, heads.hello)),
+        ("environ.browser", "an environ", of(open_environ, heads.browser)),
+        ("wsgi.list", "a call, a list of one", of(open_wsgi, hello, 0)),
+        ("wsgi.stream", "a call, ten chunks", of(open_wsgi, stream, len(PIECES))),
+        ("handoff.respond", "a whole response", of(open_handoff, [])),
+        ("handoff.stream", "a response of ten chunks", of(open_handoff, PIECES)),
+        (
+            "protocol.none",
+            "what the stand-ins take",
+            of(whole, heads.hello, None, answer=NOTHING),
+        ),
+        ("protocol.hello", "a request", of(whole, heads.hello, hello)),
+        ("protocol.browser", "a request", of(whole, heads.browser, hello)),
+        (
+            "protocol.h11.browser",
+            "a request",
+            of(whole, heads.browser, hello, parser="h11"),
+        ),
+        (
+            "protocol.stream",
+            "a request, ten chunks",
+            of(whole, heads.hello, stream, answer=STREAMED),
+        ),
+    ]
+    pools: list[tuple[str, str, Callable[[ExitStack], Opened]]] = [
+        ("pool.1", "a task and back, one thread", of(open_pool, 1, 1)),
+        ("pool.8", "the same, eight threads", of(open_pool, 8, 1)),
+        ("pool.8.burst", f"a task of {BURST} at once", of(open_pool, 8, BURST)),
+    ]
+    return [
+        *(Benchmark(*row) for row in rows),
+        *(Benchmark(*row, has_threads=True) for row in pools),
+    ]
+
+
+BENCHMARKS = {benchmark.name: benchmark for benchmark in _all()}

@@ -1,0 +1,51 @@
+"""Request heads to feed a parser with. Each function gives an endless supply."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+__all__ = ["DISTINCT", "browser", "hello", "short"]
+
+DISTINCT = 1000
+"""Heads before one comes again: more than the server remembers."""
+
+
+def hello() -> Iterator[bytes]:
+    """What a load generator or a health check sends: the same bytes again and again."""
+    return itertools.repeat(b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n\r\n")
+
+
+def short(place: str = "items") -> Iterator[bytes]:
+    """What curl sends, the paths all different.
+
+    :param place: the path's first segment. Two users who are not to meet in the server's memory of
+        heads ask for different ones.
+    """
+    heads = [
+        f"GET /{place}/{number} HTTP/1.1\r\n"
+        "Host: 127.0.0.1:8000\r\n"
+        "User-Agent: curl/8.5.0\r\n"
+        "Accept: */*\r\n\r\n"
+        for number in range(DISTINCT)
+    ]
+    return itertools.cycle([head.encode("latin-1") for head in heads])
+
+
+def browser() -> Iterator[bytes]:
+    """A browser's: ten fields; path, query, cookie and request id differ."""
+    heads = [
+        f"GET /articles/{number}/comments?page={number % 97}&sort=new HTTP/1.1\r\n"
+        "Host: www.example.com\r\n"
+        "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
+        "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+        "Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\n"
+        "Accept-Encoding: gzip, deflate, br, zstd\r\n"
+        f"Referer: https://www.example.com/articles/{number}\r\n"
+        "Connection: keep-alive\r\n"
+        f"Cookie: session={number * 2654435761:032x}; user=u{number}\r\n"
+        f"X-Request-ID: {number * 40503:016x}\r\n"
+        "Sec-Fetch-Mode: navigate\r\n\r\n"
+        for number in range(DISTINCT)
+    ]
+    return itertools.cycle([head.encode("latin-1") for head in heads])

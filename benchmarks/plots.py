@@ -1,0 +1,223 @@
+"""SVG plots of runs, by matplotlib: readable on light and dark pages, equal for equal figures."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from .figures import advantage, best_peer, figures
+from .record import Run
+from .report import GROUPS, grouped
+from .servers import OURS, is_ours
+from .units import number, ratio_text
+
+__all__ = ["draw"]
+
+TEXT = "#7a7a7a"
+"""4.3 to 1 on white, 4.9 to 1 on black."""
+LINE = "#7a7a7a66"
+PEER = "#9aa0a6"
+OURS_COLOUR = "#1f83c4"
+WORSE = "#d3661c"
+"""Orange and blue: apart for all kinds of colour vision."""
+
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "wsgi_async",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "text.color": TEXT,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": TEXT,
+    "xtick.color": TEXT,
+    "ytick.color": TEXT,
+    "path.simplify": True,
+}
+
+
+def draw(runs: Sequence[Run], directory: Path) -> list[Path]:
+    """Write the overview and a plot per group and Python.
+
+    :returns: the files.
+    :raises ImportError: matplotlib is not installed.
+    """
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    written = []
+    with matplotlib.rc_context(STYLE):
+        if runs:
+            written.append(_save(_overview(pyplot, runs), directory / "overview.svg"))
+        for key, names in grouped(runs).items():
+            for run in runs:
+                there = [name for name in names if figures(run, name)]
+                if there:
+                    title = f"{GROUPS[key][0]}, Python {run.python} (in brackets: wsgi_async is)"
+                    figure = _panels(pyplot, run, there, title)
+                    written.append(_save(figure, directory / f"{key}-{run.python}.svg"))
+        pyplot.close("all")
+    return written
+
+
+def _save(figure: Any, path: Path) -> Path:
+    text = StringIO()
+    metadata = {"Date": None, "Creator": None}
+    figure.savefig(text, format="svg", transparent=True, bbox_inches="tight", metadata=metadata)
+    path.write_text(_small(text.getvalue()), encoding="utf-8")
+    return path
+
+
+def _small(svg: str) -> str:
+    """Without what a viewer does not need: comments, ids that nothing refers to, indentation."""
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = re.sub(r' (d|x|y|points|transform)="[^"]+"', _shorter, svg)
+    # The fallback of matplotlib names its own fonts; a page's sans-serif will do.
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*sans-serif|'DejaVu Sans'", "sans-serif", svg)
+    return re.sub(r"\s*\n\s*", "\n", svg).strip() + "\n"
+
+
+def _shorter(attribute: re.Match[str]) -> str:
+    """A place, to a hundredth of a pixel."""
+    return re.sub(r"(\d+\.\d\d)\d+", r"\1", attribute[0])
+
+
+def _panels(pyplot: Any, run: Run, names: Sequence[str], title: str) -> Any:
+    """A panel of bars for each scenario, two side by side."""
+    columns = 2 if len(names) > 1 else 1
+    rows = math.ceil(len(names) / columns)
+    bars = max(len(figures(run, name)) for name in names)
+    size = (5.0 * columns, (0.26 * bars + 0.75) * rows + 0.3)
+    figure, grid = pyplot.subplots(rows, columns, figsize=size, squeeze=False)
+    figure.suptitle(title, fontsize=12, y=1.0)
+    axes = list(grid.flat)
+    for axis, name in zip(axes, names, strict=False):
+        _bars(axis, run, name, bars)
+    for axis in axes[len(names) :]:
+        axis.set_axis_off()
+    figure.tight_layout()
+    return figure
+
+
+def _bars(axis: Any, run: Run, name: str, bars: int) -> None:
+    """Medians with whiskers from the lowest to the highest round; the best at the top. With room
+    for `bars`, so that all panels have the same scale."""
+    kind = run.scenarios[name]
+    found = figures(run, name)
+    # matplotlib draws from the bottom: the best comes last.
+    order = sorted(found, key=lambda one: found[one].median, reverse=not kind.more_is_better)
+    ours = found.get(OURS)
+    longest = max((one.high for one in found.values()), default=0) or 1
+    for place, server in enumerate(order):
+        one = found[server]
+        colour, alpha = _colour(server)
+        axis.barh(place, one.median, height=0.68, color=colour, alpha=alpha, linewidth=0)
+        if one.high > one.low:
+            spread = [one.low, one.high]
+            axis.plot(spread, [place, place], color=TEXT, linewidth=1.4, marker="|", markersize=6)
+        words = number(one.median)
+        if ours is not None and server != OURS:
+            ratio = ratio_text(advantage(ours.median, one.median, kind.more_is_better))
+            words += f"  ({ratio})" if ratio else ""
+        axis.text(one.high + longest * 0.02, place, words, va="center", fontsize=9)
+    axis.set_yticks(range(len(order)), order)
+    for label, server in zip(axis.get_yticklabels(), order, strict=True):
+        if is_ours(server):
+            label.set_fontweight("bold")
+    axis.tick_params(length=0)
+    axis.set_xticks([])
+    axis.set_xlim(0, longest * 1.45)
+    axis.set_ylim(len(order) - bars - 0.5, len(order) - 0.5)
+    axis.spines["left"].set_bounds(-0.5, len(order) - 0.5)
+    less = "" if kind.more_is_better else ", less is better"
+    axis.set_title(f"{name} ({kind.unit}{less})", loc="left", fontsize=10.5)
+    for side in ("top", "right", "bottom"):
+        axis.spines[side].set_visible(False)
+
+
+def _colour(server: str) -> tuple[str, float]:
+    """Of its bar, and how opaque: the whiskers must stay visible on it."""
+    if server == OURS:
+        return OURS_COLOUR, 0.7
+    return (OURS_COLOUR, 0.4) if is_ours(server) else (PEER, 0.5)
+
+
+def _overview(pyplot: Any, runs: Sequence[Run]) -> Any:
+    """For each scenario a dot per peer: how many times as good wsgi_async is, on a log scale. The
+    best peer's dot is the large one with its name."""
+    names = [name for listed in grouped(runs).values() for name in listed]
+    names = [name for name in names if any(_ratios(run, name) for run in runs)]
+    found = [ratio for run in runs for name in names for ratio in _ratios(run, name).values()]
+    shown = [ratio for ratio in found if ratio < math.inf]
+    size = (4.6 * len(runs) + 1.2, 0.32 * len(names) + 1.0)
+    figure, grid = pyplot.subplots(
+        1, len(runs), figsize=size, squeeze=False, sharey=True, sharex=True
+    )
+    for axis, run in zip(grid.flat, runs, strict=True):
+        for place, name in enumerate(reversed(names)):
+            _dots(axis, run, name, place)
+        axis.axvline(1, color=TEXT, linewidth=1.2)
+        _marks(axis, min([1, *shown]), max([2, *shown]))
+        axis.set_yticks(range(len(names)), list(reversed(names)))
+        axis.set_ylim(-0.6, len(names) - 0.4)
+        axis.tick_params(length=0, which="both")
+        axis.set_title(f"Python {run.python}: wsgi_async is ... times as good", fontsize=10.5)
+        for side in ("top", "right", "left"):
+            axis.spines[side].set_visible(False)
+    figure.tight_layout()
+    return figure
+
+
+def _marks(axis: Any, low: float, high: float) -> None:
+    """A log scale with round marks, and room for the words left of the first dot."""
+    axis.set_xscale("log")
+    span = math.log(high / low)
+    marks = [mark * 10**power for power in range(-3, 6) for mark in (1, 2, 5)]
+    if span > math.log(200):
+        marks = [10.0**power for power in range(-3, 6)]
+    marks = [mark for mark in marks if low * 0.95 <= mark <= high * 1.3]
+    axis.set_xlim(low / math.exp(0.45 * span + 0.3), high * math.exp(0.05 * span))
+    axis.set_xticks(marks, [f"{mark:g}x" for mark in marks], fontsize=9)
+    axis.set_xticks([], minor=True)
+
+
+def _ratios(run: Run, name: str) -> dict[str, float]:
+    """By peer; infinite where the peer did nothing at all."""
+    found = figures(run, name)
+    if OURS not in found:
+        return {}
+    more = run.scenarios[name].more_is_better
+    ratios = {
+        peer: advantage(found[OURS].median, figure.median, more)
+        for peer, figure in found.items()
+        if not is_ours(peer)
+    }
+    return {peer: ratio for peer, ratio in ratios.items() if ratio > 0}
+
+
+def _dots(axis: Any, run: Run, name: str, place: int) -> None:
+    ratios = _ratios(run, name)
+    if ratios and min(ratios.values()) == math.inf:
+        axis.text(1, place, "  no other does it at all", va="center", fontsize=9)
+    ratios = {peer: ratio for peer, ratio in ratios.items() if ratio < math.inf}
+    if not ratios:
+        return
+    axis.plot([min(ratios.values()), max(ratios.values())], [place] * 2, color=LINE, linewidth=1)
+    best = best_peer(figures(run, name), run.scenarios[name].more_is_better)
+    others = [ratio for peer, ratio in ratios.items() if best is None or peer != best[0]]
+    axis.scatter(others, [place] * len(others), s=16, color=PEER, linewidths=0)
+    if best is None or best[0] not in ratios:
+        return
+    ratio = ratios[best[0]]
+    colour = OURS_COLOUR if ratio >= 1 else WORSE
+    axis.scatter([ratio], [place], s=60, color=colour, linewidths=0, zorder=3)
+    words = f"{ratio_text(ratio)} {best[0]}"
+    axis.text(0.02, place, words, transform=axis.get_yaxis_transform(), va="center", fontsize=9)

@@ -1,0 +1,209 @@
+"""Markdown from runs: the tables, ``benchmarks/README.md`` and the section of the project's README.
+
+Everything is computed from the JSON; the same files give the same text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+from . import targets
+from .figures import Figure, advantage, figures, voids
+from .prose import GUARD, HOW, INTRODUCTION, NO_RUN, REPEAT, TARGETS
+from .record import Run
+from .servers import OURS
+from .units import number, ratio_text
+
+__all__ = ["GROUPS", "grouped", "readme", "readme_section", "scenario_table", "targets_table"]
+
+GROUPS = {
+    "requests": ("Requests", ("hello", "varied", "flask", "django", "close")),
+    "bodies": ("Large bodies", ("lines", "stream", "file", "upload")),
+    "patience": ("Slow clients, slow applications, memory and start", ()),
+}
+"""How the report is divided: a title, and what a scenario's name starts with. The last one takes
+what is left."""
+
+
+Column = Callable[[Figure], float | None]
+
+
+def grouped(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """The scenarios of all runs by group, in the order in which they were measured."""
+    names = list(dict.fromkeys(chain.from_iterable(run.scenarios for run in runs)))
+    last = list(GROUPS)[-1]
+    found: dict[str, list[str]] = {key: [] for key in GROUPS}
+    for name in names:
+        key = next((key for key, (_, starts) in GROUPS.items() if name.startswith(starts)), last)
+        found[key].append(name)
+    return {key: listed for key, listed in found.items() if listed}
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]], columns: str = "---:") -> str:
+    """A Markdown table; the first column is text, the others are figures unless `columns` is
+    ``---``."""
+    rule = ["---", *(columns for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *lines])
+
+
+def scenario_table(run: Run, scenario: str) -> str:
+    """Medians, their spread, and how many times as good wsgi_async is as each server; the best
+    first. Below it what is void, and why."""
+    kind = run.scenarios[scenario]
+    found = figures(run, scenario)
+    ours = found.get(OURS)
+    order = sorted(found, key=lambda name: found[name].median, reverse=kind.more_is_better)
+    shown = list(found.values())
+    extras = sorted({name for figure in shown for name in figure.extra})
+    optional: list[tuple[str, Column]] = [
+        ("p50 ms", lambda figure: figure.p50),
+        ("p99 ms", lambda figure: figure.p99),
+        ("failed", lambda figure: figure.errors or None),
+        *(_extra(name) for name in extras),
+        ("MB", lambda figure: _in_megabytes(figure.memory)),
+    ]
+    columns = [(head, get) for head, get in optional if any(get(one) is not None for one in shown)]
+    lines = []
+    for name in order:
+        figure = found[name]
+        ratio = ""
+        if ours is not None and name != OURS:
+            ratio = ratio_text(advantage(ours.median, figure.median, kind.more_is_better))
+        cells = [number(value) if (value := get(figure)) is not None else "" for _, get in columns]
+        shown_name = f"**{name}**" if name == OURS else name
+        spread = f"{number(figure.low)} to {number(figure.high)}"
+        lines.append([shown_name, number(figure.median), spread, *cells, ratio])
+    unit = kind.unit if kind.more_is_better else f"{kind.unit} (less is better)"
+    head = ["server", unit, "lowest to highest", *(head for head, _ in columns), f"{OURS} is"]
+    parts = [table(head, lines)] if lines else []
+    notes = [f"- {name}: {why}" for name, why in voids(run, scenario).items()]
+    if notes:
+        parts.append("\n".join(notes).replace("|", "\\|"))
+    return "\n\n".join(parts)
+
+
+def _extra(name: str) -> tuple[str, Column]:
+    """The column of a scenario's own figure."""
+    if name == "memory":
+        return "MB meanwhile", lambda figure: _in_megabytes(figure.extra.get(name))
+    return name.replace("_", " "), lambda figure: figure.extra.get(name)
+
+
+def _in_megabytes(value: float | None) -> float | None:
+    return None if value is None else value / 1e6
+
+
+def targets_table(runs: Sequence[Run]) -> str:
+    """What was asked, and what was reached, whichever side of it the figures fall."""
+    head = ["scenario", "asked", "reach for"]
+    head += [*(f"reached on {run.python}" for run in runs), "met?"]
+    lines = []
+    for name, clauses in targets.rows(targets.load()).items():
+        cells: list[list[str]] = [[] for _ in range(3 + len(runs))]
+        for clause in clauses:
+            cells[0].append(clause.asked())
+            cells[1].append(clause.reach())
+            verdicts = []
+            for cell, run in zip(cells[2:], runs, strict=False):
+                found = targets.reached(clause, run)
+                cell.append(found.text(clause))
+                verdicts.append((run.python, clause.verdict(found.value)))
+            cells[-1].append(_together(verdicts))
+        lines.append([name, *("<br>".join(cell) for cell in cells)])
+    return table(head, lines, "---")
+
+
+def _together(verdicts: Sequence[tuple[str, str]]) -> str:
+    """One word if all Pythons agree."""
+    if len({verdict for _, verdict in verdicts}) == 1:
+        return verdicts[0][1]
+    return ", ".join(f"{python} {verdict}" for python, verdict in verdicts)
+
+
+def readme_section(runs: Sequence[Run]) -> str:
+    """What stands in the project's README between its markers ``benchmarks``: the main plot, the
+    targets, how to repeat it."""
+    if not runs:
+        return NO_RUN
+    first = runs[0].environment
+    where = f"{first['cpu']}, {first['kernel']}, one core for the server, {runs[0].threads} threads"
+    return "\n\n".join(
+        [
+            "![wsgi_async as a multiple of each other server](benchmarks/results/overview.svg)",
+            f"Medians of {_rounds(runs)} rounds, servers interleaved ({where}; "
+            f"{', '.join(run.environment['python'] for run in runs)}). {TARGETS}",
+            targets_table(runs),
+            "Every figure, its spread and its latency: [benchmarks](benchmarks/README.md). To "
+            "repeat it:",
+            REPEAT,
+        ]
+    )
+
+
+def _rounds(runs: Sequence[Run]) -> str:
+    counts = sorted({run.rounds for run in runs})
+    return " or ".join(map(str, counts))
+
+
+def readme(runs: Sequence[Run], plots: str = "results") -> str:
+    """The whole report.
+
+    :param plots: the directory of the plots, as the report links to it; empty for none.
+    """
+    parts = ["# Benchmarks", INTRODUCTION]
+    if not runs:
+        return "\n\n".join([*parts, NO_RUN, "## How to repeat it", REPEAT, HOW, GUARD]) + "\n"
+    parts += ["## What was asked, and what was reached"]
+    if plots:
+        parts.append(f"![wsgi_async as a multiple of each other server]({plots}/overview.svg)")
+    parts += [TARGETS, targets_table(runs)]
+    parts += ["## How to repeat it", REPEAT, HOW, "## Where it was measured", _where(runs)]
+    for key, names in grouped(runs).items():
+        parts.append(f"## {GROUPS[key][0]}")
+        if plots:
+            parts += [
+                f"![Medians on Python {run.python}]({plots}/{key}-{run.python}.svg)"
+                for run in runs
+                if set(names) & set(run.scenarios)
+            ]
+        for name in names:
+            parts += _scenario(runs, name)
+    parts += ["## The servers and their commands", _commands(runs), GUARD]
+    return "\n\n".join(parts) + "\n"
+
+
+def _scenario(runs: Sequence[Run], name: str) -> list[str]:
+    there = [run for run in runs if name in run.scenarios]
+    kind = there[0].scenarios[name]
+    parts = [f"### {name}", kind.about]
+    if kind.options:
+        given = ", ".join(f"{server} `{value}`" for server, value in kind.options.items())
+        parts.append(f"With these options: {given}.")
+    for run in there:
+        parts += [f"Python {run.python}:", scenario_table(run, name)]
+    return parts
+
+
+def _where(runs: Sequence[Run]) -> str:
+    names = dict.fromkeys(chain.from_iterable(run.environment for run in runs))
+    lines = [[name, *(run.environment.get(name) or "-" for run in runs)] for name in names]
+    lines.append(["rounds", *(f"{run.rounds} of {run.seconds:g} s" for run in runs)])
+    lines.append(["threads", *(str(run.threads) for run in runs)])
+    packages = sorted({name for run in runs for name in run.packages})
+    lines += [[name, *(run.packages.get(name, "-") for run in runs)] for name in packages]
+    text = table(["", *(run.python for run in runs)], lines, "---")
+    for run in runs:
+        for server, why in run.skipped.items():
+            text += f"\n\nLeft out on {run.python}: {server} ({why})."
+    return text
+
+
+def _commands(runs: Sequence[Run]) -> str:
+    names = dict.fromkeys(chain.from_iterable(run.servers for run in runs))
+    lines = []
+    for name in names:
+        measured = [run.servers[name] for run in runs if name in run.servers]
+        versions = dict.fromkeys(one.version for one in measured)
+        lines.append([name, ", ".join(versions), f"`{measured[-1].command}`"])
+    return table(["server", "version", "command"], lines, "---")

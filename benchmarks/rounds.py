@@ -1,0 +1,187 @@
+"""The rounds: every server once per scenario and round, one after the other, so that whatever
+changes on the machine meanwhile changes for all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+from .model import Load, Sample, Scenario, WrongAnswer
+from .processes import NotStarted, Server, pins
+from .record import Row
+from .servers import Interpreter, Template
+from .units import figure_text, memory_text
+
+__all__ = ["Contender", "Plan", "measure"]
+
+PATIENCE = 120.0
+"""Seconds that one measurement may take beyond ten times what it was asked to."""
+
+
+ENDING = 0.2
+"""Seconds in which a server that failed may end: its sockets close before the process is gone."""
+
+
+class Overdue(BaseException):
+    """A measurement does not end. Not an Exception: a client's own handlers must not take it."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A server that is measured, under the name that the report gives it."""
+
+    label: str
+    template: Template
+    directory: Path
+    """It is started here; the modules here are the ones it gets."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and how."""
+
+    contenders: Sequence[Contender]
+    scenarios: Mapping[str, Scenario]
+    python: Interpreter
+    rounds: int
+    seconds: float
+    threads: int
+
+    def steps(self) -> Iterator[tuple[Scenario, int, Contender]]:
+        """In order. Every other round goes through the servers backwards, so that none always
+        follows the same one."""
+        for scenario in self.scenarios.values():
+            there = [
+                contender
+                for contender in self.contenders
+                if scenario.servers is None or contender.template.name in scenario.servers
+            ]
+            for number in range(1, self.rounds + 1):
+                for contender in there if number % 2 else reversed(there):
+                    yield scenario, number, contender
+
+
+def measure(plan: Plan, *, progress: TextIO = sys.stderr) -> Iterator[Row]:
+    """Go through the plan; a row for each step, as soon as it is known.
+
+    A server whose answer was wrong or that did not start has no further rounds of that scenario.
+    """
+    steps = list(plan.steps())
+    hopeless: set[tuple[str, str]] = set()
+    began = time.monotonic()
+    for done, (scenario, number, contender) in enumerate(steps):
+        if (scenario.name, contender.label) in hopeless:
+            continue
+        row, again = _row(plan, scenario, number, contender)
+        if not again:
+            hopeless.add((scenario.name, contender.label))
+        elapsed = time.monotonic() - began
+        left = elapsed / (done + 1) * (len(steps) - done - 1)
+        line = _line(row, scenario, plan)
+        print(f"[{done + 1}/{len(steps)}, {left / 60:.0f} min left] {line}", file=progress)
+        yield row
+
+
+def _line(row: Row, scenario: Scenario, plan: Plan) -> str:
+    what = f"{row.scenario} {row.round}/{plan.rounds} {row.server}:"
+    if row.value is None:
+        return f"{what} void: {row.void}"
+    parts = [f"{what} {figure_text(row.value, scenario.unit)}"]
+    if row.p99 is not None:
+        parts.append(f"p99 {row.p99:.3g} ms")
+    if row.memory:
+        parts.append(memory_text(row.memory))
+    if row.errors:
+        parts.append(f"{row.errors} FAILED")
+    return ", ".join(parts)
+
+
+def _row(plan: Plan, scenario: Scenario, number: int, contender: Contender) -> tuple[Row, bool]:
+    """One step, and whether the next round is worth a try."""
+    template = contender.template
+
+    def void(why: str, wrong: bool = False) -> Row:
+        return Row(scenario.name, contender.label, number, void=why[:300], wrong=wrong)
+
+    with Server(template.name, plan.threads) as server:
+        command = template.fill(
+            port=server.port,
+            threads=plan.threads,
+            app=f"benchmarks.apps:{scenario.application}",
+            options=scenario.options.get(template.name, ""),
+            python=plan.python,
+        )
+        where = pins()
+        load = Load(plan.seconds, where.load, sys.executable)
+        try:
+            server.start([*where.server, *command], contender.directory)
+            if not scenario.starts_itself:
+                server.wait()
+        except (NotStarted, OSError) as error:
+            return void(str(error)), False
+        try:
+            with _patience(PATIENCE + 10 * plan.seconds):
+                sample = scenario.measure(server, load)
+            memory = server.memory()
+            server.check()
+        except Overdue:
+            return void("the measurement did not end"), False
+        except Exception as error:  # whatever it is, the other measurements must not be lost
+            if (ended := _ended(server)) is not None:
+                return void(ended), True
+            if isinstance(error, WrongAnswer):
+                return void(f"wrong answer: {error}", wrong=True), False
+            return void(f"{type(error).__name__}: {error}"), True
+    return _sampled(scenario, contender, number, sample, memory), True
+
+
+def _ended(server: Server) -> str | None:
+    """That the server has ended, if it has or is about to: the reason for everything else."""
+    try:
+        server.check(ENDING)
+    except NotStarted as error:
+        return str(error)
+    return None
+
+
+def _sampled(
+    scenario: Scenario, contender: Contender, number: int, sample: Sample, memory: int
+) -> Row:
+    return Row(
+        scenario.name,
+        contender.label,
+        number,
+        value=sample.value,
+        p50=sample.p50,
+        p99=sample.p99,
+        errors=sample.errors,
+        memory=memory or None,
+        extra=dict(sample.extra),
+    )
+
+
+@contextlib.contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """:raises Overdue: the block takes longer. Main thread only; a timer that is already set goes
+    on afterwards."""
+
+    def overdue(number: int, frame: FrameType | None) -> None:
+        raise Overdue
+
+    timer = signal.getitimer(signal.ITIMER_REAL)
+    before = signal.signal(signal.SIGALRM, overdue)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *timer)

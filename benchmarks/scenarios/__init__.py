@@ -1,0 +1,14 @@
+"""The scenarios, by name: each a kind of work, the same for every server."""
+
+from __future__ import annotations
+
+from benchmarks.model import Scenario
+from benchmarks.scenarios import bodies, idle, latency, slow, throughput
+
+__all__ = ["SCENARIOS"]
+
+MODULES = (throughput, bodies, slow, idle, latency)
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario for module in MODULES for scenario in module.SCENARIOS
+}

@@ -1,0 +1,133 @@
+"""What slow clients cost the others: heads that trickle, responses that nobody reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from benchmarks import apps
+from benchmarks.model import Load, Running, Sample, Scenario, WrongAnswer
+from benchmarks.scenarios import programs, wrk
+from benchmarks.scenarios.answers import ask, expect
+
+__all__ = ["SCENARIOS", "SlowHeads", "SlowReaders", "compared"]
+
+FAST = 16
+"""Connections of the fast clients."""
+WARM_UP = 0.2
+"""Seconds."""
+PROMPT = 0.05
+"""Seconds within which a server answers that has settled."""
+
+
+def compared(
+    server: Running, load: Load, meanwhile: Callable[[], Iterator[dict[str, float]]]
+) -> Sample:
+    """The rate of fast clients while something else goes on, as a part of what it is without.
+
+    :param meanwhile: a generator that starts it, yields what is worth recording, and ends it.
+    """
+    expect(ask(server.port), apps.BODY)
+    wrk.run(server, load, connections=FAST, seconds=min(WARM_UP, load.seconds))
+    without = wrk.run(server, load, connections=FAST)
+    if not without.succeeded:
+        raise WrongAnswer("no response to the fast clients alone")
+    with contextmanager(meanwhile)() as extra:
+        beside = wrk.run(server, load, connections=FAST)
+        extra = {**extra, "rate_with": beside.rate, "rate_without": without.rate}
+    return Sample(
+        value=beside.rate / without.rate,
+        p50=beside.p50,
+        p99=beside.p99,
+        errors=beside.errors,
+        extra=extra,
+    )
+
+
+@dataclass(frozen=True)
+class SlowHeads:
+    """Measures beside clients that send a byte of a request's head each second."""
+
+    clients: int = 500
+
+    def __call__(self, server: Running, load: Load) -> Sample:
+        def meanwhile() -> Iterator[dict[str, float]]:
+            with programs.beside(server, load, "trickle", connections=self.clients) as client:
+                yield {"slow_clients": client.ready["held"]}
+
+        return compared(server, load, meanwhile)
+
+
+@dataclass(frozen=True)
+class SlowReaders:
+    """Measures beside clients that ask for a stream and do not read it."""
+
+    clients: int = 64
+    settling: float = 4.0
+    """Seconds at most in which the server may deal with the responses that nobody reads."""
+
+    def __call__(self, server: Running, load: Load) -> Sample:
+        expect(ask(server.port, "/stream"), apps.BLOCK * apps.STREAM_BLOCKS)
+
+        def meanwhile() -> Iterator[dict[str, float]]:
+            options = {"path": "/stream", "connections": self.clients}
+            with programs.beside(server, load, "unread", **options) as client:
+                settled = settle(server, self.settling)
+                yield {
+                    "slow_clients": client.ready["held"],
+                    "settled": settled,
+                    "memory": server.memory(),
+                }
+
+        return compared(server, load, meanwhile)
+
+
+def settle(server: Running, longest: float) -> float:
+    """Wait until the server answers promptly, three times in a row; the seconds that took."""
+    begun = time.perf_counter()
+    prompt = 0
+    while prompt < 3 and (elapsed := time.perf_counter() - begun) < longest:
+        asked = time.perf_counter()
+        try:
+            ask(server.port, timeout=min(1.0, longest - elapsed))
+        except WrongAnswer:
+            prompt = 0
+        else:
+            prompt = prompt + 1 if time.perf_counter() - asked < PROMPT else 0
+        if prompt:
+            time.sleep(PROMPT)
+    return time.perf_counter() - begun
+
+
+PARKED = "--response-overflow park"
+
+SCENARIOS = (
+    Scenario(
+        name="slow-heads",
+        about="16 fast connections beside 500 clients that send a byte of a request's head each "
+        "second: the part of the rate without these that is left.",
+        application="mixed",
+        unit="ratio",
+        measure=SlowHeads(),
+    ),
+    Scenario(
+        name="slow-readers",
+        about="16 fast connections beside 64 clients that do not read a response of 16 MiB: the "
+        "part of the rate without these that is left.",
+        application="mixed",
+        unit="ratio",
+        measure=SlowReaders(),
+    ),
+    Scenario(
+        name="slow-readers-park",
+        about="The same for wsgi_async, told to park such responses instead of writing them to a "
+        "file.",
+        application="mixed",
+        unit="ratio",
+        measure=SlowReaders(),
+        options={"wsgi_async": PARKED, "wsgi_async-h11": PARKED},
+        servers=("wsgi_async", "wsgi_async-h11"),
+    ),
+)

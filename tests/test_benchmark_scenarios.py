@@ -1,0 +1,341 @@
+"""The benchmark's scenarios measure something, and take no wrong answer for one."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+from serving import Served
+from tools import python, require_module, require_program, running
+
+from benchmarks import apps
+from benchmarks.clients import mix, wire
+from benchmarks.clients.download import Body
+from benchmarks.model import Load, Sample, Scenario, WrongAnswer
+from benchmarks.scenarios import SCENARIOS, programs, wrk
+from benchmarks.scenarios.answers import ask
+from benchmarks.scenarios.idle import Idle
+from benchmarks.scenarios.slow import SlowHeads, SlowReaders
+
+Serve = Callable[..., Served]
+Application = Callable[..., Iterable[bytes]]
+
+LOAD = Load(seconds=0.2, pin=(), python=sys.executable)
+FRAMEWORKS = ("flask", "django")
+SMALL: dict[str, Callable[..., Sample]] = {
+    "slow-heads": SlowHeads(clients=20),
+    "slow-readers": SlowReaders(clients=4),
+    "slow-readers-park": SlowReaders(clients=4),
+    "idle": Idle(connections=100),
+}
+"""The scenarios whose own numbers are too large for a test."""
+
+WRK = """Running 1s test @ http://127.0.0.1:8000/
+  1 threads and 64 connections
+  100 requests in 1.00s, 12KB read
+{"requests": 100, "duration": 2000000, "bytes": 12345, "p50": 1500, "p99": 9000, \
+"connect": 1, "read": 2, "write": 3, "status": 10, "timeout": 4}
+"""
+
+
+def port_of(served: Served) -> int:
+    assert served.server.port is not None
+    return served.server.port
+
+
+class Target:
+    """A server as the scenarios know one; its memory is that of this process."""
+
+    threads = 8
+
+    def __init__(self, served: Served | int, name: str = "wsgi_async") -> None:
+        self.name = name
+        self.port = served if isinstance(served, int) else port_of(served)
+
+    def memory(self) -> int:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+        return pages * resource.getpagesize()
+
+    def descriptors(self) -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+
+def measure(scenario: Scenario, served: Served) -> Sample:
+    return SMALL.get(scenario.name, scenario.measure)(Target(served), LOAD)
+
+
+@pytest.fixture
+def _wrk() -> None:
+    require_program("wrk")
+
+
+needs_wrk = pytest.mark.usefixtures("_wrk")
+each_scenario = pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+
+
+def flag_options(scenario: Scenario) -> dict[str, str]:
+    """The options of our own template as keywords of the server."""
+    words = scenario.options.get("wsgi_async", "").split()
+    return {
+        flag.removeprefix("--").replace("-", "_"): value
+        for flag, value in zip(words[::2], words[1::2], strict=True)
+    }
+
+
+def test_the_names_are_those_of_the_scenarios() -> None:
+    assert list(SCENARIOS) == [scenario.name for scenario in SCENARIOS.values()]
+    units = {"requests/s", "chunks/s", "MB/s", "ms", "bytes", "ratio"}
+    assert {scenario.unit for scenario in SCENARIOS.values()} == units
+
+
+@needs_wrk
+@pytest.mark.parametrize(
+    "scenario",
+    [scenario for scenario in SCENARIOS.values() if scenario.name not in FRAMEWORKS],
+    ids=lambda scenario: scenario.name,
+)
+def test_each_measures_wsgi_async(scenario: Scenario, serve: Serve) -> None:
+    application = getattr(apps, scenario.application)
+    sample = measure(scenario, serve(application, **flag_options(scenario)))
+    assert sample.errors == 0
+    assert sample.value >= 0 if scenario.name == "idle" else sample.value > 0
+    if sample.p50 is not None:
+        assert sample.p99 is not None
+        assert 0 < sample.p50 <= sample.p99
+    wanted = {"slow-heads": 20, "slow-readers": 4, "slow-readers-park": 4, "idle": 100}
+    if scenario.name in wanted:
+        held = "held" if scenario.name == "idle" else "slow_clients"
+        assert sample.extra[held] == wanted[scenario.name]
+        assert sample.extra["rate_with"] > 0
+        assert sample.extra["rate_without"] > 0
+    if scenario.name == "start":
+        assert 0 < sample.extra["import_ms"] < 30_000
+
+
+@needs_wrk
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_frameworks_are_measured(name: str, tmp_path: Path) -> None:
+    require_module(name)
+    application = SCENARIOS[name].application
+    # A process of its own: Django's settings are the process's.
+    command = python("-m", "wsgi_async", "--bind", "127.0.0.1:0", f"benchmarks.apps:{application}")
+    with running(*command, cwd=tmp_path) as process:
+        port = int(process.url.rpartition(":")[2])
+        sample = SCENARIOS[name].measure(Target(port), LOAD)
+    assert sample.value > 0
+    assert sample.errors == 0
+
+
+def other_body(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Length", "6")])
+    return [b"other\n"]
+
+
+def failing(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    environ["wsgi.input"].read()
+    start_response("500 Internal Server Error", [("Content-Length", "0")])
+    return []
+
+
+@pytest.mark.parametrize("application", [other_body, failing])
+@each_scenario
+def test_a_wrong_answer_voids_each(
+    scenario: Scenario, application: Application, serve: Serve
+) -> None:
+    with pytest.raises(WrongAnswer, match=r"other|status 500|bytes"):
+        measure(scenario, serve(application))
+
+
+def spoiled(right: Application, wrong: Application) -> Application:
+    """Right for the check before a measurement, wrong for the load."""
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        # http.client sends this field, the load clients do not.
+        chosen = right if "HTTP_ACCEPT_ENCODING" in environ else wrong
+        return chosen(environ, start_response)
+
+    return application
+
+
+@needs_wrk
+def test_error_statuses_under_load_void(serve: Serve) -> None:
+    served = serve(spoiled(apps.hello, failing))
+    with pytest.raises(WrongAnswer, match="responses have an error status"):
+        measure(SCENARIOS["hello"], served)
+
+
+def short_stream(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    return iter([apps.BLOCK] * (apps.STREAM_BLOCKS - 16))
+
+
+def other_end(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    return iter([apps.BLOCK] * (apps.STREAM_BLOCKS - 1) + [apps.BLOCK[:-1] + b"!"])
+
+
+@pytest.mark.parametrize("later", [short_stream, other_end, failing, other_body])
+def test_a_wrong_body_under_load_voids(serve: Serve, later: Application) -> None:
+    served = serve(spoiled(apps.stream, later))
+    with pytest.raises(WrongAnswer, match=r"a body of [0-9]+ bytes|status 500"):
+        measure(SCENARIOS["stream"], served)
+
+
+@pytest.mark.parametrize("later", [other_body, failing])
+def test_a_wrong_answer_to_uploads_under_load_voids(serve: Serve, later: Application) -> None:
+    served = serve(spoiled(apps.upload, later))
+    with pytest.raises(WrongAnswer, match=r"status (200, b'other|500)"):
+        measure(SCENARIOS["upload"], served)
+
+
+@needs_wrk
+def test_starved_clients_are_a_rate_of_zero(serve: Serve) -> None:
+    served = serve(apps.mixed, threads=1, response_overflow="block", response_buffer=65536)
+    sample = SlowReaders(clients=2, settling=0.3)(Target(served), LOAD)
+    assert sample.value == 0
+    assert sample.extra["rate_without"] > 0
+    assert sample.extra["settled"] >= 0.3
+
+
+@needs_wrk
+def test_connections_that_are_not_kept_are_counted(serve: Serve) -> None:
+    served = serve(apps.mixed, max_connections=20)
+    sample = Idle(connections=60)(Target(served), LOAD)
+    assert 0 < sample.extra["held"] <= 20
+    assert sample.errors == 60 - sample.extra["held"]
+
+
+@needs_wrk
+def test_a_server_that_keeps_no_connection_is_no_sample(serve: Serve) -> None:
+    with pytest.raises(WrongAnswer, match="keeps no connection"):
+        Idle(connections=5)(Target(serve(apps.mixed, keep_alive=0)), LOAD)
+
+
+@needs_wrk
+def test_a_closed_port_is_an_error_of_wrk(serve: Serve) -> None:
+    served = serve(apps.hello)
+    target = Target(served)
+    served.stop()
+    assert wrk.run(target, LOAD, connections=1) == wrk.Report(errors=1)
+
+
+def test_a_closed_port_is_a_wrong_answer(serve: Serve) -> None:
+    served = serve(apps.hello)
+    target = Target(served)
+    served.stop()
+    with pytest.raises(WrongAnswer, match="ConnectionRefused"):
+        ask(target.port)
+
+
+def test_a_client_that_fails_says_why(serve: Serve) -> None:
+    with pytest.raises(RuntimeError, match=r"client 'download' failed: .*--end"):
+        programs.run(Target(serve(apps.hello)), LOAD, "download", size=1)
+
+
+@needs_wrk
+def test_import_times_are_left_out_where_unknown(serve: Serve) -> None:
+    target = Target(serve(apps.start), name="another")
+    assert SCENARIOS["start"].measure(target, LOAD).extra == {}
+
+
+def test_uploads_are_read_to_their_end(serve: Serve) -> None:
+    body = bytes(range(250)) * 12_000
+    port = port_of(serve(apps.upload))
+    assert ask(port, method="POST", body=body) == b"3000000"
+    assert ask(port, "/?crc", method="POST", body=body) == b"3000000 %08x" % crc32(body)
+
+
+def test_an_unknown_path_is_not_found(serve: Serve) -> None:
+    with pytest.raises(WrongAnswer, match="status 404"):
+        ask(port_of(serve(apps.mixed)), "/nowhere")
+
+
+def test_wrk_is_read() -> None:
+    assert wrk.parse(WRK) == wrk.Report(
+        succeeded=90, seconds=2.0, received=12345, refused=10, errors=20, p50=1.5, p99=9.0
+    )
+    assert wrk.parse(WRK).rate == 45
+
+
+def test_wrk_without_a_response_is_read() -> None:
+    found = wrk.parse(WRK.replace("1500", "null").replace("9000", "null").replace("100,", "10,"))
+    assert (found.p50, found.p99, found.rate) == (None, None, 0)
+
+
+def test_wrk_without_a_report_is_not_read() -> None:
+    with pytest.raises(ValueError, match="wrk reported nothing"):
+        wrk.parse("unable to create thread 0: Too many open files")
+
+
+@pytest.mark.parametrize(
+    ("fields", "length", "chunked", "close"),
+    [
+        (b"Content-Length: 12\r\n", 12, False, False),
+        (b"content-length:7\r\nConnection: Close\r\n", 7, False, True),
+        (b"Transfer-Encoding: chunked\r\n", None, True, False),
+        (b"X-Content-Length: 12\r\n", None, False, True),
+        (b"", None, False, True),
+    ],
+)
+def test_heads_are_read(fields: bytes, length: int | None, chunked: bool, close: bool) -> None:
+    head = b"HTTP/1.1 201 Created\r\n" + fields + b"\r\n"
+    assert wire.Head.parse(head + b"body") == (wire.Head(201, length, chunked, close), len(head))
+    assert wire.Head.parse(head[:-1]) is None
+
+
+@pytest.mark.parametrize("received", [b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200" + b" " * 70_000])
+def test_what_is_no_head_is_refused(received: bytes) -> None:
+    with pytest.raises(ValueError, match=r"not a response|does not end"):
+        wire.Head.parse(received)
+
+
+CHUNKED = wire.Head(200, None, chunked=True, close=False)
+COUNTED = wire.Head(200, 6, chunked=False, close=False)
+
+
+@pytest.mark.parametrize(
+    ("head", "pieces"),
+    [
+        (COUNTED, [b"", b"abc", b"def"]),
+        (CHUNKED, [b"6\r\nabcdef\r\n0\r", b"\n\r\n"]),
+        (CHUNKED, [b"3\r\nabc\r\n3\r\ndef\r", b"\n0\r\n\r\n"]),
+    ],
+)
+def test_bodies_end_where_they_end(head: wire.Head, pieces: list[bytes]) -> None:
+    body = Body(head, 6, b"ef")
+    assert [body.receive(memoryview(piece)) for piece in pieces] == [False] * (len(pieces) - 1) + [
+        True
+    ]
+    body.check()
+
+
+@pytest.mark.parametrize(
+    ("head", "received"),
+    [
+        (COUNTED, b"abcde"),
+        (COUNTED, b"abcdefg"),
+        (COUNTED, b"abcdeX"),
+        (CHUNKED, b"3\r\nabc\r\n"),
+        (CHUNKED, b"6\r\nabcdeX\r\n0\r\n\r\n"),
+        (CHUNKED, b"700\r\n" + b"f" * 0x700 + b"\r\n0\r\n\r\n"),
+    ],
+)
+def test_bodies_of_another_size_or_end_are_wrong(head: wire.Head, received: bytes) -> None:
+    body = Body(head, 6, b"ef")
+    body.receive(memoryview(received))
+    with pytest.raises(ValueError, match="a body of"):
+        body.check()
+
+
+def test_percentiles_are_values_that_were_there() -> None:
+    values = [float(value) for value in range(100, 0, -1)]
+    assert mix.percentile(values, 0.5) == 50
+    assert mix.percentile(values, 0.99) == 99
+    assert mix.percentile([7.0], 0.99) == 7
