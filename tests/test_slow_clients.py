@@ -163,7 +163,7 @@ def test_who_does_not_read_or_trickles_costs_no_thread(
         threads=8,
         response_overflow=overflow,
         max_buffer_size=memory,
-        max_spool_size="1G",
+        max_spool_size="2G",  # half of it for responses: 200 times 4 MiB, if the kernel takes none
         spool_threshold="16K",
         **NO_DEADLINES,
     )
