@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from wsgiref.util import FileWrapper, setup_testing_defaults
+from wsgiref.validate import validator
 from zlib import crc32
 
 import pytest
@@ -243,6 +245,37 @@ def test_a_client_that_fails_says_why(serve: Serve) -> None:
 def test_import_times_are_left_out_where_unknown(serve: Serve) -> None:
     target = Target(serve(apps.start), name="another")
     assert SCENARIOS["start"].measure(target, LOAD).extra == {}
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(
+    ("name", "path", "size"),
+    [
+        ("hello", "/", 14),
+        ("sleep", "/", 14),
+        ("lines", "/", 39_000),
+        ("stream", "/", 16 << 20),
+        ("file", "/", 64 << 20),
+        ("upload", "/", 1),
+        ("mixed", "/", 14),
+        ("mixed", "/stream", 16 << 20),
+        ("start", "/", 14),
+    ],
+)
+def test_applications_keep_to_pep_3333(name: str, path: str, size: int, wrapped: bool) -> None:
+    environ: dict[str, Any] = {"SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": ""}
+    setup_testing_defaults(environ)
+    if wrapped:
+        environ["wsgi.file_wrapper"] = FileWrapper
+    statuses: list[str] = []
+    body = validator(getattr(apps, name))(
+        environ, lambda status, headers, exc_info=None: statuses.append(status) or bytes
+    )
+    try:
+        assert sum(map(len, body)) == size
+    finally:
+        body.close()  # type: ignore[attr-defined]
+    assert statuses == ["200 OK"]
 
 
 def test_uploads_are_read_to_their_end(serve: Serve) -> None:

@@ -31,7 +31,7 @@ class Uploads:
         self._port: int = options.port
         self._size: int = options.size
         self._until: float = self.begun + options.seconds
-        self._last = self._until + OVERTIME
+        self._last: float = self._until + OVERTIME
 
     def work(self) -> None:
         """Upload on one connection at a time until the time is over."""
