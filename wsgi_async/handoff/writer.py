@@ -90,6 +90,7 @@ class ResponseWriter:
 
     __slots__ = (
         "_backlog",
+        "_added",
         "_bounds",
         "_chunks",
         "_consumer",
@@ -102,12 +103,12 @@ class ResponseWriter:
         "_owner",
         "_parks",
         "_producer",
-        "_queued",
         "_reserved",
         "_room",
         "_room_made",
         "_slice_end",
         "_spooling",
+        "_taken",
         "progress_at",
     )
 
@@ -122,8 +123,10 @@ class ResponseWriter:
         self._length: int | None = None
         self._chunks: list[bytes] = []
         self._join_at = LOOSE_CHUNKS
-        # Bytes of this response in RAM: here, and in the transport; and what they may become.
-        self._queued = self._in_transport = self._reserved = 0
+        # Bytes that were put into _chunks, by the pool thread alone, and taken out, by the loop.
+        self._added = self._taken = 0
+        # Bytes of this response in the transport; and what it may have in RAM.
+        self._in_transport = self._reserved = 0
         self._room = FREE_MEMORY if bounds.memory > FREE_MEMORY else bounds.memory
         self._room_made: threading.Condition | None = None
         self._slice_end = 0.0
@@ -148,7 +151,7 @@ class ResponseWriter:
             self._length = length
             if size:
                 self._chunks.append(body)
-                self._queued += size
+                self._added = size
             self._producer = _FINISHED
             consumer = self._consumer
             if consumer is _READY:
@@ -173,17 +176,24 @@ class ResponseWriter:
         """
         if self._parks:
             return self._add(data) and not self._slice_is_over()
-        with self._lock:
-            # Most chunks come while a wake is on its way, and fit: then there is nothing to do but
-            # to put them there. Half the time of _add().
-            if self._consumer is _WOKEN and self._producer is _RUNNING and not self._spooling:
-                queued = self._queued + len(data)
-                chunks = self._chunks
-                if queued + self._in_transport <= self._room and len(chunks) < self._join_at - 1:
-                    chunks.append(data)
-                    self._queued = queued
-                    return True
-        self.write_and_wait(data)
+        size = len(data)
+        if size > PIECE or self._spooling or self._producer is not _RUNNING:
+            self.write_and_wait(data)
+            return True
+        # Most chunks come while a wake is on its way, and fit: then all is done without the lock,
+        # in half the time. First the chunk is put there, then the state is looked at; take() does
+        # it the other way round. So either the loop finds the chunk or this finds the loop READY.
+        chunks = self._chunks
+        chunks.append(data)
+        self._added = added = self._added + size
+        if (
+            self._consumer is _WOKEN
+            and added - self._taken + self._in_transport <= self._room
+            and len(chunks) < self._join_at
+        ):
+            return True
+        if not self._tell():
+            self._overflow()
         return True
 
     def write_and_wait(self, data: bytes) -> None:
@@ -205,7 +215,7 @@ class ResponseWriter:
             return
         with self._lock:
             self._chunks.append(data)
-            self._queued += size
+            self._added += size
             self._producer = _FINISHED
             consumer = self._consumer
             if consumer is _READY:
@@ -287,26 +297,33 @@ class ResponseWriter:
     def _add(self, data: bytes) -> bool:
         """Put one piece behind the others. False where that was more than may wait in RAM."""
         with self._lock:
-            consumer = self._consumer
-            if consumer is _GONE or self._producer is not _RUNNING:
+            if self._consumer is _GONE or self._producer is not _RUNNING:
                 raise ClientDisconnected("nobody takes what comes now")
             if self._spooling and self._is_low():
                 self._spooling = False  # the client has caught up
             spooling = self._spooling
             if not spooling:
-                chunks = self._chunks
-                chunks.append(data)
-                self._queued += len(data)
-                if len(chunks) >= self._join_at:
-                    self._join_chunks()
-                if consumer is _READY:
-                    self._consumer = _WOKEN
+                self._chunks.append(data)
+                self._added += len(data)
         if spooling:
             self._append_to_spool(data)
             return True
+        return self._tell()
+
+    def _tell(self) -> bool:
+        """After a piece was put behind the others: wake the loop, if nobody has. False where that
+        piece was more than may wait in RAM."""
+        with self._lock:
+            consumer = self._consumer
+            if consumer is _GONE:
+                raise ClientDisconnected("nobody takes what comes now")
+            if len(self._chunks) >= self._join_at:
+                self._join_chunks()
+            if consumer is _READY:
+                self._consumer = _WOKEN
         if consumer is _READY:
             self._post()
-        return self._queued + self._in_transport <= self._room or self._fits(0)
+        return self._fits(0)
 
     def _join_chunks(self) -> None:
         """With the lock held: make one of the last thousand chunks, which came while the loop was
@@ -453,6 +470,11 @@ class ResponseWriter:
     # --- any thread --------------------------------------------------------------------------
 
     @property
+    def _queued(self) -> int:
+        """Bytes in RAM that the loop has not taken."""
+        return self._added - self._taken
+
+    @property
     def gone(self) -> bool:
         """*Any thread:* whether the client has gone."""
         return self._consumer is _GONE
@@ -477,14 +499,21 @@ class ResponseWriter:
         with self._lock:
             head = self._head
             self._head = None
-            chunks = self._chunks
-            self._chunks = []
-            self._join_at = LOOSE_CHUNKS
-            self._in_transport += self._queued
-            self._queued = 0
             if self._consumer is _GONE:
                 return head, self._length, [], _CUT
             self._consumer = _READY
+            chunks = self._chunks
+            if self._producer is _RUNNING:
+                # More may be put there meanwhile, without the lock: see write().
+                chunks = chunks[:]
+                del self._chunks[: len(chunks)]
+                size = sum(map(len, chunks))
+            else:
+                self._chunks = []
+                size = self._added - self._taken
+            self._join_at = LOOSE_CHUNKS
+            self._in_transport += size
+            self._taken += size
             if self._backlog is not None and not self._backlog.is_empty:
                 return head, self._length, chunks, _RUNNING
             return head, self._length, chunks, self._producer
@@ -564,7 +593,8 @@ class ResponseWriter:
         with self._lock:
             self._consumer = _GONE
             self._chunks = []
-            self._queued = self._in_transport = 0
+            self._taken = self._added
+            self._in_transport = 0
             if self._room_made is not None:
                 self._room_made.notify_all()
             producer = self._producer
