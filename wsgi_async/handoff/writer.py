@@ -89,8 +89,8 @@ class ResponseWriter:
     """
 
     __slots__ = (
-        "_backlog",
         "_added",
+        "_backlog",
         "_bounds",
         "_chunks",
         "_consumer",
