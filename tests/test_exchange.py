@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from threadline import KIB, MIB, WAIT, Client, Line, no_leaks
 
-from wsgi_async.environ import connection_facts
+from wsgi_async.environ import server_facts
 from wsgi_async.errors import ClientDisconnected
 from wsgi_async.exchange import Exchange, Gateway, request_ids
 from wsgi_async.filewrapper import FileWrapper
@@ -52,9 +52,9 @@ class Notes(Observer):
 class Connection:
     """The loop's side of one exchange, on a transport that sends only when told."""
 
-    facts, client = connection_facts(
+    remote_addr, remote_port, client = "192.0.2.1", "1234", "192.0.2.1:1234"
+    facts = server_facts(
         ("127.0.0.1", 80),
-        ("192.0.2.1", 1234),
         root_path="",
         scheme="http",
         threads=2,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from wire import DATE, HELLO, TIMEOUT, Chunks, Held, Site, echo, hello, responding
 
-from wsgi_async.protocol import LINGER_SIZE, PIPELINE_LIMIT
+from wsgi_async.protocol import LINGER_SIZE, PIPELINE_LIMIT, HTTPProtocol
 from wsgi_async.states import NEXT, State
 
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -648,18 +648,18 @@ def test_a_transition_that_is_not_in_the_table_is_refused(state: State) -> None:
         client.protocol.state = State.NEW
 
 
-def test_a_life_passes_through_the_states() -> None:
+def test_a_life_passes_through_the_states(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[State] = []
     application = Held(body=b"x" * 200_000)
     with Site(application) as site:
         client = site.connect(window=1000)
-        enter = client.protocol._enter
+        enter = HTTPProtocol._enter
 
-        def watched(state: State) -> None:
-            enter(state)
+        def watched(protocol: HTTPProtocol, state: State) -> None:
+            enter(protocol, state)
             seen.append(state)
 
-        client.protocol._enter = watched  # type: ignore[method-assign]
+        monkeypatch.setattr(HTTPProtocol, "_enter", watched)
         client.send("POST / HTTP/1.1\r\n", "POST")
         client.send("Host: a\r\nContent-Length: 3\r\n\r\n")
         client.send("abc")

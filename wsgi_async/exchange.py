@@ -31,7 +31,13 @@ class Connection(Protocol):
     """The connection an exchange belongs to, as far as the exchange knows it."""
 
     facts: dict[str, object]
-    client: str
+    """The part of the environ that is the server's."""
+    remote_addr: str
+    remote_port: str
+
+    @property
+    def client(self) -> str:
+        """Its client's name for log lines."""
 
     def exchange_woke(self, exchange: Exchange) -> None:
         """*Loop:* the exchange's thread has something for the loop."""
@@ -172,7 +178,18 @@ class Exchange:
         self._response = response = WSGIResponse(
             self._gateway.application, self.writer, self._app_error, head.method == "HEAD"
         )
-        return response.begin(build_environ(head, self.connection.facts, body, size, errors))
+        connection = self.connection
+        return response.begin(
+            build_environ(
+                head,
+                connection.facts,
+                connection.remote_addr,
+                connection.remote_port,
+                body,
+                size,
+                errors,
+            )
+        )
 
     # --- any thread --------------------------------------------------------------------------
 

@@ -14,10 +14,9 @@ from typing import cast
 
 from .connections import Connections, Wait
 from .deadlines import Pace
-from .environ import connection_facts
+from .environ import client_name, remote_address
 from .errors import HTTPError
 from .exchange import Exchange
-from .filewrapper import FileWrapper
 from .framing import CONTINUE, BodyFraming, FramedHead, ResponseHead, error_answer
 from .http1 import RequestHead, RequestReader, Signal
 from .observer import ResponseInfo
@@ -52,9 +51,28 @@ class HTTPProtocol(asyncio.Protocol):
     :param loop: the loop that runs it.
     """
 
+    __slots__ = (
+        "_discarded",
+        "_exchange",
+        "_input_ended",
+        "_loop",
+        "_reader",
+        "_reading_paused",
+        "_received",
+        "_send_pace",
+        "_sender",
+        "_shared",
+        "_transport",
+        "_upload",
+        "facts",
+        "remote_addr",
+        "remote_port",
+        "state",
+    )
+
     def __init__(self, shared: Connections, loop: asyncio.AbstractEventLoop) -> None:
         self.facts: dict[str, object] = {}
-        self.client = ""
+        self.remote_addr = self.remote_port = ""
         self.state = _NEW
         self._shared = shared
         self._loop = loop
@@ -69,6 +87,11 @@ class HTTPProtocol(asyncio.Protocol):
         self._discarded = 0
         self._send_pace: Pace | None = None
 
+    @property
+    def client(self) -> str:
+        """The client's name for log lines."""
+        return client_name(self.remote_addr, self.remote_port)
+
     # --- asyncio.Protocol --------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -76,21 +99,9 @@ class HTTPProtocol(asyncio.Protocol):
         shared = self._shared
         high = shared.gateway.bounds.high_water
         self._transport.set_write_buffer_limits(high=high, low=high // 4)
-        self._sender = Sender(
-            self._transport,
-            frame=self._frame,
-            io_pool=shared.io_pool,
-            progress=self._send,
-            warn=shared.gateway.observer.error,
-        )
-        self.facts, self.client = connection_facts(
-            transport.get_extra_info("sockname"),
-            transport.get_extra_info("peername"),
-            root_path=shared.config.root_path,
-            scheme="http",
-            threads=shared.config.threads,
-            file_wrapper=FileWrapper,
-        )
+        self._sender = Sender(self._transport, self, shared.io_pool)
+        self.facts = shared.facts_at(transport.get_extra_info("sockname"))
+        self.remote_addr, self.remote_port = remote_address(transport.get_extra_info("peername"))
         shared.open.add(self)
         now = self._loop.time()
         shared.waits[Wait.FIRST_BYTE].add(self, now)
@@ -166,7 +177,7 @@ class HTTPProtocol(asyncio.Protocol):
 
     def _go_on_writing(self) -> None:
         if self.state is _RUNNING and self._exchange is not None:
-            self._send(self._exchange)
+            self.send_on(self._exchange)
         elif self.state is _FLUSHING and self._sender.is_writable:
             self._next_request()
 
@@ -233,7 +244,7 @@ class HTTPProtocol(asyncio.Protocol):
         if exchange is not self._exchange:
             exchange.let_go("the client has gone")
             return
-        self._send(exchange)
+        self.send_on(exchange)
         if self._upload is not None and exchange is self._exchange:
             self._tend_stream(self._upload)
 
@@ -367,7 +378,7 @@ class HTTPProtocol(asyncio.Protocol):
 
     # --- responses ---------------------------------------------------------------------------
 
-    def _send(self, exchange: Exchange) -> None:
+    def send_on(self, exchange: Exchange) -> None:
         """Go on with a response, if it is still the one that is due here."""
         if exchange is not self._exchange or self.state is not _RUNNING:
             return
@@ -379,14 +390,14 @@ class HTTPProtocol(asyncio.Protocol):
             self._cut_response()
         else:
             if sent is _AGAIN:
-                self._loop.call_soon(self._send, exchange)
+                self._loop.call_soon(self.send_on, exchange)
             unsent = sender.unsent
             if unsent and sender.framed is not None:
                 self._watch_sending(unsent)
             if exchange.writer.settle(unsent, writable=sender.is_writable):
                 exchange.resume()
 
-    def _frame(self, exchange: Exchange, head: ResponseHead, length: int | None) -> FramedHead:
+    def frame_head(self, exchange: Exchange, head: ResponseHead, length: int | None) -> FramedHead:
         """Frame a head; whether the connection persists is decided here, once."""
         shared = self._shared
         request = exchange.head
@@ -408,6 +419,10 @@ class HTTPProtocol(asyncio.Protocol):
         elif self not in self._shared.moving:
             self._send_pace.resume(now, self._sender.taken)
         self._shared.watch(self, now)
+
+    def file_failed(self, why: str) -> None:
+        """A response is cut because its file could not be read."""
+        self._shared.gateway.observer.error(why)
 
     # --- ends of a response --------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 import termios
-from collections.abc import Callable
+from typing import Protocol
 
 from .exchange import Exchange
 from .framing import BodyFraming, FramedHead, ResponseHead, frame_chunks
@@ -48,23 +48,33 @@ _FINISHED, _BROKEN_OFF = Producer.FINISHED, Producer.CUT
 _NO_BODY, _LENGTH, _CHUNKED, _CLOSE = BodyFraming
 
 
+class Sending(Protocol):
+    """The connection a sender belongs to, as far as the sender knows it."""
+
+    def frame_head(self, exchange: Exchange, head: ResponseHead, length: int | None) -> FramedHead:
+        """Decide the framing of a head."""
+
+    def send_on(self, exchange: Exchange) -> None:
+        """A read that had to wait is done: :meth:`Sender.send` should go on."""
+
+    def file_failed(self, why: str) -> None:
+        """A response is cut because its file could not be read."""
+
+
 class Sender:
     """Writes the responses of one connection.
 
     :param transport: the connection's transport; its write buffer limits are set already.
-    :param frame: decides the framing of a head.
+    :param connection: asked and told what is not the sender's to decide. One reference: bound
+        methods of it would be 64 bytes each, in every idle connection.
     :param io_pool: threads for reads that would have to wait for a disk.
-    :param progress: called when such a read is done and :meth:`send` should go on.
-    :param warn: told of a file that fails.
     """
 
     __slots__ = (
-        "_frame",
+        "_connection",
         "_io_pool",
         "_is_reading",
-        "_progress",
         "_transport",
-        "_warn",
         "body_size",
         "framed",
         "is_writable",
@@ -72,19 +82,11 @@ class Sender:
     )
 
     def __init__(
-        self,
-        transport: asyncio.Transport,
-        *,
-        frame: Callable[[Exchange, ResponseHead, int | None], FramedHead],
-        io_pool: ThreadPool,
-        progress: Callable[[Exchange], None],
-        warn: Callable[[str], None],
+        self, transport: asyncio.Transport, connection: Sending, io_pool: ThreadPool
     ) -> None:
         self._transport = transport
-        self._frame = frame
+        self._connection = connection
         self._io_pool = io_pool
-        self._progress = progress
-        self._warn = warn
         self._is_reading = False
         self.framed: FramedHead | None = None
         """The head of the response that is being sent, once it is out."""
@@ -148,7 +150,7 @@ class Sender:
         for _ in range(FILE_TURNS):
             head, length, chunks, end = writer.take()
             if head is not None:
-                self.framed = framed = self._frame(exchange, head, length)
+                self.framed = framed = self._connection.frame_head(exchange, head, length)
                 if len(chunks) == 1 and framed.framing is _LENGTH and len(chunks[0]) < JOIN_LIMIT:
                     # What write() would do, without its lists: 0.2 us of most responses.
                     self.body_size = len(chunks[0])
@@ -200,7 +202,7 @@ class Sender:
         return _OPEN
 
     def _file_failed(self, why: object) -> Sent:
-        self._warn(f"a response was cut, its file could not be read: {why}")
+        self._connection.file_failed(f"a response was cut, its file could not be read: {why}")
         return _CUT
 
     def disk_has_answered(self, exchange: Exchange, data: bytes | OSError) -> None:
@@ -214,7 +216,7 @@ class Sender:
                 writer.evict()
             elif self._write_block(exchange, data) is _CUT:
                 writer.evict()
-        self._progress(exchange)
+        self._connection.send_on(exchange)
 
 
 def _unacknowledged(transport: asyncio.Transport) -> int:

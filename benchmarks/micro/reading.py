@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from itertools import cycle, islice
 
 from wsgi_async import fastlane
-from wsgi_async.environ import build_environ, connection_facts
+from wsgi_async.environ import build_environ, server_facts
 from wsgi_async.errorstream import ErrorStream
 from wsgi_async.filewrapper import FileWrapper
 from wsgi_async.http1 import Limits, RequestHead, RequestReader
@@ -62,15 +62,9 @@ def open_reader(supply: Heads, parser: str, stack: ExitStack) -> Opened:
 
 
 def _facts() -> dict[str, object]:
-    facts, _ = connection_facts(
-        ("127.0.0.1", 8000),
-        ("127.0.0.1", 50312),
-        root_path="",
-        scheme="http",
-        threads=8,
-        file_wrapper=FileWrapper,
+    return server_facts(
+        ("127.0.0.1", 8000), root_path="", scheme="http", threads=8, file_wrapper=FileWrapper
     )
-    return facts
 
 
 def _read(raw: bytes) -> RequestHead:
@@ -82,7 +76,8 @@ def _read(raw: bytes) -> RequestHead:
 
 
 def environ_of(raw: bytes) -> dict[str, object]:
-    return build_environ(_read(raw), _facts(), io.BytesIO(), 0, ErrorStream(print))
+    head, errors = _read(raw), ErrorStream(print)
+    return build_environ(head, _facts(), "127.0.0.1", "50312", io.BytesIO(), 0, errors)
 
 
 def open_environ(supply: Heads, stack: ExitStack) -> Opened:
@@ -92,7 +87,7 @@ def open_environ(supply: Heads, stack: ExitStack) -> Opened:
 
     def run(count: int) -> object:
         for head in islice(source, count):
-            environ = build_environ(head, facts, body, 0, errors)
+            environ = build_environ(head, facts, "127.0.0.1", "50312", body, 0, errors)
         return head, environ
 
     return Opened(run, _is_environ)
