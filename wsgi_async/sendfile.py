@@ -1,0 +1,101 @@
+"""Files that the kernel sends by itself, past the transport: ``sendfile``.
+
+Neither uvloop nor a protocol on asyncio has a ``sendfile`` that others do not wait for, but the
+socket may be written to while the transport holds nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from .spool import can_read_nowait
+
+__all__ = ["NUDGE", "STRETCH", "WORTHWHILE", "Bypass"]
+
+WORTHWHILE = 128 * 1024
+"""Bytes of a file from which on it is sent past the transport."""
+
+STRETCH = 1024 * 1024
+"""Bytes that one call may send: about 0.15 ms over loopback."""
+
+PROBE_EVERY = 128 * 1024
+"""Bytes between those that are looked for in the page cache: the kernel reads a file ahead, and
+forgets it, by stretches of about that size."""
+
+NUDGE = 4 * 1024
+"""Bytes that go through the transport when the kernel's buffer is full."""
+
+
+class Bypass:
+    """The way past a transport that stays in charge of its socket.
+
+    Its water marks are 0 meanwhile: the protocol is paused as soon as the transport holds a byte,
+    and told to go on when it holds none. So whoever finds the kernel's buffer full writes a few
+    bytes to the transport, and is told when it has drained.
+
+    May call ``pause_writing`` at once, where the transport still holds something.
+
+    :param transport: one with a socket, and without TLS: see :meth:`suits`.
+    """
+
+    __slots__ = ("_limits", "_socket", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._socket: int = transport.get_extra_info("socket").fileno()
+        self._limits = transport.get_write_buffer_limits()
+        transport.set_write_buffer_limits(high=0)
+
+    @staticmethod
+    def suits(transport: asyncio.Transport) -> bool:
+        """Whether there is a way past this transport."""
+        sock = transport.get_extra_info("socket")
+        return (
+            hasattr(os, "sendfile")
+            and sock is not None
+            and sock.fileno() >= 0
+            and transport.get_extra_info("sslcontext") is None
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """False once something about this file or socket was not to the kernel's liking."""
+        return self._socket >= 0
+
+    def send(self, descriptor: int, offset: int, size: int) -> int:
+        """Send from the page cache what the kernel takes now, at most :data:`STRETCH` bytes.
+
+        :returns: the number of bytes; fewer than `size` and :data:`STRETCH` where the kernel's
+            buffer is full, the file ends, a disk would have to be waited for, or something is
+            wrong with the file or the socket. To the transport's way of reading and writing all
+            of these happen in turn, so it is the one to look.
+        """
+        transport = self._transport
+        if self._socket < 0 or transport.is_closing() or transport.get_write_buffer_size():
+            return 0  # a closing transport's descriptor may be another's soon
+        size = cached(descriptor, offset, min(size, STRETCH))
+        try:
+            return os.sendfile(self._socket, descriptor, offset, size) if size else 0
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.close()
+            return 0
+
+    def close(self) -> None:
+        """Give the transport its water marks back."""
+        if self._socket < 0:
+            return
+        self._socket = -1
+        low, high = self._limits
+        self._transport.set_write_buffer_limits(high=high, low=low)
+
+
+def cached(descriptor: int, offset: int, size: int) -> int:
+    """How much of a stretch is in the page cache, judged by one byte in each
+    :data:`PROBE_EVERY` and the last one: 1 us each, and 120 us to send what they stand for."""
+    for start in range(0, size, PROBE_EVERY):
+        if not can_read_nowait(descriptor, offset + start):
+            return start
+    return size if can_read_nowait(descriptor, offset + size - 1) else size - size % PROBE_EVERY
