@@ -95,7 +95,8 @@ class Bypass:
 def cached(descriptor: int, offset: int, size: int) -> int:
     """How much of a stretch is in the page cache, judged by one byte in each
     :data:`PROBE_EVERY` and the last one: 1 us each, and 120 us to send what they stand for."""
+    start = 0
     for start in range(0, size, PROBE_EVERY):
         if not can_read_nowait(descriptor, offset + start):
             return start
-    return size if can_read_nowait(descriptor, offset + size - 1) else size - size % PROBE_EVERY
+    return size if can_read_nowait(descriptor, offset + size - 1) else start
