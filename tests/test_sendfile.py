@@ -19,7 +19,7 @@ from rawclient import TIMEOUT, RawClient, request
 from serving import Served, both_loops
 
 from wsgi_async import sendfile, sending
-from wsgi_async.sendfile import NUDGE, PROBE_EVERY, STRETCH, WORTHWHILE, cached
+from wsgi_async.sendfile import NUDGE, STRETCH, WORTHWHILE, cached
 from wsgi_async.spool import can_read_nowait
 
 Serve = Callable[..., Served]
@@ -115,7 +115,7 @@ def test_a_file_goes_past_the_transport(loop: str, path: Path, serve: Serve, cal
 
 
 @both_loops
-@pytest.mark.parametrize("around", [NUDGE, WORTHWHILE, PROBE_EVERY * 3, STRETCH, 4 * STRETCH])
+@pytest.mark.parametrize("around", [NUDGE, WORTHWHILE, STRETCH // 2 + 5, STRETCH, 4 * STRETCH])
 def test_files_of_all_sizes(loop: str, around: int, path: Path, serve: Serve, calls: Calls) -> None:
     content = path.read_bytes()
     with serve(sends(path), loop=loop).client() as client:
@@ -274,7 +274,7 @@ def test_what_is_on_disk_only_is_read_by_a_thread(
     """The loop sends nothing that it might have to wait for."""
 
     def is_cached(descriptor: int, offset: int) -> bool:
-        return pattern == "holes" and offset // PROBE_EVERY % 5 != 3
+        return pattern == "holes" and offset // 300_000 % 5 != 3
 
     def read_nowait(descriptor: int, amount: int, offset: int) -> bytes | None:
         whole = is_cached(descriptor, offset) and is_cached(descriptor, offset + amount - 1)
@@ -290,29 +290,29 @@ def test_what_is_on_disk_only_is_read_by_a_thread(
     assert (calls.bytes > 0) is (pattern == "holes")
 
 
-def test_the_page_cache_is_asked_for_the_ends_and_between(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[int] = []
-    missing: list[int] = []
+@pytest.mark.parametrize("size", [NUDGE + 1, WORTHWHILE, 100_001, STRETCH])
+def test_nothing_is_sent_across_what_is_missing(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part from a first missing byte on is never sent, nor all of what is there left out."""
+    begin, edge, asked = 5, 0, 0
 
     def is_cached(descriptor: int, offset: int) -> bool:
-        asked.append(offset)
-        return offset not in missing
+        nonlocal asked
+        asked += 1
+        assert begin <= offset < begin + size
+        return offset < edge
 
     monkeypatch.setattr(sendfile, "can_read_nowait", is_cached)
-    size = 2 * PROBE_EVERY + 10
-    assert cached(-1, 5, size) == size
-    assert asked == [5, 5 + PROBE_EVERY, 5 + 2 * PROBE_EVERY, 4 + size]
-    for offset, amount, hole, found in (
-        (5, size, 5, 0),
-        (5, size, 5 + PROBE_EVERY, PROBE_EVERY),
-        (5, size, 4 + size, 2 * PROBE_EVERY),
-        (0, PROBE_EVERY, PROBE_EVERY - 1, 0),
-        (0, 2 * PROBE_EVERY, 2 * PROBE_EVERY - 1, PROBE_EVERY),
-    ):
-        missing[:] = [hole]
-        assert cached(-1, offset, amount) == found
+    for there in (0, 1, NUDGE - 1, NUDGE + 1, size // 3, size // 2, size - 1):
+        edge = begin + there
+        assert there // 2 - NUDGE <= cached(-1, begin, size) <= there
+    asked, edge = 0, begin + size
+    assert cached(-1, begin, size) == size
+    assert asked == 3
+
+
+def test_a_hole_in_the_middle_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sendfile, "can_read_nowait", lambda _, offset: offset != STRETCH // 2)
+    assert cached(-1, 0, STRETCH) == STRETCH // 2
 
 
 # --- ends before the end ------------------------------------------------------------------------

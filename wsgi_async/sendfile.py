@@ -24,11 +24,6 @@ difference in speed, at 200 KB it is 1.5 times as fast."""
 STRETCH = 1024 * 1024
 """Bytes that one call may send: about 0.1 ms over loopback."""
 
-PROBE_EVERY = 512 * 1024
-"""Bytes between those that are looked for in the page cache. The kernel forgets a file from one end
-on, not by pages here and there; and each look gives up the GIL, which beside a thread that computes
-is slow to come back: with 256 KiB such a server sends a third less."""
-
 NUDGE = 4 * 1024
 """Bytes that go through the transport when the kernel's buffer is full."""
 
@@ -99,10 +94,18 @@ class Bypass:
 
 
 def cached(descriptor: int, offset: int, size: int) -> int:
-    """How much of a stretch is in the page cache, judged by one byte in each
-    :data:`PROBE_EVERY` and the last one: 1 us each."""
-    start = 0
-    for start in range(0, size, PROBE_EVERY):
-        if not can_read_nowait(descriptor, offset + start):
-            return start
-    return size if can_read_nowait(descriptor, offset + size - 1) else start
+    """How much of a stretch is in the page cache, as far as its beginning, middle and end show.
+
+    Three looks of 1 us each where all of it is; else half of it is tried, and half of that: what
+    lies between a page that is there and one that is not may have to be waited for. The kernel
+    forgets a file from one end on, not by pages here and there. Each look gives up the GIL, which
+    beside a thread that computes is slow to come back: with five such a server sends a third less.
+    """
+    if not can_read_nowait(descriptor, offset):
+        return 0
+    while size > NUDGE:
+        last = offset + size - 1
+        if can_read_nowait(descriptor, last) and can_read_nowait(descriptor, offset + size // 2):
+            return size
+        size //= 2
+    return 0
