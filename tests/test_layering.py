@@ -18,6 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("handoff.writer", "handoff.body"),
     ("handoff",),
     ("exchange",),
+    ("sendfile",),
     ("sending", "connections"),
     ("receiving", "states"),
     ("protocol",),
@@ -31,7 +32,7 @@ other. `__init__` imports lazily: what it imports at once is checked, what it na
 
 OWNERS: dict[str, set[str]] = {
     "h11": {"http1"},
-    "asyncio": {"protocol", "sending", "connections", "server", "run", "testing"},
+    "asyncio": {"protocol", "sending", "sendfile", "connections", "server", "run", "testing"},
     "uvloop": {"server", "cli"},
     "threading": {
         "handoff.bounds",

@@ -129,7 +129,7 @@ class Client:
             extent = writer.extent() if self.is_writable else None
             if extent is None:
                 break
-            data = os.pread(extent.descriptor, min(extent.size, 256 * KIB), extent.offset)
+            data = os.pread(extent.descriptor, writer.block_size(extent.size), extent.offset)
             assert data
             writer.consumed(len(data))
             self._write([data])

@@ -19,6 +19,7 @@ from .exchange import Exchange
 from .framing import BodyFraming, FramedHead, ResponseHead, frame_chunks
 from .handoff import Extent, Producer
 from .pool import ThreadPool
+from .sendfile import NUDGE, STRETCH, WORTHWHILE, Bypass
 from .spool import read_nowait
 
 __all__ = ["Sender", "Sent"]
@@ -71,6 +72,7 @@ class Sender:
     """
 
     __slots__ = (
+        "_bypass",
         "_connection",
         "_io_pool",
         "_is_reading",
@@ -88,12 +90,13 @@ class Sender:
         self._connection = connection
         self._io_pool = io_pool
         self._is_reading = False
+        self._bypass: Bypass | None = None
         self.framed: FramedHead | None = None
         """The head of the response that is being sent, once it is out."""
         self.body_size = 0
         """Bytes of that response's body written so far, without chunked framing."""
         self.written = 0
-        """Bytes given to the transport since the connection began."""
+        """Bytes given to the transport, or past it, since the connection began."""
         self.is_writable = True
         """False while the transport is above its high water."""
 
@@ -116,6 +119,8 @@ class Sender:
         """Forget the last response."""
         self.framed = None
         self.body_size = 0
+        if self._bypass is not None:
+            self._close_bypass()
 
     def write(self, pieces: list[bytes]) -> None:
         """Give bytes to the transport: one call, whatever the number of pieces."""
@@ -163,8 +168,11 @@ class Sender:
                 return _COMPLETE
             if end is _BROKEN_OFF:
                 return _CUT
-            extent = writer.extent() if self.is_writable else None
+            if not self.is_writable:
+                return _OPEN
+            extent = writer.extent()
             if extent is None:
+                self._close_bypass()
                 return _OPEN
             sent = self._send_extent(exchange, extent)
             if sent is not _OPEN:
@@ -182,17 +190,54 @@ class Sender:
         return chunks
 
     def _send_extent(self, exchange: Exchange, extent: Extent) -> Sent:
-        """Write the next block of a file."""
+        """Send the next stretch of a file past the transport, or write the next block of it."""
+        writer = exchange.writer
+        descriptor, offset, size = extent
+        amount = 0
+        bypass = self._bypass_for(size)
+        if bypass is not None:
+            if not self.is_writable:
+                return _OPEN  # what the transport holds goes first
+            sent = bypass.send(descriptor, offset, size)
+            if sent:
+                self.written += sent
+                self.body_size += sent
+                writer.consumed(sent, in_memory=False)
+                if sent in (size, STRETCH):
+                    return _OPEN
+                offset += sent
+                size -= sent
+            amount = min(size, NUDGE) if bypass.is_open else 0
         try:
-            data = read_nowait(extent.descriptor, extent.size, extent.offset)
+            data = read_nowait(descriptor, amount or writer.block_size(size), offset)
         except OSError as error:
             return self._file_failed(error)
         if data is not None:
             return self._write_block(exchange, data)
         self._is_reading = True
-        exchange.writer.begin_read()
-        self._io_pool.submit_urgent(_DiskRead(self, exchange, extent).run)
+        writer.begin_read()
+        block = Extent(descriptor, offset, writer.block_size(size))
+        self._io_pool.submit_urgent(_DiskRead(self, exchange, block).run)
         return _READING
+
+    def _bypass_for(self, size: int) -> Bypass | None:
+        """The way past the transport, where there is one and that much of a file is worth it."""
+        bypass = self._bypass
+        if bypass is not None:
+            return bypass if bypass.is_open else None
+        assert self.framed is not None
+        framing = self.framed.framing
+        if size < WORTHWHILE or framing is _CHUNKED or framing is _NO_BODY:
+            return None
+        if not Bypass.suits(self._transport):
+            return None
+        self._bypass = bypass = Bypass(self._transport)
+        return bypass
+
+    def _close_bypass(self) -> None:
+        if self._bypass is not None:
+            self._bypass.close()
+            self._bypass = None
 
     def _write_block(self, exchange: Exchange, data: bytes) -> Sent:
         if not data:

@@ -24,6 +24,7 @@ __all__ = [
     "SourceFile",
     "SpoolFile",
     "append_part",
+    "can_read_nowait",
     "read_nowait",
 ]
 
@@ -35,6 +36,7 @@ JOINED_PART = 64 * 1024
 """Bytes up to which parts are joined."""
 
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
+_PROBE = bytearray(1)  # written by all loops, read by none
 
 
 class Budget:
@@ -285,6 +287,14 @@ class BodySpool:
             self._file.close()
         if self._memory:
             self._drop_memory()
+
+
+def can_read_nowait(descriptor: int, offset: int) -> bool:
+    """Whether the byte at `offset` is in the page cache; False also where nobody can tell."""
+    try:
+        return _NOWAIT != 0 and os.preadv(descriptor, [_PROBE], offset, _NOWAIT) == 1
+    except OSError:
+        return False
 
 
 def read_nowait(descriptor: int, amount: int, offset: int) -> bytes | None:

@@ -524,23 +524,26 @@ class ResponseWriter:
             backlog = self._backlog
             if backlog is None or backlog.is_empty or self._queued:
                 return None
-            wanted = backlog.end - backlog.start
-            size = min(wanted, self._block_size(wanted))
-            return Extent(backlog.file.fileno(), backlog.start, size)
+            return Extent(backlog.file.fileno(), backlog.start, backlog.end - backlog.start)
 
-    def _block_size(self, wanted: int) -> int:
-        """With the lock held: bytes of a file to read at once, within what may wait in RAM."""
-        if self._producer is not _RUNNING:
-            # No pool thread is there that would make the room larger.
-            self._fits(min(FILE_BLOCK, wanted))
-        return max(FREE_MEMORY, min(FILE_BLOCK, self._room - self._in_transport))
+    def block_size(self, wanted: int) -> int:
+        """*Loop:* bytes of the extent to read at once, within what may wait in RAM.
 
-    def consumed(self, amount: int) -> None:
-        """*Loop:* that many bytes of the extent were read."""
+        :param wanted: how many would be read where there is room for any number.
+        """
+        with self._lock:
+            if self._producer is not _RUNNING:
+                # No pool thread is there that would make the room larger.
+                self._fits(min(FILE_BLOCK, wanted))
+            return min(wanted, max(FREE_MEMORY, min(FILE_BLOCK, self._room - self._in_transport)))
+
+    def consumed(self, amount: int, *, in_memory: bool = True) -> None:
+        """*Loop:* that many bytes of the extent were read, or sent without being read."""
         with self._lock:
             assert self._backlog is not None
             self._backlog.start += amount
-            self._in_transport += amount
+            if in_memory:
+                self._in_transport += amount
 
     def begin_read(self) -> None:
         """*Loop:* an I/O thread is about to read the extent; its descriptor stays open."""
