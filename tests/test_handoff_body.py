@@ -16,6 +16,7 @@ from threadline import WAIT
 from wsgi_async.errors import ClientDisconnected
 from wsgi_async.handoff import Mailbox, RequestBody
 from wsgi_async.handoff.body import HIGH_WATER, LOW_WATER
+from wsgi_async.inputstream import InputStream
 from wsgi_async.spool import Budget
 
 
@@ -26,7 +27,7 @@ class Rig:
         self.posts: queue.Queue[Callable[[], None]] = queue.Queue()
         self.memory = Budget(memory)
         self.body = RequestBody(Mailbox(self.posts.put, pytest.fail), self, self.memory)
-        self.input = io.BufferedReader(self.body, 64 * 1024)
+        self.input = InputStream(self.body)
 
     def on_wake(self) -> None:
         pass

@@ -13,7 +13,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "errors"),
     ("config", "observer", "deadlines", "errorstream", "variables"),
     ("head", "framing", "spool", "loading", "sockets", "logs", "settings"),
-    ("chunked", "fastlane", "environ", "checks", "filewrapper", "pool"),
+    ("chunked", "fastlane", "environ", "checks", "filewrapper", "inputstream", "pool"),
     ("http1", "wsgi", "handoff.mailbox", "handoff.bounds", "handoff.backlog"),
     ("handoff.writer", "handoff.body"),
     ("handoff",),

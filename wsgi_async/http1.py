@@ -131,6 +131,18 @@ class RequestReader:
             return True
         return size > 2 or (size == 2 and self._data[start + 1] != 0x0A)
 
+    @property
+    def body_left(self) -> int:
+        """Bytes still to be received of a body with a Content-Length; else 0."""
+        return self._remaining - len(self._data) + self._pos if self._state is _COUNTED else 0
+
+    def skip_body(self, size: int) -> None:
+        """Somebody else has received that much of :attr:`body_left`, which nothing is buffered of.
+        """
+        self._remaining -= size
+        if not self._remaining:
+            self._state = _ENDED
+
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the connection. Cheap: nothing is looked at."""
         if self._state is _ERROR:
