@@ -14,9 +14,8 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from .environ import build_environ
 from .errorstream import ErrorStream
-from .handoff import Mailbox, Posted, RequestBody, ResponseBounds, ResponseWriter
+from .handoff import InputStream, Mailbox, Posted, RequestBody, ResponseBounds, ResponseWriter
 from .head import RequestHead
-from .inputstream import InputStream
 from .observer import Observer, RequestInfo
 from .pool import ThreadPool
 from .spool import BodySpool

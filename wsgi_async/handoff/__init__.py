@@ -18,12 +18,14 @@ Guarantees:
 from .backlog import Extent
 from .body import RequestBody
 from .bounds import BlockedWriters, Overflow, ResponseBounds
+from .inputstream import InputStream
 from .mailbox import Mailbox, Posted
 from .writer import Producer, ResponseWriter, Taken
 
 __all__ = [
     "BlockedWriters",
     "Extent",
+    "InputStream",
     "Mailbox",
     "Overflow",
     "Posted",

@@ -24,9 +24,9 @@ HIGH_WATER = 256 * 1024
 LOW_WATER = 64 * 1024
 """Bytes in the buffer at which reading from the client pauses, and goes on again."""
 
-LEAST_READ = 64 * 1024
-LARGEST_READ = 256 * 1024
-"""Bytes that the reader asks the socket for at once, whatever the application asks for."""
+SOCKET_READ = 256 * 1024
+"""Bytes that the reader asks the socket for at once. Each such call lets go of the GIL: of 64 KiB,
+with four uploads, 5,300 MB/s are read, of 256 KiB 6,200."""
 
 
 class _State(enum.Enum):
@@ -77,25 +77,30 @@ class RequestBody(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """*Pool thread:* as :meth:`read`."""
+        """*Pool thread:* :meth:`pull` as much as fits into `buffer`."""
         target = memoryview(buffer).cast("B")
-        data = self.read(len(target))
+        data = self.pull(len(target))
         target[: len(data)] = data
         return len(data)
 
-    def read(self, size: int = -1, /) -> bytes:
+    def pull(self, size: int = sys.maxsize) -> bytes:
         """*Pool thread:* wait for bytes and take some; none at the end of the body.
 
-        :param size: the most that it returns; -1 for no bound.
+        :param size: the most to take. Without it they come as they were received, not copied.
         :raises ClientDisconnected: the client went away, or broke the framing, before the end.
         """
-        if size < 0:
-            size = sys.maxsize
         data = self._take(size, wait=False)
         if data is None:
             data = self._take(size, wait=True)
             assert data is not None
         return data
+
+    def unpull(self, data: bytes) -> None:
+        """*Pool thread:* put back what was taken last."""
+        if data:
+            with self._lock:
+                self._parts.appendleft(data)
+                self._held += len(data)
 
     def _take(self, size: int, *, wait: bool) -> bytes | None:
         """What is here; None if that is nothing yet, and the loop has been told that it is awaited.
@@ -109,12 +114,12 @@ class RequestBody(io.RawIOBase):
                 raise ClientDisconnected(self._why)
             data: bytes | None = b""
             if self._parts:
-                data = self._take_parts(size)
+                data = self._take_part(size)
             elif self._socket is not None:
                 data = self._take_from_socket(self._socket, size)
-            elif self._state is _State.OPEN and size:
+            if not data and self._state is _State.OPEN and size:
                 data = None
-                self._must_wake = not self._is_awaited
+                self._must_wake |= not self._is_awaited
                 self._is_awaited = True
             must_wake, self._must_wake = self._must_wake, False
         if must_wake:
@@ -124,52 +129,39 @@ class RequestBody(io.RawIOBase):
     def _has_news(self) -> bool:
         return bool(self._parts) or self._state is not _State.OPEN
 
-    def _take_parts(self, size: int) -> bytes:
-        """With the lock held: the parts that are here, as far as they fit."""
-        parts = self._parts
-        taken: list[Part] = []
-        left = size
-        while parts and left:
-            part = parts[0]
-            if len(part) <= left:
-                parts.popleft()
-            else:
-                view = memoryview(part)
-                part, parts[0] = view[:left], view[left:]
-            taken.append(part)
-            left -= len(part)
-        self._held -= size - left
-        freed = min(size - left, self._reserved)
+    def _take_part(self, size: int) -> bytes:
+        """With the lock held: the first part, as far as it fits."""
+        part = self._parts.popleft()
+        if len(part) > size:
+            view = memoryview(part)
+            part = view[:size]
+            self._parts.appendleft(view[size:])
+        self._held -= len(part)
+        freed = min(len(part), self._reserved)
         self._reserved -= freed
         self._memory.release(freed)
         if self._is_full and self._socket is None and self._held <= LOW_WATER:
             self._is_full = False
             self._must_wake = True
-        only = taken[0] if len(taken) == 1 else b""
-        return only if type(only) is bytes and only else b"".join(taken)
+        return part if type(part) is bytes else bytes(part)
 
-    def _take_from_socket(self, sock: SourceFile, size: int) -> bytes | None:
+    def _take_from_socket(self, sock: SourceFile, size: int) -> bytes:
         """With the lock held, so that the socket can be taken away again: what the kernel has.
 
-        None, and the socket is given back, where that is nothing, an end or an error: the loop
-        will see the same, and knows what to do.
+        Where that is nothing, an end or an error, the socket is given back: the loop will see the
+        same, and knows what to do.
         """
         try:
-            data = os.read(sock.fileno(), min(max(size, LEAST_READ), LARGEST_READ, self._left))
+            data = os.read(sock.fileno(), min(size, self._left, SOCKET_READ))
         except OSError:
             data = b""
         self._left -= len(data)
         self._taken += len(data)
-        if not data or not self._left:
+        if not self._left:
+            self._state = _State.COMPLETE
+        if not self._left or (size and not data):
             self._return_socket()
             self._must_wake = True
-            if not data:
-                return None
-            self._state = _State.COMPLETE
-        if len(data) > size:
-            self._parts.append(memoryview(data)[size:])
-            self._held = len(data) - size
-            return data[:size]
         return data
 
     def _return_socket(self) -> None:
