@@ -343,7 +343,11 @@ class HTTPProtocol(asyncio.Protocol):
 
     def _account_for_taken(self, upload: Upload) -> None:
         """Catch up with what the application has read from the socket."""
-        taken = upload.taken()
+        try:
+            taken = upload.taken()
+        except OSError:
+            self._transport.abort()
+            return
         if taken:
             self._received += taken
             self._reader.skip_body(taken)
@@ -573,6 +577,9 @@ class HTTPProtocol(asyncio.Protocol):
             self._transport.pause_reading()
             self._lend_socket()
         else:
+            if self._upload is not None:
+                self._upload.reclaim()
+                self._account_for_taken(self._upload)
             self._transport.resume_reading()
             if self._upload is not None:
                 self._await_body(self._upload)

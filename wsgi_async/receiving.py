@@ -123,8 +123,16 @@ class Upload:
             with contextlib.suppress(OSError):
                 stream.lend(SourceFile(self._shared.budgets, descriptor), left)
 
+    def reclaim(self) -> None:
+        """The loop reads from the socket again."""
+        if self._exchange.stream is not None:
+            self._exchange.stream.reclaim()
+
     def taken(self) -> int:
-        """Bytes that the application has read from the socket since the last call."""
+        """Bytes that the application has read from the socket since the last call.
+
+        :raises OSError: the connection is broken.
+        """
         stream = self._exchange.stream
         return stream.taken() if stream is not None else 0
 

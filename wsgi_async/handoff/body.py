@@ -68,8 +68,9 @@ class RequestBody(io.RawIOBase):
         self._socket: SourceFile | None = None
         self._left = 0  # bytes that may be read from it
         self._taken = 0  # bytes that were, and of which the loop does not know
+        self._failure: OSError | None = None
         self.size = 0
-        """*Loop:* bytes fed so far."""
+        """*Loop:* bytes received, as far as the loop knows."""
 
     # --- pool thread -------------------------------------------------------------------------
 
@@ -148,13 +149,15 @@ class RequestBody(io.RawIOBase):
     def _take_from_socket(self, sock: SourceFile, size: int) -> bytes:
         """With the lock held, so that the socket can be taken away again: what the kernel has.
 
-        Where that is nothing, an end or an error, the socket is given back: the loop will see the
-        same, and knows what to do.
+        Where that is nothing, an end or an error, the socket is given back: the loop knows what to
+        do. It would see the same itself, but for an error, which the kernel tells only once.
         """
         try:
             data = os.read(sock.fileno(), min(size, self._left, SOCKET_READ))
-        except OSError:
+        except BlockingIOError:
             data = b""
+        except OSError as error:
+            data, self._failure = b"", error
         self._left -= len(data)
         self._taken += len(data)
         if not self._left:
@@ -215,10 +218,21 @@ class RequestBody(io.RawIOBase):
                 return
         sock.close()
 
-    def taken(self) -> int:
-        """*Loop:* bytes that the reader has read from the socket since the last call."""
+    def reclaim(self) -> None:
+        """*Loop:* have the socket back, if it is lent."""
         with self._lock:
+            self._return_socket()
+
+    def taken(self) -> int:
+        """*Loop:* bytes that the reader has read from the socket since the last call.
+
+        :raises OSError: what the socket said to the reader. Once.
+        """
+        with self._lock:
+            failure, self._failure = self._failure, None
             taken, self._taken = self._taken, 0
+        if failure is not None:
+            raise failure
         self.size += taken
         return taken
 
