@@ -133,12 +133,12 @@ class RequestReader:
 
     @property
     def body_left(self) -> int:
-        """Bytes still to be received of a body with a Content-Length; else 0."""
-        return self._remaining - len(self._data) + self._pos if self._state is _COUNTED else 0
+        """Bytes still to come of a body with a Content-Length, if nothing is buffered; else 0."""
+        is_counted = self._state is _COUNTED and self._pos == len(self._data)
+        return self._remaining if is_counted else 0
 
     def skip_body(self, size: int) -> None:
-        """Somebody else has received that much of :attr:`body_left`, which nothing is buffered of.
-        """
+        """Somebody else has received that many bytes of :attr:`body_left`."""
         self._remaining -= size
         if not self._remaining:
             self._state = _ENDED
