@@ -312,7 +312,7 @@ def test_a_streamed_body_is_read_as_it_arrives(make: Callable[..., Rig]) -> None
     stream.feed(b"abc")
     stream.feed(b"def")
     stream.feed_end()
-    assert bytes(connection.finish().body) == b"BufferedReader abcdef"
+    assert bytes(connection.finish().body) == b"InputStream abcdef"
 
 
 def test_a_client_that_vanishes_midway_makes_the_read_raise(make: Callable[..., Rig]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import queue
 import random
+import socket
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -14,9 +14,9 @@ import pytest
 from threadline import WAIT
 
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.handoff import Mailbox, RequestBody
+from wsgi_async.handoff import InputStream, Mailbox, RequestBody
 from wsgi_async.handoff.body import HIGH_WATER, LOW_WATER
-from wsgi_async.spool import Budget
+from wsgi_async.spool import Budget, Budgets, SourceFile
 
 
 class Rig:
@@ -26,7 +26,7 @@ class Rig:
         self.posts: queue.Queue[Callable[[], None]] = queue.Queue()
         self.memory = Budget(memory)
         self.body = RequestBody(Mailbox(self.posts.put, pytest.fail), self, self.memory)
-        self.input = io.BufferedReader(self.body, 64 * 1024)
+        self.input = InputStream(self.body)
 
     def on_wake(self) -> None:
         pass
@@ -150,7 +150,7 @@ def test_reading_pauses_at_high_water_and_goes_on_at_low_water(rig: Rig) -> None
     assert rig.body.readinto(bytearray(1)) == 1
     assert not rig.body.is_full
     rig.turn()
-    assert rig.body.readinto(bytearray(LOW_WATER)) == LOW_WATER
+    assert rig.input.read(LOW_WATER) == b"x" * LOW_WATER
     assert rig.posts.empty(), "told once"
 
 
@@ -270,3 +270,147 @@ def test_a_stream_of_any_rhythm_arrives_in_order(seed: int) -> None:
     assert reader.result() == data
     rig.body.release()
     assert rig.memory.used == 0
+
+
+# --- bytes as they are -------------------------------------------------------------------------
+
+
+def test_bytes_that_fit_are_not_copied(rig: Rig) -> None:
+    data = b"x" * 100_000
+    rig.body.feed(data)
+    rig.body.feed_end()
+    assert rig.input.read(100_000) is data
+
+
+@pytest.mark.parametrize("size", [3, 1000])
+def test_lines_may_be_read_after_bytes(rig: Rig, size: int) -> None:
+    rig.body.feed(b"one\ntwo\nthree\n" + b"x" * 5000)
+    rig.body.feed(b"\nfour\nfive\n")
+    rig.body.feed_end()
+    whole = b"one\ntwo\nthree\n" + b"x" * 5000 + b"\nfour\nfive\n"
+    assert rig.input.read(size) == whole[:size]
+    lines = whole[size:].splitlines(keepends=True)
+    assert rig.input.readline() == lines[0]
+    assert rig.input.readlines() == lines[1:]
+    assert rig.input.read(5) == b""
+
+
+@pytest.mark.parametrize("read", ["read", "readline", "read1", "__next__", "readinto"])
+def test_what_is_closed_cannot_be_read(rig: Rig, read: str) -> None:
+    rig.body.feed(b"x" * 1000)
+    assert rig.input.read(1) == b"x"
+    rig.input.close()
+    assert not rig.input.readable()
+    argument = [bytearray(1)] if read == "readinto" else []
+    with pytest.raises(ValueError, match="closed file"):
+        getattr(rig.input, read)(*argument)
+
+
+# --- the socket, lent ----------------------------------------------------------------------------
+
+
+class Lender:
+    """A rig whose body is full, and a socket to lend it."""
+
+    def __init__(self, rig: Rig, left: int) -> None:
+        self.body = rig.body
+        self.budgets = Budgets(memory=0, disk=0, files=1, directory="")
+        self.client, self.server = socket.socketpair()
+        self.server.setblocking(False)
+        rig.body.feed(b"x" * HIGH_WATER)
+        rig.body.lend(SourceFile(self.budgets, self.server.fileno()), left)
+
+    @property
+    def is_lent(self) -> bool:
+        return self.budgets.files.used == 1
+
+
+@pytest.fixture
+def lend(rig: Rig) -> Iterator[Callable[[int], Lender]]:
+    lenders: list[Lender] = []
+
+    def lend(left: int) -> Lender:
+        lenders.append(Lender(rig, left))
+        return lenders[-1]
+
+    yield lend
+    rig.body.release()
+    for lender in lenders:
+        assert not lender.is_lent
+        lender.client.close()
+        lender.server.close()
+
+
+def test_the_buffer_comes_first_and_then_the_socket(rig: Rig, lend: Callable[..., Lender]) -> None:
+    lender = lend(9)
+    lender.client.sendall(b"the rest, and what follows")
+    assert rig.body.is_full
+    assert rig.input.read() == b"x" * HIGH_WATER + b"the rest,"
+    rig.turn()
+    assert rig.posts.empty(), "one wake, at the end"
+    assert rig.body.taken() == 9
+    assert rig.body.taken() == 0
+    assert rig.body.size == HIGH_WATER + 9
+    assert not lender.is_lent
+    assert lender.server.recv(100) == b" and what follows"
+
+
+def test_an_empty_socket_is_given_back(rig: Rig, lend: Callable[..., Lender]) -> None:
+    lender = lend(1000)
+    lender.client.sendall(b"abc")
+    reader = Reader(lambda: rig.input.read(HIGH_WATER + 6))
+    rig.turn()
+    assert not lender.is_lent
+    assert not rig.body.is_full
+    assert rig.body.taken() == 3
+    rig.body.feed(b"def")
+    assert reader.result() == b"x" * HIGH_WATER + b"abcdef"
+
+
+def test_an_error_of_the_socket_is_told_to_the_loop(rig: Rig, lend: Callable[..., Lender]) -> None:
+    lender = lend(1000)
+    lender.server.sendall(b"unread")
+    lender.client.close()  # a unix socket with unread input is reset
+    reader = Reader(lambda: rig.input.read(HIGH_WATER + 1))
+    rig.turn()
+    assert not lender.is_lent
+    with pytest.raises(ConnectionResetError):
+        rig.body.taken()
+    assert rig.body.taken() == 0
+    rig.body.abort("the client has gone")
+    with pytest.raises(ClientDisconnected):
+        reader.result()
+
+
+@pytest.mark.parametrize("end", ["abort", "release", "reclaim"])
+def test_the_loop_may_have_the_socket_back(rig: Rig, lend: Callable[..., Lender], end: str) -> None:
+    lender = lend(1000)
+    lender.client.sendall(b"abc")
+    ends: dict[str, Callable[[], None]] = {
+        "abort": lambda: rig.body.abort("the client has gone"),
+        "release": rig.body.release,
+        "reclaim": rig.body.reclaim,
+    }
+    ends[end]()
+    assert not lender.is_lent
+    assert lender.server.recv(100) == b"abc"
+
+
+@pytest.mark.parametrize("why", ["has room", "complete", "released", "lent"])
+def test_what_is_not_needed_is_not_borrowed(rig: Rig, why: str) -> None:
+    budgets = Budgets(memory=0, disk=0, files=2, directory="")
+    client, server = socket.socketpair()
+    with client, server:
+        rig.body.feed(b"x" * HIGH_WATER)
+        if why == "has room":
+            rig.input.read(HIGH_WATER)
+        elif why == "complete":
+            rig.body.feed_end()
+        elif why == "released":
+            rig.body.release()
+        else:
+            rig.body.lend(SourceFile(budgets, server.fileno()), 1000)
+        rig.body.lend(SourceFile(budgets, server.fileno()), 1000)
+        assert budgets.files.used == (why == "lent")
+        rig.body.release()
+    assert not budgets.files.used

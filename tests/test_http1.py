@@ -56,6 +56,24 @@ def test_a_body_with_a_length(parser: str) -> None:
     assert reader.buffered == 3
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_part_of_a_body_that_somebody_else_received(size: int) -> None:
+    reader = reader_with(POST + b"he")
+    assert reader.body_left == 0
+    head_of(reader)
+    assert reader.body_left == 0
+    assert reader.next_event() == b"he"
+    assert reader.body_left == 3
+    reader.skip_body(size)
+    assert reader.body_left == 3 - size
+    reader.receive_data(b"lo"[: 3 - size] + GET)
+    if size < 3:
+        assert reader.next_event() == b"lo"
+    assert reader.next_event() is END_OF_BODY
+    assert reader.body_left == 0
+    assert head_of(reader).method == "GET"
+
+
 @parsers
 def test_a_chunked_body(parser: str) -> None:
     reader = reader_with(CHUNKED + b"2\r\nhe\r\n3\r\nl", parser)

@@ -16,6 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("chunked", "fastlane", "environ", "checks", "filewrapper", "pool"),
     ("http1", "wsgi", "handoff.mailbox", "handoff.bounds", "handoff.backlog"),
     ("handoff.writer", "handoff.body"),
+    ("handoff.inputstream",),
     ("handoff",),
     ("exchange",),
     ("sendfile",),

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from .environ import build_environ
 from .errorstream import ErrorStream
-from .handoff import Mailbox, Posted, RequestBody, ResponseBounds, ResponseWriter
+from .handoff import InputStream, Mailbox, Posted, RequestBody, ResponseBounds, ResponseWriter
 from .head import RequestHead
 from .observer import Observer, RequestInfo
 from .pool import ThreadPool
@@ -165,12 +165,12 @@ class Exchange:
             self.drop_body()
 
     def _first_step(self) -> Step:
-        body: BinaryIO | io.BufferedReader
+        body: BinaryIO | InputStream
         size: int | None = 0
         if self.spool is not None:
             body, size = self.spool.open(), self.spool.size
         elif self.stream is not None:
-            body, size = io.BufferedReader(self.stream, 64 * 1024), None
+            body, size = InputStream(self.stream), None
         else:
             body = io.BytesIO()
         self._errors = errors = ErrorStream(self._app_stderr)

@@ -131,6 +131,18 @@ class RequestReader:
             return True
         return size > 2 or (size == 2 and self._data[start + 1] != 0x0A)
 
+    @property
+    def body_left(self) -> int:
+        """Bytes still to come of a body with a Content-Length, if nothing is buffered; else 0."""
+        is_counted = self._state is _COUNTED and self._pos == len(self._data)
+        return self._remaining if is_counted else 0
+
+    def skip_body(self, size: int) -> None:
+        """Somebody else has received that many bytes of :attr:`body_left`."""
+        self._remaining -= size
+        if not self._remaining:
+            self._state = _ENDED
+
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the connection. Cheap: nothing is looked at."""
         if self._state is _ERROR:

@@ -244,6 +244,8 @@ class HTTPProtocol(asyncio.Protocol):
         if exchange is not self._exchange:
             exchange.let_go("the client has gone")
             return
+        if self._upload is not None:
+            self._account_for_taken(self._upload)
         self.send_on(exchange)
         if self._upload is not None and exchange is self._exchange:
             self._tend_stream(self._upload)
@@ -342,6 +344,25 @@ class HTTPProtocol(asyncio.Protocol):
                     return
         except HTTPError as error:
             self._refuse(error)
+
+    def _lend_socket(self) -> None:
+        """Let an application that is behind its client read from the socket itself."""
+        upload, left = self._upload, self._reader.body_left
+        sock = self._transport.get_extra_info("socket")
+        if upload is not None and left and sock is not None:
+            upload.lend(sock.fileno(), left)
+
+    def _account_for_taken(self, upload: Upload) -> None:
+        """Catch up with what the application has read from the socket."""
+        try:
+            taken = upload.taken()
+        except OSError:
+            self._transport.abort()
+            return
+        if taken:
+            self._received += taken
+            self._reader.skip_body(taken)
+            self._feed_stream(upload)
 
     def _tend_stream(self, upload: Upload) -> None:
         if upload.continue_is_due():
@@ -569,7 +590,11 @@ class HTTPProtocol(asyncio.Protocol):
         self._reading_paused = enough
         if enough:
             self._transport.pause_reading()
+            self._lend_socket()
         else:
+            if self._upload is not None:
+                self._upload.reclaim()
+                self._account_for_taken(self._upload)
             self._transport.resume_reading()
             if self._upload is not None:
                 self._await_body(self._upload)

@@ -5,6 +5,7 @@ The twin of ``sending``; on the loop.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 
@@ -14,7 +15,7 @@ from .deadlines import Pace
 from .errors import HTTPError, StorageExhausted
 from .exchange import Exchange
 from .handoff import RequestBody
-from .spool import BodySpool
+from .spool import BodySpool, SourceFile
 
 __all__ = ["Upload", "largest_body"]
 
@@ -110,6 +111,30 @@ class Upload:
         """Whether enough waits for the application to stop reading from the client."""
         stream = self._exchange.stream
         return stream is not None and self.is_open and stream.is_full
+
+    def lend(self, descriptor: int, left: int) -> None:
+        """Allow the application to read the rest of the body from the socket itself, if it can.
+
+        :param left: bytes of the body that are still to come.
+        """
+        stream = self._exchange.stream
+        if stream is not None:
+            # Where no descriptor is free the loop goes on as before.
+            with contextlib.suppress(OSError):
+                stream.lend(SourceFile(self._shared.budgets, descriptor), left)
+
+    def reclaim(self) -> None:
+        """The loop reads from the socket again."""
+        if self._exchange.stream is not None:
+            self._exchange.stream.reclaim()
+
+    def taken(self) -> int:
+        """Bytes that the application has read from the socket since the last call.
+
+        :raises OSError: the connection is broken.
+        """
+        stream = self._exchange.stream
+        return stream.taken() if stream is not None else 0
 
     def continue_is_due(self) -> bool:
         """Whether a client that waits for its 100 is to get it now; True once.

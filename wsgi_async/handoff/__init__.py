@@ -7,8 +7,11 @@ Guarantees:
   once) and one consumer (the loop). Bytes come out in the order they went in, and stay in the
   account until the *transport* has drained them. A response costs one wake per drain, not one
   per chunk, and at most one wake of an exchange is pending.
-* :class:`RequestBody`: the same in the other direction, for ``request_buffering=stream``.
-* No lock is held while the transport, the mailbox or the disk is called.
+* :class:`RequestBody`: the same in the other direction, for ``request_buffering=stream``. While
+  reading is paused, its reader may take bytes from the connection's socket itself; at any time the
+  loop can have the socket back. :class:`InputStream` makes a file of it.
+* No lock is held while the transport, the mailbox or the disk is called. (A body's own lock is,
+  while its reader copies what a socket has: that never waits.)
 * Once the client is gone, every read and write raises ``ClientDisconnected``, and nothing that
   a late thread does reaches anybody.
 * Whoever is the last to need a temporary file or a duplicated descriptor closes it, never
@@ -18,12 +21,14 @@ Guarantees:
 from .backlog import Extent
 from .body import RequestBody
 from .bounds import BlockedWriters, Overflow, ResponseBounds
+from .inputstream import InputStream
 from .mailbox import Mailbox, Posted
 from .writer import Producer, ResponseWriter, Taken
 
 __all__ = [
     "BlockedWriters",
     "Extent",
+    "InputStream",
     "Mailbox",
     "Overflow",
     "Posted",

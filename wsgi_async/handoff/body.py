@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 import io
+import os
+import sys
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.spool import Budget, Part, append_part
+from wsgi_async.spool import Budget, Part, SourceFile, append_part
 
 from .mailbox import Mailbox, Posted
 
@@ -22,6 +24,10 @@ HIGH_WATER = 256 * 1024
 LOW_WATER = 64 * 1024
 """Bytes in the buffer at which reading from the client pauses, and goes on again."""
 
+SOCKET_READ = 256 * 1024
+"""Bytes that the reader asks the socket for at once. Each such call lets go of the GIL: of 64 KiB,
+with four uploads side by side, a GB takes 47 ms of user time, of 256 KiB 28."""
+
 
 class _State(enum.Enum):
     OPEN = "more is to come"
@@ -30,10 +36,14 @@ class _State(enum.Enum):
 
 
 class RequestBody(io.RawIOBase):
-    """``wsgi.input`` for ``request_buffering=stream``: blocking reads of a bounded buffer.
+    """A request's body, read by the application as it arrives: blocking reads of a bounded buffer.
 
-    The application gets it behind an ``io.BufferedReader``, which brings ``read``, ``readline``,
-    ``readlines`` and iteration as PEP 3333 ("Input and Error Streams") asks for them.
+    The application gets it behind an :class:`InputStream`.
+
+    While the loop has stopped reading because enough waits here, the reader may help itself: the
+    loop *lends* it the socket, and once the buffer is empty it reads from there, without waiting.
+    Where nothing has come it gives the socket back and waits for the loop. A client that is ahead
+    of the application thus costs no wake-ups and fewer copies: 64 MiB come 2.5 to 3.5 times as fast.
 
     :param mailbox: how the loop is woken.
     :param owner: the exchange that the loop is woken for.
@@ -54,8 +64,13 @@ class RequestBody(io.RawIOBase):
         self._is_awaited = False
         self._is_full = False
         self._why = ""
+        self._must_wake = False
+        self._socket: SourceFile | None = None
+        self._left = 0  # bytes that may be read from it
+        self._taken = 0  # bytes that were, and of which the loop does not know
+        self._failure: OSError | None = None
         self.size = 0
-        """*Loop:* bytes fed so far."""
+        """*Loop:* bytes received, as far as the loop knows."""
 
     # --- pool thread -------------------------------------------------------------------------
 
@@ -63,49 +78,101 @@ class RequestBody(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """*Pool thread:* wait for bytes and copy some; 0 at the end of the body.
+        """*Pool thread:* :meth:`pull` as much as fits into `buffer`."""
+        target = memoryview(buffer).cast("B")
+        data = self.pull(len(target))
+        target[: len(data)] = data
+        return len(data)
 
+    def pull(self, size: int = sys.maxsize) -> bytes:
+        """*Pool thread:* wait for bytes and take some; none at the end of the body.
+
+        :param size: the most to take. Without it they come as they were received, not copied.
         :raises ClientDisconnected: the client went away, or broke the framing, before the end.
         """
-        target = memoryview(buffer).cast("B")
+        data = self._take(size, wait=False)
+        if data is None:
+            data = self._take(size, wait=True)
+            assert data is not None
+        return data
+
+    def unpull(self, data: bytes) -> None:
+        """*Pool thread:* put back what was taken last."""
+        if data:
+            with self._lock:
+                self._parts.appendleft(data)
+                self._held += len(data)
+
+    def _take(self, size: int, *, wait: bool) -> bytes | None:
+        """What is here; None if that is nothing yet, and the loop has been told that it is awaited.
+
+        :param wait: for something to be here.
+        """
         with self._lock:
-            must_tell = not self._is_awaited and not self._parts and self._state is _State.OPEN
-            if must_tell:
-                self._is_awaited = True
-        if must_tell:
-            self._mailbox.post(self._owner)
-        with self._lock:
-            self._arrived.wait_for(self._has_news)
+            if wait:
+                self._arrived.wait_for(self._has_news)
             if self._state is _State.BROKEN:
                 raise ClientDisconnected(self._why)
-            count = self._copy_into(target)
-            has_room = self._is_full and self._held <= LOW_WATER
-            if has_room:
-                self._is_full = False
-        if has_room:
+            data: bytes | None = b""
+            if self._parts:
+                data = self._take_part(size)
+            elif self._socket is not None:
+                data = self._take_from_socket(self._socket, size)
+            if not data and self._state is _State.OPEN and size:
+                data = None
+                self._must_wake |= not self._is_awaited
+                self._is_awaited = True
+            must_wake, self._must_wake = self._must_wake, False
+        if must_wake:
             self._mailbox.post(self._owner)
-        return count
+        return data
 
     def _has_news(self) -> bool:
         return bool(self._parts) or self._state is not _State.OPEN
 
-    def _copy_into(self, target: memoryview) -> int:
-        """With the lock held: move what fits."""
-        done = 0
-        while self._parts and done < len(target):
-            part = self._parts[0]
-            count = min(len(part), len(target) - done)
-            target[done : done + count] = part[:count]
-            done += count
-            if count == len(part):
-                self._parts.popleft()
-            else:
-                self._parts[0] = memoryview(part)[count:]
-        self._held -= done
-        freed = min(done, self._reserved)
+    def _take_part(self, size: int) -> bytes:
+        """With the lock held: the first part, as far as it fits."""
+        part = self._parts.popleft()
+        if len(part) > size:
+            view = memoryview(part)
+            part = view[:size]
+            self._parts.appendleft(view[size:])
+        self._held -= len(part)
+        freed = min(len(part), self._reserved)
         self._reserved -= freed
         self._memory.release(freed)
-        return done
+        if self._is_full and self._socket is None and self._held <= LOW_WATER:
+            self._is_full = False
+            self._must_wake = True
+        return part if type(part) is bytes else bytes(part)
+
+    def _take_from_socket(self, sock: SourceFile, size: int) -> bytes:
+        """With the lock held, so that the socket can be taken away again: what the kernel has.
+
+        Where that is nothing, an end or an error, the socket is given back: the loop knows what to
+        do. It would see the same itself, but for an error, which the kernel tells only once.
+        """
+        try:
+            data = os.read(sock.fileno(), min(size, self._left, SOCKET_READ))
+        except BlockingIOError:
+            data = b""
+        except OSError as error:
+            data, self._failure = b"", error
+        self._left -= len(data)
+        self._taken += len(data)
+        if not self._left:
+            self._state = _State.COMPLETE
+        if not self._left or (size and not data):
+            self._return_socket()
+            self._must_wake = True
+        return data
+
+    def _return_socket(self) -> None:
+        """With the lock held."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+            self._is_full = False
 
     # --- loop --------------------------------------------------------------------------------
 
@@ -137,7 +204,37 @@ class RequestBody(io.RawIOBase):
             if self._state is not _State.COMPLETE:
                 self._state = _State.BROKEN
                 self._why = why
+            self._return_socket()
             self._arrived.notify()
+
+    def lend(self, sock: SourceFile, left: int) -> None:
+        """*Loop:* allow the reader to read `left` bytes, the rest of the body, from a socket.
+
+        :param sock: not blocking, and nobody else reads it as long as :attr:`is_full`.
+        """
+        with self._lock:
+            if self._is_full and self._state is _State.OPEN and self._socket is None:
+                self._socket, self._left = sock, left
+                return
+        sock.close()
+
+    def reclaim(self) -> None:
+        """*Loop:* have the socket back, if it is lent."""
+        with self._lock:
+            self._return_socket()
+
+    def taken(self) -> int:
+        """*Loop:* bytes that the reader has read from the socket since the last call.
+
+        :raises OSError: what the socket said to the reader. Once.
+        """
+        with self._lock:
+            failure, self._failure = self._failure, None
+            taken, self._taken = self._taken, 0
+        if failure is not None:
+            raise failure
+        self.size += taken
+        return taken
 
     @property
     def is_full(self) -> bool:
@@ -159,9 +256,11 @@ class RequestBody(io.RawIOBase):
             self._held = 0
             freed, self._reserved = self._reserved, 0
             unread = self._state is _State.OPEN
+            was_full = self._is_full
+            self._return_socket()
             if unread:
                 self._state = _State.BROKEN
                 self._why = "the exchange has ended"
         self._memory.release(freed)
-        if unread and self._is_full:
+        if unread and was_full:
             self._mailbox.post(self._owner)  # the client may only read when it has sent all
