@@ -9,7 +9,7 @@ from typing import Any
 
 from wsgi_async.config import Config
 from wsgi_async.framing import ResponseHead
-from wsgi_async.handoff import Mailbox, ResponseWriter, Taken
+from wsgi_async.handoff import Mailbox, Producer, ResponseWriter, Taken
 from wsgi_async.wsgi import Step, WSGIResponse
 
 from .benchmark import Opened, WrongResult
@@ -72,7 +72,7 @@ def open_wsgi(application: Any, pieces: int, stack: ExitStack) -> Opened:
 
     def run(count: int) -> object:
         for _ in repeat(None, count):
-            step = WSGIResponse(application, environ, sheet, _report).advance()
+            step = WSGIResponse(application, sheet, _report, False).begin(environ)
         return step
 
     def check(step: object) -> bool:
@@ -127,11 +127,12 @@ def open_handoff(pieces: list[bytes], stack: ExitStack) -> Opened:
         return owner.taken
 
     def check(taken: object) -> bool:
+        assert isinstance(taken, tuple)
+        found, _, chunks, end = taken
         return (
-            isinstance(taken, Taken)
-            and taken.head is head
-            and b"".join(taken.chunks) == (b"".join(pieces) or BODY)
-            and taken.end.name == "FINISHED"
+            found is head
+            and b"".join(chunks) == (b"".join(pieces) or BODY)
+            and end is Producer.FINISHED
         )
 
     return Opened(write if pieces else respond, check)

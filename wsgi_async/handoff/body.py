@@ -43,7 +43,7 @@ class RequestBody(io.RawIOBase):
     While the loop has stopped reading because enough waits here, the reader may help itself: the
     loop *lends* it the socket, and once the buffer is empty it reads from there, without waiting.
     Where nothing has come it gives the socket back and waits for the loop. A client that is ahead
-    of the application thus costs no wake-ups and fewer copies: 64 MiB come 2.5 to 3.5 times as fast.
+    of the application thus costs no wake-ups and fewer copies: 64 MiB come about twice as fast.
 
     :param mailbox: how the loop is woken.
     :param owner: the exchange that the loop is woken for.
