@@ -22,7 +22,7 @@ WORTHWHILE = 64 * 1024
 difference in speed, at 200 KB it is 1.5 times as fast."""
 
 STRETCH = 1024 * 1024
-"""Bytes that one call may send: about 0.1 ms over loopback."""
+"""Bytes that are sent before the other connections have their turn: about 0.1 ms over loopback."""
 
 NUDGE = 4 * 1024
 """Bytes that go through the transport when the kernel's buffer is full."""

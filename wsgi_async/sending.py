@@ -204,7 +204,7 @@ class Sender:
                 self.body_size += sent
                 writer.consumed(sent, in_memory=False)
                 if sent in (size, STRETCH):
-                    return _OPEN
+                    return _OPEN if sent == size else _AGAIN
                 offset += sent
                 size -= sent
             amount = min(size, NUDGE) if bypass.is_open else 0
