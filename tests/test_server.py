@@ -340,6 +340,26 @@ def test_several_servers_do_not_disturb_each_other(loop: str, thread: LoopThread
 
 
 @both_loops
+def test_a_connection_that_ends_leaves_nothing_to_the_garbage_collector(loop: str) -> None:
+    """Else its transport's kilobyte lives on, and a new connection per request costs 10 % more."""
+
+    def alive() -> set[str]:
+        ours = {"HTTPProtocol", "Sender", "RequestReader"}
+        return ours & {type(item).__name__ for item in gc.get_objects()}
+
+    with serving(hello, loop=loop) as served:
+        gc.collect()
+        gc.disable()
+        try:
+            with served.client() as client:
+                client.get()
+                assert alive()
+            served.wait_until(lambda: not alive())
+        finally:
+            gc.enable()
+
+
+@both_loops
 def test_an_embedded_server_changes_nothing_of_the_process(loop: str) -> None:
     signals = [number for number in signal.Signals if number not in (signal.SIGKILL,)]
 

@@ -99,7 +99,7 @@ class HTTPProtocol(asyncio.Protocol):
         shared = self._shared
         high = shared.gateway.bounds.high_water
         self._transport.set_write_buffer_limits(high=high, low=high // 4)
-        self._sender = Sender(self._transport, self, shared.io_pool)
+        self._sender = Sender(self._transport, shared.io_pool)
         self.facts = shared.facts_at(transport.get_extra_info("sockname"))
         self.remote_addr, self.remote_port = remote_address(transport.get_extra_info("peername"))
         shared.open.add(self)
@@ -404,7 +404,7 @@ class HTTPProtocol(asyncio.Protocol):
         if exchange is not self._exchange or self.state is not _RUNNING:
             return
         sender = self._sender
-        sent = sender.send(exchange)
+        sent = sender.send(exchange, self)
         if sent is _COMPLETE:
             self._response_complete()
         elif sent is _CUT:

@@ -50,7 +50,11 @@ _NO_BODY, _LENGTH, _CHUNKED, _CLOSE = BodyFraming
 
 
 class Sending(Protocol):
-    """The connection a sender belongs to, as far as the sender knows it."""
+    """The connection a response goes to, as far as its sender knows it.
+
+    A sender is given it with each call and keeps no reference: the two would be a cycle, and every
+    connection that ends would wait, with its transport, for the garbage collector.
+    """
 
     def frame_head(self, exchange: Exchange, head: ResponseHead, length: int | None) -> FramedHead:
         """Decide the framing of a head."""
@@ -66,14 +70,11 @@ class Sender:
     """Writes the responses of one connection.
 
     :param transport: the connection's transport; its write buffer limits are set already.
-    :param connection: asked and told what is not the sender's to decide. One reference: bound
-        methods of it would be 64 bytes each, in every idle connection.
     :param io_pool: threads for reads that would have to wait for a disk.
     """
 
     __slots__ = (
         "_bypass",
-        "_connection",
         "_io_pool",
         "_is_reading",
         "_transport",
@@ -83,11 +84,8 @@ class Sender:
         "written",
     )
 
-    def __init__(
-        self, transport: asyncio.Transport, connection: Sending, io_pool: ThreadPool
-    ) -> None:
+    def __init__(self, transport: asyncio.Transport, io_pool: ThreadPool) -> None:
         self._transport = transport
-        self._connection = connection
         self._io_pool = io_pool
         self._is_reading = False
         self._bypass: Bypass | None = None
@@ -147,7 +145,7 @@ class Sender:
             self.written += len(data)
             self._transport.write(data)
 
-    def send(self, exchange: Exchange) -> Sent:
+    def send(self, exchange: Exchange, connection: Sending) -> Sent:
         """Write what the exchange's writer has, from memory and then from a file."""
         if self._is_reading:
             return _READING  # whatever woke us: the block that is being read goes first
@@ -155,7 +153,7 @@ class Sender:
         for _ in range(FILE_TURNS):
             head, length, chunks, end = writer.take()
             if head is not None:
-                self.framed = framed = self._connection.frame_head(exchange, head, length)
+                self.framed = framed = connection.frame_head(exchange, head, length)
                 if len(chunks) == 1 and framed.framing is _LENGTH and len(chunks[0]) < JOIN_LIMIT:
                     # What write() would do, without its lists: 0.2 us of most responses.
                     self.body_size = len(chunks[0])
@@ -174,7 +172,7 @@ class Sender:
             if extent is None:
                 self._close_bypass()
                 return _OPEN
-            sent = self._send_extent(exchange, extent)
+            sent = self._send_extent(exchange, extent, connection)
             if sent is not _OPEN:
                 return sent
         return _AGAIN
@@ -189,7 +187,7 @@ class Sender:
             return frame_chunks(chunks, last=finished)
         return chunks
 
-    def _send_extent(self, exchange: Exchange, extent: Extent) -> Sent:
+    def _send_extent(self, exchange: Exchange, extent: Extent, connection: Sending) -> Sent:
         """Send the next stretch of a file past the transport, or write the next block of it."""
         writer = exchange.writer
         descriptor, offset, size = extent
@@ -211,13 +209,13 @@ class Sender:
         try:
             data = read_nowait(descriptor, amount or writer.block_size(size), offset)
         except OSError as error:
-            return self._file_failed(error)
+            return _file_failed(connection, error)
         if data is not None:
-            return self._write_block(exchange, data)
+            return self._write_block(exchange, data, connection)
         self._is_reading = True
         writer.begin_read()
         block = Extent(descriptor, offset, writer.block_size(size))
-        self._io_pool.submit_urgent(_DiskRead(self, exchange, block).run)
+        self._io_pool.submit_urgent(_DiskRead(self, exchange, block, connection).run)
         return _READING
 
     def _bypass_for(self, size: int) -> Bypass | None:
@@ -239,29 +237,32 @@ class Sender:
             self._bypass.close()
             self._bypass = None
 
-    def _write_block(self, exchange: Exchange, data: bytes) -> Sent:
+    def _write_block(self, exchange: Exchange, data: bytes, connection: Sending) -> Sent:
         if not data:
-            return self._file_failed("it is shorter than it was")
+            return _file_failed(connection, "it is shorter than it was")
         exchange.writer.consumed(len(data))
         self.write(self._frame_body([data], False))
         return _OPEN
 
-    def _file_failed(self, why: object) -> Sent:
-        self._connection.file_failed(f"a response was cut, its file could not be read: {why}")
-        return _CUT
-
-    def disk_has_answered(self, exchange: Exchange, data: bytes | OSError) -> None:
+    def disk_has_answered(
+        self, exchange: Exchange, data: bytes | OSError, connection: Sending
+    ) -> None:
         """*Loop:* an I/O thread has read what the page cache did not have."""
         self._is_reading = False
         writer = exchange.writer
         writer.end_read()
         if not writer.gone:
             if isinstance(data, OSError):
-                self._file_failed(data)
+                _file_failed(connection, data)
                 writer.evict()
-            elif self._write_block(exchange, data) is _CUT:
+            elif self._write_block(exchange, data, connection) is _CUT:
                 writer.evict()
-        self._connection.send_on(exchange)
+        connection.send_on(exchange)
+
+
+def _file_failed(connection: Sending, why: object) -> Sent:
+    connection.file_failed(f"a response was cut, its file could not be read: {why}")
+    return _CUT
 
 
 def _unacknowledged(transport: asyncio.Transport) -> int:
@@ -301,9 +302,12 @@ def _gathered(pieces: list[bytes]) -> list[bytes]:
 class _DiskRead:
     """One read that has to wait for the disk, on an I/O thread."""
 
-    __slots__ = ("_exchange", "_extent", "_result", "_sender")
+    __slots__ = ("_connection", "_exchange", "_extent", "_result", "_sender")
 
-    def __init__(self, sender: Sender, exchange: Exchange, extent: Extent) -> None:
+    def __init__(
+        self, sender: Sender, exchange: Exchange, extent: Extent, connection: Sending
+    ) -> None:
+        self._connection = connection
         self._sender = sender
         self._exchange = exchange
         self._extent = extent
@@ -319,4 +323,4 @@ class _DiskRead:
 
     def on_wake(self) -> None:
         """*Loop:* the read is done."""
-        self._sender.disk_has_answered(self._exchange, self._result)
+        self._sender.disk_has_answered(self._exchange, self._result, self._connection)
