@@ -1,14 +1,15 @@
 """``python -m benchmarks.launch bjoern --port 8000 --threads 8 benchmarks.apps:hello``: the servers
 that have no command line, or one that cannot be told what a fair comparison needs.
+
+What only some of them need is imported there: it counts for the start and the memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import importlib
+import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 __all__ = ["SERVERS", "main"]
@@ -22,11 +23,36 @@ LARGEST_BODY = 1 << 30
 Application = Callable[..., Any]
 
 
+def waitress(application: Application, port: int, threads: int) -> None:
+    """Its command line logs a warning for nearly every request that waits for a thread, and has no
+    option against it; its maintainers name the logger to turn off (Pylons/waitress#235)."""
+    import logging
+
+    import waitress as server
+
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    server.serve(
+        application,
+        host=HOST,
+        port=port,
+        threads=threads,
+        backlog=BACKLOG,
+        connection_limit=CONNECTIONS,
+        asyncore_use_poll=True,
+        log_socket_errors=False,
+    )
+
+
 def bjoern(application: Application, port: int, threads: int) -> None:
-    """Without threads: the application runs on the loop."""
+    """Without threads: the application runs on the loop.
+
+    It leaves Nagle's algorithm on, as gevent does; see there.
+    """
     import bjoern as server
 
-    server.run(application, HOST, port, listen_backlog=BACKLOG)
+    listener = server.listen(application, HOST, port, listen_backlog=BACKLOG)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    server.run()
 
 
 def fastwsgi(application: Application, port: int, threads: int) -> None:
@@ -40,7 +66,9 @@ def fastwsgi(application: Application, port: int, threads: int) -> None:
 
 def tornado(application: Application, port: int, threads: int) -> None:
     """The application runs in an executor, the rest on asyncio's own loop."""
+    import asyncio
     import logging
+    from concurrent.futures import ThreadPoolExecutor
 
     from tornado.httpserver import HTTPServer
     from tornado.wsgi import WSGIContainer
@@ -90,6 +118,9 @@ def uvicorn_a2wsgi(application: Application, port: int, threads: int) -> None:
 
 def hypercorn(application: Application, port: int, threads: int) -> None:
     """Its WSGI mode uses the loop's default executor."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
     import uvloop
     from hypercorn.asyncio import serve as run
     from hypercorn.config import Config
@@ -114,7 +145,6 @@ def gevent(application: Application, port: int, threads: int) -> None:
     It sends head and body apart and leaves Nagle's algorithm on, which costs 40 ms per response
     on a kept connection; connections inherit the option from the listener.
     """
-    from gevent import socket
     from gevent.pywsgi import WSGIServer
 
     listener = socket.create_server((HOST, port), backlog=BACKLOG)
@@ -123,6 +153,7 @@ def gevent(application: Application, port: int, threads: int) -> None:
 
 
 SERVERS: dict[str, Callable[[Application, int, int], None]] = {
+    "waitress": waitress,
     "bjoern": bjoern,
     "fastwsgi": fastwsgi,
     "tornado": tornado,

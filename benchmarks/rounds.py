@@ -56,8 +56,8 @@ class Plan:
     threads: int
 
     def steps(self) -> Iterator[tuple[Scenario, int, Contender]]:
-        """In order. Every other round goes through the servers backwards, so that none always
-        follows the same one."""
+        """In order. Each round begins with another server, and every other one goes backwards, so
+        that none always follows the same one or is always the first of a scenario."""
         for scenario in self.scenarios.values():
             there = [
                 contender
@@ -65,7 +65,13 @@ class Plan:
                 if scenario.servers is None or contender.template.name in scenario.servers
             ]
             for number in range(1, self.rounds + 1):
-                for contender in there if number % 2 else reversed(there):
+                first = (number - 1) * len(there) // self.rounds
+                order = there[first:] + there[:first]
+                if (
+                    number % 2 == 0 and len(order) > 2
+                ):  # of two, turning makes another first already
+                    order.reverse()
+                for contender in order:
                     yield scenario, number, contender
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import select
 import socket
 
 from benchmarks.clients import wire
 
-__all__ = ["ask"]
+__all__ = ["ask", "ended"]
 
 RECEIVE_BUFFER = 65536
 """Bytes of a response that the kernel takes for a connection."""
@@ -27,6 +28,15 @@ def ask(port: int, path: str, connections: int) -> list[socket.socket]:
     return asked
 
 
+def ended(asked: list[socket.socket]) -> list[int]:
+    """Descriptors of the connections that the server has closed or reset; that is to be seen
+    without reading."""
+    poll = select.poll()
+    for sock in asked:
+        poll.register(sock, select.POLLRDHUP)
+    return [descriptor for descriptor, _ in poll.poll(0)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
@@ -36,7 +46,7 @@ def main() -> None:
     asked = ask(options.port, options.path, options.connections)
     wire.say(held=len(asked))
     wire.until_told(LONGEST)
-    wire.say(held=len(asked))
+    wire.say(held=len(asked) - len(ended(asked)))
     for sock in asked:
         wire.abort(sock)
 

@@ -29,7 +29,9 @@ class Idle:
                     raise WrongAnswer("it keeps no connection")
                 memory["each"] = max(0, server.memory() - before) / held
                 memory["refused"] = client.ready["refused"]
-                yield {"held": held}
+                extra = {"held": held}
+                yield extra
+                extra["still_there"] = client.finish()["held"]
 
         sample = compared(server, load, meanwhile)
         return Sample(

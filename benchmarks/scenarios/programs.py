@@ -80,6 +80,7 @@ class Beside:
         """End it; what it said last."""
         assert self._process.stdin is not None
         self._process.stdin.close()
+        self._process.stdin = None  # communicate() would look at it again
         return self._read()
 
     def _read(self) -> dict[str, float]:

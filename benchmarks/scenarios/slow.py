@@ -25,7 +25,8 @@ PROMPT = 0.05
 def compared(
     server: Running, load: Load, meanwhile: Callable[[], Iterator[dict[str, float]]]
 ) -> Sample:
-    """The rate of fast clients while something else goes on, as a part of what it is without.
+    """The rate of fast clients while something else goes on, as a part of what it is without:
+    before it or after it, whichever is better.
 
     :param meanwhile: a generator that starts it, yields what is worth recording, and ends it.
     """
@@ -36,7 +37,14 @@ def compared(
         raise WrongAnswer("no response to the fast clients alone")
     with contextmanager(meanwhile)() as extra:
         beside = wrk.run(server, load, connections=FAST)
-        extra = {**extra, "rate_with": beside.rate, "rate_without": without.rate}
+    after = wrk.run(server, load, connections=FAST)
+    if without.refused or beside.refused:
+        raise WrongAnswer("the fast clients got an error status")
+    if after.rate > without.rate:
+        without = after
+    extra["rate_with"], extra["rate_without"] = beside.rate, without.rate
+    if without.p99 is not None:
+        extra["p99_without"] = without.p99
     return Sample(
         value=beside.rate / without.rate,
         p50=beside.p50,
@@ -55,7 +63,9 @@ class SlowHeads:
     def __call__(self, server: Running, load: Load) -> Sample:
         def meanwhile() -> Iterator[dict[str, float]]:
             with programs.beside(server, load, "trickle", connections=self.clients) as client:
-                yield {"slow_clients": client.ready["held"]}
+                extra = {"slow_clients": client.ready["held"]}
+                yield extra
+                extra["still_there"] = client.finish()["held"]
 
         return compared(server, load, meanwhile)
 
@@ -75,11 +85,13 @@ class SlowReaders:
             options = {"path": "/stream", "connections": self.clients}
             with programs.beside(server, load, "unread", **options) as client:
                 settled = settle(server, self.settling)
-                yield {
+                extra = {
                     "slow_clients": client.ready["held"],
                     "settled": settled,
                     "memory": server.memory(),
                 }
+                yield extra
+                extra["still_there"] = client.finish()["held"]
 
         return compared(server, load, meanwhile)
 
