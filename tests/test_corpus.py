@@ -188,24 +188,23 @@ def test_after_another_request(case: Case, parser: str) -> None:
 
 @parsers
 @cases
-def test_the_step_for_bare_requests_has_no_verdict_of_its_own(case: Case, parser: str) -> None:
+def test_the_step_for_lone_heads_has_no_verdict_of_its_own(case: Case, parser: str) -> None:
     """It says what the ordinary way says, or nothing: also of a head that another reader, whose
     limits were wider, has read before."""
-    expected = first_verdict(case, parser, bare=False)
-    assert first_verdict(case, parser, bare=True) == expected
+    expected = first_verdict(case, parser, lone=False)
+    assert first_verdict(case, parser, lone=True) == expected
     read(Limits(0, 0, 0, 0), parser, [case.raw])
-    assert first_verdict(case, parser, bare=True, forget=False) == expected
+    assert first_verdict(case, parser, lone=True, forget=False) == expected
 
 
-def first_verdict(case: Case, parser: str, *, bare: bool, forget: bool = True) -> object:
+def first_verdict(case: Case, parser: str, *, lone: bool, forget: bool = True) -> object:
     """What a reader says first: a head, NEED_DATA, or the status of a refusal."""
     if forget:
         http1._heads.clear()
     reader = RequestReader(case.limits, parser)
     try:
-        head = reader.bare_request(case.raw) if bare else None
+        head = reader.lone_head(case.raw) if lone else None
         if head is not None:
-            assert not head.has_body
             assert reader.next_event() is Signal.NEED_DATA
             return head
         reader.receive_data(case.raw)

@@ -638,6 +638,25 @@ def test_an_observer_that_raises_leaves_no_client_waiting(make: Callable[..., Ri
     assert rig.line.used == (0, 0, 0)
 
 
+def test_a_streamed_upload_is_freed_without_the_collector(make: Callable[..., Rig]) -> None:
+    rig = make(plain, threads=1)
+    gc.collect()
+    gc.disable()
+    try:
+        connection = rig.connect()
+        exchange = connection.exchange
+        exchange.stream = body = RequestBody(rig.line.mailbox, exchange, rig.line.budgets.memory)
+        body.feed_end()
+        exchange.submit()
+        connection.finish()
+        rig.settle()
+        gone = weakref.ref(body)
+        del connection, exchange, body
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 def test_what_a_request_held_is_freed_without_the_collector(make: Callable[..., Rig]) -> None:
     class Held:
         pass

@@ -701,6 +701,26 @@ def test_one_more_than_half_of_the_threads_evicts_the_longest_blocked(make: Make
         assert len(client.body) == 120_000
 
 
+def test_an_evicted_response_keeps_its_file_until_the_loop_lets_go(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop may be sending from it: its number would be another file's at once."""
+    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    line = make(overflow="spool", memory=64 * KIB)
+    client = Client(line)
+    client.writer.start(HEAD, None)
+    for _ in range(20):
+        client.writer.write(b"x" * 10_000)
+    assert line.budgets.files.used == 1
+    client.writer.evict()
+    client.writer.cut()
+    assert line.budgets.files.used == 1
+    while not line.wakes.empty():
+        line.turn()
+    assert client.end == "cut"
+    assert line.budgets.files.used == 0
+
+
 def test_one_thread_alone_may_always_block(make: Make) -> None:
     line = make(overflow="block", blocked=0, memory=64 * KIB)
     client = Client(line)

@@ -1000,6 +1000,58 @@ def test_a_suspended_iteration_counts_its_promised_length() -> None:
     )
 
 
+class Rewinding:
+    """An iterator that begins anew whenever it is asked for its iterator, as tutorials show it."""
+
+    def __init__(self, *chunks: bytes) -> None:
+        self.chunks = chunks
+        self.asked = 0
+        self.has_ended = False
+        self.left: list[bytes] = []
+
+    def __iter__(self) -> Rewinding:
+        self.asked += 1
+        self.left = list(self.chunks)
+        return self
+
+    def __next__(self) -> bytes:
+        if self.left:
+            return self.left.pop(0)
+        assert not self.has_ended, "asked after its end: a cursor would be closed, a queue block"
+        self.has_ended = True
+        raise StopIteration
+
+
+@pytest.mark.parametrize("parks", [False, True])
+@pytest.mark.parametrize("length", [None, 6])
+@pytest.mark.parametrize("chunks", [(), (b"abcdef",), (b"abc", b"def"), (b"", b"ab", b"cd", b"ef")])
+def test_an_iterator_is_asked_for_once_and_ends_once(
+    chunks: tuple[bytes, ...], length: int | None, parks: bool
+) -> None:
+    iterator = Rewinding(*chunks)
+    length = length and len(b"".join(chunks))
+    headers = [] if length is None else [("Content-Length", str(length))]
+    outcome = call(returning(iterator, headers=headers), writer=Recorder(parks=parks))
+    assert (outcome.status, outcome.body) == (200, b"".join(chunks))
+    assert outcome.end == "finished"
+    assert outcome.reports == []
+    assert iterator.asked == 1
+    assert iterator.has_ended
+
+
+def test_start_response_may_be_called_by_iter() -> None:
+    class Late:
+        def __init__(self, start_response: Callable[..., Any]) -> None:
+            self.start_response = start_response
+
+        def __iter__(self) -> Iterator[bytes]:
+            self.start_response("200 OK", [])
+            return iter([b"late"])
+
+    outcome = call(lambda environ, start_response: Late(start_response))  # type: ignore[arg-type]
+    assert (outcome.status, outcome.body, outcome.reports) == (200, b"late", [])
+
+
 def test_an_abandoned_iteration_is_closed_and_never_asked_for_more() -> None:
     body = Body(b"a", b"b")
     reports: list[str] = []

@@ -158,11 +158,11 @@ class Exchange:
     def _clean_up(self) -> None:
         self.writer.cut()  # nothing, unless the response did not come to an end
         self._response = None  # it refers to this exchange: leave no cycle to the collector
-        if self._errors is not None:
-            self._errors.flush()
-            self._errors = None  # so does this
         if self.spool is not None or self.stream is not None:
             self.drop_body()
+        errors, self._errors = self._errors, None  # so does this
+        if errors is not None:
+            errors.flush()
 
     def _first_step(self) -> Step:
         body: BinaryIO | InputStream

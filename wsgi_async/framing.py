@@ -27,7 +27,8 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """The interim answer that a client with ``Expect: 100-continue`` waits for (RFC 9110 §10.1.1)."""
 
 FRAMED_LIMIT = 256
-"""Framed heads that are remembered."""
+FRAMED_SIZE_LIMIT = 1024
+"""Framed heads that are remembered, and bytes of each at most."""
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -109,9 +110,10 @@ class Framer:
             date=self.date,
             server=self.server,
         )
-        if len(self._framed) >= FRAMED_LIMIT:
-            self._framed.clear()
-        self._framed[key] = framed
+        if len(framed.data) <= FRAMED_SIZE_LIMIT:
+            if len(self._framed) >= FRAMED_LIMIT:
+                self._framed.clear()
+            self._framed[key] = framed
         return framed
 
 

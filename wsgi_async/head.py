@@ -40,7 +40,7 @@ class Limits(NamedTuple):
 
 
 class RequestHead(NamedTuple):
-    """A request head that has been judged valid. Immutable; text is latin-1."""
+    """A request head that has been judged valid. Never changed; text is latin-1."""
 
     method: str
     target: str

@@ -72,7 +72,7 @@ class RequestReader:
 
     ``receive_data`` takes bytes as they come, ``next_event`` gives what they amount to: a
     :class:`RequestHead`, then, if ``head.has_body``, its body as ``bytes`` and
-    ``_END_OF_BODY``; ``_NEED_DATA`` where there is nothing to say yet. Bytes of a
+    ``Signal.END_OF_BODY``; ``Signal.NEED_DATA`` where there is nothing to say yet. Bytes of a
     following request stay buffered until they are asked for.
 
     :param limits: bounds on heads and trailers. The size of a body is for the caller to judge.
@@ -158,11 +158,11 @@ class RequestReader:
         self._pos = 0
         self._data += data
 
-    def bare_request(self, data: bytes) -> RequestHead | None:
-        """The common case in one step: a request without a body that is all of `data`.
+    def lone_head(self, data: bytes) -> RequestHead | None:
+        """The common case in one step: a head that is all of `data`, after nothing else.
 
-        None, and nothing done, where it is anything else: then ``receive_data`` takes it. Saves
-        2 us of a request.
+        None, and nothing done, where it is not: then ``receive_data`` takes it. Saves 2 us of a
+        request.
 
         :raises HTTPError: as :meth:`next_event`.
         """
@@ -182,9 +182,9 @@ class RequestReader:
                 raise
             if head is None:
                 return None
-        if head.chunked or head.content_length or len(head.names) > self._bounds.fields:
+        if len(head.names) > self._bounds.fields:
             return None
-        return head
+        return self._begin(head, 0) if head.chunked or head.content_length else head
 
     def next_event(self) -> RequestHead | bytes | Signal:
         """What the bytes so far amount to; each event is given once, NEED_DATA any number of times.

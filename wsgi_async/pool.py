@@ -91,8 +91,8 @@ class ThreadPool:
 
     def submit(self, task: Task) -> bool:
         """*Any thread:* queue a task; False, and nothing done, where the queue is full."""
-        sleepers = self._sleepers
         with self._lock:
+            sleepers = self._sleepers
             # The condition of `full`, and _sleeper_to_wake(), written out: 0.1 us a request.
             if len(self._new) >= self._queue_size + len(sleepers) + self._waking:
                 return False

@@ -118,9 +118,9 @@ class HTTPProtocol(asyncio.Protocol):
         state = self.state
         if state is _IDLE or state is _NEW:
             try:
-                head = self._reader.bare_request(data)
+                head = self._reader.lone_head(data)
                 if head is not None:
-                    self._submit(Exchange(self._shared.gateway, self, head, self._loop.time()))
+                    self._begin(head)
                     return
             except HTTPError as error:
                 self._refuse(error)
@@ -281,7 +281,7 @@ class HTTPProtocol(asyncio.Protocol):
     def _begin(self, head: RequestHead) -> None:
         shared = self._shared
         exchange = Exchange(shared.gateway, self, head, self._loop.time())
-        if not head.has_body:
+        if not head.chunked and not head.content_length:
             self._submit(exchange)
             return
         self._exchange = exchange

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from .spool import can_read_nowait
+from .spool import KNOWS_PAGE_CACHE, can_read_nowait
 
 __all__ = ["NUDGE", "STRETCH", "WORTHWHILE", "Bypass"]
 
@@ -53,7 +53,8 @@ class Bypass:
         """Whether there is a way past this transport."""
         sock = transport.get_extra_info("socket")
         return (
-            hasattr(os, "sendfile")
+            KNOWS_PAGE_CACHE
+            and hasattr(os, "sendfile")
             and sock is not None
             and sock.fileno() >= 0
             and transport.get_extra_info("sslcontext") is None

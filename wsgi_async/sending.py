@@ -1,7 +1,7 @@
 """Where a response's bytes are written: from its writer and its file to the transport.
 
-One :class:`Sender` per connection, on the loop. Every byte the server sends passes
-:meth:`Sender.write`.
+One :class:`Sender` per connection, on the loop. Every byte the server sends passes it: to the
+transport, or, of a large file, past it.
 """
 
 from __future__ import annotations
@@ -212,8 +212,8 @@ class Sender:
             return _file_failed(connection, error)
         if data is not None:
             return self._write_block(exchange, data, connection)
-        self._is_reading = True
         writer.begin_read()
+        self._is_reading = True
         block = Extent(descriptor, offset, writer.block_size(size))
         self._io_pool.submit_urgent(_DiskRead(self, exchange, block, connection).run)
         return _READING

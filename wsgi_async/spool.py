@@ -17,6 +17,7 @@ from typing import BinaryIO
 from .errors import StorageExhausted
 
 __all__ = [
+    "KNOWS_PAGE_CACHE",
     "BodySpool",
     "Budget",
     "Budgets",
@@ -36,6 +37,8 @@ JOINED_PART = 64 * 1024
 """Bytes up to which parts are joined."""
 
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
+KNOWS_PAGE_CACHE = _NOWAIT != 0
+"""Whether the system tells what is in its page cache."""
 _PROBE = bytearray(1)  # written by all loops, read by none
 
 
@@ -292,7 +295,7 @@ class BodySpool:
 def can_read_nowait(descriptor: int, offset: int) -> bool:
     """Whether the byte at `offset` is in the page cache; False also where nobody can tell."""
     try:
-        return _NOWAIT != 0 and os.preadv(descriptor, [_PROBE], offset, _NOWAIT) == 1
+        return KNOWS_PAGE_CACHE and os.preadv(descriptor, [_PROBE], offset, _NOWAIT) == 1
     except OSError:
         return False
 
@@ -304,7 +307,7 @@ def read_nowait(descriptor: int, amount: int, offset: int) -> bytes | None:
     (``preadv2`` with ``RWF_NOWAIT``, Linux 4.14); None also where the system or the file system
     cannot promise that.
     """
-    if not _NOWAIT:
+    if not KNOWS_PAGE_CACHE:
         return None
     buffer = bytearray(amount)
     try:

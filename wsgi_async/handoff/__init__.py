@@ -6,16 +6,17 @@ Guarantees:
 * :class:`ResponseWriter`: one producer (the pool thread that runs the exchange, never two at
   once) and one consumer (the loop). Bytes come out in the order they went in, and stay in the
   account until the *transport* has drained them. A response costs one wake per drain, not one
-  per chunk, and at most one wake of an exchange is pending.
+  per chunk. (A chunk that is taken just as it is told of costs an empty one.)
 * :class:`RequestBody`: the same in the other direction, for ``request_buffering=stream``. While
   reading is paused, its reader may take bytes from the connection's socket itself; at any time the
   loop can have the socket back. :class:`InputStream` makes a file of it.
 * No lock is held while the transport, the mailbox or the disk is called. (A body's own lock is,
-  while its reader copies what a socket has: that never waits.)
+  while its reader copies what a socket has. That does not wait for the client, but the loop may
+  wait for it, and for the GIL that its thread needs afterwards.)
 * Once the client is gone, every read and write raises ``ClientDisconnected``, and nothing that
   a late thread does reaches anybody.
 * Whoever is the last to need a temporary file or a duplicated descriptor closes it, never
-  earlier: a descriptor's number is reused at once.
+  earlier: a descriptor's number is reused at once. An evicted response is let go by the loop.
 """
 
 from .backlog import Extent

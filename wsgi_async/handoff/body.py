@@ -53,7 +53,7 @@ class RequestBody(io.RawIOBase):
     def __init__(self, mailbox: Mailbox, owner: Posted, memory: Budget) -> None:
         super().__init__()
         self._mailbox = mailbox
-        self._owner = owner
+        self._owner: Posted | None = owner
         self._memory = memory
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
@@ -65,6 +65,7 @@ class RequestBody(io.RawIOBase):
         self._is_full = False
         self._why = ""
         self._must_wake = False
+        self._has_begun = False
         self._socket: SourceFile | None = None
         self._left = 0  # bytes that may be read from it
         self._taken = 0  # bytes that were, and of which the loop does not know
@@ -109,6 +110,7 @@ class RequestBody(io.RawIOBase):
         :param wait: for something to be here.
         """
         with self._lock:
+            self._has_begun = True
             if wait:
                 self._arrived.wait_for(self._has_news)
             if self._state is _State.BROKEN:
@@ -124,8 +126,13 @@ class RequestBody(io.RawIOBase):
                 self._is_awaited = True
             must_wake, self._must_wake = self._must_wake, False
         if must_wake:
-            self._mailbox.post(self._owner)
+            self._post()
         return data
+
+    def _post(self) -> None:
+        owner = self._owner
+        if owner is not None:
+            self._mailbox.post(owner)
 
     def _has_news(self) -> bool:
         return bool(self._parts) or self._state is not _State.OPEN
@@ -210,10 +217,14 @@ class RequestBody(io.RawIOBase):
     def lend(self, sock: SourceFile, left: int) -> None:
         """*Loop:* allow the reader to read `left` bytes, the rest of the body, from a socket.
 
+        Not before it has begun to read: bodies whose requests wait for a thread would use up the
+        budget of files.
+
         :param sock: not blocking, and nobody else reads it as long as :attr:`is_full`.
         """
         with self._lock:
-            if self._is_full and self._state is _State.OPEN and self._socket is None:
+            wanted = self._is_full and self._has_begun and self._state is _State.OPEN
+            if wanted and self._socket is None:
                 self._socket, self._left = sock, left
                 return
         sock.close()
@@ -263,4 +274,5 @@ class RequestBody(io.RawIOBase):
                 self._why = "the exchange has ended"
         self._memory.release(freed)
         if unread and was_full:
-            self._mailbox.post(self._owner)  # the client may only read when it has sent all
+            self._post()  # the client may only read when it has sent all
+        self._owner = None  # a cycle of references would leave every upload to the collector

@@ -98,6 +98,7 @@ class ResponseWriter:
         "_in_transport",
         "_join_at",
         "_length",
+        "_let_go",
         "_lock",
         "_mailbox",
         "_owner",
@@ -133,6 +134,8 @@ class ResponseWriter:
         self._backlog: Backlog | None = None
         self._spooling = False
         self._parks = bounds.overflow is _PARK
+        # The loop does nothing more with it. Of an evicted response it may be sending the file.
+        self._let_go = False
 
     # --- pool thread -------------------------------------------------------------------------
 
@@ -182,7 +185,8 @@ class ResponseWriter:
             return True
         # Most chunks come while a wake is on its way, and fit: then all is done without the lock,
         # in half the time. First the chunk is put there, then the state is looked at; take() does
-        # it the other way round. So either the loop finds the chunk or this finds the loop READY.
+        # it the other way round. So either the loop finds the chunk or this finds the loop READY,
+        # also without a GIL: appending to a list and slicing it take that list's own lock.
         chunks = self._chunks
         chunks.append(data)
         self._added = added = self._added + size
@@ -286,8 +290,8 @@ class ResponseWriter:
             owner = self._owner
             if owner is not None:
                 self._mailbox.post(owner)
-        elif consumer is _GONE:
-            self.release()  # the loop has let go of this writer: its thread is the last
+        elif consumer is _GONE and self._let_go:
+            self.release()  # its thread is the last
 
     def _post(self) -> None:
         owner = self._owner
@@ -595,6 +599,7 @@ class ResponseWriter:
         """
         with self._lock:
             self._consumer = _GONE
+            self._let_go = True
             self._chunks = []
             self._taken = self._added
             self._in_transport = 0
