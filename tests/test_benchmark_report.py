@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from benchmark_runs import make_run
 
 from benchmarks import plots, publish, record, report, servers
 from benchmarks import targets as targeting
-from benchmarks.record import Row
+from benchmarks.record import Row, Run
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.targets import BEST, Clause
 
 ROOT = Path(__file__).resolve().parent.parent
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_every_target_is_of_a_scenario_and_a_server_that_are_there() -> None:
@@ -50,7 +52,7 @@ def test_a_target_is_computed_from_the_run(
     found = targeting.reached(clause, run)
     assert found.value == value
     assert found.text(clause) == text
-    assert clause.verdict(found.value) == verdict
+    assert found.verdict(clause) == verdict
 
 
 def test_a_target_of_which_less_is_better() -> None:
@@ -58,8 +60,55 @@ def test_a_target_of_which_less_is_better() -> None:
     at_least = Clause("r", "hello", against="granian", at_least=2)
     at_most = Clause("r", "hello", against=BEST, at_most=1, reach_for=0.5)
     assert targeting.reached(at_least, run).value == 4
-    assert targeting.reached(at_most, run) == (0.5, "gunicorn")
-    assert at_most.verdict(0.5) == "reached"
+    assert targeting.reached(at_most, run)[:2] == (0.5, "gunicorn")
+    assert at_most.word(0.5) == "reached"
+
+
+@pytest.mark.parametrize(
+    ("clause", "ours", "text", "verdict"),
+    [
+        (Clause("r", "hello", against="granian", at_least=1.0), 99.6, "0.996x", "no"),
+        (Clause("r", "hello", against="granian", at_least=1.0), 99.4, "0.99x", "no"),
+        (Clause("r", "hello", against="granian", at_least=1.0), 99.996, "0.99996x", "no"),
+        (Clause("r", "hello", against="granian", at_least=0.5, reach_for=1), 99.6, "0.996x", "yes"),
+        (Clause("r", "hello", against="granian", at_least=13), 1260, "12.6x", "no"),
+        (Clause("r", "hello", against="granian", at_most=1), 100.4, "1.004x", "no"),
+        (Clause("r", "hello", at_least=0.9), 0.8996, "0.8996", "no"),
+        (Clause("r", "hello", at_most=2048), 2048.4, "2,048.4", "no"),
+    ],
+)
+def test_a_figure_near_its_bound_has_the_digits_that_tell(
+    clause: Clause, ours: float, text: str, verdict: str
+) -> None:
+    found = targeting.reached(clause, make_run({"wsgi_async": [ours], "granian": [100]}))
+    assert (found.text(clause), found.verdict(clause)) == (text, verdict)
+
+
+@pytest.mark.parametrize(
+    ("void", "text", "verdict"),
+    [
+        ([], "3.00x", "yes"),
+        ([Row("hello", "wsgi_async", 3, void="it ended")], "3.00x", "no (2 of 3 rounds)"),
+        ([Row("hello", "wsgi_async", 3, void="404", wrong=True)], "void", "no (0 of 3 rounds)"),
+        ([Row("hello", "granian", 3, void="it ended")], "3.00x", "yes"),
+    ],
+)
+def test_one_good_round_between_crashes_reaches_nothing(
+    void: list[Row], text: str, verdict: str
+) -> None:
+    run = make_run({"wsgi_async": [3, 3, 3], "granian": [1, 1, 1]})
+    gone = {(row.server, row.round) for row in void}
+    run.rows = [row for row in run.rows if (row.server, row.round) not in gone] + void
+    clause = Clause("r", "hello", against="granian", at_least=1.0)
+    found = targeting.reached(clause, run)
+    assert (found.text(clause), found.verdict(clause)) == (text, verdict)
+
+
+def test_nothing_beside_nothing_is_not_reached() -> None:
+    run = make_run({"wsgi_async": [0], "granian": [0]})
+    clause = Clause("r", "hello", against="granian", at_least=1.0)
+    found = targeting.reached(clause, run)
+    assert (found.text(clause), found.verdict(clause)) == ("", "no")
 
 
 # Reports
@@ -96,6 +145,78 @@ def test_the_targets_say_which_python_falls_short() -> None:
     assert lines[0].endswith("| reached on 3.11 | reached on 3.13 | met? |")
     hello = next(line for line in lines if line.startswith("| hello |"))
     assert hello.endswith("| 0.90x<br>9.00x | 0.60x<br>6.00x | 3.11 yes, 3.13 no<br>yes |")
+
+
+def test_the_other_parser_has_its_own_table_in_the_report_only() -> None:
+    run = make_run({"wsgi_async": [90], "wsgi_async-h11": [40], "granian": [100], "waitress": [10]})
+    lines = report.parser_table([run]).splitlines()
+    assert lines == [
+        "| scenario | asked of the default | h11 on 3.11 |",
+        "| --- | --- | --- |",
+        "| hello | at least 0.7x granian<br>at least 4x waitress | 0.40x<br>4.00x |",
+    ]
+    assert lines[-1] in report.readme([run])
+    assert lines[-1] not in report.readme_section([run])
+    assert report.parser_table([make_run({"wsgi_async": [90], "granian": [100]})]) == ""
+
+
+def test_a_figure_that_its_client_limits_is_marked() -> None:
+    run = make_run({"wsgi_async": [90], "granian": [100]})
+    run.rows = [
+        replace(row, extra={"client_busy": {"wsgi_async": 0.9, "granian": 0.91}[row.server]})
+        for row in run.rows
+    ]
+    lines = report.scenario_table(run, "hello").splitlines()
+    assert lines[2].startswith("| granian | 100 † |")
+    assert lines[3].startswith("| **wsgi_async** | 90.0 |")
+    assert lines[-1].startswith("† limited by the client, ")
+    run.rows = [replace(row, extra={}) for row in run.rows]
+    assert "†" not in report.scenario_table(run, "hello")
+
+
+def test_runs_of_one_python_are_told_apart(tmp_path: Path) -> None:
+    run = make_run({"wsgi_async": [90], "granian": [100]})
+    new = make_run({"wsgi_async": [90]}, environment={"python": "CPython 3.13.0"})
+    assert report.labels([run, run, new]) == ["3.11", "3.11-2", "3.13"]
+    text = report.readme([run, run, new])
+    assert "| reached on 3.11 | reached on 3.11-2 | reached on 3.13 |" in text
+    assert "(results/requests-3.11.svg)" in text
+    assert "(results/requests-3.11-2.svg)" in text
+    pytest.importorskip("matplotlib")
+    names = [path.name for path in plots.draw([run, run], tmp_path)]
+    assert names == ["overview.svg", "requests-3.11.svg", "requests-3.11-2.svg"]
+
+
+VOID = Row("hello", "wsgi_async", 1, void="wrong answer", wrong=True)
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (make_run({"wsgi_async": [0], "granian": [5]}), "0 granian"),
+        (make_run({"wsgi_async": [0], "granian": [0]}), "0"),
+        (make_run({"wsgi_async": [], "granian": [5]}, void=(VOID,)), "void"),
+        (make_run({"wsgi_async": [5], "granian": [0]}), "  no other does it at all"),
+        (make_run({"wsgi_async": [5], "granian": [5]}), "1.00x granian"),
+        (make_run({"wsgi_async": [5], "x": [0]}, more_is_better=False, unit="bytes"), "0 x"),
+    ],
+)
+def test_the_overview_keeps_what_wsgi_async_does_not_do(
+    run: Run, words: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    overview = plots.draw([run], tmp_path)[0].read_text(encoding="utf-8")
+    texts = [found.text for found in ElementTree.fromstring(overview).iter(f"{SVG}text")]
+    assert "hello" in texts
+    assert words in texts
+
+
+def test_a_panel_names_what_is_void(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run = make_run({"wsgi_async": [], "granian": [5]}, void=(VOID,))
+    panel = plots.draw([run], tmp_path)[1].read_text(encoding="utf-8")
+    texts = [found.text for found in ElementTree.fromstring(panel).iter(f"{SVG}text")]
+    assert {"void", "wsgi_async", "granian"} <= set(texts)
 
 
 def test_every_scenario_is_in_the_report() -> None:
