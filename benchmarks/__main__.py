@@ -108,7 +108,7 @@ def run(
     """Measure, and put the run in `into` before its first figure is there.
 
     :param old: another checkout, to be measured by turns with this one.
-    :param keep: called with the run before its first figure, and again after each.
+    :param keep: called with the run after each figure.
     :returns: whether it went to its end, and was not interrupted.
     :raises Stop: something that it needs is missing.
     """
@@ -149,7 +149,6 @@ def run(
         for directory in dict.fromkeys(contender.directory for contender in contenders):
             say(f"wsgi_async of {_origin(options.python, directory)}")
         into.append(found)
-        keep(found)
         allow_descriptors()
         plan = rounds.Plan(
             contenders, chosen, python, found.rounds, options.seconds, options.threads
@@ -227,15 +226,14 @@ def measured(options: argparse.Namespace, old: Path | None = None) -> tuple[Run,
     into: list[Run] = []
 
     def keep(found: Run) -> None:
-        if options.json:
-            record.write(found, options.json)
-
-    if options.json:
-        # Now, and not when the first figure is there.
+        if not options.json:
+            return
         try:
             options.json.parent.mkdir(parents=True, exist_ok=True)
+            record.write(found, options.json)
         except OSError as error:
             raise Stop(f"--json {options.json}: {error.strerror}") from None
+
     if shutil.which("wrk") is None:
         raise Stop("wrk is not installed (Debian: apt-get install wrk)")
     with _terminable():

@@ -42,7 +42,7 @@ Column = Callable[[Figure], float | None]
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
-    """A name for each run, in plots' files too: its Python, numbered where several have the same."""
+    """A name for each run, in plots' files too: its Python, numbered where several have one."""
     names = [run.python for run in runs]
     counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
     return [

@@ -16,7 +16,6 @@ from benchmarks.scenarios import SCENARIOS
 from benchmarks.targets import BEST, Clause
 
 ROOT = Path(__file__).resolve().parent.parent
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_every_target_is_of_a_scenario_and_a_server_that_are_there() -> None:
@@ -74,7 +73,7 @@ def test_a_target_of_which_less_is_better() -> None:
         (Clause("r", "hello", against="granian", at_least=13), 1260, "12.6x", "no"),
         (Clause("r", "hello", against="granian", at_most=1), 100.4, "1.004x", "no"),
         (Clause("r", "hello", at_least=0.9), 0.8996, "0.8996", "no"),
-        (Clause("r", "hello", at_most=2048), 2048.4, "2,048.4", "no"),
+        (Clause("r", "hello", at_most=2048, reach_for=1331), 1333, "1,333", "yes"),
     ],
 )
 def test_a_figure_near_its_bound_has_the_digits_that_tell(
@@ -149,12 +148,10 @@ def test_the_targets_say_which_python_falls_short() -> None:
 
 def test_the_other_parser_has_its_own_table_in_the_report_only() -> None:
     run = make_run({"wsgi_async": [90], "wsgi_async-h11": [40], "granian": [100], "waitress": [10]})
-    lines = report.parser_table([run]).splitlines()
-    assert lines == [
-        "| scenario | asked of the default | h11 on 3.11 |",
-        "| --- | --- | --- |",
-        "| hello | at least 0.7x granian<br>at least 4x waitress | 0.40x<br>4.00x |",
-    ]
+    head, _, *lines = report.parser_table([run]).splitlines()
+    assert head == "| scenario | asked of the default | h11 on 3.11 |"
+    assert [line.split()[1] for line in lines] == ["hello"]
+    assert lines[0].endswith(" | 0.40x<br>4.00x |")
     assert lines[-1] in report.readme([run])
     assert lines[-1] not in report.readme_section([run])
     assert report.parser_table([make_run({"wsgi_async": [90], "granian": [100]})]) == ""
@@ -187,6 +184,11 @@ def test_runs_of_one_python_are_told_apart(tmp_path: Path) -> None:
     assert names == ["overview.svg", "requests-3.11.svg", "requests-3.11-2.svg"]
 
 
+def texts_of(svg: str) -> list[str]:
+    found = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+    return [(one.text or "").strip() for one in found]
+
+
 VOID = Row("hello", "wsgi_async", 1, void="wrong answer", wrong=True)
 
 
@@ -196,7 +198,7 @@ VOID = Row("hello", "wsgi_async", 1, void="wrong answer", wrong=True)
         (make_run({"wsgi_async": [0], "granian": [5]}), "0 granian"),
         (make_run({"wsgi_async": [0], "granian": [0]}), "0"),
         (make_run({"wsgi_async": [], "granian": [5]}, void=(VOID,)), "void"),
-        (make_run({"wsgi_async": [5], "granian": [0]}), "  no other does it at all"),
+        (make_run({"wsgi_async": [5], "granian": [0]}), "no other does it at all"),
         (make_run({"wsgi_async": [5], "granian": [5]}), "1.00x granian"),
         (make_run({"wsgi_async": [5], "x": [0]}, more_is_better=False, unit="bytes"), "0 x"),
     ],
@@ -206,7 +208,7 @@ def test_the_overview_keeps_what_wsgi_async_does_not_do(
 ) -> None:
     pytest.importorskip("matplotlib")
     overview = plots.draw([run], tmp_path)[0].read_text(encoding="utf-8")
-    texts = [found.text for found in ElementTree.fromstring(overview).iter(f"{SVG}text")]
+    texts = texts_of(overview)
     assert "hello" in texts
     assert words in texts
 
@@ -215,7 +217,7 @@ def test_a_panel_names_what_is_void(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     run = make_run({"wsgi_async": [], "granian": [5]}, void=(VOID,))
     panel = plots.draw([run], tmp_path)[1].read_text(encoding="utf-8")
-    texts = [found.text for found in ElementTree.fromstring(panel).iter(f"{SVG}text")]
+    texts = texts_of(panel)
     assert {"void", "wsgi_async", "granian"} <= set(texts)
 
 
