@@ -55,9 +55,10 @@ memory is what all processes of the server occupy after the load (Pss). The last
 many times as good wsgi_async is. Single figures depend on the machine and on what else runs there:
 read the ratios.
 
-Beside slow readers, a server may first settle: the rate is taken when it answers promptly, or after
-4 s. What it does with the responses that nobody reads until then, as writing them to files, is no
-part of the figure; how long that took is in the column "settled", in seconds.
+Beside slow or idle clients, the rate with them is divided by the better one of the rates before and
+after them. Beside slow readers, a server may first settle: the rate is taken when it answers
+promptly, or after 4 s. What it does until then with the responses that nobody reads, as writing
+them to files, is no part of the figure; how long that took is in the column "settled", in seconds.
 
 What single parts of wsgi_async cost, in memory and without a load: `python -m benchmarks.micro`."""
 
