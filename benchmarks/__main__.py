@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -30,8 +30,8 @@ COMPARE = """
 --compare OLD: with a directory, another checkout of this project, both checkouts' wsgi_async are
 measured by turns and judged round by round. With a JSON file, this run is judged beside that one
 (or NEW.json beside OLD.json, without measuring), by what the servers in both have changed by. The
-exit status is 1 if a scenario is slower, 2 if the two cannot be compared. benchmarks/README.md says
-what counts as slower.
+exit status is 1 if a scenario is slower, or void more often than it was, 2 if the two cannot be
+compared or nothing could be judged. benchmarks/README.md says what counts as slower.
 """
 
 
@@ -102,10 +102,13 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(options: argparse.Namespace, old: Path | None, into: list[Run]) -> bool:
+def run(
+    options: argparse.Namespace, old: Path | None, into: list[Run], keep: Callable[[Run], None]
+) -> bool:
     """Measure, and put the run in `into` before its first figure is there.
 
     :param old: another checkout, to be measured by turns with this one.
+    :param keep: called with the run after each figure.
     :returns: whether it went to its end, and was not interrupted.
     :raises Stop: something that it needs is missing.
     """
@@ -139,12 +142,10 @@ def run(options: argparse.Namespace, old: Path | None, into: list[Run]) -> bool:
             version = python.packages.get(template.package, "unknown")
             found.servers[name] = record.Measured(version, template.shown(options.threads))
             contenders.append(rounds.Contender(name, template, here))
-            if old is not None and servers.is_ours(name):
-                label = compare.OLD if name == servers.OURS else f"{name} (old)"
-                there = stack.enter_context(stage(old))
-                found.servers[label] = found.servers[name]
-                contenders.append(rounds.Contender(label, template, there))
             say(f"{name}: {version}")
+        if old is not None:
+            there = stack.enter_context(stage(old))
+            contenders = _paired(contenders, old, there, found, options)
         for directory in dict.fromkeys(contender.directory for contender in contenders):
             say(f"wsgi_async of {_origin(options.python, directory)}")
         into.append(found)
@@ -155,10 +156,46 @@ def run(options: argparse.Namespace, old: Path | None, into: list[Run]) -> bool:
         try:
             for row in rounds.measure(plan):
                 found.rows.append(row)
+                keep(found)
         except KeyboardInterrupt:
             say("interrupted: what was measured so far is kept")
             return False
     return True
+
+
+def _paired(
+    contenders: Sequence[rounds.Contender],
+    old: Path,
+    there: Path,
+    found: Run,
+    options: argparse.Namespace,
+) -> list[rounds.Contender]:
+    """Each server of this checkout followed by the other's, which gets its own version.
+
+    :param there: a stage of the checkout `old`.
+    :raises Stop: there is none, or the other checkout's does not run.
+    """
+    ours = [one.template for one in contenders if servers.is_ours(one.label)]
+    if not ours:
+        raise Stop(f"--compare {old}: none of --servers is of this project, or none runs")
+    try:
+        python = servers.probe(options.python, ours, there)
+    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        raise Stop(f"--compare {old} does not run: {_last(error)}") from None
+    paired = []
+    for one in contenders:
+        paired.append(one)
+        if one.template not in ours:
+            continue
+        if one.label in python.problems:
+            raise Stop(f"--compare {old} does not run: {python.problems[one.label]}")
+        label = compare.old_label(one.label)
+        version = python.packages.get(one.template.package, "unknown")
+        found.servers[label] = record.Measured(version, found.servers[one.label].command)
+        paired.append(rounds.Contender(label, one.template, there))
+        say(f"{label}: {version}")
+    found.environment["old commit"] = record.commit(old)
+    return paired
 
 
 def _last(error: Exception) -> str:
@@ -184,18 +221,24 @@ def _origin(python: str, directory: Path) -> str:
 
 
 def measured(options: argparse.Namespace, old: Path | None = None) -> tuple[Run, bool]:
-    """Run, and write and print what was measured, also after a Ctrl-C."""
+    """Run, and print what was measured, also after a Ctrl-C. It is written after each figure, so
+    that whatever ends a run of hours leaves what there was."""
     into: list[Run] = []
-    if options.json:
-        # Now, and not when a long run is over.
-        options.json.parent.mkdir(parents=True, exist_ok=True)
+
+    def keep(found: Run) -> None:
+        if not options.json:
+            return
+        try:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            record.write(found, options.json)
+        except OSError as error:
+            raise Stop(f"--json {options.json}: {error.strerror}") from None
+
     if shutil.which("wrk") is None:
         raise Stop("wrk is not installed (Debian: apt-get install wrk)")
     with _terminable():
-        finished = run(options, old, into)
+        finished = run(options, old, into, keep)
     found = into[0]
-    if options.json:
-        record.write(found, options.json)
     for name in found.scenarios:
         if text := report.scenario_table(found, name):
             print(f"## {name}\n\n{text}\n")
@@ -204,12 +247,16 @@ def measured(options: argparse.Namespace, old: Path | None = None) -> tuple[Run,
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does, and Ctrl-C does in the background too."""
+    """SIGTERM and SIGHUP end a run as Ctrl-C does, and Ctrl-C does in the background too. A SIGHUP
+    that is ignored, as by ``nohup``, stays ignored."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
@@ -220,6 +267,8 @@ def _terminable() -> Iterator[None]:
 def guard(options: argparse.Namespace) -> int:
     """``--compare``: the exit status."""
     first, *second = options.compare
+    if options.rounds is not None and options.rounds < compare.LEAST_ROUNDS:
+        raise Stop(f"--compare needs at least --rounds {compare.LEAST_ROUNDS}")
     if first.is_dir():
         if second:
             raise Stop("--compare takes one directory, or JSON files")
@@ -230,11 +279,14 @@ def guard(options: argparse.Namespace) -> int:
         names = {"new": str(CHECKOUT), "old": str(first.resolve())}
     else:
         old = record.read(first)
+        _enough(first, old)
         finished = True
         if second:
             new = record.read(second[0])
+            _enough(second[0], new)
         else:
-            options.servers = options.servers or list(old.servers)
+            known = servers.load()
+            options.servers = options.servers or [name for name in old.servers if name in known]
             options.scenarios = options.scenarios or list(old.scenarios)
             options.rounds = options.rounds or old.rounds
             options.threads, options.seconds = old.threads, old.seconds
@@ -246,7 +298,16 @@ def guard(options: argparse.Namespace) -> int:
     print(compare.table(verdicts, names))
     if not finished:
         return INTERRUPTED
+    if not any(one.judged for one in verdicts):
+        raise Stop("nothing was judged")
     return 1 if any(one.bad for one in verdicts) else 0
+
+
+def _enough(path: Path, one: Run) -> None:
+    """:raises Stop: a run has too few rounds to be judged."""
+    if one.rounds < compare.LEAST_ROUNDS:
+        rounds_text = "1 round" if one.rounds == 1 else f"{one.rounds} rounds"
+        raise Stop(f"{path}: only {rounds_text}; at least {compare.LEAST_ROUNDS} are needed")
 
 
 def _when(one: Run) -> str:

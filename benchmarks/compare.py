@@ -6,13 +6,24 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .figures import advantage, figures, quantile
 from .record import Run
 from .servers import OURS, is_ours
 from .units import ratio_text
 
-__all__ = ["LIMIT", "OLD", "Incomparable", "Verdict", "by_turns", "judge", "table", "with_earlier"]
+__all__ = [
+    "LEAST_ROUNDS",
+    "LIMIT",
+    "Incomparable",
+    "Verdict",
+    "by_turns",
+    "judge",
+    "old_label",
+    "table",
+    "with_earlier",
+]
 
 LIMIT = 0.97
 """A median ratio below this is slower, one above its inverse faster, if the spread agrees."""
@@ -20,8 +31,11 @@ LEAST_ROUNDS = 3
 """With two rounds, a spread says nothing."""
 MANY_ROUNDS = 8
 """From here on a quarter of the rounds may contradict: the more rounds, the more outliers."""
-OLD = "wsgi_async (old)"
-"""The label of the other checkout's server."""
+OLD = " (old)"
+"""What ends the label of another checkout's server."""
+SPEEDS = ("requests/s", "chunks/s", "MB/s", "ms")
+"""Units of figures that a faster machine makes better. A ratio and a size are not corrected by what
+the peers have changed by: theirs change for reasons of their own."""
 
 
 class Incomparable(Exception):
@@ -30,7 +44,7 @@ class Incomparable(Exception):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a scenario says."""
+    """What a scenario says of a server."""
 
     scenario: str
     verdict: str
@@ -40,6 +54,12 @@ class Verdict:
     low: float = math.nan
     high: float = math.nan
     note: str = ""
+    server: str = OURS
+
+    @property
+    def judged(self) -> bool:
+        """Whether it says anything about the new one."""
+        return self.verdict != "not judged"
 
     @property
     def bad(self) -> bool:
@@ -47,14 +67,20 @@ class Verdict:
         return self.verdict in ("slower", "void")
 
 
-def judge(scenario: str, ratios: Sequence[float]) -> Verdict:
+def old_label(server: str) -> str:
+    """The name under which the other checkout's server of that name is measured."""
+    return server + OLD
+
+
+def judge(scenario: str, ratios: Sequence[float], server: str = OURS) -> Verdict:
     """From the ratios of paired rounds, each the new figure as a multiple of the old one."""
     if len(ratios) < LEAST_ROUNDS:
-        return Verdict(scenario, "not judged", note=f"fewer than {LEAST_ROUNDS} rounds")
+        note = f"fewer than {LEAST_ROUNDS} rounds"
+        return Verdict(scenario, "not judged", server=server, note=note)
     middle = statistics.median(ratios)
     part = 0.25 if len(ratios) >= MANY_ROUNDS else 0.0
     low, high = quantile(ratios, part), quantile(ratios, 1 - part)
-    return Verdict(scenario, _word(middle, low, high), middle, low, high)
+    return Verdict(scenario, _word(middle, low, high), middle, low, high, server=server)
 
 
 def _word(middle: float, low: float, high: float) -> str:
@@ -65,21 +91,63 @@ def _word(middle: float, low: float, high: float) -> str:
     return "no difference"
 
 
-def by_turns(run: Run, new: str = OURS, old: str = OLD) -> list[Verdict]:
-    """Compare two servers of one run, round by round."""
-    verdicts = []
-    for scenario, kind in run.scenarios.items():
-        pairs = _pairs(run, scenario, new, old)
-        found = figures(run, scenario)
-        if old in found and new not in found:
-            verdicts.append(Verdict(scenario, "void", note="the new one has no figures"))
-        elif old not in found:
-            verdicts.append(Verdict(scenario, "not judged", note="the old one has no figures"))
-        else:
-            ratios = [advantage(ours, theirs, kind.more_is_better) for ours, theirs in pairs]
-            ratios = [ratio for ratio in ratios if not math.isnan(ratio)]
-            verdicts.append(judge(scenario, ratios))
-    return verdicts
+def by_turns(run: Run) -> list[Verdict]:
+    """Compare each server of this checkout with the same one of the other, round by round."""
+    return [
+        _turns(run, scenario, server)
+        for scenario in run.scenarios
+        for server in run.servers
+        if old_label(server) in run.servers
+    ]
+
+
+def _turns(run: Run, scenario: str, server: str) -> Verdict:
+    old = old_label(server)
+    if spoilt := _spoilt(run, run, scenario, server, old):
+        return spoilt
+    more = run.scenarios[scenario].more_is_better
+    ratios = [advantage(ours, theirs, more) for ours, theirs in _pairs(run, scenario, server, old)]
+    ratios = [ratio for ratio in ratios if not math.isnan(ratio)]
+    return judge(scenario, ratios, server)
+
+
+def _spoilt(new: Run, old: Run, scenario: str, server: str, before: str) -> Verdict | None:
+    """A verdict without ratios: a server that crashes or fails more often than it did must not
+    pass because the rounds that are left look well, or are too few.
+
+    :param before: its label in `old`.
+    """
+    now, then = _Rounds.of(new, scenario, server), _Rounds.of(old, scenario, before)
+    if not then.good:
+        return Verdict(scenario, "not judged", server=server, note="the old one has no figures")
+    if not now.good or now.lost / new.rounds > then.lost / old.rounds:
+        note = f"{now.lost} of {new.rounds} rounds, {then.lost} of {old.rounds} of the old one"
+        return Verdict(scenario, "void", server=server, note=note)
+    if now.failed / now.good > then.failed / then.good:
+        note = f"requests fail in {now.failed} of {now.good} rounds, "
+        note += f"in {then.failed} of {then.good} of the old one"
+        return Verdict(scenario, "void", server=server, note=note)
+    return None
+
+
+class _Rounds(NamedTuple):
+    """How many rounds of a server have a figure, are void, and have a figure but failures."""
+
+    good: int
+    lost: int
+    failed: int
+
+    @classmethod
+    def of(cls, run: Run, scenario: str, server: str) -> _Rounds:
+        rows = [row for row in run.rows if row.scenario == scenario and row.server == server]
+        good = [row for row in rows if row.value is not None]
+        if any(row.wrong for row in rows):
+            good = []
+        void = any(row.void is not None for row in rows)
+        # After a wrong answer, and where it does not start, the other rounds are not even tried.
+        # Without a void row, what is missing was interrupted.
+        lost = run.rounds - len(good) if void or not good else 0
+        return cls(len(good), lost, sum(row.errors > 0 for row in good))
 
 
 def _pairs(run: Run, scenario: str, new: str, old: str) -> list[tuple[float, float]]:
@@ -96,11 +164,11 @@ def _pairs(run: Run, scenario: str, new: str, old: str) -> list[tuple[float, flo
 
 
 def with_earlier(new: Run, old: Run) -> tuple[list[Verdict], str]:
-    """Compare wsgi_async in two runs, by what the peers have changed by.
+    """Compare wsgi_async in two runs, each of its servers, by what the peers have changed by.
 
     :returns: the verdicts, and a warning; empty if there is none.
     :raises Incomparable: Python, threads or seconds differ, or the machine does and there is no
-        peer that both have measured.
+        peer that both have measured in the same version; or they have nothing in common.
     """
     for what, now, then in (
         ("Python", new.python, old.python),
@@ -109,7 +177,11 @@ def with_earlier(new: Run, old: Run) -> tuple[list[Verdict], str]:
     ):
         if now != then:
             raise Incomparable(f"not comparable: {what} {then} then, {now} now")
-    shared = _peers(new) & _peers(old)
+    shared = {
+        peer
+        for peer in _peers(new) & _peers(old)
+        if new.servers[peer].version == old.servers[peer].version
+    }
     differ = [
         name
         for name in ("cpu", "cores", "kernel", "pinned")
@@ -129,47 +201,70 @@ def with_earlier(new: Run, old: Run) -> tuple[list[Verdict], str]:
     scenarios = [name for name in new.scenarios if name in old.scenarios]
     if not scenarios:
         raise Incomparable("not comparable: no common scenario")
-    return [_beside(new, old, name, shared, bool(differ)) for name in scenarios], warning
+    servers = [
+        name
+        for name in old.servers
+        if is_ours(name) and not name.endswith(OLD) and (name in new.servers or name in new.skipped)
+    ]
+    if not servers:
+        raise Incomparable(f"not comparable: no common server of {OURS}")
+    verdicts = [
+        _beside(new, old, scenario, server, shared, bool(differ))
+        for scenario in scenarios
+        for server in servers
+        if any(row.scenario == scenario and row.server == server for row in old.rows)
+    ]
+    return verdicts, warning
 
 
 def _peers(run: Run) -> set[str]:
     return {row.server for row in run.rows if row.value is not None and not is_ours(row.server)}
 
 
-def _beside(new: Run, old: Run, scenario: str, shared: set[str], elsewhere: bool) -> Verdict:
-    more = new.scenarios[scenario].more_is_better
+def _beside(
+    new: Run, old: Run, scenario: str, server: str, shared: set[str], elsewhere: bool
+) -> Verdict:
+    measured = any(row.scenario == scenario and row.server == server for row in new.rows)
+    if not measured and server in new.servers:
+        return Verdict(scenario, "not judged", server=server, note="the run was interrupted")
+    if spoilt := _spoilt(new, old, scenario, server, server):
+        return spoilt
+    kind = new.scenarios[scenario]
+    more = kind.more_is_better
     now, then = figures(new, scenario), figures(old, scenario)
-    if OURS not in then:
-        return Verdict(scenario, "not judged", note="it was not measured then")
-    if OURS not in now:
-        return Verdict(scenario, "void", note="it has no figures now")
-    ours, theirs = now[OURS], then[OURS]
+    ours, theirs = now[server], then[server]
     if min(ours.rounds, theirs.rounds) < LEAST_ROUNDS:
-        return Verdict(scenario, "not judged", note=f"fewer than {LEAST_ROUNDS} rounds")
+        note = f"fewer than {LEAST_ROUNDS} rounds"
+        return Verdict(scenario, "not judged", server=server, note=note)
     drifts = [
         advantage(now[peer].median, then[peer].median, more)
-        for peer in sorted(shared)
+        for peer in (sorted(shared) if kind.unit in SPEEDS else ())
         if peer in now and peer in then and now[peer].median and then[peer].median
     ]
     if elsewhere and not drifts:
-        return Verdict(scenario, "not judged", note="another machine, and no peer")
+        note = "another machine, and no peer"
+        return Verdict(scenario, "not judged", server=server, note=note)
     drift = statistics.median(drifts) if drifts else 1.0
     ratio = advantage(ours.median, theirs.median, more) / drift
     worst = (ours.low, theirs.high) if more else (ours.high, theirs.low)
     best = (ours.high, theirs.low) if more else (ours.low, theirs.high)
     low, high = (advantage(*pair, more) / drift for pair in (worst, best))
     note = f"peers {ratio_text(drift)}" if drifts else "no peer"
-    return Verdict(scenario, _word(ratio, low, high), ratio, low, high, note)
+    if kind.unit not in SPEEDS:
+        note = "as it is"
+    return Verdict(scenario, _word(ratio, low, high), ratio, low, high, note, server)
 
 
 def table(verdicts: Sequence[Verdict], names: Mapping[str, str]) -> str:
     """As Markdown; `names` says what ``new`` and ``old`` are."""
     lines = [f"new: {names['new']}", f"old: {names['old']}", ""]
-    lines += ["| scenario | new is | lowest to highest | verdict |", "|---|---:|---:|---|"]
+    lines += ["| scenario | server | new is | lowest to highest | verdict |"]
+    lines += ["|---|---|---:|---:|---|"]
     for one in verdicts:
-        judged = not math.isnan(one.ratio)
+        there = not math.isnan(one.ratio)
         ratio = ratio_text(one.ratio)
-        spread = f"{ratio_text(one.low)} to {ratio_text(one.high)}" if judged else ""
+        spread = f"{ratio_text(one.low)} to {ratio_text(one.high)}" if there else ""
         note = f" ({one.note})" if one.note else ""
-        lines.append(f"| {one.scenario} | {ratio} | {spread} | {one.verdict}{note} |")
+        cells = [one.scenario, one.server, ratio, spread, one.verdict + note]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

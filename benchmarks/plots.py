@@ -9,9 +9,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from .figures import advantage, best_peer, figures
+from .figures import advantage, best_peer, figures, voids
 from .record import Run
-from .report import GROUPS, grouped
+from .report import GROUPS, grouped, labels
 from .servers import OURS, is_ours
 from .units import number, ratio_text
 
@@ -56,12 +56,12 @@ def draw(runs: Sequence[Run], directory: Path) -> list[Path]:
         if runs:
             written.append(_save(_overview(pyplot, runs), directory / "overview.svg"))
         for key, names in grouped(runs).items():
-            for run in runs:
-                there = [name for name in names if figures(run, name)]
+            for label, run in zip(labels(runs), runs, strict=True):
+                there = [name for name in names if _servers(run, name)]
                 if there:
-                    title = f"{GROUPS[key][0]}, Python {run.python} (in brackets: wsgi_async is)"
+                    title = f"{GROUPS[key][0]}, Python {label} (in brackets: wsgi_async is)"
                     figure = _panels(pyplot, run, there, title)
-                    written.append(_save(figure, directory / f"{key}-{run.python}.svg"))
+                    written.append(_save(figure, directory / f"{key}-{label}.svg"))
         pyplot.close("all")
     return written
 
@@ -90,11 +90,19 @@ def _shorter(attribute: re.Match[str]) -> str:
     return re.sub(r"(\d+\.\d\d)\d+", r"\1", attribute[0])
 
 
+def _servers(run: Run, name: str) -> list[str]:
+    """From the worst to the best, first those that have no figure because it is void."""
+    found = figures(run, name)
+    more = run.scenarios[name].more_is_better
+    order = sorted(found, key=lambda one: found[one].median, reverse=not more)
+    return [*(server for server in voids(run, name) if server not in found), *order]
+
+
 def _panels(pyplot: Any, run: Run, names: Sequence[str], title: str) -> Any:
     """A panel of bars for each scenario, two side by side."""
     columns = 2 if len(names) > 1 else 1
     rows = math.ceil(len(names) / columns)
-    bars = max(len(figures(run, name)) for name in names)
+    bars = max(len(_servers(run, name)) for name in names)
     size = (5.0 * columns, (0.26 * bars + 0.75) * rows + 0.3)
     figure, grid = pyplot.subplots(rows, columns, figsize=size, squeeze=False)
     figure.suptitle(title, fontsize=12, y=1.0)
@@ -113,10 +121,13 @@ def _bars(axis: Any, run: Run, name: str, bars: int) -> None:
     kind = run.scenarios[name]
     found = figures(run, name)
     # matplotlib draws from the bottom: the best comes last.
-    order = sorted(found, key=lambda one: found[one].median, reverse=not kind.more_is_better)
+    order = _servers(run, name)
     ours = found.get(OURS)
     longest = max((one.high for one in found.values()), default=0) or 1
     for place, server in enumerate(order):
+        if server not in found:
+            axis.text(longest * 0.02, place, "void", va="center", fontsize=9)
+            continue
         one = found[server]
         colour, alpha = _colour(server)
         axis.barh(place, one.median, height=0.68, color=colour, alpha=alpha, linewidth=0)
@@ -154,14 +165,14 @@ def _overview(pyplot: Any, runs: Sequence[Run]) -> Any:
     """For each scenario a dot per peer: how many times as good wsgi_async is, on a log scale. The
     best peer's dot is the large one with its name."""
     names = [name for listed in grouped(runs).values() for name in listed]
-    names = [name for name in names if any(_ratios(run, name) for run in runs)]
+    names = [name for name in names if any(_ratios(run, name) or _lost(run, name) for run in runs)]
     found = [ratio for run in runs for name in names for ratio in _ratios(run, name).values()]
-    shown = [ratio for ratio in found if ratio < math.inf]
+    shown = [ratio for ratio in found if 0 < ratio < math.inf]
     size = (4.6 * len(runs) + 1.2, 0.32 * len(names) + 1.0)
     figure, grid = pyplot.subplots(
         1, len(runs), figsize=size, squeeze=False, sharey=True, sharex=True
     )
-    for axis, run in zip(grid.flat, runs, strict=True):
+    for axis, label, run in zip(grid.flat, labels(runs), runs, strict=True):
         for place, name in enumerate(reversed(names)):
             _dots(axis, run, name, place)
         axis.axvline(1, color=TEXT, linewidth=1.2)
@@ -169,7 +180,7 @@ def _overview(pyplot: Any, runs: Sequence[Run]) -> Any:
         axis.set_yticks(range(len(names)), list(reversed(names)))
         axis.set_ylim(-0.6, len(names) - 0.4)
         axis.tick_params(length=0, which="both")
-        axis.set_title(f"Python {run.python}: wsgi_async is ... times as good", fontsize=10.5)
+        axis.set_title(f"Python {label}: wsgi_async is ... times as good", fontsize=10.5)
         for side in ("top", "right", "left"):
             axis.spines[side].set_visible(False)
     figure.tight_layout()
@@ -190,7 +201,7 @@ def _marks(axis: Any, low: float, high: float) -> None:
 
 
 def _ratios(run: Run, name: str) -> dict[str, float]:
-    """By peer; infinite where the peer did nothing at all."""
+    """By peer; infinite where the peer did nothing at all, 0 where only wsgi_async did nothing."""
     found = figures(run, name)
     if OURS not in found:
         return {}
@@ -200,14 +211,34 @@ def _ratios(run: Run, name: str) -> dict[str, float]:
         for peer, figure in found.items()
         if not is_ours(peer)
     }
-    return {peer: ratio for peer, ratio in ratios.items() if ratio > 0}
+    return {peer: ratio for peer, ratio in ratios.items() if not math.isnan(ratio)}
+
+
+def _lost(run: Run, name: str) -> str:
+    """What a log scale cannot show, as words: wsgi_async has no figure, or one of nothing."""
+    if OURS not in figures(run, name):
+        return "void" if OURS in voids(run, name) else ""
+    more = run.scenarios[name].more_is_better
+    best = best_peer(figures(run, name), more)
+    if best is None:
+        return ""
+    ratio = _ratios(run, name).get(best[0])
+    if ratio is None:  # neither did anything
+        return "0" if more else ""
+    return f"0 {best[0]}" if ratio == 0 else ""
 
 
 def _dots(axis: Any, run: Run, name: str, place: int) -> None:
     ratios = _ratios(run, name)
+    if words := _lost(run, name):
+        edge = axis.get_yaxis_transform()
+        axis.scatter(
+            [0], [place], s=60, marker="X", color=WORSE, linewidths=0, transform=edge, clip_on=False
+        )
+        axis.text(0.02, place, words, transform=edge, va="center", fontsize=9)
     if ratios and min(ratios.values()) == math.inf:
         axis.text(1, place, "  no other does it at all", va="center", fontsize=9)
-    ratios = {peer: ratio for peer, ratio in ratios.items() if ratio < math.inf}
+    ratios = {peer: ratio for peer, ratio in ratios.items() if 0 < ratio < math.inf}
     if not ratios:
         return
     axis.plot([min(ratios.values()), max(ratios.values())], [place] * 2, color=LINE, linewidth=1)

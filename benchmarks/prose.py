@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["GUARD", "HOW", "INTRODUCTION", "NO_RUN", "REPEAT", "TARGETS"]
+__all__ = ["GUARD", "H11", "HOW", "INTRODUCTION", "LIMITED", "NO_RUN", "REPEAT", "TARGETS"]
 
 INTRODUCTION = """\
 wsgi_async beside other WSGI servers, each as one process with the same number of threads (where it
@@ -17,31 +17,48 @@ TARGETS = """\
 A ratio is how many times as good wsgi_async is as the other server, by medians: above 1 it is
 better, also where the figure is one of which less is better; after "at most" it is wsgi_async's
 figure divided by the other's. The best peer is the best of all measured servers that are not
-wsgi_async. Under "met?", `yes` is what was asked, `reached` also what was to be reached for."""
+wsgi_async. Under "met?", `yes` is what was asked, `reached` also what was to be reached for; a
+scenario of which rounds are void is a `no`."""
+
+H11 = """\
+The same with `--parser h11`, where that was measured:"""
+
+LIMITED = """\
+† limited by the client, which used more than 90 % of its core: the server could do more."""
 
 REPEAT = """\
 ```console
-$ python3 -m benchmarks.peers build/peers
-$ build/peers/bin/python -m benchmarks --json benchmarks/results/3.13.json
-$ build/peers/bin/python -m benchmarks --render
+$ python3 -m benchmarks.peers --python python3.11 build/peers-3.11
+$ python3 -m benchmarks.peers --python python3.13 build/peers-3.13
+$ build/peers-3.11/bin/python -m benchmarks --json benchmarks/results/3.11.json
+$ build/peers-3.13/bin/python -m benchmarks --json benchmarks/results/3.13.json
+$ build/peers-3.13/bin/python -m benchmarks --render
 ```"""
 
 HOW = """\
-The first line makes an environment with all servers (one that does not build is named and left
-out) and this checkout of wsgi_async; it needs `wrk`, and for some servers a C compiler and libev's
-headers (Debian: `apt-get install wrk build-essential libev-dev`). The second measures; `--servers`,
-`--scenarios`, `--rounds` and `--seconds` make it smaller, `--list` shows what there is, and a
-server that is not installed is skipped by name. It runs on Linux; elsewhere without pinning and
-memory. The third writes this file and its plots.
+`benchmarks.peers` makes an environment for each Python, with all servers (one that does not build
+is named and left out) and this checkout of wsgi_async; it needs `wrk`, and for some servers a C
+compiler and libev's headers (Debian: `apt-get install wrk build-essential libev-dev`). `--json`
+measures, and writes after each figure; `--servers`, `--scenarios`, `--rounds` and `--seconds` make
+it smaller, `--list` shows what there is, and a server that is not installed is skipped by name. It
+runs on Linux; elsewhere without pinning and memory. A file of 64 MiB stays in the directory for
+temporary files for the next run (`wsgi-async-benchmark-` and the user's number). `--render` writes
+this file and its plots.
 
 How it measures: for each scenario and round, each server is started on a free port of 127.0.0.1,
-on the first core, while the load runs on the others. It is asked once, and a wrong answer voids all
-its figures of that scenario. Then it is put under load, and ended. The servers take turns round by
-round, so that what changes on the machine changes for all, and every other round goes backwards.
-The tables give the median of the rounds and the lowest and highest one; the latencies are medians
-of each round's; memory is what all processes of the server occupy after the load (Pss). The last
-column says how many times as good wsgi_async is. Single figures depend on the machine and on what
-else runs there: read the ratios.
+on the first core, while the load runs on the others. Its answers are checked in each round, before
+the load and, as far as the load's client can tell, during it: a wrong one voids all its figures of
+that scenario. After the load it is ended. The servers take turns round by round, so that what
+changes on the machine changes for all, and every other round goes backwards. The tables give the
+median of the rounds and the lowest and highest one; the latencies are medians of each round's;
+memory is what all processes of the server occupy after the load (Pss). The last column says how
+many times as good wsgi_async is. Single figures depend on the machine and on what else runs there:
+read the ratios.
+
+Beside slow or idle clients, the rate with them is divided by the better one of the rates before and
+after them. Beside slow readers, a server may first settle: the rate is taken when it answers
+promptly, or after 4 s. What it does until then with the responses that nobody reads, as writing
+them to files, is no part of the figure; how long that took is in the column "settled", in seconds.
 
 What single parts of wsgi_async cost, in memory and without a load: `python -m benchmarks.micro`."""
 
@@ -58,13 +75,15 @@ With a directory, the wsgi_async of that checkout and of this one are measured b
 checkout's harness; a round's two figures make one ratio. A scenario is *slower* if the median of
 the ratios is below 0.97 and the ratios do not reach 1: all of them below it, or three quarters of
 them from eight rounds on. *Faster* is the same the other way round; everything else is *no
-difference*. At least three rounds are needed; five are the default.
+difference*. It is *void* if more rounds of the new one are void than of the old one, or requests
+fail in more of them. At least three rounds are needed; five are the default.
 
 With a JSON file, what was measured then is compared with a run now, or with a second file. Those
-rounds are no pairs: each figure is divided by what the peers of both runs have changed by (the
-median over them), and a scenario is slower if the ratio is below 0.97 and the highest new figure
-below the lowest old one. Runs of different Python versions, threads or seconds are not compared;
-those of different machines only by their peers, and with a warning.
+rounds are no pairs: each figure is divided by what the peers have changed by that both runs have
+measured in the same version (the median over them), and a scenario is slower if the ratio is below
+0.97 and the highest new figure below the lowest old one. Ratios and sizes are compared as they are:
+there a peer's change is its own. Runs of different Python versions, threads or seconds are not
+compared; those of different machines only by their peers, and with a warning.
 
-The exit status is 1 if a scenario is slower, or void where it was not, 2 if the two cannot be
-compared."""
+The exit status is 1 if a scenario is slower or void, 2 if the two cannot be compared or nothing
+could be judged."""

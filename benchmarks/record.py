@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass, field, fields
@@ -14,7 +15,19 @@ from typing import Any
 
 from .processes import pins
 
-__all__ = ["FORMAT", "BadRecord", "Kind", "Measured", "Row", "Run", "environment", "read", "write"]
+__all__ = [
+    "FORMAT",
+    "BadRecord",
+    "Kind",
+    "Measured",
+    "Row",
+    "Run",
+    "commit",
+    "environment",
+    "pathless",
+    "read",
+    "write",
+]
 
 FORMAT = 1
 """Of the JSON; raised when a reader of the old one would misread it."""
@@ -98,7 +111,7 @@ def environment(python: str, checkout: Path) -> dict[str, str]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "python": python,
-        "commit": _commit(checkout),
+        "commit": commit(checkout),
         "cpu": _cpu(),
         "cores": str(os.cpu_count()),
         "pinned": pinned,
@@ -107,7 +120,8 @@ def environment(python: str, checkout: Path) -> dict[str, str]:
     }
 
 
-def _commit(checkout: Path) -> str:
+def commit(checkout: Path) -> str:
+    """As git describes it; empty without git."""
     command = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
     if shutil.which("git") is None:
         return ""
@@ -130,19 +144,36 @@ def _wrk() -> str:
     return words[1] if len(words) > 1 else ""
 
 
+ABSOLUTE = re.compile(r"(?<![\w.:/])(?<!GET )(?<!POST )/(?:[^\s/'\"<>:,;()]+/)+")
+"""The directories of an absolute path. A request's target is none, nor what follows a host."""
+
+
+def pathless(text: str) -> str:
+    """The last line of what an exception or a server said, with names of files but without the
+    directories that only the machine it ran on has."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return ABSOLUTE.sub("", lines[-1].strip()) if lines else text.strip()
+
+
 def write(run: Run, path: Path) -> None:
-    """One line for each row, so that a difference between two files can be read."""
+    """One line for each row, so that a difference between two files can be read. A file that is
+    there is replaced as a whole, at once."""
     head = asdict(run)
     rows = head.pop("rows")
+    head["skipped"] = {name: pathless(why) for name, why in run.skipped.items()}
     text = json.dumps({"format": FORMAT, **head, "rows": []}, indent=1, ensure_ascii=False)
     lines = ",\n".join("  " + json.dumps(_bare(row), ensure_ascii=False) for row in rows)
     assert text.endswith("[]\n}")
-    path.write_text(f"{text[:-4]}[\n{lines}\n ]\n}}\n", encoding="utf-8")
+    made = path.with_name(f".{path.name}.new")
+    made.write_text(f"{text[:-4]}[\n{lines}\n ]\n}}\n", encoding="utf-8")
+    made.replace(path)
 
 
 def _bare(row: dict[str, Any]) -> dict[str, Any]:
     """Without the fields that say nothing, and with no more digits than mean something."""
     told = {name: value for name, value in row.items() if value != DEFAULTS.get(name, ...)}
+    if row["void"] is not None:
+        told["void"] = pathless(row["void"])
     told["extra"] = {name: _digits(value) for name, value in row["extra"].items()}
     if not told["extra"]:
         del told["extra"]

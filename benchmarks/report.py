@@ -10,12 +10,21 @@ from itertools import chain
 
 from . import targets
 from .figures import Figure, advantage, figures, voids
-from .prose import GUARD, HOW, INTRODUCTION, NO_RUN, REPEAT, TARGETS
+from .prose import GUARD, H11, HOW, INTRODUCTION, LIMITED, NO_RUN, REPEAT, TARGETS
 from .record import Run
 from .servers import OURS
 from .units import number, ratio_text
 
-__all__ = ["GROUPS", "grouped", "readme", "readme_section", "scenario_table", "targets_table"]
+__all__ = [
+    "GROUPS",
+    "grouped",
+    "labels",
+    "parser_table",
+    "readme",
+    "readme_section",
+    "scenario_table",
+    "targets_table",
+]
 
 GROUPS = {
     "requests": ("Requests", ("hello", "varied", "flask", "django", "close")),
@@ -24,9 +33,21 @@ GROUPS = {
 }
 """How the report is divided: a title, and what a scenario's name starts with. The last one takes
 what is left."""
-
+OURS_H11 = f"{OURS}-h11"
+"""The server with its other parser."""
+CLIENT_BUSY = 0.9
+"""From this part of its core on, a load client measures itself."""
 
 Column = Callable[[Figure], float | None]
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """A name for each run, in plots' files too: its Python, numbered where several have one."""
+    names = [run.python for run in runs]
+    counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return [
+        name if count == 1 else f"{name}-{count}" for name, count in zip(names, counts, strict=True)
+    ]
 
 
 def grouped(runs: Sequence[Run]) -> dict[str, list[str]]:
@@ -65,6 +86,7 @@ def scenario_table(run: Run, scenario: str) -> str:
     ]
     columns = [(head, get) for head, get in optional if any(get(one) is not None for one in shown)]
     lines = []
+    notes = []
     for name in order:
         figure = found[name]
         ratio = ""
@@ -73,11 +95,15 @@ def scenario_table(run: Run, scenario: str) -> str:
         cells = [number(value) if (value := get(figure)) is not None else "" for _, get in columns]
         shown_name = f"**{name}**" if name == OURS else name
         spread = f"{number(figure.low)} to {number(figure.high)}"
-        lines.append([shown_name, number(figure.median), spread, *cells, ratio])
+        median = number(figure.median)
+        if figure.extra.get("client_busy", 0) > CLIENT_BUSY:
+            median += " †"
+            notes = [LIMITED]
+        lines.append([shown_name, median, spread, *cells, ratio])
     unit = kind.unit if kind.more_is_better else f"{kind.unit} (less is better)"
     head = ["server", unit, "lowest to highest", *(head for head, _ in columns), f"{OURS} is"]
     parts = [table(head, lines)] if lines else []
-    notes = [f"- {name}: {why}" for name, why in voids(run, scenario).items()]
+    notes += [f"- {name}: {why}" for name, why in voids(run, scenario).items()]
     if notes:
         parts.append("\n".join(notes).replace("|", "\\|"))
     return "\n\n".join(parts)
@@ -97,21 +123,40 @@ def _in_megabytes(value: float | None) -> float | None:
 def targets_table(runs: Sequence[Run]) -> str:
     """What was asked, and what was reached, whichever side of it the figures fall."""
     head = ["scenario", "asked", "reach for"]
-    head += [*(f"reached on {run.python}" for run in runs), "met?"]
+    names = labels(runs)
+    head += [*(f"reached on {name}" for name in names), "met?"]
     lines = []
-    for name, clauses in targets.rows(targets.load()).items():
+    for row, clauses in targets.rows(targets.load()).items():
         cells: list[list[str]] = [[] for _ in range(3 + len(runs))]
         for clause in clauses:
             cells[0].append(clause.asked())
             cells[1].append(clause.reach())
             verdicts = []
-            for cell, run in zip(cells[2:], runs, strict=False):
+            for cell, name, run in zip(cells[2:], names, runs, strict=False):
                 found = targets.reached(clause, run)
                 cell.append(found.text(clause))
-                verdicts.append((run.python, clause.verdict(found.value)))
+                verdicts.append((name, found.verdict(clause)))
             cells[-1].append(_together(verdicts))
-        lines.append([name, *("<br>".join(cell) for cell in cells)])
+        lines.append([row, *("<br>".join(cell) for cell in cells)])
     return table(head, lines, "---")
+
+
+def parser_table(runs: Sequence[Run]) -> str:
+    """What was reached with ``--parser h11``, where that was measured; empty if nowhere. Without
+    verdicts: the default parser is what something was asked of."""
+    measured = {row.scenario for run in runs for row in run.rows if row.server == OURS_H11}
+    lines = []
+    for row, clauses in targets.rows(targets.load()).items():
+        there = [clause for clause in clauses if clause.scenario in measured]
+        if there:
+            columns = [[clause.asked() for clause in there]]
+            columns += [
+                [targets.reached(clause, run, OURS_H11).text(clause) for clause in there]
+                for run in runs
+            ]
+            lines.append([row, *("<br>".join(column) for column in columns)])
+    head = ["scenario", "asked of the default", *(f"h11 on {name}" for name in labels(runs))]
+    return table(head, lines, "---") if lines else ""
 
 
 def _together(verdicts: Sequence[tuple[str, str]]) -> str:
@@ -158,13 +203,15 @@ def readme(runs: Sequence[Run], plots: str = "results") -> str:
     if plots:
         parts.append(f"![wsgi_async as a multiple of each other server]({plots}/overview.svg)")
     parts += [TARGETS, targets_table(runs)]
+    if with_h11 := parser_table(runs):
+        parts += [H11, with_h11]
     parts += ["## How to repeat it", REPEAT, HOW, "## Where it was measured", _where(runs)]
     for key, names in grouped(runs).items():
         parts.append(f"## {GROUPS[key][0]}")
         if plots:
             parts += [
-                f"![Medians on Python {run.python}]({plots}/{key}-{run.python}.svg)"
-                for run in runs
+                f"![Medians on Python {label}]({plots}/{key}-{label}.svg)"
+                for label, run in zip(labels(runs), runs, strict=True)
                 if set(names) & set(run.scenarios)
             ]
         for name in names:
@@ -174,14 +221,18 @@ def readme(runs: Sequence[Run], plots: str = "results") -> str:
 
 
 def _scenario(runs: Sequence[Run], name: str) -> list[str]:
-    there = [run for run in runs if name in run.scenarios]
-    kind = there[0].scenarios[name]
+    there = [
+        (label, run)
+        for label, run in zip(labels(runs), runs, strict=True)
+        if name in run.scenarios
+    ]
+    kind = there[0][1].scenarios[name]
     parts = [f"### {name}", kind.about]
     if kind.options:
         given = ", ".join(f"{server} `{value}`" for server, value in kind.options.items())
         parts.append(f"With these options: {given}.")
-    for run in there:
-        parts += [f"Python {run.python}:", scenario_table(run, name)]
+    for label, run in there:
+        parts += [f"Python {label}:", scenario_table(run, name)]
     return parts
 
 
@@ -192,10 +243,10 @@ def _where(runs: Sequence[Run]) -> str:
     lines.append(["threads", *(str(run.threads) for run in runs)])
     packages = sorted({name for run in runs for name in run.packages})
     lines += [[name, *(run.packages.get(name, "-") for run in runs)] for name in packages]
-    text = table(["", *(run.python for run in runs)], lines, "---")
-    for run in runs:
+    text = table(["", *labels(runs)], lines, "---")
+    for label, run in zip(labels(runs), runs, strict=True):
         for server, why in run.skipped.items():
-            text += f"\n\nLeft out on {run.python}: {server} ({why})."
+            text += f"\n\nLeft out on {label}: {server} ({why})."
     return text
 
 

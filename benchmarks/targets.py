@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ __all__ = ["BEST", "Clause", "Reached", "load", "reached"]
 
 BEST = "best peer"
 """Stands for the best of all measured servers that are not wsgi_async."""
+MOST_DIGITS = 5
+"""How many digits more than usual a figure near a bound is given, at most."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,8 @@ class Clause:
             return False
         return value >= bound if self.at_least is not None else value <= bound
 
-    def verdict(self, value: float | None) -> str:
+    def word(self, value: float) -> str:
         """``reached`` is better than ``yes``."""
-        if value is None:
-            return "not measured"
         bound = self.at_least if self.at_least is not None else self.at_most
         if not self.met(value, bound):
             return "no"
@@ -75,14 +76,38 @@ class Reached(NamedTuple):
     """None if it was not measured."""
     peer: str
     """The server it is compared with; empty if none."""
+    good: int = 0
+    """Rounds in which ours has a figure."""
+    rounds: int = 0
+    """Rounds in which it should have one; 0 where it was not measured at all."""
 
     def text(self, clause: Clause) -> str:
+        """With more digits where rounding would say something else than the verdict."""
         if self.value is None:
-            return "-"
-        if not clause.against:
-            return number(self.value)
+            return "void" if self.good < self.rounds else "-"
+        if not math.isfinite(self.value):
+            text = ratio_text(self.value)
+        else:
+            write = ratio_text if clause.against else number
+            texts = [write(self.value, more) for more in range(MOST_DIGITS)]
+            text = next(
+                (one for one in texts if clause.word(_read(one)) == clause.word(self.value)),
+                texts[-1],
+            )
         named = f" ({self.peer})" if clause.against == BEST else ""
-        return f"{ratio_text(self.value)}{named}"
+        return text + named
+
+    def verdict(self, clause: Clause) -> str:
+        """The word of the clause, and ``no`` where rounds are void: a server that crashed in two
+        of three rounds has not reached anything in the third."""
+        if self.good < self.rounds:
+            return f"no ({self.good} of {self.rounds} rounds)"
+        return "not measured" if self.value is None else clause.word(self.value)
+
+
+def _read(text: str) -> float:
+    """What a reader takes a figure for."""
+    return float(text.removesuffix("x").replace(",", ""))
 
 
 def load(path: Path | None = None) -> list[Clause]:
@@ -91,12 +116,18 @@ def load(path: Path | None = None) -> list[Clause]:
     return [Clause(**table) for table in tomllib.loads(path.read_text(encoding="utf-8"))["target"]]
 
 
-def reached(clause: Clause, run: Run) -> Reached:
-    """Compute the figure of a clause; by ratios of medians where it is against a server."""
+def reached(clause: Clause, run: Run, server: str = OURS) -> Reached:
+    """Compute the figure of a clause; by ratios of medians where it is against a server.
+
+    :param server: which one of ours.
+    """
     found = figures(run, clause.scenario)
-    ours = found[OURS].get(clause.figure) if OURS in found else None
+    good = found[server].rounds if server in found else 0
+    asked = any(row.scenario == clause.scenario and row.server == server for row in run.rows)
+    rounds = run.rounds if asked else 0
+    ours = found[server].get(clause.figure) if server in found else None
     if ours is None or not clause.against:
-        return Reached(ours, "")
+        return Reached(ours, "", good, rounds)
     # Only the scenario's own figure can be one of which more is better.
     more = clause.figure == "value" and run.scenarios[clause.scenario].more_is_better
     if clause.against == BEST:
@@ -105,11 +136,13 @@ def reached(clause: Clause, run: Run) -> Reached:
         value = found[clause.against].get(clause.figure) if clause.against in found else None
         peer = None if value is None else (clause.against, value)
     if peer is None:
-        return Reached(None, "")
+        return Reached(None, "", good, rounds)
     name, other = peer
     if clause.at_least is not None:
-        return Reached(advantage(ours, other, more), name)
-    return Reached(ours / other if other else float("inf"), name)
+        ratio = advantage(ours, other, more)
+    else:
+        ratio = ours / other if other else math.inf
+    return Reached(ratio, name, good, rounds)
 
 
 def rows(clauses: Iterable[Clause]) -> dict[str, list[Clause]]:

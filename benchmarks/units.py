@@ -7,11 +7,14 @@ import math
 __all__ = ["figure_text", "memory_text", "number", "ratio_text"]
 
 
-def number(value: float) -> str:
-    """Three significant digits, and no more than the figures mean."""
+def number(value: float, more: int = 0) -> str:
+    """Three significant digits, and no more than the figures mean.
+
+    :param more: further digits, for a figure that is too near to a bound to be rounded.
+    """
     if value == 0:
         return "0"
-    digits = 2 - math.floor(math.log10(abs(value)))
+    digits = 2 + more - math.floor(math.log10(abs(value)))
     return f"{round(value, digits):,.{max(digits, 0)}f}"
 
 
@@ -25,10 +28,14 @@ def memory_text(value: float) -> str:
     return f"{value / 1e6:,.0f} MB"
 
 
-def ratio_text(value: float) -> str:
-    """As ``1.23x``; how many times, so above 10 without decimals."""
+def ratio_text(value: float, more: int = 0) -> str:
+    """As ``1.23x``; how many times, so above 10 without decimals.
+
+    :param more: further digits, as for `number`.
+    """
     if math.isnan(value):
         return ""
     if math.isinf(value):
         return "∞"
-    return f"{value:.0f}x" if value >= 10 else f"{value:.2f}x"
+    digits = (0 if value >= 10 else 2) + more
+    return f"{value:.{digits}f}x"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import resource
+import signal
+import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -41,7 +47,7 @@ SMALL: dict[str, Callable[..., Sample]] = {
 WRK = """Running 1s test @ http://127.0.0.1:8000/
   1 threads and 64 connections
   100 requests in 1.00s, 12KB read
-{"requests": 100, "duration": 2000000, "bytes": 12345, "p50": 1500, "p99": 9000, \
+{"requests": 100, "duration": 2000000, "p50": 1500, "p99": 9000, \
 "connect": 1, "read": 2, "write": 3, "status": 10, "timeout": 4}
 """
 
@@ -197,6 +203,74 @@ def test_a_wrong_answer_to_uploads_under_load_voids(serve: Serve, later: Applica
         measure(SCENARIOS["upload"], served)
 
 
+def test_a_wrong_status_beside_much_work_voids(serve: Serve) -> None:
+    asked = itertools.count()
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        # The first two are the check before the measurement.
+        chosen = apps.mixed if next(asked) < 2 else failing
+        return chosen(environ, start_response)
+
+    with pytest.raises(WrongAnswer, match=r"GET /\S*: status 500"):
+        measure(SCENARIOS["cpu-mix"], serve(application))
+
+
+def test_a_refused_connection_is_no_quick_answer(serve: Serve) -> None:
+    served = serve(apps.hello)
+    port = port_of(served)
+    served.stop()
+    asker = mix.Asker(port, "/", time.perf_counter() + 0.05)
+    asker.run(0)
+    assert asker.errors == len(asker.times) > 0
+    assert set(asker.times) == {mix.OVERTIME}
+
+
+@pytest.mark.parametrize("client", ["wrk", "mix", "upload"])
+def test_an_interrupted_measurement_leaves_no_load(client: str) -> None:
+    if client == "wrk":
+        require_program("wrk")
+    load = Load(seconds=120, pin=(), python=sys.executable)
+    held: list[socket.socket] = []
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        while not held:
+            connection = listener.accept()[0]
+            connection.settimeout(30)
+            if connection.recv(1):
+                held.append(connection)
+            else:  # wrk tries the address before it begins
+                connection.close()
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(30)
+            target = Target(listener.getsockname()[1])
+            threading.Thread(target=interrupt).start()
+            with pytest.raises(KeyboardInterrupt):
+                if client == "wrk":
+                    wrk.run(target, load, connections=1)
+                elif client == "mix":
+                    programs.run(target, load, "mix", busy="/", connections=1)
+                else:
+                    programs.run(target, load, "upload", size=10, connections=1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    (connection,) = held
+    with connection:
+        connection.settimeout(10)
+        # Its end closes the connection, or resets it for what was not read.
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(65536):
+                pass
+
+
 @needs_wrk
 def test_starved_clients_are_a_rate_of_zero(serve: Serve) -> None:
     served = serve(apps.mixed, threads=1, response_overflow="block", response_buffer=65536)
@@ -292,7 +366,7 @@ def test_an_unknown_path_is_not_found(serve: Serve) -> None:
 
 def test_wrk_is_read() -> None:
     assert wrk.parse(WRK) == wrk.Report(
-        succeeded=90, seconds=2.0, received=12345, refused=10, errors=20, p50=1.5, p99=9.0
+        succeeded=90, seconds=2.0, refused=10, errors=20, p50=1.5, p99=9.0
     )
     assert wrk.parse(WRK).rate == 45
 

@@ -1,4 +1,4 @@
-"""The benchmark harness: statistics, verdicts, reports, and one very short run."""
+"""The benchmark harness: servers, rounds, statistics, and one very short run."""
 
 from __future__ import annotations
 
@@ -8,66 +8,27 @@ import json
 import math
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from benchmark_runs import make_run
 
-from benchmarks import compare, peers, plots, processes, publish, record, report, rounds, servers
-from benchmarks import targets as targeting
+from benchmarks import peers, processes, record, rounds, servers
 from benchmarks.figures import advantage, best_peer, figures, quantile, voids
 from benchmarks.launch import SERVERS as LAUNCHED
 from benchmarks.model import Load, Running, Sample, Scenario, WrongAnswer
-from benchmarks.record import Kind, Measured, Row, Run
+from benchmarks.record import Row
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.servers import Interpreter, Template
-from benchmarks.targets import BEST, Clause
 from benchmarks.units import figure_text, number, ratio_text
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = Interpreter(sys.executable, "/env/bin", "/env", "CPython 3.11.7", {}, {})
-PLACE = {
-    "date": "2026-01-02 03:04 UTC",
-    "python": "CPython 3.11.7",
-    "commit": "abc",
-    "cpu": "A CPU",
-    "cores": "2",
-    "pinned": "server on core 0, load on core 1",
-    "kernel": "Linux 6",
-    "wrk": "4.1.0",
-}
-
-
-def make_run(
-    values: dict[str, list[float]],
-    *,
-    more_is_better: bool = True,
-    unit: str = "requests/s",
-    environment: dict[str, str] | None = None,
-    scenario: str = "hello",
-    void: tuple[Row, ...] = (),
-) -> Run:
-    """One scenario, with the values of each server round by round."""
-    count = max(map(len, values.values()), default=1)
-    return Run(
-        PLACE | (environment or {}),
-        rounds=count,
-        seconds=2.0,
-        threads=8,
-        servers={name: Measured("1.0", f"run {name}") for name in values},
-        scenarios={scenario: Kind("What it does.", unit, more_is_better)},
-        rows=[
-            Row(scenario, name, number + 1, value=value, p50=1.0, p99=2.0, memory=10_000_000)
-            for name, listed in values.items()
-            for number, value in enumerate(listed)
-        ]
-        + list(void),
-    )
-
 
 # How figures are written
 
@@ -185,6 +146,29 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     record.write(run, path)
     assert record.read(path) == run
     assert path.read_text(encoding="utf-8").count("\n  {") == 5
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("OSError: [Errno 2] none: '/home/me/bin/run.py'", "OSError: [Errno 2] none: 'run.py'"),
+        ("Traceback:\n  File x\nKeyError: 'a'\n", "KeyError: 'a'"),
+        ("wrong answer: GET /articles/1/comments?a=b: status 404", None),
+        ("http://127.0.0.1:80/a/b in benchmarks/apps.py is text/plain", None),
+        ("ImportError: /env/lib/libev.so.4: no", "ImportError: libev.so.4: no"),
+        ("", ""),
+    ],
+)
+def test_what_is_recorded_does_not_tell_where_it_ran(
+    tmp_path: Path, text: str, told: str | None
+) -> None:
+    assert record.pathless(text) == (text if told is None else told)
+    run = make_run({"wsgi_async": []}, void=(Row("hello", "wsgi_async", 1, void=text),))
+    run.skipped["bjoern"] = text
+    record.write(run, tmp_path / "run.json")
+    read = record.read(tmp_path / "run.json")
+    assert (read.rows[0].void, read.skipped["bjoern"]) == (record.pathless(text),) * 2
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}', '{"format": 1, "rows": []}'])
@@ -241,214 +225,6 @@ def test_the_best_peer_is_none_of_ours() -> None:
 
 def test_quantiles_lie_between_the_values() -> None:
     assert [quantile([4, 1, 2, 3], part) for part in (0, 0.5, 1)] == [1, 2.5, 4]
-
-
-# Targets
-
-
-def test_every_target_is_of_a_scenario_and_a_server_that_are_there() -> None:
-    for clause in targeting.load():
-        assert clause.scenario in SCENARIOS
-        assert not clause.against or clause.against in {BEST, *servers.load()}
-        assert (clause.at_least is None) != (clause.at_most is None)
-
-
-@pytest.mark.parametrize(
-    ("clause", "value", "text", "verdict"),
-    [
-        (Clause("r", "hello", against="granian", at_least=0.5), 0.6, "0.60x", "yes"),
-        (Clause("r", "hello", against="granian", at_least=0.7), 0.6, "0.60x", "no"),
-        (
-            Clause("r", "hello", against=BEST, at_least=0.5, reach_for=0.6),
-            0.6,
-            "0.60x (granian)",
-            "reached",
-        ),
-        (Clause("r", "hello", against="bjoern", at_least=1), None, "-", "not measured"),
-        (Clause("r", "other", at_least=1), None, "-", "not measured"),
-        (Clause("r", "hello", at_least=40, reach_for=70), 60, "60.0", "yes"),
-        (Clause("r", "hello", at_most=60), 60, "60.0", "yes"),
-        (Clause("r", "hello", figure="p99/p50", at_most=1.5), 2, "2.00", "no"),
-        (Clause("r", "hello", figure="p99", against=BEST, at_most=1), 1, "1.00x (granian)", "yes"),
-    ],
-)
-def test_a_target_is_computed_from_the_run(
-    clause: Clause, value: float | None, text: str, verdict: str
-) -> None:
-    run = make_run({"wsgi_async": [50, 60, 70], "wsgi_async-h11": [500], "granian": [100]})
-    found = targeting.reached(clause, run)
-    assert found.value == value
-    assert found.text(clause) == text
-    assert clause.verdict(found.value) == verdict
-
-
-def test_a_target_of_which_less_is_better() -> None:
-    run = make_run({"wsgi_async": [10], "granian": [40], "gunicorn": [20]}, more_is_better=False)
-    at_least = Clause("r", "hello", against="granian", at_least=2)
-    at_most = Clause("r", "hello", against=BEST, at_most=1, reach_for=0.5)
-    assert targeting.reached(at_least, run).value == 4
-    assert targeting.reached(at_most, run) == (0.5, "gunicorn")
-    assert at_most.verdict(0.5) == "reached"
-
-
-# Reports
-
-
-def test_a_table_has_the_best_first_and_what_is_void_below() -> None:
-    wrong = Row("hello", "bjoern", 1, void="wrong answer: a|b", wrong=True)
-    run = make_run({"waitress": [100, 300, 200], "wsgi_async": [900]}, void=(wrong,))
-    assert report.scenario_table(run, "hello").splitlines() == [
-        "| server | requests/s | lowest to highest | p50 ms | p99 ms | MB | wsgi_async is |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| **wsgi_async** | 900 | 900 to 900 | 1.00 | 2.00 | 10.0 |  |",
-        "| waitress | 200 | 100 to 300 | 1.00 | 2.00 | 10.0 | 4.50x |",
-        "",
-        "- bjoern: void: wrong answer: a\\|b",
-    ]
-
-
-def test_a_table_of_which_less_is_better() -> None:
-    run = make_run({"wsgi_async": [9], "waitress": [3]}, more_is_better=False, unit="ms")
-    lines = report.scenario_table(run, "hello").splitlines()
-    assert "ms (less is better)" in lines[0]
-    assert lines[2].startswith("| waitress |")
-    assert lines[2].endswith("| 0.33x |")
-
-
-def test_the_targets_say_which_python_falls_short() -> None:
-    old = make_run({"wsgi_async": [90], "granian": [100], "waitress": [10]})
-    new = make_run(
-        {"wsgi_async": [60], "granian": [100], "waitress": [10]},
-        environment={"python": "CPython 3.13.0"},
-    )
-    lines = report.targets_table([old, new]).splitlines()
-    assert lines[0].endswith("| reached on 3.11 | reached on 3.13 | met? |")
-    hello = next(line for line in lines if line.startswith("| hello |"))
-    assert hello.endswith("| 0.90x<br>9.00x | 0.60x<br>6.00x | 3.11 yes, 3.13 no<br>yes |")
-
-
-def test_every_scenario_is_in_the_report() -> None:
-    run = make_run({"wsgi_async": [1.0]})
-    run.scenarios = {
-        name: record.Kind(one.about, one.unit, one.more_is_better)
-        for name, one in SCENARIOS.items()
-    }
-    listed = report.grouped([run])
-    assert sorted(name for names in listed.values() for name in names) == sorted(SCENARIOS)
-    text = report.readme([run])
-    assert [name for name in SCENARIOS if f"\n### {name}\n" not in text] == []
-
-
-def test_the_report_is_the_rendering_of_the_committed_runs() -> None:
-    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    assert text == report.readme(publish.runs()), "run: python -m benchmarks --render"
-
-
-def test_the_readme_has_the_section_of_the_committed_runs() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text == publish.with_section(text, publish.runs()), "run: python -m benchmarks --render"
-
-
-def test_the_section_stands_between_its_markers() -> None:
-    run = make_run({"wsgi_async": [1.0]})
-    text = f"before\n{publish.BEGIN}\nold\n{publish.END}\nafter\n"
-    new = publish.with_section(text, [run])
-    assert new.startswith(f"before\n{publish.BEGIN}\n![")
-    assert new.endswith(f"```\n{publish.END}\nafter\n")
-    assert publish.with_section(new, [run]) == new
-    assert publish.with_section("no markers", [run]) == "no markers"
-
-
-def test_plots_are_equal_for_equal_figures_and_small(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    run = make_run({"wsgi_async": [2, 3, 4], "wsgi_async-h11": [1], "granian": [5], "x": [0]})
-    written = []
-    for name in ("one", "two"):
-        directory = tmp_path / name
-        directory.mkdir()
-        written.append({path.name: path.read_bytes() for path in plots.draw([run], directory)})
-    assert written[0] == written[1]
-    assert sorted(written[0]) == ["overview.svg", "requests-3.11.svg"]
-    for data in written[0].values():
-        assert len(data) < 60_000
-        ElementTree.fromstring(data)
-
-
-# The guard
-
-
-@pytest.mark.parametrize(
-    ("ratios", "verdict"),
-    [
-        ([0.9, 0.91, 0.95], "slower"),
-        ([0.9, 0.91, 1.01], "no difference"),
-        ([0.98, 0.98, 0.98], "no difference"),
-        ([1.1, 1.2, 1.05], "faster"),
-        ([1.1, 1.2, 0.99], "no difference"),
-        ([0.5, 0.5], "not judged"),
-        ([0.9, 0.91, 0.95, 0.9, 0.92, 0.93, 0.94, 1.2], "slower"),
-        ([0.9, 0.91, 0.95, 0.9, 0.92, 1.1, 1.1, 1.2], "no difference"),
-    ],
-)
-def test_the_guard_wants_median_and_spread(ratios: list[float], verdict: str) -> None:
-    assert compare.judge("hello", ratios).verdict == verdict
-
-
-def test_rounds_are_compared_in_pairs() -> None:
-    # The machine becomes twice as fast meanwhile: the ranges overlap, the pairs are clear.
-    run = make_run({"wsgi_async": [90, 135, 180], compare.OLD: [100, 150, 200]})
-    (verdict,) = compare.by_turns(run)
-    assert (verdict.verdict, verdict.ratio, verdict.bad) == ("slower", 0.9, True)
-
-
-@pytest.mark.parametrize(
-    ("gone", "verdict", "bad"),
-    [("wsgi_async", "void", True), (compare.OLD, "not judged", False)],
-)
-def test_a_void_scenario_fails_the_guard_if_it_is_new(gone: str, verdict: str, bad: bool) -> None:
-    run = make_run({"wsgi_async": [9, 9, 9], compare.OLD: [9, 9, 9]})
-    run.rows.append(Row("hello", gone, 3, void="wrong answer", wrong=True))
-    (found,) = compare.by_turns(run)
-    assert (found.verdict, found.bad) == (verdict, bad)
-
-
-def test_an_earlier_run_is_compared_by_its_peers() -> None:
-    old = make_run({"wsgi_async": [100, 101, 102], "granian": [200, 200, 200]})
-    # The machine is half as fast, and wsgi_async a tenth slower beyond that.
-    new = make_run({"wsgi_async": [45, 45.5, 46], "granian": [100, 100, 100]})
-    (verdict,), warning = compare.with_earlier(new, old)
-    assert warning == ""
-    assert verdict.verdict == "slower"
-    assert verdict.ratio == pytest.approx(45.5 / 101 * 2)
-    (verdict,), _ = compare.with_earlier(old, old)
-    assert verdict.verdict == "no difference"
-
-
-@pytest.mark.parametrize(
-    ("values", "environment", "problem"),
-    [
-        ({"wsgi_async": [1.0], "granian": [1.0]}, {"python": "CPython 3.13.0"}, "Python 3.13 then"),
-        ({"wsgi_async": [1.0]}, {"cpu": "Another"}, "another machine and no common peer"),
-    ],
-)
-def test_what_is_not_comparable_is_refused(
-    values: dict[str, list[float]], environment: dict[str, str], problem: str
-) -> None:
-    with pytest.raises(compare.Incomparable, match=problem):
-        compare.with_earlier(make_run(values), make_run(values, environment=environment))
-
-
-def test_another_machine_is_compared_with_a_warning() -> None:
-    values = {"wsgi_async": [1.0, 1.0, 1.0], "granian": [1.0, 1.0, 1.0]}
-    old = make_run(values, environment={"cpu": "Another"})
-    (verdict,), warning = compare.with_earlier(make_run(values), old)
-    assert warning.startswith("another machine, compared only by granian: cpu 'Another' then")
-    assert verdict.verdict == "no difference"
-
-
-def test_without_a_peer_the_guard_says_so() -> None:
-    run = make_run({"wsgi_async": [1.0, 1.0, 1.0]})
-    assert "no common peer" in compare.with_earlier(run, run)[1]
 
 
 # Processes and rounds
@@ -630,6 +406,11 @@ def test_the_command_measures_and_writes(tmp_path: Path) -> None:
         (["--python", "/no/such/python"], "--python /no/such/python does not run:"),
         (["--compare", "tests"], "tests is no checkout: it has no wsgi_async"),
         (["--compare", "README.md"], "README.md: not the JSON of a run"),
+        (["--compare", ".", "--rounds", "2"], "--compare needs at least --rounds 3"),
+        (
+            ["--compare", ".", "--servers", "no-such", "--rounds", "3"],
+            "no server 'no-such'; there are",
+        ),
     ],
 )
 def test_a_wrong_command_is_told_in_one_line(arguments: list[str], problem: str) -> None:
@@ -639,6 +420,34 @@ def test_a_wrong_command_is_told_in_one_line(arguments: list[str], problem: str)
     assert done.returncode == 2
     assert done.stderr.startswith(problem)
     assert done.stderr.count("\n") == 1
+
+
+def test_a_run_that_is_hung_up_keeps_what_it_has(tmp_path: Path) -> None:
+    if shutil.which("wrk") is None:
+        pytest.skip("wrk is not installed")
+    path = tmp_path / "run.json"
+    options = ["--servers", "wsgi_async", "--scenarios", "hello", "--rounds", "500"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", *options, "--seconds", "0.1", "--json", str(path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        # A line is printed before its figure is kept: at the second, the first one is.
+        while "[2/500" not in (line := process.stderr.readline()):
+            assert line
+        assert len(record.read(path).rows) >= 1
+        process.send_signal(signal.SIGHUP)
+        told = process.communicate(timeout=30)[1]
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 130
+    assert "interrupted: what was measured so far is kept" in told
+    assert len(record.read(path).rows) >= 1
 
 
 def test_the_list_names_servers_and_scenarios() -> None:

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 
 from benchmarks.clients import wire
 
-__all__ = ["percentile"]
+__all__ = ["Asker", "percentile"]
 
 PAUSE = 0.005
-"""Seconds between a trivial answer and the next request."""
+"""Seconds between a trivial answer and the next request, and after any failure."""
 OVERTIME = 5.0
-"""Seconds that an answer may take."""
+"""Seconds that an answer may take, and what a failure counts as: a connection that is refused at
+once must not look like a quick answer."""
 
 
 def percentile(values: list[float], part: float) -> float:
@@ -28,28 +29,33 @@ def percentile(values: list[float], part: float) -> float:
 class Asker:
     """Asks on one connection, again and again.
 
-    :ivar times: seconds of each answer.
+    :ivar times: seconds of each answer, `OVERTIME` for one that did not come.
+    :ivar wrong: what was wrong with an answer; it has ended then.
     """
 
     def __init__(self, port: int, path: str, until: float) -> None:
         self.times: list[float] = []
         self.errors = 0
+        self.wrong: str | None = None
         self._connection = http.client.HTTPConnection(wire.HOST, port, timeout=OVERTIME)
         self._path = path
         self._until = until
 
     def run(self, pause: float) -> None:
         """Until the time is over, with a pause of so many seconds after each answer."""
-        while (begun := time.perf_counter()) < self._until and self.errors < 3:
+        while self.wrong is None and (begun := time.perf_counter()) < self._until:
             try:
                 self._connection.request("GET", self._path)
                 response = self._connection.getresponse()
-                response.read()
-                if response.status != 200:
-                    self.errors += 1
+                received = response.read()
             except (OSError, http.client.HTTPException):
                 self.errors += 1
                 self._connection.close()
+                self.times.append(OVERTIME)
+                time.sleep(max(pause, PAUSE))
+                continue
+            if response.status != 200:
+                self.wrong = f"GET {self._path}: status {response.status}, {received[:80]!r}"
             self.times.append(time.perf_counter() - begun)
             time.sleep(pause)
         self._connection.close()
@@ -68,12 +74,18 @@ def _running(askers: list[Asker]) -> Iterator[None]:
 
 
 def run(options: argparse.Namespace) -> dict[str, float]:
-    """Milliseconds of the trivial answers; one that failed counts with the time it took."""
+    """Milliseconds of the trivial answers; one that failed counts as `OVERTIME`.
+
+    :raises ValueError: a response was wrong.
+    """
     until = time.perf_counter() + options.seconds
     busy = [Asker(options.port, options.busy, until) for _ in range(options.connections)]
     trivial = Asker(options.port, options.path, until)
     with _running(busy):
         trivial.run(PAUSE)
+    for asker in (trivial, *busy):
+        if asker.wrong is not None:
+            raise ValueError(asker.wrong)
     return {
         "p50": percentile(trivial.times, 0.5) * 1000,
         "p99": percentile(trivial.times, 0.99) * 1000,
@@ -91,7 +103,11 @@ def main() -> None:
     parser.add_argument("--busy", required=True, help="path of what takes CPU time")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--connections", type=int, default=4, help="of the busy ones")
-    wire.say(**run(parser.parse_args()))
+    options = parser.parse_args()
+    try:
+        wire.say(**run(options))
+    except ValueError as error:
+        raise SystemExit(f"wrong answer: {error}") from None
 
 
 if __name__ == "__main__":

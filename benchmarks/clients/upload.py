@@ -27,6 +27,8 @@ class Uploads:
         self.errors = 0
         self.wrong: str | None = None
         self.begun = self.ended = time.perf_counter()
+        self.used = time.process_time()
+        """CPU time of this process before them: its start is no part of the load."""
         self._lock = threading.Lock()
         self._port: int = options.port
         self._size: int = options.size
@@ -112,10 +114,9 @@ def run(options: argparse.Namespace) -> dict[str, float]:
         raise ValueError(uploads.wrong)
     return {
         "bytes": uploads.count * options.size,
-        "responses": uploads.count,
         "errors": uploads.errors,
         "seconds": uploads.ended - uploads.begun,
-        "busy": time.process_time() / (time.perf_counter() - uploads.begun),
+        "busy": (time.process_time() - uploads.used) / (time.perf_counter() - uploads.begun),
     }
 
 

@@ -8,9 +8,9 @@ end
 done = function(summary, latency, requests)
     local e = summary.errors
     print(string.format(
-        '{"requests": %d, "duration": %d, "bytes": %.0f, "p50": %s, "p99": %s, ' ..
+        '{"requests": %d, "duration": %d, "p50": %s, "p99": %s, ' ..
         '"connect": %d, "read": %d, "write": %d, "status": %d, "timeout": %d}',
-        summary.requests, summary.duration, summary.bytes,
+        summary.requests, summary.duration,
         percentile(latency, summary, 50), percentile(latency, summary, 99),
         e.connect, e.read, e.write, e.status, e.timeout))
 end

@@ -58,10 +58,13 @@ def run(server: Running, load: Load, client: str, **options: object) -> dict[str
     command = _command(server, load, client, {"seconds": load.seconds, **options})
     with _start(command) as process:
         end = threading.Timer(load.seconds + OVERTIME, process.kill)
-        end.daemon = True
-        end.start()
         try:
+            end.daemon = True
+            end.start()
             stdout, stderr = process.communicate()
+        except BaseException:  # an interrupted harness leaves no load behind
+            process.kill()
+            raise
         finally:
             end.cancel()
     return _facts(stdout, client, stderr)
@@ -100,9 +103,9 @@ def beside(server: Running, load: Load, client: str, **options: object) -> Itera
     """
     process = _start(_command(server, load, client, options))
     end = threading.Timer(2 * load.seconds + 2 * OVERTIME, process.kill)
-    end.daemon = True
-    end.start()
     try:
+        end.daemon = True
+        end.start()
         yield Beside(process, client)
     finally:
         end.cancel()

@@ -27,8 +27,6 @@ class Report:
     succeeded: int = 0
     """Responses with a status below 400."""
     seconds: float = 0.0
-    received: int = 0
-    """Bytes, heads included."""
     refused: int = 0
     """Responses with another status."""
     errors: int = 0
@@ -56,7 +54,6 @@ def parse(output: str) -> Report:
     return Report(
         succeeded=found["requests"] - found["status"],
         seconds=found["duration"] / 1e6,
-        received=found["bytes"],
         refused=found["status"],
         errors=sum(found[kind] for kind in kinds),
         p50=None if found["p50"] is None else found["p50"] / 1000,
@@ -89,11 +86,14 @@ def run(
     ) as process:
         end = threading.Timer(seconds, process.send_signal, [signal.SIGINT])
         last = threading.Timer(seconds + RESPONSE_TIMEOUT, process.kill)
-        for timer in (end, last):
-            timer.daemon = True
-            timer.start()
         try:
+            for timer in (end, last):
+                timer.daemon = True
+                timer.start()
             output = process.communicate()[0]
+        except BaseException:  # an interrupted harness leaves no load behind
+            process.kill()
+            raise
         finally:
             end.cancel()
             last.cancel()
@@ -102,7 +102,7 @@ def run(
     try:
         return parse(output)
     except ValueError as error:
-        raise RuntimeError(f"{' '.join(command)}: {error}") from error
+        raise RuntimeError(f"wrk -c{connections} -s {script}: {error}") from error
 
 
 def sample(report: Report, value: float | None = None, **extra: float) -> Sample:
