@@ -222,9 +222,7 @@ def readme(runs: Sequence[Run], plots: str = "results") -> str:
 
 def _scenario(runs: Sequence[Run], name: str) -> list[str]:
     there = [
-        (label, run)
-        for label, run in zip(labels(runs), runs, strict=True)
-        if name in run.scenarios
+        (label, run) for label, run in zip(labels(runs), runs, strict=True) if name in run.scenarios
     ]
     kind = there[0][1].scenarios[name]
     parts = [f"### {name}", kind.about]

@@ -224,9 +224,7 @@ def test_the_exit_status_is_the_verdict(
     assert last.endswith(said)
 
 
-def test_nothing_judged_is_no_success(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_judged_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run({"wsgi_async": [9.0, 9.0, 9.0], "granian": [1.0, 1.0, 1.0]})
     run.rows = [row for row in run.rows if row.round == 1]
     run.rows += [Row("hello", "wsgi_async", number, void="it ended") for number in (2, 3)]

@@ -253,13 +253,13 @@ def test_an_interrupted_measurement_leaves_no_load(client: str) -> None:
             listener.settimeout(30)
             target = Target(listener.getsockname()[1])
             threading.Thread(target=interrupt).start()
+            runs: dict[str, Callable[[], object]] = {
+                "wrk": lambda: wrk.run(target, load, connections=1),
+                "mix": lambda: programs.run(target, load, "mix", busy="/", connections=1),
+                "upload": lambda: programs.run(target, load, "upload", size=10, connections=1),
+            }
             with pytest.raises(KeyboardInterrupt):
-                if client == "wrk":
-                    wrk.run(target, load, connections=1)
-                elif client == "mix":
-                    programs.run(target, load, "mix", busy="/", connections=1)
-                else:
-                    programs.run(target, load, "upload", size=10, connections=1)
+                runs[client]()
     finally:
         signal.signal(signal.SIGUSR1, before)
     (connection,) = held
