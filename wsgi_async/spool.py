@@ -295,7 +295,7 @@ class BodySpool:
 def can_read_nowait(descriptor: int, offset: int) -> bool:
     """Whether the byte at `offset` is in the page cache; False also where nobody can tell."""
     try:
-        return KNOWS_PAGE_CACHE and os.preadv(descriptor, [_PROBE], offset, _NOWAIT) == 1
+        return _NOWAIT != 0 and os.preadv(descriptor, [_PROBE], offset, _NOWAIT) == 1
     except OSError:
         return False
 
@@ -307,7 +307,7 @@ def read_nowait(descriptor: int, amount: int, offset: int) -> bytes | None:
     (``preadv2`` with ``RWF_NOWAIT``, Linux 4.14); None also where the system or the file system
     cannot promise that.
     """
-    if not KNOWS_PAGE_CACHE:
+    if not _NOWAIT:
         return None
     buffer = bytearray(amount)
     try:

@@ -64,6 +64,7 @@ def run(server: Running, load: Load, client: str, **options: object) -> dict[str
             stdout, stderr = process.communicate()
         except BaseException:  # an interrupted harness leaves no load behind
             process.kill()
+            process.wait()  # Popen does not, after a KeyboardInterrupt
             raise
         finally:
             end.cancel()

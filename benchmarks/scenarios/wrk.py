@@ -93,6 +93,7 @@ def run(
             output = process.communicate()[0]
         except BaseException:  # an interrupted harness leaves no load behind
             process.kill()
+            process.wait()  # Popen does not, after a KeyboardInterrupt
             raise
         finally:
             end.cancel()

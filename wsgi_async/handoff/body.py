@@ -65,7 +65,6 @@ class RequestBody(io.RawIOBase):
         self._is_full = False
         self._why = ""
         self._must_wake = False
-        self._has_begun = False
         self._socket: SourceFile | None = None
         self._left = 0  # bytes that may be read from it
         self._taken = 0  # bytes that were, and of which the loop does not know
@@ -110,7 +109,6 @@ class RequestBody(io.RawIOBase):
         :param wait: for something to be here.
         """
         with self._lock:
-            self._has_begun = True
             if wait:
                 self._arrived.wait_for(self._has_news)
             if self._state is _State.BROKEN:
@@ -217,14 +215,10 @@ class RequestBody(io.RawIOBase):
     def lend(self, sock: SourceFile, left: int) -> None:
         """*Loop:* allow the reader to read `left` bytes, the rest of the body, from a socket.
 
-        Not before it has begun to read: bodies whose requests wait for a thread would use up the
-        budget of files.
-
         :param sock: not blocking, and nobody else reads it as long as :attr:`is_full`.
         """
         with self._lock:
-            wanted = self._is_full and self._has_begun and self._state is _State.OPEN
-            if wanted and self._socket is None:
+            if self._is_full and self._state is _State.OPEN and self._socket is None:
                 self._socket, self._left = sock, left
                 return
         sock.close()
