@@ -427,6 +427,8 @@ def test_a_run_that_is_hung_up_keeps_what_it_has(tmp_path: Path) -> None:
         pytest.skip("wrk is not installed")
     path = tmp_path / "run.json"
     options = ["--servers", "wsgi_async", "--scenarios", "hello", "--rounds", "500"]
+    # Where the tests were started with nohup the signal is ignored, and a child inherits that.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks", *options, "--seconds", "0.1", "--json", str(path)],
         cwd=ROOT,
@@ -434,6 +436,7 @@ def test_a_run_that_is_hung_up_keeps_what_it_has(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGHUP, before)
     try:
         assert process.stderr is not None
         # A line is printed before its figure is kept: at the second, the first one is.
