@@ -255,6 +255,14 @@ def _is_root_path(path: str) -> bool:
     return re.fullmatch(r"(?:/[!-\"$->@-~/]*[!-\"$-.0->@-~])?", path) is not None
 
 
+def _is_probe(path: str) -> bool:
+    return re.fullmatch(r"(?:/[!\"$->@-~]*)?", path) is not None
+
+
+def _is_warmup(target: str) -> bool:
+    return re.fullmatch(r"(?:http://[0-9A-Za-z.:\[\]-]+)?/[!\"$-~]*", target) is not None
+
+
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
@@ -287,9 +295,16 @@ class Config:
     )
 
     # How much at once
+    workers: int = option(
+        1,
+        help="Processes that serve, each with its own threads. Without it $WEB_CONCURRENCY, or 1.",
+        flags=("-w",),
+        minimum=1,
+        maximum=1000,
+    )
     threads: int = option(
         8,
-        help="Threads that run the application.",
+        help="Threads of a process that run the application.",
         aliases=("--blocking-threads",),
         minimum=1,
         maximum=10_000,
@@ -300,9 +315,14 @@ class Config:
         minimum=1,
         maximum=10_000_000,
     )
+    queue_timeout: float = option(
+        30.0,
+        help="Longest wait for a thread, then 503 with Retry-After. 0 = off.",
+        unit="s",
+    )
     max_connections: int = option(
         0,
-        help="Open connections; at the bound one that has sent nothing or the oldest "
+        help="Open connections of a process; at the bound one that has sent nothing or the oldest "
         "idle one is closed, else 503. "
         "0 = what RLIMIT_NOFILE allows.",
         aliases=("--worker-connections", "--connection-limit"),
@@ -328,6 +348,35 @@ class Config:
         unit="s",
         aliases=("--timeout-keep-alive",),
     )
+    request_timeout: float = option(
+        0.0,
+        help="For the application to produce the first chunk of its response, the wait for a "
+        "thread included, and then each next one; then 504, and its thread is replaced. 0 = off.",
+        unit="s",
+        aliases=("--harakiri",),
+    )
+    interrupt_late: bool = option(
+        False,
+        help="Raise wsgi_async.RequestTimeout in a thread that is later than --request-timeout.",
+    )
+    timeout: float = option(
+        30.0,
+        help="For a process to show that its event loop runs, then its stacks are logged and it "
+        "is killed and replaced; requests may take longer. 0 = off.",
+        unit="s",
+        flags=("-t",),
+    )
+    boot_timeout: float = option(
+        60.0,
+        help="For a process to load the application and answer its --warmup. 0 = off.",
+        unit="s",
+    )
+    drain_delay: float = option(
+        0.0,
+        help="How long to go on serving after SIGTERM, with --ready-path answering 503, so that a "
+        "load balancer sees it first.",
+        unit="s",
+    )
     graceful_timeout: float = option(
         30.0,
         help="For requests in flight to finish at a stop. 0 = no limit.",
@@ -339,6 +388,62 @@ class Config:
         help="Bytes per second a client must send or take on average, after 10 s of grace. "
         "0 = off.",
         unit="bytes/s",
+    )
+
+    # Processes and their health
+    preload: bool = option(
+        False,
+        help="Load the application once, in a process that forks the serving ones: less memory, "
+        "quicker starts. SIGHUP loads it anew.",
+    )
+    warmup: tuple[str, ...] = option(
+        (),
+        help="A path to ask the application for, in each new process, before it accepts "
+        "connections; an answer of 500 or above, or none, is a failed start. Or a URL, for its "
+        "Host field. Repeatable.",
+        metavar="PATH",
+        check=lambda paths: all(map(_is_warmup, paths)),
+        takes="paths such as /login, or URLs such as http://www.example.org/login",
+    )
+    max_requests: int = option(
+        0,
+        help="Requests after which a process is replaced. 0 = off.",
+        aliases=("--limit-max-requests",),
+        maximum=1 << 62,
+    )
+    max_requests_jitter: int = option(
+        0,
+        help="Up to so many more, by chance for each process.",
+        aliases=("--limit-max-requests-jitter",),
+        maximum=1 << 62,
+    )
+    worker_lifetime: float = option(
+        0.0,
+        help="Age at which a process is replaced, up to a tenth later. 0 = off.",
+        unit="s",
+        aliases=("--workers-lifetime",),
+    )
+    health_path: str = option(
+        "",
+        help="Path that the event loop itself answers with 200, also while every thread is busy. "
+        "Empty = off.",
+        metavar="PATH",
+        check=lambda path: _is_probe(path),
+        takes="a path such as /healthz",
+    )
+    ready_path: str = option(
+        "",
+        help="Like --health-path, but 503 while the process drains or --ready-max-wait is "
+        "exceeded. Empty = off.",
+        metavar="PATH",
+        check=lambda path: _is_probe(path),
+        takes="a path such as /readyz",
+    )
+    ready_max_wait: float = option(
+        5.0,
+        help="How long a request may have been waiting for a thread before --ready-path answers "
+        "503.",
+        unit="s",
     )
 
     # Bounds of one request

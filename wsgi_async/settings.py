@@ -19,6 +19,7 @@ missing one is port 8000 (``$PORT`` where it is set), and loopback, IPv4 and IPv
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Callable, Mapping
@@ -74,6 +75,68 @@ LAUNCH_OPTIONS: tuple[Option, ...] = (
         minimum=0,
         maximum=65535,
         takes="a port from 0 to 65535",
+    ),
+    Option(
+        name="chdir",
+        default="",
+        help="Directory to change to before the application is loaded, anew for each process.",
+        metavar="DIRECTORY",
+    ),
+    Option(
+        name="pythonpath",
+        default=(),
+        kind="texts",
+        help="Directories to put on the path, separated by commas.",
+        aliases=("--app-dir",),
+        metavar="DIRECTORY",
+        takes="directories",
+    ),
+    Option(
+        name="env",
+        default=(),
+        kind="texts",
+        help="A variable for the application's environment; repeatable.",
+        flags=("-e",),
+        metavar="NAME=VALUE",
+        check=lambda pairs: all(re.fullmatch(r"[^=]+=.*", pair, re.DOTALL) for pair in pairs),
+        takes="variables such as NAME=VALUE",
+    ),
+    Option(
+        name="env_file",
+        default="",
+        help="File of such variables, read anew for each process; needs wsgi_async[env].",
+        metavar="FILE",
+    ),
+    Option(
+        name="pid",
+        default="",
+        help="File to write the process id to.",
+        flags=("-p",),
+        aliases=("--pid-file", "--pidfile"),
+        metavar="FILE",
+    ),
+    Option(
+        name="user",
+        default="",
+        help="User, by name or number, that serving processes become once the sockets are bound.",
+        flags=("-u",),
+        metavar="USER",
+    ),
+    Option(
+        name="group",
+        default="",
+        help="Group, by name or number, likewise. Without it the user's.",
+        flags=("-g",),
+        metavar="GROUP",
+    ),
+    Option(
+        name="umask",
+        default="",
+        help="Permissions that files made by the processes never get, in octal. Empty = as it is.",
+        flags=("-m",),
+        metavar="MODE",
+        check=lambda mode: re.fullmatch(r"(?:(?:0[oO])?[0-7]{1,4})?", mode) is not None,
+        takes="permissions in octal such as 022",
     ),
 )
 """What a command line has besides the options of :class:`Config`."""
