@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from . import logs
 from .config import Config, from_options, join_address
-from .connections import REFUSAL_MARGIN, TICK, WARN_EVERY, Connections
+from .connections import REFUSAL_MARGIN, TICK, WARN_EVERY, Connections, Phase
 from .errors import ConfigError
 from .exchange import Gateway, request_ids
 from .handoff import BlockedWriters, Mailbox, Overflow, ResponseBounds
@@ -451,7 +451,7 @@ class _Process:
         # What has arrived but was not read yet decides whether a connection is idle.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        connections.is_draining = True
+        connections.phase = Phase.DRAINING
         in_flight = sum(not connection.close_idle() for connection in list(connections.open))
         self._observer.stopping(in_flight)
         await self._wait_or_hurry(connections.all_closed(), deadline)
