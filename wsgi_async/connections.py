@@ -148,6 +148,13 @@ class Connections:
             file_wrapper=FileWrapper,
         )
 
+    def move_over(self, linger: float) -> None:
+        """Go on with the connections there are, for a successor accepts the new ones: each
+        response says that it was the last, and who stays idle for `linger` seconds is closed."""
+        self.phase = Phase.LEAVING
+        for wait in (Wait.FIRST_BYTE, Wait.REQUEST):
+            self.waits[wait].timeout = min(self.waits[wait].timeout, linger)
+
     def all_closed(self) -> asyncio.Event:
         """An event that is set once the last connection has closed; for shutdown."""
         if self.open:

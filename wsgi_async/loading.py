@@ -24,15 +24,16 @@ import inspect
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType, TracebackType
 from typing import Any, cast
 
 from .config import did_you_mean
 from .errors import LoadError
 
-__all__ = ["load_application"]
+__all__ = ["application_traceback", "load_application"]
 
 _DEFAULTS = ("application", "app")
 _FILE_SUFFIXES = (".py", ".wsgi")
@@ -261,3 +262,17 @@ def _check_callable(found: Any, name: str) -> None:
         if inspect.iscoroutine(found):
             found.close()  # else Python warns that it was never awaited
         raise LoadError(f"{name} is not callable: it is of type {type(found).__name__}")
+
+
+def application_traceback(error: BaseException) -> str:
+    """`error` with its traceback from the application's first frame on."""
+    frames = error.__traceback__
+    while frames is not None and _is_importing(frames):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _is_importing(frames: TracebackType) -> bool:
+    importing = ("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
+    own = os.path.dirname(__file__) + os.sep
+    return frames.tb_frame.f_code.co_filename.startswith((*importing, own))

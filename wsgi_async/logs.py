@@ -67,16 +67,18 @@ class LogObserver(Observer):
         self._last: dict[str, tuple[float, int]] = {}  # kind: when logged, how many since
         self._second = (-1, "")
 
-    def started(self, addresses: tuple[str, ...], threads: int, loop: str, parser: str) -> None:
-        noun = "thread" if threads == 1 else "threads"
-        logger.info(
-            "Listening on %s (%d %s, %s, parser %s)",
-            ", ".join(addresses),
-            threads,
-            noun,
-            loop,
-            parser,
-        )
+    def started(
+        self,
+        addresses: tuple[str, ...],
+        threads: int,
+        loop: str,
+        parser: str,
+        processes: int = 1,
+    ) -> None:
+        many = f"{threads} thread{'s' * (threads != 1)}"
+        if processes > 1:
+            many = f"{processes} processes, {many} each"
+        logger.info("Listening on %s (%s, %s, parser %s)", ", ".join(addresses), many, loop, parser)
 
     def stopping(self, in_flight: int) -> None:
         logger.info("Stopping; requests in flight: %d", in_flight)
@@ -166,6 +168,10 @@ class LogObserver(Observer):
 
     def info(self, message: str) -> None:
         logger.info("%s", _one_line(message))
+
+    def report(self, text: str) -> None:
+        # Indented, so that none of them passes for a record of its own.
+        logger.error("%s", "\n  ".join(map(_one_line, text.rstrip("\n").split("\n"))))
 
     def warning(self, message: str) -> None:
         logger.warning("%s", _one_line(message))

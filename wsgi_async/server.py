@@ -28,7 +28,7 @@ from .observer import Observer
 from .orders import Order, obey
 from .pool import ThreadPool
 from .protocol import HTTPProtocol
-from .sockets import BoundSocket, address_of, bind, close_all
+from .sockets import BoundSocket, address_of, bind, close_all, listen
 from .spool import Budgets
 from .warmup import warm_up
 from .wsgi import Application
@@ -116,6 +116,25 @@ def _refuse_log_options(options: dict[str, Any]) -> None:
         )
 
 
+_FOR_SUPERVISORS = {
+    "max_requests",
+    "max_requests_jitter",
+    "preload",
+    "timeout",
+    "worker_lifetime",
+    "workers",
+}
+
+
+def refuse_process_options(options: dict[str, Any]) -> None:
+    """One process alone is neither watched nor replaced; options that say when are errors."""
+    given = sorted(options.keys() & _FOR_SUPERVISORS - ({"workers"} if options.get("workers") == 1 else set()))
+    if given:
+        raise ConfigError(
+            f"{given[0]} needs a supervisor: use the command line, or serve() with workers=2"
+        )
+
+
 def _rarely(say: Callable[[str], None]) -> Callable[[str], None]:
     """Say the same thing, up to its colon, at most once in :data:`WARN_EVERY` seconds: a full disk
     is met by every response. *Any thread.*"""
@@ -178,6 +197,7 @@ class Server:
         self.config = config
         if observer is None:
             _refuse_log_options(options)
+            refuse_process_options(options)
             observer = logs.LogObserver()
         self.observer = observer
         self.addresses: tuple[str, ...] = ()
@@ -255,6 +275,11 @@ class Server:
             self._process = self._stopping = None
         self.observer.stopped(self.stuck_threads)
         return self.stuck_threads
+
+    def log_in_flight(self) -> None:
+        """Log each request in flight, with the stack of its thread."""
+        for line in self.describe_in_flight():
+            self.observer.info(line)
 
     def hurry(self) -> None:
         """Let a :meth:`stop` that is under way wait for idle connections no longer."""
@@ -460,10 +485,9 @@ class _Process:
         try:
             # Not create_unix_server(), which in 3.13 unlinks a file that it did not make.
             server = await self._loop.create_server(self._make_protocol, sock=sock, backlog=at_once)
-            sock.listen(self._config.backlog)
+            listen(sock, self._config.backlog)
             return server
         except OSError as error:
-            # Linux lets two sockets be bound to one port until one of them listens.
             why = os.strerror(error.errno) if error.errno else str(error)
             raise ConfigError(f"Cannot listen on {address_of(sock)}: {why}") from error
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import math
 import os
 import selectors
@@ -22,7 +23,7 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from wsgi_async.errors import ConfigError
@@ -156,6 +157,7 @@ class Supervisor:
         self._signals: deque[int] = deque()
         self._selector = selectors.DefaultSelector()
         self._report = self._loop_name = ""
+        self._inherits_orphans = False
         self._said = {"is_up": False, "is_reloading": False, "is_stopping": False}
         self._watchdog_at = math.inf
 
@@ -176,8 +178,8 @@ class Supervisor:
 
     def _supervise(self) -> int:
         """The parent's part."""
-        if self._programs[1].preload:
-            _become_subreaper()
+        self._inherits_orphans = os.getpid() == 1  # as in a container
+        self._prepare(self._programs[1])
         wake, wakes = socket.socketpair()
         wake.setblocking(False)
         wakes.setblocking(False)
@@ -293,28 +295,38 @@ class Supervisor:
         fleet.limits = program.limits
         fleet.reload(time.monotonic())
         self._programs[fleet.generation] = program
-        if program.preload:
-            _become_subreaper()
+        self._prepare(program)
 
     def _reap(self) -> None:
-        """Bury those that have ended; orphans that were given to this process too."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
+        """Bury those that have ended."""
+        for pid, status in self._ended():
             how, code = _verdict(status)
-            for generation, loader in self._loaders.items():
+            for generation, loader in list(self._loaders.items()):
                 if loader.pid == pid:
                     self._bury_loader(generation, how, code)
-                    break
-            for process in self._fleet.processes:
+            for process in list(self._fleet.processes):
                 if process.pid == pid:
                     self._hear(process)  # its last words
                     self._bury(process, how, code)
-                    break
+
+    def _ended(self) -> Iterator[tuple[int, int]]:
+        """Children that have ended, and their statuses; also those that were inherited, where this
+        process inherits any. Else others may be waited for by the program that started them."""
+        if self._inherits_orphans:
+            asked = itertools.repeat(-1)
+        else:
+            asked = iter([process.pid for process in self._fleet.processes if process.pid])
+        for pid in asked:
+            try:
+                ended, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                if pid == -1:
+                    return
+                ended, status = pid, 3 << 8  # somebody else in this program has waited for it
+            if ended:
+                yield ended, status
+            elif pid == -1:
+                return
 
     def _bury(self, process: Process, how: str, code: int) -> None:
         channel = self._channels.pop(process, None)
@@ -367,6 +379,11 @@ class Supervisor:
         elif said["is_reloading"] and not now["is_reloading"]:
             self._notifier.ready(f"{fleet.wanted} processes")
         self._said = now
+
+    def _prepare(self, program: Program) -> None:
+        if program.preload:
+            _become_subreaper()
+            self._inherits_orphans = True
 
     def _spawn(self, process: Process) -> None:
         program = self._programs[process.generation]
