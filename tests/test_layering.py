@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "errors"),
     ("config", "observer", "deadlines", "errorstream", "variables"),
-    ("systemd", "identity"),
+    ("systemd", "identity", "pidfile"),
     ("head", "framing", "spool", "loading", "sockets", "logs", "settings"),
     ("chunked", "fastlane", "environ", "checks", "filewrapper", "pool"),
     ("http1", "wsgi", "handoff.mailbox", "handoff.bounds", "handoff.backlog"),
