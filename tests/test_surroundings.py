@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -249,13 +250,13 @@ def test_a_file_that_is_broken(tmp_path: Path, content: bytes, message: str) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody who may not read")
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
-    (tmp_path / ".env").touch(mode=0o600)
+def test_a_file_that_may_not_be_read() -> None:
     before = "import importlib.metadata, wsgi_async.surroundings\nos.seteuid(1)"
-    for parent in [tmp_path, *tmp_path.parents][:3]:
-        parent.chmod(0o711)
-    found = enter(tmp_path, env_file=".env", before=before)
-    assert found.error == f"--env-file: cannot read '{tmp_path}/.env': Permission denied"
+    with tempfile.TemporaryDirectory() as name:  # pytest's own lets nobody else in
+        os.chmod(name, 0o755)
+        Path(name, ".env").touch(mode=0o600)
+        found = enter(Path(name), env_file=".env", before=before)
+    assert found.error == f"--env-file: cannot read '{name}/.env': Permission denied"
 
 
 def test_without_python_dotenv(tmp_path: Path) -> None:
