@@ -22,9 +22,9 @@ from wsgi_async.errors import ConfigError
 from wsgi_async.logs import (
     LogObserver,
     configure,
-    error_log_fileno,
+    descriptors,
+    error_descriptor,
     escape,
-    log_files,
     reopen,
 )
 from wsgi_async.observer import RequestInfo, ResponseInfo
@@ -420,7 +420,7 @@ def test_reopening_goes_on_in_a_new_file(tmp_path: Path) -> None:
     error, access = tmp_path / "error.log", tmp_path / "access.log"
     configure(error_logfile=str(error), access_logfile=str(access), log_level="info")
     observer = LogObserver(access=True)
-    descriptors = log_files()
+    before = descriptors()
     for number in range(3):
         observer.warning(f"number {number}")
         observer.request_finished(REQUEST, RESPONSE)
@@ -434,8 +434,8 @@ def test_reopening_goes_on_in_a_new_file(tmp_path: Path) -> None:
     [line] = error_lines(error)
     assert line == "[WARNING] number 3"
     assert access.read_text() == ""
-    assert log_files() == descriptors
-    assert not any(map(os.get_inheritable, descriptors))
+    assert descriptors() == before
+    assert not any(map(os.get_inheritable, before))
 
 
 def test_reopening_files_that_nobody_moved_loses_nothing(error_log: Path) -> None:
@@ -490,7 +490,7 @@ def test_what_is_no_file_is_not_reopened(tmp_path: Path) -> None:
 
 def test_standard_streams_are_not_reopened() -> None:
     configure(error_logfile="-", access_logfile="-", log_level="info")
-    assert log_files() == []
+    assert descriptors() == []
     reopen()
 
 
@@ -592,21 +592,21 @@ def test_the_descriptor_for_stack_dumps(tmp_path: Path) -> None:
     """It stays good when the log is reopened: what is dumped then is in the new file."""
     path = tmp_path / "error.log"
     configure(error_logfile=str(path), access_logfile="", log_level="info")
-    descriptor = error_log_fileno()
+    descriptor = error_descriptor()
     os.write(descriptor, b"first\n")
     path.rename(tmp_path / "error.log.1")
     reopen()
     os.write(descriptor, b"second\n")
     assert (tmp_path / "error.log.1").read_text() == "first\n"
     assert path.read_text() == "second\n"
-    assert error_log_fileno() == descriptor
+    assert error_descriptor() == descriptor
 
 
 @pytest.mark.parametrize("stream", [None, io.StringIO()])
 def test_the_descriptor_for_stack_dumps_without_a_file(
     monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None
 ) -> None:
-    assert error_log_fileno() == 2
+    assert error_descriptor() == 2
     monkeypatch.setattr("sys.stderr", stream)
     configure(error_logfile="-", access_logfile="", log_level="info")
-    assert error_log_fileno() == 2
+    assert error_descriptor() == 2

@@ -25,10 +25,10 @@ from .observer import Observer, RequestInfo, ResponseInfo
 __all__ = [
     "LogObserver",
     "configure",
-    "error_log_fileno",
+    "descriptors",
+    "error_descriptor",
     "escape",
     "is_configured",
-    "log_files",
     "reopen",
 ]
 
@@ -288,12 +288,12 @@ def _attach(target: logging.Logger, handler: logging.Handler | None, level: str)
     target.disabled = False
 
 
-def log_files() -> list[int]:
+def descriptors() -> list[int]:
     """The descriptors of the log files that :func:`configure` opened, standard streams apart."""
     return [descriptor for _, descriptor in _open_files()]
 
 
-def error_log_fileno() -> int:
+def error_descriptor() -> int:
     """The descriptor of the error log, for faulthandler: it writes where no Python code can run.
 
     It stays the same when the log is reopened. Standard error's where there is no better.
