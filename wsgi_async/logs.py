@@ -173,6 +173,9 @@ class LogObserver(Observer):
         # As mod_wsgi does: what an application writes to wsgi.errors is an error.
         logger.error("[%s] %s", escape(request.id), _one_line(text.rstrip("\r\n")))
 
+    def info(self, message: str) -> None:
+        logger.info("%s", _one_line(message))
+
     def warning(self, message: str) -> None:
         logger.warning("%s", _one_line(message))
 

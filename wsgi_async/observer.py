@@ -86,6 +86,9 @@ class Observer:
     def app_stderr(self, request: RequestInfo, text: str) -> None:
         """The application wrote a complete line to ``wsgi.errors``. *Any thread.*"""
 
+    def info(self, message: str) -> None:
+        """Something an operator may like to know: one line. *Any thread.*"""
+
     def warning(self, message: str) -> None:
         """Something an operator should know: one line. *Any thread.*"""
 
