@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "errors"),
     ("config", "observer", "deadlines", "errorstream", "variables"),
+    ("systemd", "identity", "pidfile", "surroundings"),
     ("head", "framing", "spool", "loading", "sockets", "logs", "settings"),
     ("chunked", "fastlane", "environ", "checks", "filewrapper", "pool"),
     ("http1", "wsgi", "handoff.mailbox", "handoff.bounds", "handoff.backlog"),
@@ -49,6 +50,9 @@ OWNERS: dict[str, set[str]] = {
     "signal": {"server"},
     "resource": {"server", "run"},
     "click": {"cli"},
+    "dotenv": {"surroundings"},
+    "pwd": {"identity"},
+    "grp": {"identity"},
     "logging": {"logs", "cli"},
     "subprocess": set(),
 }
