@@ -78,9 +78,7 @@ class _Child:
         channel.say("ready", self._server.loop_name)
         self._check()
         try:
-            return await obey(
-                self._server, self._orders, drain_delay=self._config.drain_delay
-            )
+            return await obey(self._server, self._orders, drain_delay=self._config.drain_delay)
         finally:
             loop.remove_reader(channel.fileno())
 

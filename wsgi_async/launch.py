@@ -72,7 +72,7 @@ def launch(
         for sock in sockets:
             listen(sock, config.backlog)
         if identity is not None:
-            for descriptor in logs.log_files():
+            for descriptor in logs.descriptors():
                 identity.own(descriptor)
             for path in filter(None, (sock.file for sock in sockets)):
                 identity.own(path)
@@ -119,9 +119,7 @@ def _supervise(program: Program, reread: Callable[[], Program], notifier: Notifi
 class _Host:
     """See :class:`~wsgi_async.processes.supervisor.Host`."""
 
-    def __init__(
-        self, program: Program, reread: Callable[[], Program], observer: Observer
-    ) -> None:
+    def __init__(self, program: Program, reread: Callable[[], Program], observer: Observer) -> None:
         self._program = program
         self._reread = reread
         self._observer = observer
@@ -188,7 +186,7 @@ class Program:
         for sock in self.sockets:
             sock.disown_file()
         # SIGABRT writes the stacks of all threads, also where Python code cannot run any more.
-        faulthandler.enable(logs.error_log_fileno(), all_threads=True)
+        faulthandler.enable(logs.error_descriptor(), all_threads=True)
         application = self._loader()
         # What the application has loaded lives as long as the process: spare the collector from
         # it, and the pages it is on from being copied after a fork.
@@ -207,7 +205,7 @@ class Program:
             access_logfile=config.access_logfile,
             log_level=config.log_level,
         )
-        faulthandler.enable(logs.error_log_fileno(), all_threads=True)
+        faulthandler.enable(logs.error_descriptor(), all_threads=True)
         _raise_descriptor_limit()
         if config.switch_interval:
             sys.setswitchinterval(config.switch_interval)

@@ -51,9 +51,9 @@ async def obey(server: Stoppable, orders: asyncio.Queue[Order], *, drain_delay: 
         hurrying.cancel()
 
 
-async def _next(orders: asyncio.Queue[Order], timeout: float) -> Order | None:
+async def _next(orders: asyncio.Queue[Order], delay: float) -> Order | None:
     try:
-        return await asyncio.wait_for(orders.get(), timeout)
+        return await asyncio.wait_for(orders.get(), delay)
     except TimeoutError:
         return None
 

@@ -128,7 +128,9 @@ _FOR_SUPERVISORS = {
 
 def refuse_process_options(options: dict[str, Any]) -> None:
     """One process alone is neither watched nor replaced; options that say when are errors."""
-    given = sorted(options.keys() & _FOR_SUPERVISORS - ({"workers"} if options.get("workers") == 1 else set()))
+    given = sorted(
+        options.keys() & _FOR_SUPERVISORS - ({"workers"} if options.get("workers") == 1 else set())
+    )
     if given:
         raise ConfigError(
             f"{given[0]} needs a supervisor: use the command line, or serve() with workers=2"
@@ -302,7 +304,7 @@ class Server:
             await self.stop()
 
     async def serve_until_signalled(self) -> int:
-        """Start, and stop at SIGTERM or SIGINT; another SIGINT, or SIGQUIT, drops everybody at once.
+        """Start, and stop at SIGTERM or SIGINT; another SIGINT, or SIGQUIT, drops everybody now.
         SIGUSR1 logs the requests in flight.
 
         In a thread other than the main one there are no signals, and only cancelling ends it.
@@ -466,7 +468,7 @@ class _Process:
             self._pool.start()
             self._io_pool.start()
             for target in config.warmup:
-                await warm_up(target, self._make_protocol, timeout=config.boot_timeout)
+                await warm_up(target, self._make_protocol, config.boot_timeout)
             for sock in self.sockets:
                 self._servers.append(await self._listen(sock))
         except BaseException:

@@ -16,22 +16,20 @@ __all__ = ["warm_up"]
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")
 
 
-async def warm_up(
-    target: str, make_protocol: Callable[[], asyncio.Protocol], *, timeout: float
-) -> None:
+async def warm_up(target: str, make_protocol: Callable[[], asyncio.Protocol], limit: float) -> None:
     """Ask for `target` over a connection that only this process has. *Loop.*
 
     :param target: a path with or without a query, or an ``http://`` URL for its Host field.
     :param make_protocol: makes the server's side of a connection.
-    :param timeout: seconds for the whole answer; 0 for no bound.
+    :param limit: seconds for the whole answer; 0 for no bound.
     :raises LoadError: there is no answer, or its status is 500 or above.
     """
     status = 0
     try:
-        async with asyncio.timeout(timeout or None):
+        async with asyncio.timeout(limit or None):
             status = await _ask(target, make_protocol)
     except TimeoutError:
-        raise LoadError(f"--warmup {target} was not answered within {timeout:g} s") from None
+        raise LoadError(f"--warmup {target} was not answered within {limit:g} s") from None
     except OSError as error:
         raise LoadError(f"--warmup {target} was not answered: {error}") from error
     if not status:

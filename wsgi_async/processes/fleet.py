@@ -16,7 +16,18 @@ import math
 import signal
 from typing import NamedTuple
 
-__all__ = ["Action", "Close", "Fleet", "Kill", "Limits", "Log", "Process", "Spawn", "Status", "Tell"]
+__all__ = [
+    "Action",
+    "Close",
+    "Fleet",
+    "Kill",
+    "Limits",
+    "Log",
+    "Process",
+    "Spawn",
+    "Status",
+    "Tell",
+]
 
 STEADY = 10.0
 """Seconds a process must have served for its death to count as an accident: it is replaced at once.
@@ -391,7 +402,7 @@ class Fleet:
             self._count_failure(process, now, booted=not was_booting, code=3)
 
     def _execute(self, process: Process, now: float) -> None:
-        """The last resort. Who cannot even be killed, in an uninterruptible sleep, is asked again."""
+        """The last resort; repeated for one that even this does not end (it waits for a device)."""
         if process.status is Status.LEAVING:
             self._say("error", f"{process} has not ended in time, and is killed")
             self._stop_code = self._stop_code or int(self.is_stopping)

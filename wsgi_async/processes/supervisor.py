@@ -24,6 +24,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from wsgi_async.errors import ConfigError
@@ -91,10 +92,10 @@ class Notifier(Protocol):
     watchdog_interval: float | None
     """Seconds between two :meth:`watchdog` at most."""
 
-    def ready(self, status: str = "") -> None: ...
-    def reloading(self) -> None: ...
-    def stopping(self) -> None: ...
-    def watchdog(self) -> None: ...
+    def ready(self, status: str = "") -> object: ...
+    def reloading(self) -> object: ...
+    def stopping(self) -> object: ...
+    def watchdog(self) -> object: ...
 
 
 class Host(Protocol):
@@ -399,7 +400,7 @@ class Supervisor:
         pid = self._fork()
         if not pid:
             ours.close()
-            raise _Forked(lambda: _serve(program, boot))
+            raise _Forked(partial(_serve, program, boot))
         theirs.close()
         process.pid = pid
         self._watch(process, ours)
@@ -460,7 +461,7 @@ class Supervisor:
         if not pid:
             ours.close()
             orders.close()
-            raise _Forked(lambda: _load(program, boot, their_orders))
+            raise _Forked(partial(_load, program, boot, their_orders))
         theirs.close()
         their_orders.close()
         self._loaders[generation] = loader = _Loader(pid, ours, orders)
@@ -550,8 +551,8 @@ def _load(program: Program, boot: Boot, orders: socket.socket) -> int:
             orders.close()
             boot.channel.close()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            new = Boot(channel, number, bool(is_first))
-            raise _Forked(lambda: _serve(program, new, application))
+            boot = Boot(channel, number, bool(is_first))
+            raise _Forked(partial(_serve, program, boot, application))
         channel.close()
 
 
