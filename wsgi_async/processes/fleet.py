@@ -165,6 +165,8 @@ class Fleet:
             return
         process.status = Status.READY
         process.beat_at = process.began = now  # from here on it counts how long it serves
+        if self.is_up:
+            self._say("info", f"{process} is ready")
         self._reconcile(now)
 
     def beat(self, process: Process, now: float) -> None:
@@ -363,10 +365,12 @@ class Fleet:
             return
         if not booted and self.is_reloading and self._anybody_is_ready():
             self._give_reload_up()
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**self._failures)
+        # The first time at once: it may have been an accident, and there may be no other process.
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (self._failures - 1))
+        pause = pause if self._failures else 0.0
         self._failures = min(self._failures + 1, 16)
         self._may_spawn_at = now + pause
-        if self._is_short():
+        if pause and self._is_short():
             self._say("warning", f"The next process is started in {pause:g} s")
 
     def _anybody_is_ready(self) -> bool:

@@ -239,7 +239,7 @@ class Supervisor:
             return
         fleet, now = self._fleet, time.monotonic()
         for word, detail in channel.listen():
-            if word == "hello":
+            if word == "hello" and detail.isascii() and detail.isdigit():
                 process.pid = int(detail)
             elif word == "ready":
                 self._loop_name = detail
@@ -251,7 +251,7 @@ class Supervisor:
             elif word == "failed":
                 self._report = self._report or detail
         if not channel.is_open:
-            self._selector.unregister(channel)
+            self._unwatch(channel)
             if not process.pid:  # it died before it could say who it is
                 self._bury(process, "it ended at once", 3)
 
@@ -332,8 +332,7 @@ class Supervisor:
     def _bury(self, process: Process, how: str, code: int) -> None:
         channel = self._channels.pop(process, None)
         if channel is not None:
-            with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(channel)
+            self._unwatch(channel)
             channel.close()
         self._host.gone(process.number)
         self._fleet.exited(process, "" if self._report else how, code, time.monotonic())
@@ -408,6 +407,10 @@ class Supervisor:
     def _watch(self, process: Process, channel: Channel) -> None:
         self._channels[process] = channel
         self._selector.register(channel, selectors.EVENT_READ, process)
+
+    def _unwatch(self, channel: Channel) -> None:
+        with contextlib.suppress(KeyError):  # its end was read before
+            self._selector.unregister(channel)
 
     def _kill(self, process: Process, number: signal.Signals) -> None:
         for generation, loader in self._loaders.items():
@@ -496,13 +499,12 @@ class Supervisor:
             elif word == "failed":
                 self._report = self._report or detail
         if not loader.channel.is_open:
-            self._selector.unregister(loader.channel)
+            self._unwatch(loader.channel)
 
     def _bury_loader(self, generation: int, how: str, code: int) -> None:
         self._hear_loader(generation)
         loader = self._loaders.pop(generation)
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(loader.channel)
+        self._unwatch(loader.channel)
         loader.channel.close()
         loader.orders.close()
         for process in loader.waiting:
