@@ -216,6 +216,10 @@ def _combine(given: dict[str, Any]) -> None:
     addresses += [f"fd://{number}" for number in given.pop("fd", ())]
     if addresses:
         given["bind"] = [*given.get("bind", ()), *addresses]
+    if "pythonpath" in given:
+        given["pythonpath"] = [
+            part for text in given["pythonpath"] for part in text.split(",") if part
+        ]
     access_log = given.pop("access_log", None)
     if access_log is not None:
         given["access_logfile"] = given.get("access_logfile", "-") if access_log else ""

@@ -71,9 +71,6 @@ class Phase(enum.Enum):
     __hash__ = object.__hash__
 
 
-_DRAINING = Phase.DRAINING
-
-
 class Watched(Protocol):
     """A connection, as far as this module knows it; see ``protocol.HTTPProtocol``."""
 
@@ -146,6 +143,7 @@ class Connections:
             scheme="http",
             threads=self.config.threads,
             file_wrapper=FileWrapper,
+            processes=self.config.workers,
         )
 
     def move_over(self, linger: float) -> None:
@@ -168,7 +166,7 @@ class Connections:
         self.open.discard(connection)
         self.refused.discard(connection)
         self.moving.pop(connection, None)
-        if self.phase is _DRAINING and not self.open:
+        if not self.open and self.phase is not Phase.SERVING:
             self._none_open.set()
 
     def tick(self, now: float, wall: float) -> None:

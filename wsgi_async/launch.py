@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import faulthandler
 import gc
@@ -286,6 +287,8 @@ def serve_processes(application: Application, config: Config) -> None:
     """
     if config.preload:
         raise ConfigError("--preload is for the command line: this application is loaded already")
+    parent = os.getpid()
+    code = 1
     sockets = bind(config.bind, socket_mode=config.socket_mode)
     try:
         for sock in sockets:
@@ -294,6 +297,12 @@ def serve_processes(application: Application, config: Config) -> None:
         code = _supervise(program, lambda: program, Notifier({}))
     finally:
         close_all(sockets)
+        if os.getpid() != parent:
+            # What the program does after serve(), and at its exit, is its first process's to do.
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(AttributeError, OSError, ValueError):
+                    stream.flush()
+            os._exit(code)
     if code:
         raise ConfigError("The processes did not end well; the log says why")
 

@@ -196,7 +196,7 @@ class Fleet:
             booted = before is Status.READY
             if how:
                 self._say("error", f"{process} {'died' if booted else 'did not start'}: {how}")
-            self._count_failure(process, now, booted=booted, code=code)
+            self._count_failure(process, now, booted=booted, code=3 if how else code)
         self._reconcile(now)
 
     def reload(self, now: float) -> None:

@@ -199,15 +199,16 @@ class Supervisor:
                     break
                 self._wait(wake)
         finally:
-            # In a process that was forked off in between all of this is as it must be already.
+            # In a process that was forked off in between the signals are as they must be already,
+            # and the loaders are not its own.
             if not isinstance(sys.exception(), _Forked):
                 signal.set_wakeup_fd(old_wakeup)
                 for number, handler in before.items():
                     signal.signal(number, signal.SIG_DFL if handler is None else handler)
                 self._end_loaders()
-                self._selector.close()
-                wake.close()
-                wakes.close()
+            self._selector.close()
+            wake.close()
+            wakes.close()
         if self._report:
             raise BootFailed(self._fleet.exit_code, self._report)
         return self._fleet.exit_code
@@ -360,6 +361,7 @@ class Supervisor:
                     getattr(self._observer, action.level)(action.message)
                 elif isinstance(action, Close):
                     self._host.close_sockets()
+                    self._close_loaders()
         self._tell_state()
         self._forget_old_generations()
 
@@ -510,11 +512,22 @@ class Supervisor:
         for process in loader.waiting:
             self._bury(process, how, code or 3)
 
+    def _close_loaders(self) -> None:
+        """A loader serves nobody, but it has the listening sockets too: while it lives, clients
+        can connect and are never answered. One that still loads is ended with who waits for it."""
+        for loader in self._loaders.values():
+            if not loader.waiting:
+                self._kill_loader(loader)
+
     def _end_loaders(self) -> None:
         for loader in self._loaders.values():
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                os.kill(loader.pid, signal.SIGKILL)  # it serves nobody
+            self._kill_loader(loader)
+            with contextlib.suppress(ChildProcessError):
                 os.waitpid(loader.pid, 0)
+
+    def _kill_loader(self, loader: _Loader) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(loader.pid, signal.SIGKILL)
 
     def _forget_old_generations(self) -> None:
         needed = self._fleet.generations
@@ -533,6 +546,8 @@ def _serve(program: Program, boot: Boot, application: Any = None) -> int:
         return program.serve(application, boot)
     except Exception as error:
         return program.explain(error, boot)
+    finally:
+        boot.channel.close()
 
 
 def _load(program: Program, boot: Boot, orders: socket.socket) -> int:
@@ -540,12 +555,18 @@ def _load(program: Program, boot: Boot, orders: socket.socket) -> int:
     try:
         application = program.load()
     except Exception as error:
-        return program.explain(error, boot)
+        try:
+            return program.explain(error, boot)
+        finally:
+            orders.close()
+            boot.channel.close()
     signal.signal(signal.SIGTERM, _ignore)
     boot.channel.say("ready")
     while True:
         order, descriptors, _, _ = socket.recv_fds(orders, _NUMBER_SIZE, 1)
         if not order:
+            orders.close()
+            boot.channel.close()
             return 0
         number, is_first = map(int, order.split())
         channel = Channel(socket.socket(fileno=descriptors[0]))
