@@ -14,6 +14,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("config", "observer", "deadlines", "errorstream", "variables"),
     ("systemd", "identity", "pidfile", "surroundings"),
     ("processes.channel", "processes.fleet", "processes.signals", "orders"),
+    ("processes.program", "processes.forking"),
+    ("processes.jobs",),
+    ("processes.loader",),
     ("processes.supervisor",),
     ("processes",),
     ("warmup", "head", "framing", "spool", "loading", "sockets", "logs", "settings"),
@@ -68,6 +71,9 @@ OWNERS: dict[str, set[str]] = {
         "server",
         "child",
         "processes.fleet",
+        "processes.forking",
+        "processes.jobs",
+        "processes.loader",
         "processes.signals",
         "processes.supervisor",
     },
@@ -162,3 +168,8 @@ def test_sys_exit_has_an_owner() -> None:
         if "sys.exit" in path.read_text(encoding="utf-8") and name != "cli"
     }
     assert users == set()
+
+
+def test_only_one_module_forks() -> None:
+    users = {name for name, path in MODULES.items() if "os.fork(" in path.read_text("utf-8")}
+    assert users == {"processes.forking"}

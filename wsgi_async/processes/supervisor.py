@@ -12,7 +12,6 @@ subreaper), so that it reaps all of them itself.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import math
 import os
@@ -21,119 +20,22 @@ import signal
 import socket
 import sys
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple, NoReturn, Protocol
 
 from wsgi_async.errors import ConfigError
 from wsgi_async.observer import Observer
 
+from . import jobs
 from .channel import Channel
-from .fleet import Close, Fleet, Kill, Limits, Log, Process, Spawn, Tell
+from .fleet import Close, Fleet, Kill, Log, Process, Spawn, Tell
+from .forking import Forked, become_subreaper, fork, verdict
+from .loader import Loader
+from .program import Boot, BootFailed, Host, Notifier, Program
 from .signals import SIGNALS
 
-__all__ = ["Boot", "BootFailed", "Program", "Supervisor"]
-
-_PR_SET_CHILD_SUBREAPER = 36
-_NUMBER_SIZE = 16
-
-
-class BootFailed(Exception):
-    """The first processes could not start.
-
-    :param code: the exit code.
-    :param report: what to show.
-    """
-
-    def __init__(self, code: int, report: str) -> None:
-        super().__init__(report)
-        self.code = code
-        self.report = report
-
-
-class Boot(NamedTuple):
-    """What a new process is given."""
-
-    channel: Channel
-    number: int
-    """A small number that no other living process of this server has."""
-    is_first: bool
-    """Whether no process has ever been ready: what goes wrong is the operator's to see."""
-
-
-class Program(Protocol):
-    """What is to be served, as one reading of the configuration has it."""
-
-    @property
-    def processes(self) -> int: ...
-    @property
-    def preload(self) -> bool: ...
-    @property
-    def limits(self) -> Limits: ...
-
-    def load(self) -> Any:
-        """*In a new process:* the application."""
-
-    def serve(self, application: Any, boot: Boot) -> int:
-        """*In a new process:* serve until told to end, and return the exit code.
-
-        :param application: what :meth:`load` returned, or None where this process is to load it.
-        """
-
-    def explain(self, error: Exception, boot: Boot) -> int:
-        """*In a new process:* say why it cannot start, and return the exit code."""
-
-
-class Notifier(Protocol):
-    """Who is told of the server's state: systemd."""
-
-    watchdog_interval: float | None
-    """Seconds between two :meth:`watchdog` at most."""
-
-    def ready(self, status: str = "") -> object: ...
-    def reloading(self) -> object: ...
-    def stopping(self) -> object: ...
-    def watchdog(self) -> object: ...
-
-
-class Host(Protocol):
-    """Where a supervisor runs: what is done for the server as a whole."""
-
-    def reconfigure(self) -> Program:
-        """Read the configuration again, for a reload. May raise ConfigError."""
-
-    def started(self, processes: int, loop: str) -> None:
-        """All first processes are ready; they run this kind of loop."""
-
-    def close_sockets(self) -> None:
-        """Stop listening, and remove socket files."""
-
-    def reopen_logs(self) -> None:
-        """The log files were renamed."""
-
-    def gone(self, number: int) -> None:
-        """The process of this number has ended."""
-
-
-class _Forked(BaseException):
-    """Unwinds the parent's stack in a new process, which goes on with `job`."""
-
-    def __init__(self, job: Callable[[], int]) -> None:
-        super().__init__()
-        self.job = job
-
-
-class _Loader:
-    """The process that has the application of one generation loaded."""
-
-    def __init__(self, pid: int, channel: Channel, orders: socket.socket) -> None:
-        self.pid = pid
-        self.channel = channel
-        self.orders = orders
-        self.is_ready = False
-        self.waiting: list[Process] = []
+__all__ = ["Supervisor"]
 
 
 class Supervisor:
@@ -154,7 +56,7 @@ class Supervisor:
         self._observer = observer
         self._notifier = notifier
         self._channels: dict[Process, Channel] = {}
-        self._loaders: dict[int, _Loader] = {}
+        self._loaders: dict[int, Loader] = {}
         self._signals: deque[int] = deque()
         self._selector = selectors.DefaultSelector()
         self._report = self._loop_name = ""
@@ -172,7 +74,7 @@ class Supervisor:
         while True:
             try:
                 return job()
-            except _Forked as forked:
+            except Forked as forked:
                 job = forked.job
 
     # --- the loop ----------------------------------------------------------------------------
@@ -201,7 +103,7 @@ class Supervisor:
         finally:
             # In a process that was forked off in between the signals are as they must be already,
             # and the loaders are not its own.
-            if not isinstance(sys.exception(), _Forked):
+            if not isinstance(sys.exception(), Forked):
                 signal.set_wakeup_fd(old_wakeup)
                 for number, handler in before.items():
                     signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -302,7 +204,7 @@ class Supervisor:
     def _reap(self) -> None:
         """Bury those that have ended."""
         for pid, status in self._ended():
-            how, code = _verdict(status)
+            how, code = verdict(status)
             for generation, loader in list(self._loaders.items()):
                 if loader.pid == pid:
                     self._bury_loader(generation, how, code)
@@ -314,11 +216,8 @@ class Supervisor:
     def _ended(self) -> Iterator[tuple[int, int]]:
         """Children that have ended, and their statuses; also those that were inherited, where this
         process inherits any. Else others may be waited for by the program that started them."""
-        if self._inherits_orphans:
-            asked = itertools.repeat(-1)
-        else:
-            asked = iter([process.pid for process in self._fleet.processes if process.pid])
-        for pid in asked:
+        known = [process.pid for process in self._fleet.processes if process.pid]
+        for pid in itertools.repeat(-1) if self._inherits_orphans else known:
             try:
                 ended, status = os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
@@ -384,27 +283,39 @@ class Supervisor:
 
     def _prepare(self, program: Program) -> None:
         if program.preload:
-            _become_subreaper()
+            become_subreaper()
             self._inherits_orphans = True
 
     def _spawn(self, process: Process) -> None:
         program = self._programs[process.generation]
+        is_first = not self._fleet.is_up
         if program.preload:
             loader = self._loaders.get(process.generation)
             if loader is None:
-                loader = self._start_loader(process.generation, program)
+                loader = Loader(program, is_first=is_first, leave_parent=self._leave)
+                self._loaders[process.generation] = loader
+                self._selector.register(loader.channel, selectors.EVENT_READ, process.generation)
             loader.waiting.append(process)
             self._use(loader)
             return
         ours, theirs = Channel.pair()
-        boot = Boot(theirs, process.number, not self._fleet.is_up)
-        pid = self._fork()
+        pid = fork()
         if not pid:
             ours.close()
-            raise _Forked(partial(_serve, program, boot))
+            self._leave()
+            boot = Boot(theirs, process.number, is_first)
+            raise Forked(partial(jobs.serve, program, boot))
         theirs.close()
         process.pid = pid
         self._watch(process, ours)
+
+    def _leave(self) -> None:
+        """*In a new process:* drop what is the parent's alone."""
+        self._selector.close()
+        for channel in self._channels.values():
+            channel.close()
+        for loader in self._loaders.values():
+            loader.close()
 
     def _watch(self, process: Process, channel: Channel) -> None:
         self._channels[process] = channel
@@ -415,80 +326,28 @@ class Supervisor:
             self._selector.unregister(channel)
 
     def _kill(self, process: Process, number: signal.Signals) -> None:
-        for generation, loader in self._loaders.items():
-            if process in loader.waiting and generation == process.generation:
-                # It waits for its loader, and that is what takes too long, or is not needed.
-                os.kill(loader.pid, number)
+        for loader in self._loaders.values():
+            if process in loader.waiting:
+                loader.kill(number)  # it is what takes too long, or is not needed
                 return
         if process.pid:
             # It is a child that was not reaped, so the number is still its own.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, number)
 
-    def _fork(self) -> int:
-        """Fork; in the new process only what it needs of the parent is left."""
-        sys.stdout.flush() if sys.stdout else None
-        sys.stderr.flush() if sys.stderr else None
-        everything = signal.valid_signals()
-        # A signal that comes before the new process has its own handlers must wait for them.
-        signal.pthread_sigmask(signal.SIG_BLOCK, everything)
-        try:
-            pid = os.fork()
-            if not pid:
-                self._forget_parent()
-            return pid
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, everything)
+    # --- loaders -------------------------------------------------------------------------------
 
-    def _forget_parent(self) -> None:
-        """*In a new process:* drop what is the parent's alone."""
-        signal.set_wakeup_fd(-1)
-        for number in (*SIGNALS, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        # A terminal sends Ctrl-C to the whole group. Not SIG_IGN: programs that the application
-        # starts would inherit that, and not a handler.
-        for number in set(SIGNALS) - {signal.SIGTERM, signal.SIGTTIN, signal.SIGTTOU}:
-            signal.signal(number, _ignore)
-        self._selector.close()
-        for channel in self._channels.values():
-            channel.close()
-        for loader in self._loaders.values():
-            loader.channel.close()
-            loader.orders.close()
-
-    # --- preload ---------------------------------------------------------------------------------
-
-    def _start_loader(self, generation: int, program: Program) -> _Loader:
-        ours, theirs = Channel.pair()
-        orders, their_orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        boot = Boot(theirs, -1, not self._fleet.is_up)
-        pid = self._fork()
-        if not pid:
-            ours.close()
-            orders.close()
-            raise _Forked(partial(_load, program, boot, their_orders))
-        theirs.close()
-        their_orders.close()
-        self._loaders[generation] = loader = _Loader(pid, ours, orders)
-        self._selector.register(ours, selectors.EVENT_READ, generation)
-        return loader
-
-    def _use(self, loader: _Loader) -> None:
+    def _use(self, loader: Loader) -> None:
         """Have a loader that is ready fork those that wait for it."""
         if not loader.is_ready:
             return
         waiting, loader.waiting = loader.waiting, []
         for process in waiting:
-            ours, theirs = Channel.pair()
-            text = f"{process.number} {int(not self._fleet.is_up)}".encode()
-            try:
-                socket.send_fds(loader.orders, [text], [theirs.fileno()])
-            except OSError:
-                loader.waiting.append(process)  # it is dead, and will be buried with them
-                ours.close()
+            channel = loader.fork(process.number, is_first=not self._fleet.is_up)
+            if channel is None:
+                loader.waiting.append(process)  # to be buried with it
             else:
-                self._watch(process, ours)
-            theirs.close()
+                self._watch(process, channel)
 
     def _hear_loader(self, generation: int) -> None:
         loader = self._loaders.get(generation)
@@ -507,122 +366,26 @@ class Supervisor:
         self._hear_loader(generation)
         loader = self._loaders.pop(generation)
         self._unwatch(loader.channel)
-        loader.channel.close()
-        loader.orders.close()
+        loader.close()
         for process in loader.waiting:
             self._bury(process, how, code or 3)
 
     def _close_loaders(self) -> None:
-        """A loader serves nobody, but it has the listening sockets too: while it lives, clients
-        can connect and are never answered. One that still loads is ended with who waits for it."""
+        """A loader has the listening sockets too: while it lives, clients can connect and are
+        never answered. One that still loads is ended with who waits for it."""
         for loader in self._loaders.values():
             if not loader.waiting:
-                self._kill_loader(loader)
+                loader.kill()
 
     def _end_loaders(self) -> None:
         for loader in self._loaders.values():
-            self._kill_loader(loader)
+            loader.kill()
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(loader.pid, 0)
-
-    def _kill_loader(self, loader: _Loader) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(loader.pid, signal.SIGKILL)
 
     def _forget_old_generations(self) -> None:
         needed = self._fleet.generations
         for generation in self._programs.keys() - needed:
             del self._programs[generation]
         for generation in self._loaders.keys() - needed:
-            self._loaders[generation].orders.close()  # it reads the end, and ends
-
-
-# --- in new processes
-
-
-def _serve(program: Program, boot: Boot, application: Any = None) -> int:
-    boot.channel.say("hello", str(os.getpid()))
-    try:
-        return program.serve(application, boot)
-    except Exception as error:
-        return program.explain(error, boot)
-    finally:
-        boot.channel.close()
-
-
-def _load(program: Program, boot: Boot, orders: socket.socket) -> int:
-    """The loader's part: import the application, then fork a process for each order."""
-    try:
-        application = program.load()
-    except Exception as error:
-        try:
-            return program.explain(error, boot)
-        finally:
-            orders.close()
-            boot.channel.close()
-    signal.signal(signal.SIGTERM, _ignore)
-    boot.channel.say("ready")
-    while True:
-        order, descriptors, _, _ = socket.recv_fds(orders, _NUMBER_SIZE, 1)
-        if not order:
-            orders.close()
-            boot.channel.close()
-            return 0
-        number, is_first = map(int, order.split())
-        channel = Channel(socket.socket(fileno=descriptors[0]))
-        if _fork_orphan():
-            orders.close()
-            boot.channel.close()
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            boot = Boot(channel, number, bool(is_first))
-            raise _Forked(partial(_serve, program, boot, application))
-        channel.close()
-
-
-def _fork_orphan() -> bool:
-    """Fork twice: True in a process whose parent has ended, so that the supervisor inherits it."""
-    with warnings.catch_warnings():
-        # From 3.12 on Python warns where the application has started threads: they do not follow
-        # into the new process, which is known of every preloading server.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-        if pid:
-            os.waitpid(pid, 0)
-            return False
-        if os.fork():
-            _end_here()
-        return True
-
-
-def _end_here() -> NoReturn:
-    os._exit(0)
-
-
-def _ignore(number: int, frame: object) -> None:
-    """Children obey their supervisor only."""
-
-
-def _become_subreaper() -> None:
-    """Inherit the orphans among this process's descendants (Linux, prctl(2)).
-
-    :raises ConfigError: the system has no such thing.
-    """
-    try:
-        if ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0:
-            return
-    except (OSError, AttributeError):
-        pass
-    raise ConfigError("--preload needs Linux 3.4 or later")
-
-
-def _verdict(status: int) -> tuple[str, int]:
-    """How a process ended, in words, and its exit code."""
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"exit code {code}", code
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = "unknown"
-    hint = "; out of memory, perhaps" if -code == signal.SIGKILL else ""
-    return f"signal {-code} ({name}{hint})", 3
+            self._loaders[generation].dismiss()
