@@ -19,8 +19,7 @@ from pathlib import Path
 import pytest
 from rawclient import TIMEOUT, RawClient
 from serving import Command
-from test_haproxy import Reserved
-from tools import ROOT, require_program
+from tools import ROOT, ReservedPort, require_program
 
 from wsgi_async.config import parse_duration
 from wsgi_async.systemd import VARIABLES
@@ -204,10 +203,11 @@ def test_socket_activation_and_notification(tmp_path: Path) -> None:
     manager = Manager(tmp_path)
     environ = {"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "400000"}
     with manager.socket, contextlib.ExitStack() as stack:
-        with Reserved().socket as reserved:
-            port = reserved.getsockname()[1]
-        command = stack.enter_context(activated(site, port, environ))
-        command.wait_for(rf"Listening on 127\.0\.0\.1:{port}")
+        reserved = ReservedPort()
+        port = reserved.number
+        with reserved.socket:
+            command = stack.enter_context(activated(site, port, environ))
+            command.wait_for(rf"Listening on 127\.0\.0\.1:{port}")
         with RawClient(("127.0.0.1", port)) as client:
             facts = json.loads(client.get("/").body)
         assert facts["cwd"] == str(site)

@@ -18,7 +18,7 @@ import pytest
 from counting import Load
 from rawclient import TIMEOUT
 from serving import Command
-from tools import ROOT, require_program
+from tools import ROOT, ReservedPort, require_program
 
 CONFIG = ROOT / "examples" / "deploy" / "haproxy.cfg"
 
@@ -34,16 +34,6 @@ def application(environ, start_response):
 """
 
 
-class Reserved:
-    """A port that is ours while nobody listens there: bound, as the server is beside it."""
-
-    def __init__(self) -> None:
-        self.socket = socket.socket()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(("127.0.0.1", 0))
-        self.number: int = self.socket.getsockname()[1]
-
-
 class Site:
     """The two servers, as the comment at the head of the configuration starts them."""
 
@@ -51,7 +41,7 @@ class Site:
         self._stack = stack
         self.application = directory / "site_app.py"
         self.application.write_text(APPLICATION)
-        self.ports = {name: Reserved() for name in ("a", "b")}
+        self.ports = {name: ReservedPort() for name in ("a", "b")}
         for port in self.ports.values():
             stack.enter_context(port.socket)
         commands = re.findall(r"^#   wsgi-async (.*)$", CONFIG.read_text(), re.MULTILINE)
@@ -197,12 +187,12 @@ def test_servers_restarted_one_after_the_other_lose_no_request(
         load.wait_for_processes(8)
         assert not old & load.seen_from_now(200)
     load.assert_flawless()
-    for server in servers.values():
-        server.assert_clean()
     # Nothing was even tried twice.
     figures = haproxy.figures("BACKEND")
     counts = {name: figures[name] for name in ("econ", "eresp", "wretr", "wredis", "hrsp_5xx")}
     assert set(counts.values()) == {"0"}, counts
+    for server in servers.values():
+        server.assert_clean()
 
 
 def test_a_server_that_cannot_be_reached_costs_no_request(haproxy: HAProxy, site: Site) -> None:
