@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from serving import Served, serving
 
-PROGRAMS = re.compile(r"\b(nginx|wrk|h2load|curl|uvloop)\b")
+PROGRAMS = re.compile(r"\b(nginx|haproxy|systemd|wrk|h2load|curl|uvloop)\b")
 """What a test may lack on a developer's machine, never where all of them have to run."""
 
 

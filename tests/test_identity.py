@@ -6,14 +6,18 @@ import grp
 import json
 import os
 import pwd
+import signal
 import socket
 import subprocess
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rawclient import TIMEOUT
-from tools import ROOT, python
+from rawclient import TIMEOUT, RawClient
+from serving import Command
+from tools import ROOT, ReservedPort, python
 
 from wsgi_async.errors import ConfigError
 from wsgi_async.identity import Identity, parse_umask, resolve
@@ -235,6 +239,53 @@ def test_links_devices_and_pipes_stay_whose_they_are(tmp_path: Path) -> None:
     finally:
         os.close(reading)
         os.close(writing)
+
+
+@as_root
+def test_the_processes_of_another_user_follow_a_rotation() -> None:
+    """The parent makes the new files, and they are the user's before the processes look."""
+    with tempfile.TemporaryDirectory() as name:  # pytest's own lets nobody else in
+        os.chmod(name, 0o755)
+        directory = Path(name)
+        (directory / "site.py").write_text(
+            "def app(environ, start_response):\n"
+            "    start_response('200 OK', [])\n"
+            "    environ['wsgi.errors'].write(environ['PATH_INFO'])\n"
+            "    return [b'x']\n"
+        )
+        log = directory / "error.log"
+        port = ReservedPort()
+        options = ("--error-logfile", str(log), "-u", "daemon", "--workers", "2")
+        with (
+            port.socket,
+            Command(f"{directory}/site.py", "-b", f"127.0.0.1:{port.number}", *options) as server,
+        ):
+            ask(port.number, "/before")
+            log.rename(directory / "error.log.1")
+            server.signal(signal.SIGUSR1)
+            # Whichever process answers: it has reopened once it has a line in the new file.
+            deadline = time.monotonic() + TIMEOUT
+            while not (log.exists() and "/after" in log.read_text()):
+                assert time.monotonic() < deadline, (directory / "error.log.1").read_text()
+                ask(port.number, "/after")
+            assert log.stat().st_uid == DAEMON.pw_uid
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+        assert "/before" in (directory / "error.log.1").read_text()
+        assert "Cannot reopen" not in (directory / "error.log.1").read_text() + log.read_text()
+
+
+def ask(port: int, path: str) -> None:
+    """A request, as soon as somebody listens."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            with RawClient(("127.0.0.1", port)) as client:
+                assert client.get(path).status == 200
+            return
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -73,8 +73,7 @@ def launch(
         for sock in sockets:
             listen(sock, config.backlog)
         if identity is not None:
-            for descriptor in logs.descriptors():
-                identity.own(descriptor)
+            _give_logs(identity)
             for path in filter(None, (sock.file for sock in sockets)):
                 identity.own(path)
         if pidfile is not None:
@@ -88,7 +87,7 @@ def launch(
                 loader=_Loading(settings, environ, start, identity),
             )
 
-        return _supervise(make(settings), lambda: make(reread()), notifier)
+        return _supervise(make(settings), lambda: make(reread()), notifier, identity)
     finally:
         # A process that has been forked meanwhile ends here as well; what it did not make stays.
         close_all(sockets)
@@ -110,20 +109,38 @@ def _absolute(config: Config, start: str) -> Config:
     )
 
 
-def _supervise(program: Program, reread: Callable[[], Program], notifier: Notifier) -> int:
+def _give_logs(identity: Identity) -> None:
+    """Let processes that run as somebody else open the log files as well."""
+    for descriptor in logs.descriptors():
+        identity.own(descriptor)
+
+
+def _supervise(
+    program: Program,
+    reread: Callable[[], Program],
+    notifier: Notifier,
+    identity: Identity | None = None,
+) -> int:
     """Run the processes of `program` until all is over."""
     observer = logs.LogObserver(access=bool(program.config.access_logfile))
-    host = _Host(program, reread, observer)
+    host = _Host(program, reread, observer, identity)
     return Supervisor(program, host, observer, notifier).run()
 
 
 class _Host:
     """See :class:`~wsgi_async.processes.supervisor.Host`."""
 
-    def __init__(self, program: Program, reread: Callable[[], Program], observer: Observer) -> None:
+    def __init__(
+        self,
+        program: Program,
+        reread: Callable[[], Program],
+        observer: Observer,
+        identity: Identity | None,
+    ) -> None:
         self._program = program
         self._reread = reread
         self._observer = observer
+        self._identity = identity
 
     def reconfigure(self) -> Program:
         program = self._reread()
@@ -146,6 +163,12 @@ class _Host:
 
     def reopen_logs(self) -> None:
         logs.reopen()
+        if self._identity is not None:
+            # Before the processes are told: else they find root's new files.
+            try:
+                _give_logs(self._identity)
+            except ConfigError as error:
+                self._observer.warning(str(error))
 
     def gone(self, number: int) -> None:
         pass

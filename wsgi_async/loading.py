@@ -36,7 +36,6 @@ from .errors import LoadError
 __all__ = ["application_traceback", "load_application"]
 
 _DEFAULTS = ("application", "app")
-_FILE_SUFFIXES = (".py", ".wsgi")
 
 
 def load_application(spec: str, *, factory: bool = False) -> Callable[..., Any]:
@@ -49,7 +48,7 @@ def load_application(spec: str, *, factory: bool = False) -> Callable[..., Any]:
     """
     where, expression = _split(spec)
     rest: list[str] = []
-    if where.endswith(_FILE_SUFFIXES) or "/" in where or os.sep in where:
+    if _names_file(where):
         module = _load_file(where)
     else:
         module, rest = _import(where, whole=expression is not None)
@@ -82,6 +81,13 @@ def _split(spec: str) -> tuple[str, str | None]:
     if not where.strip(" \t"):
         raise LoadError(f"{spec!r} names no module: write module:application")
     return where, expression if colon and expression else None
+
+
+def _names_file(where: str) -> bool:
+    if where.endswith(".py") or "/" in where or os.sep in where:
+        return True
+    # What Django's startproject makes is the module mysite.wsgi.
+    return where.endswith(".wsgi") and os.path.isfile(where)
 
 
 @contextlib.contextmanager
