@@ -22,11 +22,11 @@ from ._version import __version__
 from .config import OPTIONS, Option, did_you_mean
 from .errors import ConfigError, LoadError
 from .loading import application_traceback
-from .processes import BootFailed
+from .processes import SIGNALS, BootFailed
 from .settings import LAUNCH_OPTIONS, Settings, gather
 from .surroundings import start_directory
 
-__all__ = ["main", "options_table"]
+__all__ = ["main", "options_table", "signals_table"]
 
 _ACTIONS = (
     ("check_config", "Load the configuration and the application, say whether both are good."),
@@ -268,6 +268,13 @@ def options_table() -> str:
         default = _shown_default(spec)
         choices = f" One of {', '.join(spec.choices)}." if spec.choices else ""
         rows.append(f"| {names} | {f'`{default}`' if default else ''} | {spec.help}{choices} |")
+    return "\n".join(rows) + "\n"
+
+
+def signals_table() -> str:
+    """The signals as a Markdown table, for the README: signal, what the parent does."""
+    rows = ["| Signal | What the parent does |", "|---|---|"]
+    rows += [f"| {number.name} | {meaning} |" for number, meaning in SIGNALS.items()]
     return "\n".join(rows) + "\n"
 
 

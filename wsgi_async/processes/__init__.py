@@ -8,6 +8,7 @@ or a thread.
 from .channel import Channel
 from .fleet import Limits
 from .program import Boot, BootFailed, Program
+from .signals import SIGNALS
 from .supervisor import Supervisor
 
-__all__ = ["Boot", "BootFailed", "Channel", "Limits", "Program", "Supervisor"]
+__all__ = ["SIGNALS", "Boot", "BootFailed", "Channel", "Limits", "Program", "Supervisor"]
