@@ -169,6 +169,7 @@ def _command() -> click.Command:
         click.Option(["--uds"], multiple=True, hidden=True),
         click.Option(["--fd"], multiple=True, hidden=True),
         click.Option(["--access-log/--no-access-log"], default=None, hidden=True),
+        click.Option(["-D", "--daemon"], is_flag=True, hidden=True),
     ]
     params += [
         click.Option([f"--{name.replace('_', '-')}", name], is_flag=True, help=text)
@@ -212,6 +213,11 @@ def _combine(given: dict[str, Any]) -> None:
         if "app" in given:
             raise ConfigError("APP and --app are the same: give one of them")
         given["app"] = argument
+    if given.pop("daemon", False):
+        raise ConfigError(
+            "-D, --daemon: this server stays in the foreground, where systemd and Docker want it; "
+            "examples/deploy has a unit for systemd, and a shell puts it behind with &"
+        )
     addresses = [f"unix:{path}" for path in given.pop("uds", ())]
     addresses += [f"fd://{number}" for number in given.pop("fd", ())]
     if addresses:
