@@ -79,9 +79,10 @@ def test_the_path(site: Site, tmp_path: Path) -> None:
     other = site_at(tmp_path / "other")
     other.write("other")
     (site.directory / "site_app.py").unlink()
-    with site.serve("--pythonpath", f"/nowhere,{other.directory}") as servers:
+    (site.directory / "lib").mkdir()
+    with site.serve("--pythonpath", f"lib,{other.directory}") as servers:
         assert servers.ask()[1] == "other"
-        assert {"/nowhere", str(other.directory)} <= set(servers.facts()["path"])
+        assert {str(site.directory / "lib"), str(other.directory)} <= set(servers.facts()["path"])
 
 
 def test_permissions_of_new_files(site: Site) -> None:
