@@ -35,7 +35,7 @@ def test_a_parent_that_loads_nothing_and_children_that_serve(
     with site.serve("--workers", str(count), "--threads", "3", loop=loop) as servers:
         servers.wait_for(
             r"\[INFO\] Listening on http://127\.0\.0\.1:[0-9]+ "
-            rf"\({'1 process' if count == 1 else '2 processes'}, 3 threads each, {loop}, "
+            rf"\({'3 threads' if count == 1 else '2 processes, 3 threads each'}, {loop}, "
             r"parser auto\)$"
         )
         pids = servers.wait_for_pids(count)
@@ -85,7 +85,7 @@ def test_the_number_of_processes_a_platform_wants(site: Site) -> None:
         servers.wait_for(r"Listening on .* \(2 processes,")
         servers.wait_for_pids(2)
     with site.serve("--workers", "1", env={"WEB_CONCURRENCY": "2"}) as servers:
-        servers.wait_for(r"Listening on .* \(1 process,")
+        servers.wait_for(r"Listening on .* \(8 threads,")
 
 
 def test_a_script_may_have_several_processes(site: Site) -> None:

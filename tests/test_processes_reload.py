@@ -241,7 +241,7 @@ def test_a_number_of_requests_replaces_a_process(site: Site, preload: tuple[str,
             load.wait_for_processes(8)
             load.wait_for_more()
         load.assert_flawless()
-        servers.wait_for(r"\[INFO\] Process [0-9]+ is to be replaced: .*--max-requests")
+        servers.wait_for(r"\[INFO\] Process [0-9]+ is to be replaced: it has answered [0-9]+ requests$")
         # Each served at least so many, and not all of them the same number.
         done = [
             load.processes[pid]
@@ -265,5 +265,5 @@ def test_age_replaces_a_process(site: Site) -> None:
             assert time.monotonic() - began >= 2.0
         load.assert_flawless()
         assert not set(servers.wait_for_pids(2)) & set(first)
-        servers.wait_for(r"\[INFO\] Process [0-9]+ is to be replaced: .*--worker-lifetime")
+        servers.wait_for(r"\[INFO\] Process [0-9]+ is to be replaced: it is older than 1 s$")
         servers.assert_clean()
