@@ -78,6 +78,11 @@ DEEDS = {
 }
 
 
+def umask():
+    with open("/proc/self/status") as status:
+        return re.search(r"Umask:\s*([0-7]+)", status.read())[1]
+
+
 def facts(environ):
     return {
         "pid": os.getpid(),
@@ -89,7 +94,7 @@ def facts(environ):
         "path": sys.path,
         "environ": dict(os.environ),
         "multiprocess": environ["wsgi.multiprocess"],
-        "umask": re.search(r"Umask:\s*([0-7]+)", open("/proc/self/status").read())[1],
+        "umask": umask(),
     }
 
 
