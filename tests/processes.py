@@ -75,6 +75,13 @@ class Servers(Command):
             found |= {self.ask()[0]} - set(others)
         return sorted(found)
 
+    def wait_for_version(self, version: str) -> None:
+        """Ask until that version answers. A moment after a reload an old process may still
+        accept; after that it never does."""
+        deadline = time.monotonic() + TIMEOUT
+        while self.ask()[1] != version:
+            assert time.monotonic() < deadline, "\n".join(self.lines)
+
     def load(self, **options: Any) -> Load:
         """A load on it; see there."""
         return Load(self.address, **options)

@@ -138,7 +138,9 @@ def test_too_many_lost_threads_replace_the_process(site: Site, preload: tuple[st
             load.wait_for_more(20)
             for client in send_hanging(servers, stack, 2):
                 assert client.response().status == 504
-            servers.wait_for(rf"\[INFO\] Process {pid} is to be replaced: 2 of its threads do not return ")
+            servers.wait_for(
+                rf"\[INFO\] Process {pid} is to be replaced: 2 of its threads do not return "
+            )
             load.wait_for_processes(2)
             load.wait_for_more()
             life.await_end()

@@ -35,7 +35,9 @@ def test_variables(site: Site) -> None:
         assert environ["LIST"] == "a,b"
         # Read anew at a reload.
         (site.directory / "vars.env").write_text("FROM_FILE=new\n")
+        site.write("v1")
         servers.reload()
+        servers.wait_for_version("v1")
         assert servers.facts()["environ"]["FROM_FILE"] == "new"
 
 
@@ -61,6 +63,7 @@ def test_a_directory_that_becomes_another_one(site: Site, tmp_path: Path) -> Non
             assert set(load.versions) == {"one"}
             servers.reload()
             load.wait_for_version("two")
+            servers.wait_for_version("two")
             facts = servers.facts()
             assert facts["directory"] == str((tmp_path / "two").resolve())
             # Nothing is left of the first.
