@@ -98,6 +98,8 @@ class Load:
         """The same, by the version of the application."""
         self.names: set[str] = set()
         """Of the requests that were answered, with whatever status."""
+        self.clients: Counter[str] = Counter()
+        """Complete responses, by the client."""
         self.failures: list[Failure] = []
         self.notices = 0
         """Responses that told a client that wanted to stay that its connection closes."""
@@ -141,6 +143,15 @@ class Load:
         with self._changed:
             wanted = self.responses.total() + count
         self.wait_until(lambda: self.responses.total() >= wanted, f"{count} more answers")
+
+    def wait_for_each(self, count: int = 1) -> None:
+        """Wait until each client has had so many more answers."""
+        with self._changed:
+            wanted = {thread.name: self.clients[thread.name] + count for thread in self._threads}
+        self.wait_until(
+            lambda: all(self.clients[name] >= least for name, least in wanted.items()),
+            f"{count} more answers for each client",
+        )
 
     def wait_for_version(self, version: str, count: int = 1) -> None:
         """Wait until so many answers were given by that version of the application."""
@@ -226,6 +237,7 @@ class Load:
         with self._changed:
             self.responses[answer.status] += 1
             self.names.add(name)
+            self.clients[name.partition("-")[0]] += 1
             if answer.status == 200:
                 connection.process = who
                 self.processes[who] += 1

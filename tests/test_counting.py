@@ -155,7 +155,10 @@ clients = pytest.mark.parametrize("client", ["kept", "fresh"])
 def test_a_good_server_has_no_failure(client: str) -> None:
     with odd_server(answer) as server, load_of(server, **{client: 4}) as load:
         load.wait_for_more(200)
+        load.wait_for_each(10)
     load.assert_flawless()
+    assert sorted(load.clients) == [f"{client}{number}" for number in range(4)]
+    assert min(load.clients.values()) >= 10
     assert load.responses.total() == load.processes[1] == load.versions["v1"] == len(load.names)
     assert load.notices == 0
 

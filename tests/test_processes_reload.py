@@ -21,9 +21,11 @@ both_ways = pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "p
 # --- SIGHUP
 
 
-@both_ways
-def test_twenty_reloads_lose_no_request(site: Site, preload: tuple[str, ...]) -> None:
-    with site.serve(*PAIR, *preload) as servers:
+@pytest.mark.parametrize(
+    ("preload", "loop"), [((), "uvloop"), (("--preload",), "uvloop"), ((), "asyncio")]
+)
+def test_twenty_reloads_lose_no_request(site: Site, preload: tuple[str, ...], loop: str) -> None:
+    with site.serve(*PAIR, *preload, loop=loop) as servers:
         first = servers.wait_for_pids(2)
         with servers.load(kept=10, fresh=5, pauses=PAUSES) as load:
             load.wait_for_version("v0", 50)
@@ -32,6 +34,8 @@ def test_twenty_reloads_lose_no_request(site: Site, preload: tuple[str, ...]) ->
                 servers.reload()
                 servers.wait_for_version(f"v{number}")
                 load.wait_for_version(f"v{number}", 10)
+            # Those that were idle all the time too.
+            load.wait_for_each(2)
         load.assert_flawless()
         # Kept connections moved over when they were told to.
         assert load.notices >= 20
@@ -56,6 +60,7 @@ def test_reloads_asked_for_during_a_reload_end_with_the_newest_code(site: Site) 
             servers.wait_for(r"\] Reloaded$")
             servers.wait_for_version("v10")
             load.wait_for_version("v10", 50)
+            load.wait_for_each(2)
         load.assert_flawless()
         assert set(servers.wait_for_pids(2)) <= set(servers.loaded("v10"))
 
@@ -123,6 +128,7 @@ def stays(servers: Servers, site: Site, pids: list[int], failure: str) -> None:
         servers.reload()
         load.wait_for_version("good", 50)
         servers.wait_for_version("good")
+        load.wait_for_each(2)
     load.assert_flawless()
     servers.signal(signal.SIGTERM)
     assert servers.wait() == 0
