@@ -555,8 +555,3 @@ class _Process:
 async def _wait_briefly(event: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), CLOSE_TIME)
-
-
-Server.requests = 0  # STUB
-Server.lost_threads = 0  # STUB
-Server.describe_in_flight = lambda self: ["in flight"]  # STUB
