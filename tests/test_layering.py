@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("_version", "errors"),
+    ("_version", "errors", "stacks"),
     ("config", "observer", "deadlines", "errorstream", "variables"),
     ("systemd", "identity", "pidfile", "surroundings"),
     ("processes.channel", "processes.fleet", "processes.signals", "orders"),
@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("handoff.inputstream",),
     ("handoff",),
     ("exchange",),
-    ("sendfile",),
+    ("sendfile", "overdue"),
     ("sending", "connections"),
     ("receiving", "states"),
     ("protocol",),
@@ -62,6 +62,8 @@ OWNERS: dict[str, set[str]] = {
         "handoff.writer",
         "handoff.body",
         "pool",
+        "stacks",
+        "exchange",
         "spool",
         "server",
         "testing",
@@ -78,6 +80,7 @@ OWNERS: dict[str, set[str]] = {
         "processes.supervisor",
     },
     "resource": {"server", "launch"},
+    "ctypes": {"stacks"},
     "click": {"cli"},
     "dotenv": {"surroundings"},
     "pwd": {"identity"},

@@ -20,7 +20,8 @@ from .exchange import Gateway
 from .filewrapper import FileWrapper
 from .framing import Framer
 from .head import Limits
-from .pool import ThreadPool
+from .overdue import Overdue
+from .pool import Task, ThreadPool
 from .spool import Budgets
 
 __all__ = ["TICK", "Connections", "Phase", "Wait"]
@@ -34,6 +35,9 @@ the client gets the answer (RFC 9112 §9.6)."""
 
 RATE_WINDOW = 10.0
 """Seconds over which completions are counted for Retry-After."""
+
+RECOVERY = 30
+"""Seconds for Retry-After while lost threads keep new requests out: nobody knows how long."""
 
 PACE_CHECK = 1.0
 """Seconds between two looks at how a transfer moves, at most."""
@@ -96,7 +100,7 @@ class Connections:
         self,
         config: Config,
         gateway: Gateway,
-        io_pool: ThreadPool,
+        io_pool: ThreadPool[Task],
         budgets: Budgets,
         cap: int,
         refusals: int = REFUSAL_MARGIN,
@@ -128,6 +132,7 @@ class Connections:
         self.moving: dict[Watched, float] = {}
         """Connections in a transfer, and when each was last looked at; oldest look first."""
         self.phase = Phase.SERVING
+        self.overdue = Overdue(config, gateway.pool, gateway.observer, self.retry_after)
         self.framer = Framer(b"Server: wsgi_async\r\n")
         self._date_second = 0
         self._completions: deque[tuple[float, int]] = deque()
@@ -186,6 +191,7 @@ class Connections:
             for connection in deadlines.expired(now):
                 connection.wait_expired(wait)
         self._check_paces(now)
+        self.overdue.sweep_queue(now)
 
     def _check_paces(self, now: float) -> None:
         due = []
@@ -204,7 +210,9 @@ class Connections:
 
     def retry_after(self) -> int:
         """Seconds until the queue for threads may be empty, 1 to 60: its length by the rate of
-        the last 10 s."""
+        the last 10 s. While too many threads are lost, half a minute."""
+        if self.gateway.pool.is_exhausted:
+            return RECOVERY
         queued = self.gateway.pool.queued
         if not self._completions:
             return 1

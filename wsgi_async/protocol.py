@@ -251,6 +251,11 @@ class HTTPProtocol(asyncio.Protocol):
         if self._upload is not None and exchange is self._exchange:
             self._tend_stream(self._upload)
 
+    def give_up(self, exchange: Exchange, error: HTTPError) -> None:
+        """The application has not answered in time."""
+        if exchange is self._exchange and self.state is _RUNNING:
+            self._refuse(error)
+
     # --- requests ----------------------------------------------------------------------------
 
     def _read_requests(self) -> None:
@@ -317,6 +322,7 @@ class HTTPProtocol(asyncio.Protocol):
         assert self._upload is not None
         assert self._exchange is not None
         self._upload.finish()
+        self._exchange.waits_since = self._loop.time()
         self._submit(self._exchange)
 
     def _submit(self, exchange: Exchange) -> None:
