@@ -120,6 +120,14 @@ class Sender:
         if self._bypass is not None:
             self._close_bypass()
 
+    def respond(self, framed: FramedHead, body: bytes) -> None:
+        """Write a whole response of the server's own."""
+        self.framed = framed
+        if framed.framing is _NO_BODY:
+            body = b""
+        self.body_size = len(body)
+        self.write([framed.data, body])
+
     def write(self, pieces: list[bytes]) -> None:
         """Give bytes to the transport: one call, whatever the number of pieces."""
         size = sum(map(len, pieces))

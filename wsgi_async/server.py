@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from . import logs
+from . import inflight, logs
 from .config import Config, from_options, join_address
 from .connections import REFUSAL_MARGIN, TICK, WARN_EVERY, Connections, Phase
 from .errors import ConfigError
@@ -213,6 +213,7 @@ class Server:
         self.stuck_threads = 0
         """After :meth:`stop`: pool threads that never returned from the application."""
         self._process: _Process | None = None
+        self._requests = 0
         self._stopping: asyncio.Future[int] | None = None
         self._thread: contextlib.ExitStack | None = None
 
@@ -277,9 +278,29 @@ class Server:
         try:
             self.stuck_threads = await process.stop(self.config.graceful_timeout, linger)
         finally:
+            self._requests = process.requests
             self._process = self._stopping = None
         self.observer.stopped(self.stuck_threads)
         return self.stuck_threads
+
+    @property
+    def lost_threads(self) -> int:
+        """Threads that were given up, see ``request_timeout``, and have not come back."""
+        return self._process.lost_threads if self._process is not None else 0
+
+    @property
+    def requests(self) -> int:
+        """Requests that the application has completed since the last start."""
+        return self._process.requests if self._process is not None else self._requests
+
+    def describe_in_flight(self) -> list[str]:
+        """Lines of text for an operator: how many requests are in flight, and of each its age,
+        where it stands, who asks for what, what was sent, and the stack of its thread; at most 200
+        requests, the oldest first. Empty where it does not run."""
+        process = self._process
+        if process is None:
+            return []
+        return inflight.describe(process.connections, asyncio.get_running_loop().time())
 
     def log_in_flight(self) -> None:
         """Log each request in flight, with the stack of its thread."""
@@ -470,6 +491,14 @@ class _Process:
         self._timer: asyncio.TimerHandle | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
 
+    @property
+    def lost_threads(self) -> int:
+        return self._pool.lost
+
+    @property
+    def requests(self) -> int:
+        return self._pool.completed
+
     def _own_error(self, error: BaseException) -> None:
         self._observer.error("an error inside the server", error)
 
@@ -576,8 +605,3 @@ class _Process:
 async def _wait_briefly(event: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), CLOSE_TIME)
-
-
-Server.requests = 0  # STUB
-Server.lost_threads = 0  # STUB
-Server.describe_in_flight = lambda self: ["in flight"]  # STUB
