@@ -120,6 +120,20 @@ class Recorder(Observer):
     def app_stderr(self, request: RequestInfo, text: str) -> None:
         self._add("app_stderr", request, text)
 
+    def thread_lost(
+        self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
+    ) -> None:
+        self._add("thread_lost", request, thread, seconds, stack)
+
+    def thread_returned(self, request: RequestInfo, seconds: float) -> None:
+        self._add("thread_returned", request, seconds)
+
+    def threads_exhausted(self, lost: int) -> None:
+        self._add("threads_exhausted", lost)
+
+    def threads_recovered(self, lost: int) -> None:
+        self._add("threads_recovered", lost)
+
     def warning(self, message: str) -> None:
         self._add("warning", message)
 

@@ -433,6 +433,7 @@ class Counts:
     def __init__(self) -> None:
         self.queued = 0
         self.completed = 0
+        self.is_exhausted = False
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from wsgi_async.errors import (
     ApplicationError,
     ClientDisconnected,
     HTTPError,
+    RequestTimeout,
     StorageExhausted,
     WsgiAsyncError,
 )
@@ -29,15 +30,20 @@ def test_an_http_error_tells_its_status_and_reason() -> None:
         (ClientDisconnected, ConnectionError),
         (ClientDisconnected, OSError),
         (StorageExhausted, OSError),
+        (RequestTimeout, BaseException),
     ],
 )
-def test_what_may_catch_it(error: type[Exception], caught_as: type[Exception]) -> None:
+def test_what_may_catch_it(error: type[BaseException], caught_as: type[BaseException]) -> None:
     assert issubclass(error, caught_as)
 
 
 def test_what_is_not_the_servers_own_failing() -> None:
     assert not issubclass(ClientDisconnected, WsgiAsyncError)
     assert not issubclass(ApplicationError, OSError)
+
+
+def test_what_no_application_catches_by_mistake() -> None:
+    assert not issubclass(RequestTimeout, Exception)
 
 
 def test_the_tree_in_the_docstring_is_complete() -> None:

@@ -19,14 +19,14 @@ import pytest
 from threadline import KIB, MIB, WAIT, Client, Line, no_leaks
 
 from wsgi_async.environ import server_facts
-from wsgi_async.errors import ClientDisconnected
+from wsgi_async.errors import ClientDisconnected, HTTPError
 from wsgi_async.exchange import Exchange, Gateway, request_ids
 from wsgi_async.filewrapper import FileWrapper
 from wsgi_async.handoff import RequestBody
 from wsgi_async.handoff import writer as writer_module
 from wsgi_async.head import admit
 from wsgi_async.observer import Observer, RequestInfo
-from wsgi_async.pool import ThreadPool
+from wsgi_async.pool import Call, ThreadPool
 from wsgi_async.spool import BodySpool
 
 TEXT = [("Content-Type", "text/plain")]
@@ -73,6 +73,9 @@ class Connection:
     def exchange_woke(self, exchange: Exchange) -> None:
         assert exchange is self.exchange
         self.side.on_wake()
+
+    def give_up(self, exchange: Exchange, error: HTTPError) -> None:
+        raise error
 
     def finish(self) -> Client:
         """Be a client that reads everything, until the response has ended."""
@@ -132,11 +135,11 @@ class Rig:
             # urgent tasks are served in order; a second round sees what the first has queued
             rounds[0] += 1
             if rounds[0] < 3 or self.pool.busy > 1 or self.pool.queued:
-                self.pool.submit_urgent(look)
+                self.pool.submit_urgent(Call(look))
             else:
                 done.set()
 
-        self.pool.submit_urgent(look)
+        self.pool.submit_urgent(Call(look))
         assert done.wait(WAIT)
 
     def stop(self) -> None:
@@ -361,8 +364,9 @@ def test_a_queued_request_whose_client_has_gone_never_reaches_the_application(
     second.exchange.spool = BodySpool(rig.line.budgets, 10, 1000)
     second.exchange.spool.append(b"x" * 100)
     assert second.exchange.submit()
+    assert (rig.pool.queued, rig.line.used) == (1, (0, 100, 1))
     second.side.leave()
-    assert rig.line.used == (0, 100, 1)
+    assert (rig.pool.queued, rig.line.used) == (0, (0, 0, 0)), "at once, not when its turn comes"
     gate.set()
     assert first.finish().body == b"hello"
     rig.settle()
@@ -446,7 +450,7 @@ def _occupy(rig: Rig, name: str, until: threading.Event) -> None:
             held.set()
             (until if found[0] == name else others_free).wait(WAIT)
 
-        rig.pool.submit_urgent(hold)
+        rig.pool.submit_urgent(Call(hold))
         assert held.wait(WAIT)
         if found[0] == name:
             break
@@ -464,7 +468,7 @@ def test_a_client_that_does_not_read_holds_no_thread(make: Callable[..., Rig]) -
     rig.settle()
     assert rig.pool.busy == 0
     done = threading.Event()
-    assert rig.pool.submit(done.set)
+    assert rig.pool.submit(Call(done.set))
     assert done.wait(WAIT)
     for connection in connections:
         connection.side.leave()
@@ -497,9 +501,9 @@ def test_a_parked_iteration_is_resumed_also_where_the_queue_is_full(
     rig.settle()
     gate = threading.Event()
     began = threading.Event()
-    rig.pool.submit_urgent(lambda: (began.set(), gate.wait(WAIT)))
+    rig.pool.submit_urgent(Call(lambda: (began.set(), gate.wait(WAIT))))
     assert began.wait(WAIT)
-    assert rig.pool.submit(lambda: None)
+    assert rig.pool.submit(Call(lambda: None))
     assert rig.pool.full
     connection.side.drain()
     gate.set()

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from wsgi_async.pool import ThreadPool
+from wsgi_async.errors import RequestTimeout
+from wsgi_async.pool import Call, ThreadPool
+from wsgi_async.stacks import raise_in
 
 WAIT = 10.0
 
@@ -24,15 +26,16 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.0005)
 
 
-class Gate:
+class Gate(Call):
     """A task that says when it has begun, and ends when it is let."""
 
     def __init__(self) -> None:
+        super().__init__(self.wait)
         self.began = threading.Event()
         self.opened = threading.Event()
         self.thread = ""
 
-    def __call__(self) -> None:
+    def wait(self) -> None:
         self.thread = threading.current_thread().name
         self.began.set()
         assert self.opened.wait(WAIT)
@@ -41,9 +44,19 @@ class Gate:
 class Rig:
     """A running pool, and the errors that its tasks let out."""
 
-    def __init__(self, threads: int, queue_size: int, name: str = "test") -> None:
+    def __init__(
+        self, threads: int, queue_size: int, name: str = "test", max_lost: int = 0
+    ) -> None:
         self.errors: queue.Queue[BaseException] = queue.Queue()
-        self.pool = ThreadPool(threads, queue_size, name=name, on_error=self.errors.put)
+        self.returned: queue.Queue[Call] = queue.Queue()
+        self.pool: ThreadPool[Call] = ThreadPool(
+            threads,
+            queue_size,
+            name=name,
+            max_lost=max_lost,
+            on_error=self.errors.put,
+            on_returned=self.returned.put,
+        )
         self.stopped = threading.Event()
         self.gates: list[Gate] = []
 
@@ -69,7 +82,7 @@ class Rig:
     def flush(self) -> None:
         """Return when everything that was submitted before has run."""
         done = threading.Event()
-        self.pool.submit_urgent(done.set)
+        self.pool.submit_urgent(Call(done.set))
         assert done.wait(WAIT)
 
 
@@ -77,8 +90,8 @@ class Rig:
 def make() -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
-    def start(threads: int = 1, queue_size: int = 10, name: str = "test") -> Rig:
-        rig = Rig(threads, queue_size, name)
+    def start(threads: int = 1, queue_size: int = 10, name: str = "test", max_lost: int = 0) -> Rig:
+        rig = Rig(threads, queue_size, name, max_lost)
         rigs.append(rig)
         rig.pool.start()
         rig.wait_until_idle()
@@ -119,7 +132,7 @@ def test_tasks_run_in_the_order_they_came(make: Callable[..., Rig]) -> None:
     [gate] = rig.occupy()
     ran: list[int] = []
     for number in range(10):
-        assert rig.pool.submit(lambda number=number: ran.append(number))
+        assert rig.pool.submit(Call(lambda number=number: ran.append(number)))
     gate.opened.set()
     rig.flush()
     while len(ran) < 10:
@@ -137,10 +150,10 @@ def test_the_queue_refuses_beyond_its_bound_and_does_nothing(
     ran: list[int] = []
     for number in range(queue_size):
         assert not rig.pool.full
-        assert rig.pool.submit(lambda number=number: ran.append(number))
+        assert rig.pool.submit(Call(lambda number=number: ran.append(number)))
     assert rig.pool.full
     before = rig.pool.submitted
-    assert not rig.pool.submit(lambda: ran.append(-1))
+    assert not rig.pool.submit(Call(lambda: ran.append(-1)))
     assert (rig.pool.submitted, rig.pool.queued) == (before, queue_size)
     for gate in gates:
         gate.opened.set()
@@ -166,7 +179,7 @@ def test_urgent_tasks_are_never_refused(make: Callable[..., Rig]) -> None:
     ran: list[int] = []
     assert rig.pool.full
     for number in range(100):
-        rig.pool.submit_urgent(lambda number=number: ran.append(number))
+        rig.pool.submit_urgent(Call(lambda number=number: ran.append(number)))
     assert rig.pool.queued == 100
     assert rig.pool.full, "their queue does not count"
     gate.opened.set()
@@ -180,12 +193,12 @@ def test_the_two_queues_are_served_alternately(make: Callable[..., Rig]) -> None
     ran: list[str] = []
     done = threading.Event()
     for number in range(4):
-        assert rig.pool.submit(lambda number=number: ran.append(f"new {number}"))
+        assert rig.pool.submit(Call(lambda number=number: ran.append(f"new {number}")))
     for number in range(4):
-        rig.pool.submit_urgent(lambda number=number: ran.append(f"urgent {number}"))
+        rig.pool.submit_urgent(Call(lambda number=number: ran.append(f"urgent {number}")))
     for number in range(4, 6):
-        assert rig.pool.submit(lambda number=number: ran.append(f"new {number}"))
-    assert rig.pool.submit(done.set)
+        assert rig.pool.submit(Call(lambda number=number: ran.append(f"new {number}")))
+    assert rig.pool.submit(Call(done.set))
     gate.opened.set()
     assert done.wait(WAIT)
     expected = [f"{kind} {number}" for number in range(4) for kind in ("urgent", "new")]
@@ -199,12 +212,12 @@ def test_neither_queue_starves_the_other(make: Callable[..., Rig]) -> None:
 
     def resume_for_ever() -> None:
         if not stop.is_set():
-            rig.pool.submit_urgent(resume_for_ever)
+            rig.pool.submit_urgent(Call(resume_for_ever))
 
-    rig.pool.submit_urgent(resume_for_ever)
+    rig.pool.submit_urgent(Call(resume_for_ever))
     for _ in range(20):
         done = threading.Event()
-        assert rig.pool.submit(done.set)
+        assert rig.pool.submit(Call(done.set))
         assert done.wait(WAIT)
     stop.set()
 
@@ -218,9 +231,9 @@ def test_tasks_that_wait_for_each_other_all_start(make: Callable[..., Rig], thre
         for number in range(threads):
             task = lambda barrier=barrier: barrier.wait(WAIT)  # noqa: E731
             if number % 2:
-                rig.pool.submit_urgent(task)
+                rig.pool.submit_urgent(Call(task))
             else:
-                assert rig.pool.submit(task)
+                assert rig.pool.submit(Call(task))
         barrier.wait(WAIT)
 
 
@@ -230,11 +243,11 @@ def test_a_task_that_submits_and_waits_wakes_another_thread(make: Callable[..., 
 
     def task() -> None:
         inner = threading.Event()
-        assert rig.pool.submit(inner.set)
+        assert rig.pool.submit(Call(inner.set))
         assert inner.wait(WAIT)
         outer.set()
 
-    assert rig.pool.submit(task)
+    assert rig.pool.submit(Call(task))
     assert outer.wait(WAIT)
 
 
@@ -259,7 +272,7 @@ def test_a_task_that_raises_costs_nobody_a_thread(
         raise error
 
     for _ in range(3):
-        assert rig.pool.submit(fail)
+        assert rig.pool.submit(Call(fail))
         assert rig.errors.get(timeout=WAIT) is error
     rig.flush()
     rig.wait_until_idle()
@@ -274,9 +287,9 @@ def test_a_report_that_fails_costs_nobody_a_thread() -> None:
     stopped = threading.Event()
     pool = ThreadPool(1, 10, on_error=report)
     pool.start()
-    assert pool.submit(lambda: 1 / 0)
+    assert pool.submit(Call(lambda: 1 / 0))
     done = threading.Event()
-    assert pool.submit(done.set)
+    assert pool.submit(Call(done.set))
     assert done.wait(WAIT)
     pool.stop(stopped.set)
     assert stopped.wait(WAIT)
@@ -290,7 +303,7 @@ def test_what_a_task_holds_is_let_go_when_it_has_run(make: Callable[..., Rig]) -
     rig = make()
     held = Held()
     reference = weakref.ref(held)
-    assert rig.pool.submit(held)
+    assert rig.pool.submit(Call(held))
     del held
     rig.wait_until_idle()
     assert reference() is None
@@ -302,8 +315,8 @@ def test_the_counters(make: Callable[..., Rig]) -> None:
     assert (pool.submitted, pool.completed, pool.queued, pool.busy, pool.alive) == (0, 0, 0, 0, 2)
     gates = rig.occupy()
     assert (pool.submitted, pool.completed, pool.queued, pool.busy) == (2, 0, 0, 2)
-    assert pool.submit(lambda: None)
-    pool.submit_urgent(lambda: None)
+    assert pool.submit(Call(lambda: None))
+    pool.submit_urgent(Call(lambda: None))
     assert (pool.submitted, pool.completed, pool.queued, pool.busy) == (4, 0, 2, 2)
     for gate in gates:
         gate.opened.set()
@@ -315,9 +328,9 @@ def test_only_new_tasks_are_counted_as_completed(make: Callable[..., Rig]) -> No
     rig = make(threads=1)
     [gate] = rig.occupy()
     for _ in range(3):
-        assert rig.pool.submit(lambda: None)
+        assert rig.pool.submit(Call(lambda: None))
     for _ in range(5):
-        rig.pool.submit_urgent(lambda: None)
+        rig.pool.submit_urgent(Call(lambda: None))
     gate.opened.set()
     rig.wait_until_idle()
     assert (rig.pool.submitted, rig.pool.completed) == (9, 4)
@@ -337,10 +350,10 @@ def test_stop_runs_what_is_queued_first(make: Callable[..., Rig]) -> None:
     rig = make(threads=2)
     gates = rig.occupy()
     ran: list[str] = []
-    assert rig.pool.submit(lambda: ran.append("new"))
-    rig.pool.submit_urgent(lambda: ran.append("urgent"))
+    assert rig.pool.submit(Call(lambda: ran.append("new")))
+    rig.pool.submit_urgent(Call(lambda: ran.append("urgent")))
     rig.pool.stop(rig.stopped.set)
-    rig.pool.submit_urgent(lambda: ran.append("late"))
+    rig.pool.submit_urgent(Call(lambda: ran.append("late")))
     assert not rig.stopped.is_set()
     for gate in gates:
         gate.opened.set()
@@ -392,8 +405,8 @@ def test_nothing_is_lost_and_nothing_runs_twice(make: Callable[..., Rig]) -> Non
         for index in range(each):
             key = (number, index)
             if index % 3 == 0:
-                pool.submit_urgent(lambda key=key: task(key))
-            elif not pool.submit(lambda key=key: task(key)):
+                pool.submit_urgent(Call(lambda key=key: task(key)))
+            elif not pool.submit(Call(lambda key=key: task(key))):
                 with lock:
                     refused[number] += 1
 
@@ -410,3 +423,412 @@ def test_nothing_is_lost_and_nothing_runs_twice(make: Callable[..., Rig]) -> Non
     assert pool.completed == sum(count for (_, index), count in ran.items() if index % 3)
     assert pool.queued == 0
     assert most <= 4
+
+
+# --- withdraw ------------------------------------------------------------------------------------
+
+
+def test_a_withdrawn_task_is_not_run_and_gives_its_place_back(make: Callable[..., Rig]) -> None:
+    rig = make(queue_size=3)
+    [gate] = rig.occupy()
+    ran: list[int] = []
+    tasks = [Call(lambda number=number: ran.append(number)) for number in range(5)]
+    assert [rig.pool.submit(task) for task in tasks[:3]] == [True] * 3
+    assert rig.pool.full
+    assert rig.pool.oldest is tasks[0]
+    assert rig.pool.withdraw(tasks[1])
+    assert not rig.pool.full
+    assert rig.pool.queued == 2
+    assert rig.pool.submit(tasks[3])
+    assert not rig.pool.submit(tasks[4])
+    assert rig.pool.withdraw(tasks[0])
+    assert rig.pool.oldest is tasks[2], "a withdrawn task waits for nothing"
+    assert rig.pool.submit(tasks[4])
+    assert rig.pool.full
+    gate.opened.set()
+    rig.flush()
+    rig.wait_until_idle()
+    assert ran == [2, 3, 4]
+    assert rig.pool.completed == 4
+    assert rig.pool.oldest is None
+
+
+def test_what_has_begun_cannot_be_withdrawn(make: Callable[..., Rig]) -> None:
+    rig = make()
+    gate = rig.gate()
+    assert not rig.pool.withdraw(gate)
+    gate.opened.set()
+    rig.wait_until_idle()
+    assert not rig.pool.withdraw(gate)
+    assert rig.pool.queued == 0
+
+
+def test_what_was_withdrawn_cannot_be_withdrawn_again(make: Callable[..., Rig]) -> None:
+    rig = make()
+    [gate] = rig.occupy()
+    first, task = Call(int), Call(int)
+    assert rig.pool.submit(first)
+    assert rig.pool.submit(task)
+    assert rig.pool.withdraw(task)
+    assert not rig.pool.withdraw(task)
+    assert rig.pool.queued == 1
+    gate.opened.set()
+
+
+def test_clients_that_come_and_go_beside_hung_threads_do_not_fill_the_memory(
+    make: Callable[..., Rig],
+) -> None:
+    rig = make(queue_size=1000)
+    [gate] = rig.occupy()
+    stays = Call(int)
+    assert rig.pool.submit(stays)
+    for _ in range(20):
+        crowd = [Call(int) for _ in range(999)]
+        assert all(rig.pool.submit(task) for task in crowd)
+        assert rig.pool.full
+        for task in reversed(crowd):
+            assert rig.pool.withdraw(task)
+            task.has_begun = True
+    assert rig.pool.queued == 1
+    assert rig.pool.oldest is stays
+    assert len(rig.pool._new) < 200
+    gate.opened.set()
+    rig.wait_until_idle()
+    assert rig.pool.completed == 2
+
+
+def test_a_task_is_either_run_or_withdrawn(make: Callable[..., Rig]) -> None:
+    rig = make(threads=4, queue_size=10_000)
+    ran: Counter[int] = Counter()
+    withdrawn: Counter[int] = Counter()
+    lock = threading.Lock()
+
+    def run(number: int) -> None:
+        with lock:
+            ran[number] += 1
+
+    def work(base: int) -> None:
+        tasks = {
+            number: Call(lambda number=number: run(number)) for number in range(base, base + 2000)
+        }
+        for number, task in tasks.items():
+            assert rig.pool.submit(task)
+            chosen = number - number % 7 // 2
+            if number % 3 == 0 and chosen >= base and rig.pool.withdraw(tasks[chosen]):
+                with lock:
+                    withdrawn[chosen] += 1
+                tasks[chosen].has_begun = True
+
+    threads = [threading.Thread(target=work, args=(base,)) for base in (0, 10_000, 20_000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    rig.pool.stop(rig.stopped.set)
+    assert rig.stopped.wait(WAIT)
+    assert set(ran.values()) == {1}
+    assert set(withdrawn.values()) <= {1}
+    assert not ran.keys() & withdrawn.keys()
+    assert len(ran) + len(withdrawn) == 6000
+    assert rig.pool.completed == len(ran)
+    assert rig.pool.queued == 0
+
+
+# --- running, lose -------------------------------------------------------------------------------
+
+
+def test_running_tells_which_thread_has_which_task(make: Callable[..., Rig]) -> None:
+    rig = make(threads=3)
+    first, second = rig.gate(), rig.gate(urgent=True)
+    running = {found.task: found for found in rig.pool.running()}
+    assert running.keys() == {first, second}
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for gate in first, second:
+        assert running[gate].name == gate.thread
+        assert names[running[gate].ident] == gate.thread
+        assert not running[gate].is_lost
+    first.opened.set()
+    second.opened.set()
+    rig.wait_until_idle()
+    assert rig.pool.running() == []
+
+
+def test_a_lost_thread_is_replaced_and_takes_no_other_task(make: Callable[..., Rig]) -> None:
+    rig = make(threads=2, max_lost=2)
+    stuck, other = rig.occupy()
+    ident = rig.pool.lose(stuck)
+    assert ident in {thread.ident for thread in threading.enumerate()}
+    assert (rig.pool.alive, rig.pool.lost) == (2, 1)
+    assert [found.is_lost for found in rig.pool.running() if found.task is stuck] == [True]
+    newcomer = rig.gate()
+    assert newcomer.thread == "test-3"
+    assert rig.pool.submit(task := Call(int))
+    stuck.opened.set()
+    assert rig.returned.get(timeout=WAIT) is stuck
+    assert (rig.pool.alive, rig.pool.lost) == (2, 0)
+    assert not task.has_begun, "it waits, although the lost thread is free"
+    other.opened.set()
+    newcomer.opened.set()
+
+
+def test_a_thread_that_has_finished_its_task_is_not_lost(make: Callable[..., Rig]) -> None:
+    rig = make(max_lost=1)
+    gate = rig.gate()
+    gate.opened.set()
+    rig.wait_until_idle()
+    assert rig.pool.lose(gate) is None
+    queued, [busy] = Call(int), rig.occupy()
+    assert rig.pool.submit(queued)
+    assert rig.pool.lose(queued) is None
+    assert (rig.pool.alive, rig.pool.lost) == (1, 0)
+    busy.opened.set()
+
+
+def test_a_thread_is_lost_once(make: Callable[..., Rig]) -> None:
+    rig = make(max_lost=2)
+    gate = rig.gate()
+    assert rig.pool.lose(gate) is not None
+    assert rig.pool.lose(gate) is None
+    assert (rig.pool.alive, rig.pool.lost) == (1, 1)
+
+
+def test_a_replacement_begins_with_what_is_queued(make: Callable[..., Rig]) -> None:
+    rig = make(max_lost=1, queue_size=1)
+    stuck = rig.gate()
+    done = threading.Event()
+    assert rig.pool.submit(Call(done.set))
+    rig.pool.lose(stuck)
+    assert done.wait(WAIT)
+
+
+def test_what_a_lost_task_raises_is_not_reported(make: Callable[..., Rig]) -> None:
+    rig = make(max_lost=1)
+    opened, began = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        began.set()
+        assert opened.wait(WAIT)
+        raise RuntimeError
+
+    task = Call(fail)
+    assert rig.pool.submit(task)
+    assert began.wait(WAIT)
+    rig.pool.lose(task)
+    opened.set()
+    assert rig.returned.get(timeout=WAIT) is task
+    assert rig.errors.empty()
+    assert rig.pool.completed == 1
+
+
+def test_at_the_bound_of_lost_threads_nothing_is_accepted(make: Callable[..., Rig]) -> None:
+    rig = make(threads=2, max_lost=2)
+    lost = rig.occupy()
+    for gate in lost:
+        assert not rig.pool.is_exhausted
+        rig.pool.lose(gate)
+    assert rig.pool.is_exhausted
+    assert rig.pool.full
+    assert not rig.pool.submit(Call(int))
+    rig.flush()  # what was begun goes on
+    lost[0].opened.set()
+    rig.returned.get(timeout=WAIT)
+    assert not rig.pool.is_exhausted
+    assert not rig.pool.full
+    done = threading.Event()
+    assert rig.pool.submit(Call(done.set))
+    assert done.wait(WAIT)
+
+
+def test_beyond_the_bound_a_thread_is_replaced_when_one_returns(make: Callable[..., Rig]) -> None:
+    rig = make(threads=2, max_lost=1)
+    first, second = rig.occupy()
+    third = Gate()
+    assert rig.pool.submit(third)
+    rig.gates.append(third)
+    rig.pool.lose(first)
+    assert third.began.wait(WAIT)
+    rig.pool.lose(second)
+    assert (rig.pool.alive, rig.pool.lost) == (1, 2)
+    rig.pool.lose(third)
+    assert (rig.pool.alive, rig.pool.lost) == (0, 3)
+    ran = threading.Event()
+    rig.pool.submit_urgent(Call(ran.set))
+    for count, gate in enumerate((second, first, third), 1):
+        gate.opened.set()
+        rig.returned.get(timeout=WAIT)
+        assert (rig.pool.alive, rig.pool.lost) == (min(2, count), 3 - count)
+    assert ran.wait(WAIT)
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(
+    make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make(threads=2, max_lost=2)
+    first, second = rig.occupy()
+    start = threading.Thread.start
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert rig.pool.lose(first) is not None
+    assert isinstance(rig.errors.get(timeout=WAIT), RuntimeError)
+    assert (rig.pool.alive, rig.pool.lost) == (1, 1)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    first.opened.set()
+    rig.returned.get(timeout=WAIT)
+    assert rig.pool.alive == 2
+    second.opened.set()
+
+
+def test_stop_does_not_wait_for_lost_threads(make: Callable[..., Rig]) -> None:
+    rig = make(threads=2, max_lost=2)
+    stuck, other = rig.occupy()
+    rig.pool.lose(stuck)
+    rig.pool.stop(rig.stopped.set)
+    other.opened.set()
+    assert rig.stopped.wait(WAIT)
+    assert (rig.pool.alive, rig.pool.lost) == (0, 1)
+    stuck.opened.set()
+    assert rig.returned.get(timeout=WAIT) is stuck
+    assert (rig.pool.alive, rig.pool.lost) == (0, 0), "it is not replaced any more"
+
+
+def test_the_last_thread_may_be_lost_during_a_stop(make: Callable[..., Rig]) -> None:
+    rig = make(threads=1, max_lost=1)
+    [stuck] = rig.occupy()
+    rig.pool.stop(rig.stopped.set)
+    assert not rig.stopped.is_set()
+    rig.pool.lose(stuck)
+    assert rig.stopped.wait(WAIT)
+    assert (rig.pool.alive, rig.pool.lost) == (0, 1)
+
+
+def test_what_is_queued_at_a_stop_is_run_by_the_replacement(make: Callable[..., Rig]) -> None:
+    rig = make(threads=1, max_lost=1)
+    [stuck] = rig.occupy()
+    ran = threading.Event()
+    rig.pool.submit_urgent(Call(ran.set))
+    rig.pool.stop(rig.stopped.set)
+    rig.pool.lose(stuck)
+    assert ran.wait(WAIT)
+    assert rig.stopped.wait(WAIT)
+
+
+# --- interrupt -----------------------------------------------------------------------------------
+
+
+def raise_late(ident: int) -> bool:
+    raise_in(ident, RequestTimeout)
+    return True
+
+
+class Spin(Call):
+    """Pure Python that never ends by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(self.spin)
+        self.began = threading.Event()
+        self.struck = 0
+
+    def spin(self) -> None:
+        try:
+            self.began.set()
+            while True:
+                pass
+        except RequestTimeout:
+            self.struck += 1
+            raise
+
+
+def test_a_lost_thread_can_be_interrupted_once(make: Callable[..., Rig]) -> None:
+    rig = make(max_lost=1)
+    task = Spin()
+    assert rig.pool.submit(task)
+    assert task.began.wait(WAIT)
+    assert rig.pool.interrupt(task, raise_late) is None, "it is not lost"
+    rig.pool.lose(task)
+    asked: list[int] = []
+    assert rig.pool.interrupt(task, lambda ident: bool(asked.append(ident))) is False
+    assert rig.pool.interrupt(task, raise_late) is True
+    assert rig.pool.interrupt(task, raise_late) is None
+    assert rig.returned.get(timeout=WAIT) is task
+    assert task.struck == len(asked) == 1
+    assert rig.pool.interrupt(task, raise_late) is None
+    assert (rig.pool.alive, rig.pool.lost, rig.pool.completed) == (1, 0, 1)
+    rig.flush()
+
+
+def test_an_interrupt_that_comes_too_late_hits_nobody_else(make: Callable[..., Rig]) -> None:
+    """Threads are struck at every moment around the end of their tasks."""
+    rounds = 400
+    rig = make(threads=2, max_lost=2 * rounds, queue_size=rounds)
+    ends: Counter[str] = Counter()
+    for number in range(rounds):
+        opened, began = threading.Event(), threading.Event()
+
+        def run(
+            began: threading.Event = began, opened: threading.Event = opened, number: int = number
+        ) -> None:
+            began.set()
+            opened.wait(WAIT)
+            for _ in range(number % 40 * 5):
+                pass
+
+        task = Call(run)
+        assert rig.pool.submit(task)
+        assert began.wait(WAIT)
+        assert rig.pool.lose(task) is not None
+        opened.set()
+        for _ in range(number % 20 * 10):
+            pass
+        ends[str(rig.pool.interrupt(task, raise_late))] += 1
+        if number % 10 == 0:
+            rig.flush()
+    returned = {rig.returned.get(timeout=WAIT) for _ in range(rounds)}
+    assert len(returned) == rounds
+    rig.wait_until_idle()
+    assert (rig.pool.alive, rig.pool.lost, rig.pool.completed) == (2, 0, rounds)
+    assert rig.errors.empty()
+    assert ends["True"] > 0
+
+
+def test_threads_are_lost_while_everything_else_goes_on(make: Callable[..., Rig]) -> None:
+    rig = make(threads=4, max_lost=1000, queue_size=10_000)
+    ran: Counter[int] = Counter()
+    lock = threading.Lock()
+
+    def run(number: int) -> None:
+        with lock:
+            ran[number] += 1
+
+    tasks = [Call(lambda number=number: run(number)) for number in range(6000)]
+    over = threading.Event()
+    lost = 0
+
+    def lose() -> None:
+        nonlocal lost
+        while not over.is_set():
+            for found in rig.pool.running():
+                if not found.is_lost and lost < 500 and rig.pool.lose(found.task) is not None:
+                    lost += 1
+                    rig.pool.interrupt(found.task, raise_late)
+
+    loser = threading.Thread(target=lose)
+    loser.start()
+    for number, task in enumerate(tasks):
+        if number % 3:
+            assert rig.pool.submit(task)
+        else:
+            rig.pool.submit_urgent(task)
+    rig.flush()
+    until(lambda: not rig.pool.queued)
+    over.set()
+    loser.join(WAIT)
+    for _ in range(lost):
+        rig.returned.get(timeout=WAIT)
+    rig.wait_until_idle()
+    assert (rig.pool.alive, rig.pool.lost) == (4, 0)
+    assert set(ran.values()) <= {1}
+    assert len(tasks) - len(ran) <= lost, "only what was struck has not run"
+    assert rig.pool.completed == 4000

@@ -7,6 +7,7 @@ test nothing may be left: no connection, no budget in use, no illegal change of 
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,10 +19,11 @@ import h11
 from wsgi_async import http1
 from wsgi_async.config import Config
 from wsgi_async.connections import TICK, Connections, Phase
-from wsgi_async.exchange import Gateway, request_ids
+from wsgi_async.exchange import Exchange, Gateway, request_ids
 from wsgi_async.handoff import BlockedWriters, Mailbox, Overflow, ResponseBounds
 from wsgi_async.observer import Observer, RequestInfo, ResponseInfo
-from wsgi_async.pool import Task, ThreadPool
+from wsgi_async.overdue import SWEEP
+from wsgi_async.pool import Running, ThreadPool
 from wsgi_async.protocol import HTTPProtocol
 from wsgi_async.spool import Budgets
 from wsgi_async.states import State
@@ -95,6 +97,9 @@ class Recorder(Observer):
         self.app_errors: list[tuple[str, BaseException | None]] = []
         self.warnings: list[str] = []
         self.errors: list[str] = []
+        self.lost: list[tuple[RequestInfo, str, float, list[str]]] = []
+        self.returned: queue.Queue[tuple[RequestInfo, float]] = queue.Queue()
+        self.capacity: list[tuple[str, int]] = []
 
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
         self.finished.append((request, response))
@@ -118,6 +123,20 @@ class Recorder(Observer):
         self, request: RequestInfo, message: str, error: BaseException | None = None
     ) -> None:
         self.app_errors.append((message, error))
+
+    def thread_lost(
+        self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
+    ) -> None:
+        self.lost.append((request, thread, seconds, stack))
+
+    def thread_returned(self, request: RequestInfo, seconds: float) -> None:
+        self.returned.put((request, seconds))
+
+    def threads_exhausted(self, lost: int) -> None:
+        self.capacity.append(("exhausted", lost))
+
+    def threads_recovered(self, lost: int) -> None:
+        self.capacity.append(("recovered", lost))
 
     def warning(self, message: str) -> None:
         self.warnings.append(message)
@@ -312,31 +331,77 @@ class Client:
         return self.transport.is_closing() or self.state is State.LINGERING
 
 
-class WatchedPool(ThreadPool):
+class WatchedTask:
+    """Tells when a task has ended."""
+
+    def __init__(self, pool: WatchedPool, task: Exchange | Any) -> None:
+        self.pool = pool
+        self.task = task
+
+    @property
+    def has_begun(self) -> bool:
+        return self.task.has_begun  # type: ignore[no-any-return]
+
+    def run(self) -> None:
+        try:
+            self.task.run()
+        finally:
+            self.pool.task_ended(self)
+
+
+class WatchedPool(ThreadPool[Any]):
     """Tells the loop when a task has ended, so that a test can wait for that."""
 
     def __init__(self, loop: FakeLoop, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, on_returned=lambda watched: watched.task.has_returned(), **kwargs)
         self._loop = loop
         self._ended_lock = threading.Lock()
+        self._tasks: dict[Any, WatchedTask] = {}
         self.ended = 0
         self.has_ended = threading.Condition(self._ended_lock)
 
-    def submit(self, task: Task) -> bool:
-        return super().submit(lambda: self._watched(task))
+    def _watched(self, task: Any) -> WatchedTask:
+        with self._ended_lock:
+            self._tasks[task] = watched = WatchedTask(self, task)
+        return watched
 
-    def submit_urgent(self, task: Task) -> None:
-        super().submit_urgent(lambda: self._watched(task))
+    def submit(self, task: Any) -> bool:
+        return super().submit(self._watched(task))
 
-    def _watched(self, task: Task) -> None:
-        try:
-            task()
-        finally:
-            with self._ended_lock:
-                self.ended += 1
-                self.has_ended.notify_all()
-            with contextlib.suppress(RuntimeError):  # a test may have closed the loop
-                self._loop.call_soon_threadsafe(int)
+    def submit_urgent(self, task: Any) -> None:
+        super().submit_urgent(self._watched(task))
+
+    @property
+    def oldest(self) -> Any:
+        watched = super().oldest
+        return watched.task if watched is not None else None
+
+    def running(self) -> list[Running[Any]]:
+        return [running._replace(task=running.task.task) for running in super().running()]
+
+    def withdraw(self, task: Any) -> bool:
+        watched = self._tasks.get(task)
+        if watched is None or not super().withdraw(watched):
+            return False
+        self.task_ended(watched)
+        return True
+
+    def lose(self, task: Any) -> int | None:
+        watched = self._tasks.get(task)
+        return super().lose(watched) if watched is not None else None
+
+    def interrupt(self, task: Any, strike: Callable[[int], bool]) -> bool | None:
+        watched = self._tasks.get(task)
+        return super().interrupt(watched, strike) if watched is not None else None
+
+    def task_ended(self, watched: WatchedTask) -> None:
+        with self._ended_lock:
+            self.ended += 1
+            if self._tasks.get(watched.task) is watched:
+                del self._tasks[watched.task]
+            self.has_ended.notify_all()
+        with contextlib.suppress(RuntimeError):  # a test may have closed the loop
+            self._loop.call_soon_threadsafe(int)
 
     @property
     def is_idle(self) -> bool:
@@ -356,13 +421,19 @@ class Site:
         self, application: Any = hello, *, cap: int = 100, files: int = 100, **options: Any
     ) -> None:
         options.setdefault("threads", 2)
+        # The clock's hands are moved without giving the threads time to take what is queued.
+        options.setdefault("queue_timeout", 0)
         self.config = config = Config(**options)
         self.loop = FakeLoop()
         self.observer = Recorder()
         self.faults: list[BaseException] = []
         self.clients: list[Client] = []
         self.pool = WatchedPool(
-            self.loop, config.threads, config.queue_size, on_error=self.faults.append
+            self.loop,
+            config.threads,
+            config.queue_size,
+            max_lost=config.threads,
+            on_error=self.faults.append,
         )
         self.io_pool = WatchedPool(self.loop, 1, 0, name="io", on_error=self.faults.append)
         self.mailbox = Mailbox(self.loop.call_soon_threadsafe, self.faults.append)
@@ -396,6 +467,13 @@ class Site:
 
     def tick(self) -> None:
         self.connections.tick(self.loop.time(), WALL)
+
+    def sweep(self, seconds: float = 0.0) -> None:
+        """Let time pass as the timer of ``request_timeout`` divides it."""
+        for _ in range(max(1, round(seconds / SWEEP))):
+            self.loop.clock.advance(SWEEP if seconds else 0)
+            self.connections.overdue.sweep(self.loop.time())
+            self.loop.run_pending()
 
     def advance(self, seconds: float) -> None:
         """Let time pass as the server's timer divides it, running what is due."""

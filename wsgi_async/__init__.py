@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ConfigError,
         HTTPError,
         LoadError,
+        RequestTimeout,
         StorageExhausted,
         WsgiAsyncError,
     )
@@ -35,6 +36,7 @@ __all__ = [
     "LoadError",
     "LogObserver",
     "Observer",
+    "RequestTimeout",
     "Server",
     "StorageExhausted",
     "WsgiAsyncError",

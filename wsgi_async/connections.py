@@ -11,19 +11,21 @@ import math
 from collections import deque
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .config import Config
 from .deadlines import Deadlines
 from .environ import server_facts
-from .exchange import Gateway
+from .exchange import Exchange, Gateway
 from .filewrapper import FileWrapper
-from .framing import Framer
-from .head import Limits
-from .pool import ThreadPool
+from .framing import Framer, ResponseHead
+from .head import Limits, RequestHead
+from .health import Probes, Vitals
+from .overdue import Overdue
+from .pool import Task, ThreadPool
 from .spool import Budgets
 
-__all__ = ["TICK", "Connections", "Phase", "Wait"]
+__all__ = ["TICK", "Connections", "InFlight", "Phase", "Wait"]
 
 TICK = 0.25
 """Seconds between two sweeps."""
@@ -34,6 +36,9 @@ the client gets the answer (RFC 9112 §9.6)."""
 
 RATE_WINDOW = 10.0
 """Seconds over which completions are counted for Retry-After."""
+
+RECOVERY = 30
+"""Seconds for Retry-After while lost threads keep new requests out: nobody knows how long."""
 
 PACE_CHECK = 1.0
 """Seconds between two looks at how a transfer moves, at most."""
@@ -71,9 +76,21 @@ class Phase(enum.Enum):
     __hash__ = object.__hash__
 
 
+class InFlight(NamedTuple):
+    """What a connection is busy with."""
+
+    exchange: Exchange
+    is_receiving: bool
+    """Whether the request's body is still being collected."""
+    sent: int
+    """Bytes of the response's body that were given to the transport."""
+
+
 class Watched(Protocol):
     """A connection, as far as this module knows it; see ``protocol.HTTPProtocol``."""
 
+    @property
+    def in_flight(self) -> InFlight | None: ...
     def wait_expired(self, wait: Wait) -> None: ...
     def check_pace(self, now: float) -> bool: ...
     def close_idle(self) -> bool: ...
@@ -96,7 +113,7 @@ class Connections:
         self,
         config: Config,
         gateway: Gateway,
-        io_pool: ThreadPool,
+        io_pool: ThreadPool[Task],
         budgets: Budgets,
         cap: int,
         refusals: int = REFUSAL_MARGIN,
@@ -128,7 +145,11 @@ class Connections:
         self.moving: dict[Watched, float] = {}
         """Connections in a transfer, and when each was last looked at; oldest look first."""
         self.phase = Phase.SERVING
+        self.probes = Probes(config) or None
+        """The paths that the loop answers itself, if there are any."""
+        self.overdue = Overdue(config, gateway.pool, gateway.observer, self.retry_after)
         self.framer = Framer(b"Server: wsgi_async\r\n")
+        self._began = math.inf
         self._date_second = 0
         self._completions: deque[tuple[float, int]] = deque()
         self._warned_at = -math.inf
@@ -175,6 +196,7 @@ class Connections:
         :param now: the loop's time.
         :param wall: seconds since the epoch.
         """
+        self._began = min(self._began, now)
         second = int(wall)
         if second != self._date_second:
             self._date_second = second
@@ -186,6 +208,7 @@ class Connections:
             for connection in deadlines.expired(now):
                 connection.wait_expired(wait)
         self._check_paces(now)
+        self.overdue.sweep_queue(now)
 
     def _check_paces(self, now: float) -> None:
         due = []
@@ -204,7 +227,9 @@ class Connections:
 
     def retry_after(self) -> int:
         """Seconds until the queue for threads may be empty, 1 to 60: its length by the rate of
-        the last 10 s."""
+        the last 10 s. While too many threads are lost, half a minute."""
+        if self.gateway.pool.is_exhausted:
+            return RECOVERY
         queued = self.gateway.pool.queued
         if not self._completions:
             return 1
@@ -214,6 +239,26 @@ class Connections:
         if done <= 0 or now <= began:
             return 60 if queued else 1
         return max(1, min(60, math.ceil(queued * (now - began) / done)))
+
+    def vitals(self, now: float) -> Vitals:
+        """How the server is."""
+        pool = self.gateway.pool
+        oldest = pool.oldest
+        return Vitals(
+            threads=pool.threads,
+            busy=pool.busy,
+            lost=pool.lost,
+            queued=pool.queued,
+            oldest_wait=now - oldest.waits_since if oldest is not None else 0.0,
+            connections=len(self.open),
+            uptime=now - self._began,
+        )
+
+    def answer_probe(self, head: RequestHead, now: float) -> tuple[ResponseHead, bytes]:
+        """The response to a request that :attr:`probes` wants."""
+        assert self.probes is not None
+        is_leaving = self.phase is not Phase.SERVING
+        return self.probes.answer(head, self.vitals(now), is_leaving=is_leaving)
 
     def make_room(self, newcomer: Watched, now: float) -> bool:
         """Where the cap is passed, close a connection that nobody misses.

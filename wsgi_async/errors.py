@@ -8,6 +8,7 @@
     ├── HTTPError            a request deserves this 4xx/5xx, not the application
     └── ApplicationError     the application broke PEP 3333  (also an AssertionError)
     ClientDisconnected       the client is gone              (an OSError, as file-like code expects)
+    RequestTimeout           the application is too late  (a BaseException: nobody is to catch it)
     StorageExhausted         a spool's bound or its disk is full          (an OSError)
 
 An error names whose fault it is: the operator's, the client's or the application's.
@@ -23,6 +24,7 @@ __all__ = [
     "ConfigError",
     "HTTPError",
     "LoadError",
+    "RequestTimeout",
     "StorageExhausted",
     "WsgiAsyncError",
 ]
@@ -76,6 +78,16 @@ class ApplicationError(WsgiAsyncError, AssertionError):
 
 class ClientDisconnected(ConnectionError):
     """The client is gone: raised from ``wsgi.input`` reads and from ``write()``."""
+
+
+class RequestTimeout(BaseException):
+    """The application is later than ``request_timeout`` allows, and ``interrupt_late`` is on.
+
+    Raised in its thread from outside, once, wherever it is: ``finally`` clauses run, ``except
+    Exception`` lets it pass. It comes when Python code runs again there: a call into C that
+    waits, such as a read from a socket without a timeout, is not broken off. Nothing that is sent
+    afterwards reaches the client, who has had its 504.
+    """
 
 
 class StorageExhausted(OSError):

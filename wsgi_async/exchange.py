@@ -1,6 +1,6 @@
 """One request and its response: what the loop and the pool thread do with it.
 
-:meth:`Exchange.run` is the only function that is given to the thread pool.
+:class:`Exchange` is the only task that is given to the thread pool.
 """
 
 from __future__ import annotations
@@ -8,11 +8,14 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import threading
+import time
 from collections.abc import Callable
 from contextvars import Context
 from typing import BinaryIO, NamedTuple, Protocol
 
 from .environ import build_environ
+from .errors import HTTPError, RequestTimeout
 from .errorstream import ErrorStream
 from .handoff import InputStream, Mailbox, Posted, RequestBody, ResponseBounds, ResponseWriter
 from .head import RequestHead
@@ -25,6 +28,9 @@ __all__ = ["Connection", "Exchange", "Gateway"]
 
 
 _DONE, _PARKED = Step
+
+_naming = threading.Lock()
+"""Held while a request gets its id: the loop may ask for it at the same time as its thread."""
 
 
 class Connection(Protocol):
@@ -42,12 +48,15 @@ class Connection(Protocol):
     def exchange_woke(self, exchange: Exchange) -> None:
         """*Loop:* the exchange's thread has something for the loop."""
 
+    def give_up(self, exchange: Exchange, error: HTTPError) -> None:
+        """*Loop:* the application has not answered in time: answer instead, or cut the response."""
+
 
 class Gateway(NamedTuple):
     """What all exchanges of one server share."""
 
     application: Application
-    pool: ThreadPool
+    pool: ThreadPool[Exchange]
     mailbox: Mailbox
     bounds: ResponseBounds
     observer: Observer
@@ -83,8 +92,10 @@ class Exchange:
         "connection",
         "head",
         "is_submitted",
+        "lost_at",
         "spool",
         "stream",
+        "waits_since",
         "writer",
     )
 
@@ -99,7 +110,12 @@ class Exchange:
         self.connection = connection
         self.head = head
         self.began = began
+        self.waits_since = began
+        """The loop's time at which the request was complete: from then on it is the application's
+        turn, the wait for a thread included."""
         self.is_submitted = False
+        self.lost_at = 0.0
+        """When its thread was given up, of ``time.monotonic``; 0 as long as it is not."""
         self.writer = ResponseWriter(gateway.bounds, gateway.mailbox, self)
         self.spool: BodySpool | None = None
         """The body, where it is collected before a thread is taken."""
@@ -110,19 +126,34 @@ class Exchange:
 
     def submit(self) -> bool:
         """*Loop:* queue for a thread. False where the queue is full."""
-        self.is_submitted = self._gateway.pool.submit(self.run)
+        self.is_submitted = self._gateway.pool.submit(self)
         return self.is_submitted
 
     def resume(self) -> None:
         """*Loop:* queue a suspended iteration again, to go on or, the client gone, to close."""
-        self._gateway.pool.submit_urgent(self.run)
+        self._gateway.pool.submit_urgent(self)
+
+    def withdraw(self) -> bool:
+        """*Loop:* take a request that waits for its thread out of the queue, and give back what it
+        holds. False, and nothing done, where the application has it already, or had it."""
+        if not self.is_submitted or not self._gateway.pool.withdraw(self):
+            return False
+        self._clean_up()
+        return True
 
     def let_go(self, why: str) -> None:
-        """*Loop:* the client has gone: tell the thread, and have the iterable closed."""
+        """*Loop:* the client has gone: tell the thread, and have the iterable closed; or, where it
+        still waits for a thread, give its place in the queue to somebody else."""
         if self.stream is not None:
             self.stream.abort(why)
         if self.writer.abort():
             self.resume()
+        else:
+            self.withdraw()
+
+    def is_given_up(self) -> None:
+        """*Loop:* its thread is lost: what that still has to say interests nobody."""
+        self.lost_at = time.monotonic()
 
     def on_wake(self) -> None:
         """*Loop:* the writer or the body has news."""
@@ -151,9 +182,18 @@ class Exchange:
             # A queued request whose client has gone never reaches the application.
             if self._response is not None:
                 self._context.run(self._response.abandon)
+        except RequestTimeout:
+            # It struck our own code. There is only one, so now nothing can strike.
+            if self._response is not None:
+                self._context.run(self._response.abandon)
         finally:
             if step is _DONE:
                 self._clean_up()
+
+    def has_returned(self) -> None:
+        """*Pool thread:* a thread that was given up has come back."""
+        seconds = time.monotonic() - self.lost_at
+        self._gateway.observer.thread_returned(self.info, seconds)
 
     def _clean_up(self) -> None:
         self.writer.cut()  # nothing, unless the response did not come to an end
@@ -198,22 +238,33 @@ class Exchange:
         self._gateway.mailbox.post(item)
 
     @property
+    def has_begun(self) -> bool:
+        """*Any thread:* whether a thread has begun with it, or none ever will."""
+        return self._response is not None or self.writer.has_ended
+
+    @property
     def info(self) -> RequestInfo:
         """*Any thread:* the facts for a log line; made when first asked for."""
         if self._info is None:
-            head = self.head
-            self._info = RequestInfo(
-                self._gateway.next_id(),
-                head.method,
-                head.target,
-                head.version,
-                self.connection.client,
-                head.fields,
-            )
+            with _naming:
+                if self._info is None:
+                    self._info = self._make_info()
         return self._info
 
+    def _make_info(self) -> RequestInfo:
+        head = self.head
+        return RequestInfo(
+            self._gateway.next_id(),
+            head.method,
+            head.target,
+            head.version,
+            self.connection.client,
+            head.fields,
+        )
+
     def _app_error(self, message: str, error: BaseException | None) -> None:
-        self._gateway.observer.app_error(self.info, message, error)
+        if not self.lost_at:
+            self._gateway.observer.app_error(self.info, message, error)
 
     def _app_stderr(self, line: str) -> None:
         self._gateway.observer.app_stderr(self.info, line)

@@ -182,6 +182,40 @@ class LogObserver(Observer):
         # Indented, so that none of them passes for a record of its own.
         logger.error("%s", "\n  ".join(map(_one_line, text.rstrip("\n").split("\n"))))
 
+    def thread_lost(
+        self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
+    ) -> None:
+        logger.error(
+            "%s %s [%s %s]: nothing from the application for %.1f s; thread %s is given up, in%s",
+            escape(request.method),
+            escape(request.target),
+            escape(request.client),
+            escape(request.id),
+            seconds,
+            thread,
+            "".join("\n    " + _one_line(line) for line in stack) or " code that is not Python",
+        )
+
+    def thread_returned(self, request: RequestInfo, seconds: float) -> None:
+        logger.info(
+            "%s %s [%s %s]: its thread came back %.1f s after it was given up",
+            escape(request.method),
+            escape(request.target),
+            escape(request.client),
+            escape(request.id),
+            seconds,
+        )
+
+    def threads_exhausted(self, lost: int) -> None:
+        logger.error(
+            "%d threads are lost in the application: new requests get 503 until some come back; "
+            "see the stacks above, and give what it waits for timeouts of its own",
+            lost,
+        )
+
+    def threads_recovered(self, lost: int) -> None:
+        logger.info("Requests are taken again; threads still lost in the application: %d", lost)
+
     def warning(self, message: str) -> None:
         logger.warning("%s", _one_line(message))
 

@@ -102,6 +102,28 @@ class Observer:
     def report(self, text: str) -> None:
         """Several lines about one failure, the first of which says what to change. *Any thread.*"""
 
+    def thread_lost(
+        self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
+    ) -> None:
+        """A thread was given up, and replaced: the application is later than ``request_timeout``.
+
+        :param thread: its name.
+        :param seconds: for how long the application has produced nothing.
+        :param stack: what it is doing, as the lines of a traceback, outermost call first.
+        """
+
+    def thread_returned(self, request: RequestInfo, seconds: float) -> None:
+        """A thread that was given up has come back, and ends. *Pool thread.*
+
+        :param seconds: how long after it was given up.
+        """
+
+    def threads_exhausted(self, lost: int) -> None:
+        """So many threads are lost that new requests are refused with 503 from now on."""
+
+    def threads_recovered(self, lost: int) -> None:
+        """Enough threads have come back: requests are taken again, with so many still lost."""
+
     def warning(self, message: str) -> None:
         """Something an operator should know: one line. *Any thread.*"""
 

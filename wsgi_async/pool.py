@@ -1,12 +1,17 @@
-"""A bounded pool of threads. It knows callables, not HTTP.
+"""A bounded pool of threads. It knows tasks, not HTTP.
 
 Guarantees:
 
-* At most `threads` tasks run at once; each thread is a daemon and has a name.
+* At most `threads` tasks run at once, those of lost threads aside; each thread is a daemon and has
+  a name.
 * ``submit`` refuses (returns False) instead of growing its queue beyond `queue_size`.
 * ``submit_urgent`` never refuses: resumed iterations and closes must always find a place.
   The two queues are served alternately, so neither can starve the other.
 * A task that raises, ``SystemExit`` included, costs nobody a thread.
+* A task that never returns costs nobody a thread either, once somebody has said so: :meth:`lose`
+  gives its thread up and starts another. A lost thread never takes a task again. There are never
+  more than `threads` + `max_lost` threads.
+* A task is either run or, if it is withdrawn before, not; never both.
 * No lock is held while a task runs.
 
 Threads wake in a chain: a submit wakes at most one sleeping thread, and a woken thread wakes the
@@ -22,19 +27,87 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-__all__ = ["Task", "ThreadPool"]
+from .errors import RequestTimeout
 
-Task = Callable[[], object]
+__all__ = ["Call", "Running", "Task", "ThreadPool"]
+
+REFUSE = -(1 << 62)
+"""The room in a queue that takes nothing."""
+
+SPARSE = 64
+"""Withdrawn tasks that may stay in the queue until its threads come to them."""
 
 
-class ThreadPool:
+class Task(Protocol):
+    """What a pool runs. Tasks are told apart by identity, and must be hashable."""
+
+    @property
+    def has_begun(self) -> bool:
+        """*Any thread:* whether it has begun to run, or never will. Once True it stays so, and it
+        is True before :meth:`run` returns."""
+
+    def run(self) -> object:
+        """*Pool thread:* do the work."""
+
+
+class Call:
+    """A task that calls a function.
+
+    :param function: called without arguments.
+    """
+
+    __slots__ = ("_function", "has_begun")
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+        self.has_begun = False
+
+    def run(self) -> None:
+        """*Pool thread:* call it."""
+        self.has_begun = True
+        self._function()
+
+
+T = TypeVar("T", bound=Task)
+
+
+class Running(NamedTuple, Generic[T]):
+    """A thread at work."""
+
+    ident: int
+    name: str
+    task: T
+    is_lost: bool
+
+
+class _Slot(Generic[T]):
+    """One thread's place in the pool, guarded by the pool's lock."""
+
+    __slots__ = ("ident", "is_exposed", "is_lost", "name", "task")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ident = 0
+        self.task: T | None = None
+        """What it runs; None while it sleeps."""
+        self.is_lost = False
+        self.is_exposed = True
+        """Whether an exception may still be raised in it: there is at most one."""
+
+
+class ThreadPool(Generic[T]):
     """A fixed number of daemon threads behind two queues.
 
     :param threads: how many tasks may run at once, at least 1.
     :param queue_size: how many tasks may wait beyond the threads that are free, at least 0.
     :param name: threads are called ``name-1``, ``name-2`` …
+    :param max_lost: how many lost threads are replaced. At so many ``submit`` refuses, whatever
+        the queue, until one of them returns.
     :param on_error: told of an exception that a task let out. *Pool thread.*
+    :param on_returned: told of the task of a lost thread that has returned or raised at last, when
+        the pool does not count the thread any more. *Pool thread.*
     """
 
     def __init__(
@@ -43,9 +116,12 @@ class ThreadPool:
         queue_size: int,
         *,
         name: str = "wsgi_async",
+        max_lost: int = 0,
         on_error: Callable[[BaseException], None],
+        on_returned: Callable[[T], object] | None = None,
     ) -> None:
         self.threads = threads
+        self.max_lost = max_lost
         self.submitted = 0
         """Tasks accepted so far: one crossing of the thread line each."""
         self.completed = 0
@@ -54,47 +130,92 @@ class ThreadPool:
         self._queue_size = queue_size
         self._name = name
         self._on_error = on_error
+        self._on_returned = on_returned
         self._lock = threading.Lock()
-        self._new: deque[Task] = deque()
-        self._urgent: deque[Task] = deque()
+        # Its first one is never withdrawn.
+        self._new: deque[T] = deque()
+        self._urgent: deque[T] = deque()
         self._urgent_next = False
+        self._withdrawn: set[T] = set()
+        """Those of the new ones that are not to be run any more."""
+        self._room = queue_size
+        """How long the queue may be, withdrawn tasks included."""
         self._sleepers: list[threading.Lock] = []
         self._waking = False
-        self._alive = 0
+        self._slots: set[_Slot[T]] = set()
+        self._lost: set[_Slot[T]] = set()
+        self._started = 0
         self._on_stopped: Callable[[], object] | None = None
+        self._has_ended = False
 
     def start(self) -> None:
         """*Any thread, once:* start the threads."""
-        self._alive = self.threads
-        for number in range(1, self.threads + 1):
-            threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
+        with self._lock:
+            slots = [self._add_slot() for _ in range(self.threads)]
+        for slot in slots:
+            self._start_thread(slot)
+
+    def _add_slot(self) -> _Slot[T]:
+        """With the lock held."""
+        self._started += 1
+        slot: _Slot[T] = _Slot(f"{self._name}-{self._started}")
+        self._slots.add(slot)
+        return slot
+
+    def _start_thread(self, slot: _Slot[T]) -> None:
+        threading.Thread(target=self._work, args=(slot,), name=slot.name, daemon=True).start()
 
     @property
     def queued(self) -> int:
         """*Any thread:* tasks that wait for a thread now."""
-        return len(self._new) + len(self._urgent)
+        return len(self._new) + len(self._urgent) - len(self._withdrawn)
 
     @property
     def alive(self) -> int:
-        """*Any thread:* threads that have not ended."""
-        return self._alive
+        """*Any thread:* threads that have not ended, lost ones aside."""
+        return len(self._slots)
 
     @property
     def busy(self) -> int:
-        """*Any thread:* threads that are running a task now, or are about to."""
-        return self._alive - len(self._sleepers)
+        """*Any thread:* of those, the ones that run a task now, or are about to."""
+        return len(self._slots) - len(self._sleepers)
+
+    @property
+    def lost(self) -> int:
+        """*Any thread:* lost threads that have not returned."""
+        return len(self._lost)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """*Any thread:* whether ``submit`` refuses because too many threads are lost."""
+        return 0 < self.max_lost <= len(self._lost)
 
     @property
     def full(self) -> bool:
         """*Any thread:* whether ``submit`` would refuse now."""
-        return len(self._new) >= self._queue_size + len(self._sleepers) + self._waking
+        return len(self._new) >= self._room + len(self._sleepers) + self._waking
 
-    def submit(self, task: Task) -> bool:
+    @property
+    def oldest(self) -> T | None:
+        """*Any thread:* of the tasks of :meth:`submit`, the one that has waited the longest."""
+        with self._lock:
+            return self._new[0] if self._new else None
+
+    def running(self) -> list[Running[T]]:
+        """*Any thread:* what each thread runs, or has just run, the lost ones included."""
+        with self._lock:
+            return [
+                Running(slot.ident, slot.name, slot.task, slot.is_lost)
+                for slot in (*self._slots, *self._lost)
+                if slot.task is not None
+            ]
+
+    def submit(self, task: T) -> bool:
         """*Any thread:* queue a task; False, and nothing done, where the queue is full."""
         with self._lock:
             sleepers = self._sleepers
             # The condition of `full`, and _sleeper_to_wake(), written out: 0.1 us a request.
-            if len(self._new) >= self._queue_size + len(sleepers) + self._waking:
+            if len(self._new) >= self._room + len(sleepers) + self._waking:
                 return False
             self.submitted += 1
             self._new.append(task)
@@ -105,7 +226,7 @@ class ThreadPool:
         sleeper.release()
         return True
 
-    def submit_urgent(self, task: Task) -> None:
+    def submit_urgent(self, task: T) -> None:
         """*Any thread:* queue a task that must not be refused."""
         with self._lock:
             self.submitted += 1
@@ -114,55 +235,180 @@ class ThreadPool:
         if sleeper is not None:
             sleeper.release()
 
+    def withdraw(self, task: T) -> bool:
+        """*Any thread:* take a task out of the queue again.
+
+        :param task: one that :meth:`submit` has accepted. Where this returns True it will not be
+            run, and from now on its ``has_begun`` is to be True.
+        :returns: False, and nothing done, where a thread has it, or had it.
+        """
+        with self._lock:
+            if task in self._withdrawn or task.has_begun:
+                return False
+            # A thread shows in its slot what it has taken, until that says that it has begun.
+            if any(slot.task is task for slot in (*self._slots, *self._lost)):
+                return False
+            # To search for it would take a queue of n clients that all leave n² steps.
+            self._withdrawn.add(task)
+            if len(self._withdrawn) > SPARSE and 2 * len(self._withdrawn) > len(self._new):
+                self._new = deque(task for task in self._new if task not in self._withdrawn)
+                self._withdrawn.clear()
+            self._trim()
+            self._set_room()
+        return True
+
+    def lose(self, task: T) -> int | None:
+        """*Any thread:* give up the thread that runs a task.
+
+        It never takes another one, and does not keep :meth:`stop` waiting. Another thread takes
+        its place, unless `max_lost` of them were replaced already and have not returned: then as
+        soon as one of those has.
+
+        :returns: the thread's ident; None, and nothing done, where no thread runs it any more.
+        """
+        with self._lock:
+            slot = next((slot for slot in self._slots if slot.task is task), None)
+            if slot is None:
+                return None
+            slot.is_lost = True
+            self._slots.discard(slot)
+            self._lost.add(slot)
+            newcomers = self._replace_lost()
+        self._begin_work(newcomers)
+        return slot.ident
+
+    def interrupt(self, task: T, strike: Callable[[int], bool]) -> bool | None:
+        """*Any thread:* do something to the lost thread that runs a task, while it still does: at
+        most once, for it takes no other task, but has to be counted.
+
+        :param strike: given the thread's ident, with the lock held; returns False where it did
+            nothing, so that it may be tried again. It may raise :class:`RequestTimeout` there.
+        :returns: what that returned; None where nothing is to be struck any more.
+        """
+        with self._lock:
+            for slot in self._lost:
+                if slot.task is task and slot.is_exposed:
+                    slot.is_exposed = not strike(slot.ident)
+                    return not slot.is_exposed
+        return None
+
     def stop(self, on_stopped: Callable[[], object]) -> None:
         """*Any thread, once:* let the threads end when both queues are empty.
 
-        `on_stopped` is called by the last of them. A task that never returns keeps its thread;
-        being a daemon, that thread does not keep the process.
+        `on_stopped` is called by the last of them. Lost threads are not awaited. A task that never
+        returns keeps its thread; being a daemon, that thread does not keep the process.
         """
         with self._lock:
             self._on_stopped = on_stopped
+            self._has_ended = False
             sleepers, self._sleepers = self._sleepers, []
-            nobody_left = self._alive == 0
         for sleeper in sleepers:
             sleeper.release()
-        if nobody_left:
-            on_stopped()
+        self._tell_end()
+
+    # --- with the lock held --------------------------------------------------------------------
+
+    def _trim(self) -> None:
+        """Let go of the withdrawn tasks at the head of the queue."""
+        while self._withdrawn and self._new[0] in self._withdrawn:
+            self._withdrawn.discard(self._new.popleft())
+
+    def _set_room(self) -> None:
+        self._room = (REFUSE if self.is_exhausted else self._queue_size) + len(self._withdrawn)
+
+    def _replace_lost(self) -> list[_Slot[T]]:
+        """Places for threads to be started."""
+        self._set_room()
+        wanted = self.threads - len(self._slots)
+        if self._has_ended:
+            wanted = 0
+        elif self._on_stopped is not None:
+            wanted = min(wanted, self.queued)
+        allowed = self.threads + self.max_lost - len(self._slots) - len(self._lost)
+        return [self._add_slot() for _ in range(min(wanted, allowed))]
 
     def _sleeper_to_wake(self) -> threading.Lock | None:
-        """With the lock held: the one sleeping thread to wake for the work at hand, if any."""
+        """The one sleeping thread to wake for the work at hand, if any."""
         if self._waking or not self._sleepers:
             return None
         self._waking = True
         return self._sleepers.pop()
 
-    def _work(self) -> None:
+    # --- threads -------------------------------------------------------------------------------
+
+    def _begin_work(self, newcomers: list[_Slot[T]]) -> None:
+        """Start threads in the place of lost ones, as far as the system allows."""
+        for slot in newcomers:
+            try:
+                self._start_thread(slot)
+            except RuntimeError as error:  # the system's bound; it is tried again at the next one
+                with self._lock:
+                    self._slots.discard(slot)
+                self._report(error)
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        """Where the last thread has ended, say so once."""
+        with self._lock:
+            if self._on_stopped is None or self._slots or self._has_ended:
+                return
+            self._has_ended = True
+        self._on_stopped()
+
+    def _work(self, slot: _Slot[T]) -> None:
         """The body of each thread."""
+        slot.ident = threading.get_ident()
+        try:
+            self._serve(slot)
+            if slot.is_lost:
+                with self._lock:
+                    slot.is_exposed = False
+                for _ in range(2):
+                    pass  # an exception that is on its way comes at the next jump
+        except RequestTimeout:
+            pass  # it was too late for its task; and there is only one
+        if slot.is_lost:
+            self._return_lost(slot)
+        else:
+            with self._lock:
+                self._slots.discard(slot)
+            self._tell_end()
+
+    def _serve(self, slot: _Slot[T]) -> None:
+        """Run tasks until the pool stops or the thread is lost."""
         sleeper = threading.Lock()
         sleeper.acquire()
         lock = self._lock
         woken = is_new = False
         while True:
-            next_sleeper = task = None
+            next_sleeper = upcoming = None
             with lock:
                 if is_new:
                     self.completed += 1  # the task before this one
+                if slot.is_lost:
+                    return
                 if woken:
                     self._waking = woken = False
-                # Urgent tasks and new ones in turn.
+                # Urgent tasks and new ones in turn. `task` keeps the one before until the lock is
+                # let go: what it holds may be anything.
                 if self._urgent and (self._urgent_next or not self._new):
                     self._urgent_next = is_new = False
-                    task = self._urgent.popleft()
+                    slot.task = upcoming = self._urgent.popleft()
                 elif self._new:
                     self._urgent_next = is_new = True
-                    task = self._new.popleft()
+                    slot.task = upcoming = self._new.popleft()
+                    if self._withdrawn:
+                        self._trim()
+                        self._set_room()
                 else:
                     is_new = False
+                    slot.task = None
                     if self._on_stopped is not None:
-                        break
+                        return
                     self._sleepers.append(sleeper)
-                if task is not None and (self._new or self._urgent):
+                if upcoming is not None and (self._new or self._urgent):
                     next_sleeper = self._sleeper_to_wake()
+            task = upcoming
             if task is None:
                 sleeper.acquire()
                 woken = True
@@ -170,14 +416,20 @@ class ThreadPool:
             if next_sleeper is not None:
                 next_sleeper.release()
             try:
-                task()
+                task.run()
             except BaseException as error:
-                self._report(error)
-        with lock:
-            self._alive -= 1
-            last = self._alive == 0
-        if last:
-            self._on_stopped()
+                if not slot.is_lost:
+                    self._report(error)
+
+    def _return_lost(self, slot: _Slot[T]) -> None:
+        """A lost thread has returned, and nothing can be raised in it any more."""
+        with self._lock:
+            self._lost.discard(slot)
+            newcomers = self._replace_lost()
+        self._begin_work(newcomers)
+        if self._on_returned is not None and slot.task is not None:
+            with contextlib.suppress(Exception):
+                self._on_returned(slot.task)
 
     def _report(self, error: BaseException) -> None:
         with contextlib.suppress(BaseException):  # a failing report must not end the thread

@@ -12,7 +12,7 @@ import socket
 import struct
 from typing import cast
 
-from .connections import Connections, Phase, Wait
+from .connections import Connections, InFlight, Phase, Wait
 from .deadlines import Pace
 from .environ import client_name, remote_address
 from .errors import HTTPError
@@ -92,6 +92,14 @@ class HTTPProtocol(asyncio.Protocol):
     def client(self) -> str:
         """The client's name for log lines."""
         return client_name(self.remote_addr, self.remote_port)
+
+    @property
+    def in_flight(self) -> InFlight | None:
+        """What it is busy with, if it is, from the complete head to the last byte."""
+        exchange = self._exchange
+        if exchange is None:
+            return None
+        return InFlight(exchange, self.state is _BODY, self._sender.body_size)
 
     # --- asyncio.Protocol --------------------------------------------------------------------
 
@@ -251,6 +259,11 @@ class HTTPProtocol(asyncio.Protocol):
         if self._upload is not None and exchange is self._exchange:
             self._tend_stream(self._upload)
 
+    def give_up(self, exchange: Exchange, error: HTTPError) -> None:
+        """The application has not answered in time."""
+        if exchange is self._exchange and self.state is _RUNNING:
+            self._refuse(error)
+
     # --- requests ----------------------------------------------------------------------------
 
     def _read_requests(self) -> None:
@@ -282,6 +295,9 @@ class HTTPProtocol(asyncio.Protocol):
     def _begin(self, head: RequestHead) -> None:
         shared = self._shared
         exchange = Exchange(shared.gateway, self, head, self._loop.time())
+        if shared.probes is not None and shared.probes.wants(head):
+            self._answer_probe(exchange)
+            return
         if not head.chunked and not head.content_length:
             self._submit(exchange)
             return
@@ -313,10 +329,31 @@ class HTTPProtocol(asyncio.Protocol):
             if upload.continue_is_due():
                 self._sender.write([CONTINUE])
 
+    def _answer_probe(self, exchange: Exchange) -> None:
+        """Answer in the application's stead, and then go on as after any other response.
+
+        Where more has come already, in the loop's next turn: who asks a thousand times in one
+        segment is answered in order, without a thousand frames on the stack, and everybody else
+        has a turn in between.
+        """
+        self._exchange = exchange
+        self._enter(_RUNNING)
+        head, body = self._shared.answer_probe(exchange.head, self._loop.time())
+        self._sender.respond(self.frame_head(exchange, head, len(body)), body)
+        if self._reader.buffered or self._input_ended:
+            self._loop.call_soon(self._probe_answered, exchange)
+        else:
+            self._response_complete()
+
+    def _probe_answered(self, exchange: Exchange) -> None:
+        if exchange is self._exchange and self.state is _RUNNING:
+            self._response_complete()
+
     def _upload_complete(self) -> None:
         assert self._upload is not None
         assert self._exchange is not None
         self._upload.finish()
+        self._exchange.waits_since = self._loop.time()
         self._submit(self._exchange)
 
     def _submit(self, exchange: Exchange) -> None:

@@ -18,7 +18,7 @@ from typing import Protocol
 from .exchange import Exchange
 from .framing import BodyFraming, FramedHead, ResponseHead, frame_chunks
 from .handoff import Extent, Producer
-from .pool import ThreadPool
+from .pool import Task, ThreadPool
 from .sendfile import NUDGE, STRETCH, WORTHWHILE, Bypass
 from .spool import read_nowait
 
@@ -84,7 +84,7 @@ class Sender:
         "written",
     )
 
-    def __init__(self, transport: asyncio.Transport, io_pool: ThreadPool) -> None:
+    def __init__(self, transport: asyncio.Transport, io_pool: ThreadPool[Task]) -> None:
         self._transport = transport
         self._io_pool = io_pool
         self._is_reading = False
@@ -119,6 +119,14 @@ class Sender:
         self.body_size = 0
         if self._bypass is not None:
             self._close_bypass()
+
+    def respond(self, framed: FramedHead, body: bytes) -> None:
+        """Write a whole response of the server's own."""
+        self.framed = framed
+        if framed.framing is _NO_BODY:
+            body = b""
+        self.body_size = len(body)
+        self.write([framed.data, body])
 
     def write(self, pieces: list[bytes]) -> None:
         """Give bytes to the transport: one call, whatever the number of pieces."""
@@ -215,7 +223,7 @@ class Sender:
         writer.begin_read()
         self._is_reading = True
         block = Extent(descriptor, offset, writer.block_size(size))
-        self._io_pool.submit_urgent(_DiskRead(self, exchange, block, connection).run)
+        self._io_pool.submit_urgent(_DiskRead(self, exchange, block, connection))
         return _READING
 
     def _bypass_for(self, size: int) -> Bypass | None:
@@ -303,6 +311,8 @@ class _DiskRead:
     """One read that has to wait for the disk, on an I/O thread."""
 
     __slots__ = ("_connection", "_exchange", "_extent", "_result", "_sender")
+
+    has_begun = True  # it is never withdrawn
 
     def __init__(
         self, sender: Sender, exchange: Exchange, extent: Extent, connection: Sending

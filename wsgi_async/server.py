@@ -18,15 +18,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from . import logs
+from . import inflight, logs
 from .config import Config, from_options, join_address
 from .connections import REFUSAL_MARGIN, TICK, WARN_EVERY, Connections, Phase
 from .errors import ConfigError
-from .exchange import Gateway, request_ids
+from .exchange import Exchange, Gateway, request_ids
 from .handoff import BlockedWriters, Mailbox, Overflow, ResponseBounds
 from .observer import Observer
 from .orders import Order, obey
-from .pool import ThreadPool
+from .overdue import SWEEP
+from .pool import Call, Task, ThreadPool
 from .protocol import HTTPProtocol
 from .sockets import BoundSocket, address_of, bind, close_all, listen
 from .spool import Budgets
@@ -207,10 +208,12 @@ class Server:
         self.port: int | None = None
         """The TCP port it listens on, of the first address that has one."""
         self.is_supervised = False
-        """Whether another process watches this one, and replaces it. Set it before the start."""
+        """Whether another process watches this one, and replaces it once too many threads are lost:
+        then it goes on until so many more are. Set it before the start."""
         self.stuck_threads = 0
         """After :meth:`stop`: pool threads that never returned from the application."""
         self._process: _Process | None = None
+        self._requests = 0
         self._stopping: asyncio.Future[int] | None = None
         self._thread: contextlib.ExitStack | None = None
 
@@ -225,7 +228,8 @@ class Server:
         """
         if self._process is not None:
             raise RuntimeError("this server is running already")
-        self._process = process = _Process(self.application, self.config, self.observer)
+        max_lost = self.config.threads * (2 if self.is_supervised else 1)
+        self._process = process = _Process(self.application, self.config, self.observer, max_lost)
         try:
             await process.start(sockets)
         except BaseException:
@@ -274,9 +278,29 @@ class Server:
         try:
             self.stuck_threads = await process.stop(self.config.graceful_timeout, linger)
         finally:
+            self._requests = process.requests
             self._process = self._stopping = None
         self.observer.stopped(self.stuck_threads)
         return self.stuck_threads
+
+    @property
+    def lost_threads(self) -> int:
+        """Threads that were given up, see ``request_timeout``, and have not come back."""
+        return self._process.lost_threads if self._process is not None else 0
+
+    @property
+    def requests(self) -> int:
+        """Requests that the application has completed since the last start."""
+        return self._process.requests if self._process is not None else self._requests
+
+    def describe_in_flight(self) -> list[str]:
+        """Lines of text for an operator: how many requests are in flight, and of each its age,
+        where it stands, who asks for what, what was sent, and the stack of its thread; at most 200
+        requests, the oldest first. Empty where it does not run."""
+        process = self._process
+        if process is None:
+            return []
+        return inflight.describe(process.connections, asyncio.get_running_loop().time())
 
     def log_in_flight(self) -> None:
         """Log each request in flight, with the stack of its thread."""
@@ -405,7 +429,9 @@ class Server:
 class _Process:
     """A server between its start and its stop."""
 
-    def __init__(self, application: Application, config: Config, observer: Observer) -> None:
+    def __init__(
+        self, application: Application, config: Config, observer: Observer, max_lost: int
+    ) -> None:
         self.sockets: list[BoundSocket] = []
         self.no_linger = asyncio.Event()
         """Set to end a stop's wait for idle connections."""
@@ -430,8 +456,16 @@ class _Process:
                 f"no temporary file can be made ({failure}): slow clients will hold threads; "
                 "set --spool-dir"
             )
-        self._pool = ThreadPool(config.threads, config.queue_size, on_error=self._own_error)
-        self._io_pool = ThreadPool(IO_THREADS, 0, name="wsgi_async-io", on_error=self._own_error)
+        self._pool: ThreadPool[Exchange] = ThreadPool(
+            config.threads,
+            config.queue_size,
+            max_lost=max_lost,
+            on_error=self._own_error,
+            on_returned=Exchange.has_returned,
+        )
+        self._io_pool: ThreadPool[Task] = ThreadPool(
+            IO_THREADS, 0, name="wsgi_async-io", on_error=self._own_error
+        )
         bounds = ResponseBounds(
             overflow=Overflow(config.response_overflow),
             memory=config.response_buffer,
@@ -440,7 +474,7 @@ class _Process:
             blocked=BlockedWriters(config.threads // 2),
             others_wait=lambda: self._pool.queued > 0,
             warn=_rarely(observer.error),
-            in_background=self._io_pool.submit_urgent,
+            in_background=lambda work: self._io_pool.submit_urgent(Call(work)),
         )
         gateway = Gateway(
             application,
@@ -455,6 +489,15 @@ class _Process:
         )
         self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._sweep_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def lost_threads(self) -> int:
+        return self._pool.lost
+
+    @property
+    def requests(self) -> int:
+        return self._pool.completed
 
     def _own_error(self, error: BaseException) -> None:
         self._observer.error("an error inside the server", error)
@@ -469,6 +512,8 @@ class _Process:
             self._io_pool.start()
             for target in config.warmup:
                 await warm_up(target, self._make_protocol, config.boot_timeout)
+            if config.request_timeout:
+                self._sweep()  # the warm-up had a time limit of its own
             for sock in self.sockets:
                 self._servers.append(await self._listen(sock))
         except BaseException:
@@ -504,9 +549,14 @@ class _Process:
         self._timer = self._loop.call_later(TICK, self._tick)
         self.connections.tick(self._loop.time(), time.time())
 
+    def _sweep(self) -> None:
+        self._sweep_timer = self._loop.call_later(SWEEP, self._sweep)
+        self.connections.overdue.sweep(self._loop.time())
+
     def _cancel_tick(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._sweep_timer):
+            if timer is not None:
+                timer.cancel()
 
     async def stop(self, graceful_timeout: float, linger: float) -> int:
         """See :meth:`Server.stop`."""
@@ -536,7 +586,7 @@ class _Process:
         await _wait_briefly(threads_ended)
         await _wait_briefly(io_threads_ended)
         self._cancel_tick()
-        return self._pool.alive
+        return self._pool.alive + self._pool.lost
 
     def _tell(self, event: asyncio.Event) -> None:
         with contextlib.suppress(RuntimeError):  # a thread that returns late finds the loop closed

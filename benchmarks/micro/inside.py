@@ -67,7 +67,7 @@ class Loop(FakeLoop):
         return count
 
 
-class InlinePool(ThreadPool):
+class InlinePool(ThreadPool[Task]):
     """Takes tasks as the real pool does, and runs them when told, on the caller's thread."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class InlinePool(ThreadPool):
         """Run what waits."""
         tasks = self._tasks
         while tasks:
-            tasks.popleft()()
+            tasks.popleft().run()
 
 
 class Line(FakeTransport):
@@ -123,10 +123,12 @@ class Echo(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
-        self._pool.submit(self._run)
+    has_begun = True
 
-    def _run(self) -> None:
+    def data_received(self, data: bytes) -> None:
+        self._pool.submit(self)
+
+    def run(self) -> None:
         self._loop.call_soon_threadsafe(self._transport.write, self._answer)
 
 

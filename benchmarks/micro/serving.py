@@ -11,7 +11,7 @@ from typing import Any
 
 import h11
 
-from wsgi_async.pool import ThreadPool
+from wsgi_async.pool import Call, ThreadPool
 
 from .benchmark import Heads, Opened, WrongResult
 from .inside import BODY, Inside, raising
@@ -22,8 +22,8 @@ BURST = 64
 TIMEOUT = 10.0
 
 
-def _started_pool(threads: int, stack: ExitStack) -> ThreadPool:
-    pool = ThreadPool(threads, BURST, name="micro", on_error=raising)
+def _started_pool(threads: int, stack: ExitStack) -> ThreadPool[Call]:
+    pool: ThreadPool[Call] = ThreadPool(threads, BURST, name="micro", on_error=raising)
     pool.start()
     stopped = threading.Event()
     stack.callback(stopped.wait, TIMEOUT)
@@ -34,7 +34,7 @@ def _started_pool(threads: int, stack: ExitStack) -> ThreadPool:
 def open_pool(threads: int, burst: int, stack: ExitStack) -> Opened:
     pool = _started_pool(threads, stack)
     back: queue.SimpleQueue[None] = queue.SimpleQueue()
-    task = functools.partial(back.put, None)
+    task = Call(functools.partial(back.put, None))
 
     def run(count: int) -> object:
         submit, get = pool.submit, back.get

@@ -24,7 +24,7 @@ from .body import RequestBody
 from .bounds import BlockedWriters, Overflow, ResponseBounds
 from .inputstream import InputStream
 from .mailbox import Mailbox, Posted
-from .writer import Producer, ResponseWriter, Taken
+from .writer import Producer, Progress, ResponseWriter, Taken
 
 __all__ = [
     "BlockedWriters",
@@ -34,6 +34,7 @@ __all__ = [
     "Overflow",
     "Posted",
     "Producer",
+    "Progress",
     "RequestBody",
     "ResponseBounds",
     "ResponseWriter",

@@ -71,6 +71,8 @@ class RequestBody(io.RawIOBase):
         self._failure: OSError | None = None
         self.size = 0
         """*Loop:* bytes received, as far as the loop knows."""
+        self.waits = 0
+        """How often the reader has begun or ended to wait for the client: odd while it does."""
 
     # --- pool thread -------------------------------------------------------------------------
 
@@ -110,7 +112,9 @@ class RequestBody(io.RawIOBase):
         """
         with self._lock:
             if wait:
+                self.waits += 1
                 self._arrived.wait_for(self._has_news)
+                self.waits += 1
             if self._state is _State.BROKEN:
                 raise ClientDisconnected(self._why)
             data: bytes | None = b""

@@ -1,0 +1,101 @@
+"""What the loop itself answers about the server's health, without a thread. Sans-I/O.
+
+``health_path`` is 200 ``ok`` as long as the process serves at all. ``ready_path`` is 200 ``ready``,
+or 503 with the reason: ``draining`` once the server leaves or stops, ``saturated`` while a request
+has waited for a thread longer than ``ready_max_wait``, or at least as many threads as there are
+are lost in the application.
+
+Both answer GET and HEAD without a body; anything else is the application's. The query does not
+matter, except that ``?json``, like an Accept field that names application/json, asks for details.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import NamedTuple
+
+from ._version import __version__
+from .config import Config
+from .framing import ResponseHead
+from .head import RequestHead
+
+__all__ = ["Probes", "Vitals"]
+
+
+class Vitals(NamedTuple):
+    """A server's state, as the details tell it."""
+
+    threads: int
+    busy: int
+    """Threads that run the application, lost ones aside."""
+    lost: int
+    """Threads that were given up, see ``request_timeout``, and have not come back."""
+    queued: int
+    """Requests and resumed responses that wait for a thread."""
+    oldest_wait: float
+    """Seconds that the oldest of those requests has waited."""
+    connections: int
+    uptime: float
+    """Seconds since the server began."""
+
+
+class Probes:
+    """The paths that are answered here. Empty ones are off.
+
+    :param config: the options.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._health = config.health_path
+        self._ready = config.ready_path
+        self._max_wait = config.ready_max_wait
+        self._paths = {self._health, self._ready} - {""}
+
+    def __bool__(self) -> bool:
+        return bool(self._paths)
+
+    def wants(self, head: RequestHead) -> bool:
+        """Whether a request is answered here."""
+        return head.path in self._paths and head.method in ("GET", "HEAD") and not head.has_body
+
+    def answer(
+        self, head: RequestHead, vitals: Vitals, *, is_leaving: bool
+    ) -> tuple[ResponseHead, bytes]:
+        """The response to a request that is wanted.
+
+        :param is_leaving: whether the server is about to stop.
+        """
+        word = "ok" if head.path == self._health else self._readiness(vitals, is_leaving)
+        kind, body = b"text/plain; charset=utf-8", f"{word}\n".encode("ascii")
+        if _wants_details(head):
+            kind, body = b"application/json", _details(word, vitals)
+        line = b"HTTP/1.1 200 OK\r\n"
+        status = 200
+        if word in ("draining", "saturated"):
+            status, line = 503, b"HTTP/1.1 503 Service Unavailable\r\n"
+        fields = b"Content-Type: %s\r\nCache-Control: no-store\r\n" % kind
+        return ResponseHead(status, line, fields, None), body
+
+    def _readiness(self, vitals: Vitals, is_leaving: bool) -> str:
+        if is_leaving:
+            return "draining"
+        if vitals.oldest_wait > self._max_wait or vitals.lost >= vitals.threads:
+            return "saturated"
+        return "ready"
+
+
+def _wants_details(head: RequestHead) -> bool:
+    if head.query == "json":
+        return True
+    fields = zip(head.names, head.values, strict=True)
+    return any(
+        name.lower() == "accept" and "application/json" in value.lower() for name, value in fields
+    )
+
+
+def _details(word: str, vitals: Vitals) -> bytes:
+    facts = {"status": word, "pid": os.getpid(), **vitals._asdict(), "version": __version__}
+    for name in ("oldest_wait", "uptime"):
+        facts[name] = round(facts[name], 3)
+    return json.dumps(facts).encode("ascii") + b"\n"
