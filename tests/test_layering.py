@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "errors"),
-    ("config", "observer", "deadlines", "errorstream", "variables"),
-    ("head", "framing", "spool", "loading", "sockets", "logs", "settings"),
+    ("config", "observer", "deadlines", "errorstream", "variables", "tally"),
+    ("head", "framing", "spool", "loading", "sockets", "logs", "settings", "accepting"),
     ("chunked", "fastlane", "environ", "checks", "filewrapper", "pool"),
     ("http1", "wsgi", "handoff.mailbox", "handoff.bounds", "handoff.backlog"),
     ("handoff.writer", "handoff.body"),
@@ -33,7 +33,16 @@ other. `__init__` imports lazily: what it imports at once is checked, what it na
 
 OWNERS: dict[str, set[str]] = {
     "h11": {"http1"},
-    "asyncio": {"protocol", "sending", "sendfile", "connections", "server", "run", "testing"},
+    "asyncio": {
+        "accepting",
+        "protocol",
+        "sending",
+        "sendfile",
+        "connections",
+        "server",
+        "run",
+        "testing",
+    },
     "uvloop": {"server", "cli"},
     "threading": {
         "handoff.bounds",
