@@ -6,12 +6,14 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import Site
 from serving import Served, serving
 
-PROGRAMS = re.compile(r"\b(nginx|wrk|h2load|curl|uvloop)\b")
+PROGRAMS = re.compile(r"\b(nginx|haproxy|systemd|wrk|h2load|curl|uvloop)\b")
 """What a test may lack on a developer's machine, never where all of them have to run."""
 
 
@@ -37,3 +39,19 @@ def serve() -> Iterator[Callable[..., Served]]:
             return stack.enter_context(serving(application, **options))
 
         yield start
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A directory with an application of its own."""
+    directory = tmp_path / "site"
+    directory.mkdir()
+    return Site(directory)
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    """What a request may wait for; see ``processes.release``."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    return path

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -208,10 +208,14 @@ def serving(
 class Command:
     """``python -m wsgi_async`` as a process; its standard error is read as it comes.
 
+    It leads a process group of its own, which ends with the ``with`` block.
+
     :param args: arguments of the command line, or of `python` where `program` is given.
     :param program: Python source to run instead of ``-m wsgi_async``.
     :param loop: ``asyncio`` hides uvloop from the process.
     :param setup: called in the new process before Python runs.
+    :param directory: where it runs.
+    :param fds: descriptors that it inherits.
     """
 
     def __init__(
@@ -221,6 +225,8 @@ class Command:
         loop: str = "uvloop",
         env: dict[str, str] | None = None,
         setup: Callable[[], object] | None = None,
+        directory: Path = APPS,
+        fds: Sequence[int] = (),
     ) -> None:
         if program is None:
             program = "from wsgi_async.cli import main\nmain(prog_name='wsgi-async')"
@@ -232,8 +238,10 @@ class Command:
         self._ended = False
         self.process = subprocess.Popen(
             [sys.executable, "-W", "always::ResourceWarning", "-c", program, *args],
-            cwd=APPS,
+            cwd=directory,
             env={**clean, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
+            start_new_session=True,
+            pass_fds=fds,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -258,8 +266,13 @@ class Command:
 
     def __exit__(self, *exc_info: object) -> None:
         if self.process.poll() is None:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self._reader.join(0.5)
+        if self._reader.is_alive():
+            # Somebody of the group, which therefore still has this number, holds the pipe.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self._reader.join(TIMEOUT)
         assert self.process.stdout is not None
         assert self.process.stderr is not None
@@ -309,4 +322,7 @@ class Command:
 
 
 def _is_option(name: str) -> bool:
-    return name.startswith("WSGI_ASYNC_") or name in ("PORT", "PYTHONPATH")
+    return name.startswith(("WSGI_ASYNC_", "LISTEN_")) or name in (
+        *("PORT", "PYTHONPATH", "WEB_CONCURRENCY"),
+        *("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"),
+    )

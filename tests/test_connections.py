@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 from wire import DATE, HELLO, TIMEOUT, WALL, Client, Held, Site, hello, responding
 
-from wsgi_async.connections import RATE_WINDOW, REFUSAL_MARGIN, SILENCE, TICK, WARN_EVERY, Wait
+from wsgi_async.connections import (
+    RATE_WINDOW,
+    REFUSAL_MARGIN,
+    SILENCE,
+    TICK,
+    WARN_EVERY,
+    Phase,
+    Wait,
+)
 from wsgi_async.deadlines import RATE_GRACE
 from wsgi_async.states import State
 
@@ -482,7 +490,7 @@ def test_the_date_follows_the_clock_on_the_wall() -> None:
 def test_all_closed_is_set_by_the_last_connection() -> None:
     with Site() as site:
         first, second = site.connect(), site.connect()
-        site.connections.is_draining = True
+        site.connections.phase = Phase.DRAINING
         event = site.connections.all_closed()
         assert not event.is_set()
         first.transport.reset()

@@ -12,7 +12,15 @@ PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "errors"),
     ("config", "observer", "deadlines", "errorstream", "variables", "tally"),
-    ("head", "framing", "spool", "loading", "sockets", "logs", "settings", "accepting"),
+    ("systemd", "identity", "pidfile", "surroundings"),
+    ("processes.channel", "processes.fleet", "processes.signals", "orders"),
+    ("processes.program", "processes.forking"),
+    ("processes.jobs",),
+    ("processes.loader",),
+    ("processes.supervisor",),
+    ("processes",),
+    ("warmup", "head", "framing", "spool", "loading", "sockets", "logs", "settings"),
+    ("accepting",),
     ("chunked", "fastlane", "environ", "checks", "filewrapper", "pool"),
     ("http1", "wsgi", "handoff.mailbox", "handoff.bounds", "handoff.backlog"),
     ("handoff.writer", "handoff.body"),
@@ -24,6 +32,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("receiving", "states"),
     ("protocol",),
     ("server",),
+    ("child",),
+    ("launch",),
     ("run",),
     ("cli", "testing"),
     ("__init__", "__main__"),
@@ -36,6 +46,10 @@ OWNERS: dict[str, set[str]] = {
     "asyncio": {
         "accepting",
         "protocol",
+        "orders",
+        "warmup",
+        "child",
+        "launch",
         "sending",
         "sendfile",
         "connections",
@@ -55,9 +69,21 @@ OWNERS: dict[str, set[str]] = {
         "testing",
     },
     "multiprocessing": set(),
-    "signal": {"server"},
-    "resource": {"server", "run"},
+    "signal": {
+        "server",
+        "child",
+        "processes.fleet",
+        "processes.forking",
+        "processes.jobs",
+        "processes.loader",
+        "processes.signals",
+        "processes.supervisor",
+    },
+    "resource": {"server", "launch"},
     "click": {"cli"},
+    "dotenv": {"surroundings"},
+    "pwd": {"identity"},
+    "grp": {"identity"},
     "logging": {"logs", "cli"},
     "subprocess": set(),
 }
@@ -144,3 +170,8 @@ def test_sys_exit_has_an_owner() -> None:
         if "sys.exit" in path.read_text(encoding="utf-8") and name != "cli"
     }
     assert users == set()
+
+
+def test_only_one_module_forks() -> None:
+    users = {name for name, path in MODULES.items() if "os.fork(" in path.read_text("utf-8")}
+    assert users == {"processes.forking"}

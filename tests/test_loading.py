@@ -130,6 +130,18 @@ def test_packages(write: Write) -> None:
     assert "shop.web.main" in sys.modules
 
 
+def test_a_module_named_wsgi_is_no_file(write: Write) -> None:
+    """As ``django-admin startproject mysite`` makes it; a file of that name comes first."""
+    write({"mysite/__init__.py": "", "mysite/wsgi.py": SITE})
+    application = load_application("mysite.wsgi:application")
+    assert application.__module__ == "mysite.wsgi"
+    assert load_application("mysite.wsgi") is application
+    write({"mysite.wsgi": SITE})
+    assert load_application("mysite.wsgi:application") is not application
+    with pytest.raises(LoadError, match="No module named 'other'"):
+        load_application("other.wsgi")
+
+
 def test_a_file_elsewhere_does_not_shadow_a_module(write: Write) -> None:
     write({"deploy/json.wsgi": "import json\ndef application(e, s): return json.dumps(1)"})
     application = load_application("deploy/json.wsgi")

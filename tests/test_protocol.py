@@ -553,7 +553,67 @@ def test_a_complete_pipelined_body_before_eof_is_served(buffering: str) -> None:
         assert client.transport.is_lost
 
 
-# --- draining -----------------------------------------------------------------------------------
+# --- leaving and draining -----------------------------------------------------------------------
+
+
+def test_leaving_answers_idle_and_new_connections_once_more_with_close() -> None:
+    with Site(keep_alive=75) as site:
+        silent, idle = site.connect(), site.connect()
+        assert idle.get().keeps_alive
+        site.leave()
+        site.loop.run_pending()
+        late = site.connect()
+        for client in silent, idle, late:
+            assert not client.transport.is_closing()
+            client.ask()
+            client.wait(len(client.judge.methods))
+            assert client.answers[-1].body == HELLO
+            assert not client.answers[-1].keeps_alive
+            assert client.ends
+
+
+def test_leaving_answers_what_is_pipelined_the_last_with_close() -> None:
+    application = Held()
+    with Site(application) as site:
+        client = site.connect()
+        for target in "/1", "/2", "/3":
+            client.ask(target)
+        application.wait_entered()
+        site.leave()
+        for _ in range(3):
+            application.gate.release()
+        client.wait(3)
+        assert [answer.keeps_alive for answer in client.answers] == [True, True, False]
+
+
+def test_leaving_keeps_a_connection_whose_response_did_not_say_close() -> None:
+    gate = threading.Event()
+
+    def application(environ: Any, start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"first"
+        assert gate.wait(TIMEOUT)
+
+    with Site(application) as site:
+        client = site.connect()
+        client.ask()
+        site.loop.run_until(lambda: client.partial.body)
+        site.leave()
+        gate.set()
+        assert client.wait().keeps_alive
+        assert client.state is State.IDLE
+        assert not client.get().keeps_alive
+        assert client.ends
+
+
+def test_leaving_goes_over_into_draining() -> None:
+    with Site() as site:
+        idle = site.connect()
+        idle.get()
+        site.leave()
+        site.drain()
+        site.loop.run_pending()
+        assert idle.transport.is_lost
 
 
 def test_draining_closes_idle_and_new_connections() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wsgi_async.cli import options_table
+from wsgi_async.cli import options_table, signals_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,6 +24,13 @@ def test_the_options_table_is_the_generated_one() -> None:
     assert section("options") == expected, (
         "README.md is out of date; put in the output of "
         "python -c 'from wsgi_async.cli import options_table; print(options_table())'"
+    )
+
+
+def test_the_signals_table_is_the_generated_one() -> None:
+    assert section("signals") == signals_table().strip(), (
+        "README.md is out of date; put in the output of "
+        "python -c 'from wsgi_async.cli import signals_table; print(signals_table())'"
     )
 
 

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,15 @@ from typing import NoReturn
 import pytest
 from rawclient import TIMEOUT
 
-__all__ = ["ROOT", "Process", "python", "require_module", "require_program", "running"]
+__all__ = [
+    "ROOT",
+    "Process",
+    "ReservedPort",
+    "python",
+    "require_module",
+    "require_program",
+    "running",
+]
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,6 +49,18 @@ def _miss(what: str) -> NoReturn:
     if os.environ.get("TESTS_REQUIRE_ALL"):
         pytest.fail(f"{what}, and TESTS_REQUIRE_ALL is set")
     pytest.skip(what)
+
+
+class ReservedPort:
+    """A port of 127.0.0.1 for a server that cannot tell which one it took, or must take the same
+    one twice: a socket is bound to it, which keeps others away, and does not listen, which lets
+    one in that has SO_REUSEADDR too."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(("127.0.0.1", 0))
+        self.number: int = self.socket.getsockname()[1]
 
 
 def python(*args: str) -> list[str]:

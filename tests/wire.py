@@ -17,7 +17,7 @@ import h11
 
 from wsgi_async import http1
 from wsgi_async.config import Config
-from wsgi_async.connections import TICK, Connections
+from wsgi_async.connections import TICK, Connections, Phase
 from wsgi_async.exchange import Gateway, request_ids
 from wsgi_async.handoff import BlockedWriters, Mailbox, Overflow, ResponseBounds
 from wsgi_async.observer import Observer, RequestInfo, ResponseInfo
@@ -416,9 +416,13 @@ class Site:
         with self.pool.has_ended:
             assert self.pool.has_ended.wait_for(lambda: self.pool.is_idle, TIMEOUT)
 
+    def leave(self) -> None:
+        """Begin what comes before a graceful stop."""
+        self.connections.phase = Phase.LEAVING
+
     def drain(self) -> None:
         """Begin a graceful stop, as the server does."""
-        self.connections.is_draining = True
+        self.connections.phase = Phase.DRAINING
         for connection in list(self.connections.open):
             connection.close_idle()
 

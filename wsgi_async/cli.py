@@ -13,19 +13,20 @@ import platform
 import sys
 import traceback
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, NoReturn
 
 import click
 
-from . import logs, sockets
+from . import launch, sockets
 from ._version import __version__
 from .config import OPTIONS, Option, did_you_mean
 from .errors import ConfigError, LoadError
-from .loading import load_application
+from .loading import application_traceback
+from .processes import SIGNALS, BootFailed
 from .settings import LAUNCH_OPTIONS, Settings, gather
+from .surroundings import start_directory
 
-__all__ = ["main", "options_table"]
+__all__ = ["main", "options_table", "signals_table"]
 
 _ACTIONS = (
     ("check_config", "Load the configuration and the application, say whether both are good."),
@@ -72,49 +73,54 @@ def _run(args: list[str], prog_name: str) -> int:
             return 0
         if not settings.app:
             raise ConfigError(f"Which application? Write {prog_name} module:application")
-        # The script's own directory is first on the path of an installed command.
-        if sys.path[:1] not in ([""], [os.getcwd()]):
-            sys.path.insert(0, os.getcwd())
+        start = start_directory(os.environ)
         if actions["check_config"]:
-            return _check(settings)
-        return _serve(settings)
+            return _check(settings, start)
+        return launch.launch(
+            settings,
+            environ=os.environ,
+            start=start,
+            reread=lambda: gather(parse(args), parse=parse),
+            explain=_explain,
+        )
+    except BootFailed as failure:
+        message, _, details = failure.report.partition("\n")
+        click.echo(details, err=True, nl=False)
+        _complain(prog_name, message)
+        return failure.code
     except click.exceptions.Exit as done:  # --help
         return done.exit_code
-    except ConfigError as error:
-        _complain(prog_name, error)
-        return _BAD_CONFIG
-    except LoadError as error:
-        if error.__cause__ is not None:
-            click.echo(_traceback(error.__cause__), err=True, nl=False)
-        _complain(prog_name, error)
-        return _NOT_LOADED
+    except (ConfigError, LoadError) as error:
+        code, text = _explain(error)
+        message, _, details = text.partition("\n")
+        click.echo(details, err=True, nl=False)
+        _complain(prog_name, message)
+        return code
     except KeyboardInterrupt:
         return _INTERRUPTED
 
 
-def _complain(prog_name: str, error: Exception) -> None:
-    click.echo(f"{prog_name}: error: {error}", err=True)
+def _complain(prog_name: str, message: str) -> None:
+    click.echo(f"{prog_name}: error: {message}", err=True)
 
 
-def _serve(settings: Settings) -> int:
-    from . import run
-
-    config = settings.config
-    application = load_application(settings.app, factory=settings.factory)
-    # After the import, because an application's dictConfig() takes over what exists before it.
-    logs.configure(
-        error_logfile=config.error_logfile,
-        access_logfile=config.access_logfile,
-        log_level=config.log_level,
-    )
-    observer = logs.LogObserver(access=bool(config.access_logfile))
-    return run.serve_command(application, config, observer=observer)
+def _explain(error: Exception) -> tuple[int, str]:
+    """The exit code for what ended a start, and what to say: a line, and beneath it the traceback
+    where the fault is in code."""
+    if isinstance(error, ConfigError):
+        return _BAD_CONFIG, f"{error}\n"
+    if isinstance(error, LoadError):
+        cause = error.__cause__
+        details = "" if cause is None else application_traceback(cause)
+        return _NOT_LOADED, f"{error}\n{details}"
+    details = "".join(traceback.format_exception(error))
+    return _BAD_CONFIG, f"An error inside the server: {error!r}\n{details}"
 
 
-def _check(settings: Settings) -> int:
+def _check(settings: Settings, start: str) -> int:
     for address in settings.config.bind:
         sockets.parse_address(address)
-    load_application(settings.app, factory=settings.factory)
+    launch.load(settings, environ=os.environ, start=start)
     click.echo(f"The configuration and the application {settings.app} are good")
     return 0
 
@@ -163,6 +169,7 @@ def _command() -> click.Command:
         click.Option(["--uds"], multiple=True, hidden=True),
         click.Option(["--fd"], multiple=True, hidden=True),
         click.Option(["--access-log/--no-access-log"], default=None, hidden=True),
+        click.Option(["-D", "--daemon"], is_flag=True, hidden=True),
     ]
     params += [
         click.Option([f"--{name.replace('_', '-')}", name], is_flag=True, help=text)
@@ -206,10 +213,19 @@ def _combine(given: dict[str, Any]) -> None:
         if "app" in given:
             raise ConfigError("APP and --app are the same: give one of them")
         given["app"] = argument
+    if given.pop("daemon", False):
+        raise ConfigError(
+            "-D, --daemon: this server stays in the foreground, where systemd and Docker want it; "
+            "examples/deploy has a unit for systemd, and a shell puts it behind with &"
+        )
     addresses = [f"unix:{path}" for path in given.pop("uds", ())]
     addresses += [f"fd://{number}" for number in given.pop("fd", ())]
     if addresses:
         given["bind"] = [*given.get("bind", ()), *addresses]
+    if "pythonpath" in given:
+        given["pythonpath"] = [
+            part for text in given["pythonpath"] for part in text.split(",") if part
+        ]
     access_log = given.pop("access_log", None)
     if access_log is not None:
         given["access_logfile"] = given.get("access_logfile", "-") if access_log else ""
@@ -250,20 +266,6 @@ def _version() -> str:
     return f"wsgi-async {__version__} ({', '.join(parts)})"
 
 
-def _traceback(error: BaseException) -> str:
-    """`error` with its traceback from the application's first frame on."""
-    frames = error.__traceback__
-    while frames is not None and _is_ours(frames):
-        frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames))
-
-
-def _is_ours(frames: TracebackType) -> bool:
-    importing = ("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
-    own = os.path.dirname(__file__) + os.sep
-    return frames.tb_frame.f_code.co_filename.startswith((*importing, own))
-
-
 def options_table() -> str:
     """The options as a Markdown table, for the README: option, default, meaning."""
     rows = ["| Option | Default | Meaning |", "|---|---|---|"]
@@ -272,6 +274,13 @@ def options_table() -> str:
         default = _shown_default(spec)
         choices = f" One of {', '.join(spec.choices)}." if spec.choices else ""
         rows.append(f"| {names} | {f'`{default}`' if default else ''} | {spec.help}{choices} |")
+    return "\n".join(rows) + "\n"
+
+
+def signals_table() -> str:
+    """The signals as a Markdown table, for the README: signal, what the parent does."""
+    rows = ["| Signal | What the parent does |", "|---|---|"]
+    rows += [f"| {number.name} | {meaning} |" for number, meaning in SIGNALS.items()]
     return "\n".join(rows) + "\n"
 
 

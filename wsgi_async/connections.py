@@ -23,7 +23,7 @@ from .head import Limits
 from .pool import ThreadPool
 from .spool import Budgets
 
-__all__ = ["TICK", "Connections", "Wait"]
+__all__ = ["TICK", "Connections", "Phase", "Wait"]
 
 TICK = 0.25
 """Seconds between two sweeps."""
@@ -57,6 +57,18 @@ class Wait(enum.Enum):
     LINGER = "the client to close"
 
     __hash__ = object.__hash__  # Enum's own is Python code, and waits change twice a request
+
+
+class Phase(enum.Enum):
+    """How far a server's connections are from their end. It only ever goes forwards."""
+
+    SERVING = "as ever"
+    LEAVING = "each response says Connection: close, an idle client may still ask once more"
+    """Nothing is cut off: whoever sends a request while the server leaves is answered, and told to
+    ask elsewhere next time. New connections are served likewise."""
+    DRAINING = "what is in flight is finished, idle and new connections are closed"
+
+    __hash__ = object.__hash__
 
 
 class Watched(Protocol):
@@ -115,7 +127,7 @@ class Connections:
         }
         self.moving: dict[Watched, float] = {}
         """Connections in a transfer, and when each was last looked at; oldest look first."""
-        self.is_draining = False
+        self.phase = Phase.SERVING
         self.framer = Framer(b"Server: wsgi_async\r\n")
         self._date_second = 0
         self._completions: deque[tuple[float, int]] = deque()
@@ -131,7 +143,15 @@ class Connections:
             scheme="http",
             threads=self.config.threads,
             file_wrapper=FileWrapper,
+            processes=self.config.workers,
         )
+
+    def move_over(self, linger: float) -> None:
+        """Go on with the connections there are, for a successor accepts the new ones: each
+        response says that it was the last, and who stays idle for `linger` seconds is closed."""
+        self.phase = Phase.LEAVING
+        for wait in (Wait.FIRST_BYTE, Wait.REQUEST):
+            self.waits[wait].timeout = min(self.waits[wait].timeout, linger)
 
     def all_closed(self) -> asyncio.Event:
         """An event that is set once the last connection has closed; for shutdown."""
@@ -146,7 +166,7 @@ class Connections:
         self.open.discard(connection)
         self.refused.discard(connection)
         self.moving.pop(connection, None)
-        if self.is_draining and not self.open:
+        if not self.open and self.phase is not Phase.SERVING:
             self._none_open.set()
 
     def tick(self, now: float, wall: float) -> None:

@@ -16,7 +16,13 @@ _SERVER_SOFTWARE = f"wsgi_async/{__version__}"
 
 
 def server_facts(
-    local: object, *, root_path: str, scheme: str, threads: int, file_wrapper: object
+    local: object,
+    *,
+    root_path: str,
+    scheme: str,
+    threads: int,
+    file_wrapper: object,
+    processes: int = 1,
 ) -> dict[str, object]:
     """The part of the environ that all requests to one address of the server have in common.
 
@@ -25,6 +31,7 @@ def server_facts(
     :param scheme: ``http`` or ``https``.
     :param threads: number of the pool's threads, for ``wsgi_async.threads``.
     :param file_wrapper: the callable for ``wsgi.file_wrapper``.
+    :param processes: how many are to serve this application.
     """
     # PEP 3333 wants SERVER_NAME and SERVER_PORT never empty.
     server_name, server_port = "localhost", "80"
@@ -40,7 +47,7 @@ def server_facts(
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scheme,
         "wsgi.multithread": threads > 1,
-        "wsgi.multiprocess": False,
+        "wsgi.multiprocess": processes > 1,
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,
         "wsgi.file_wrapper": file_wrapper,

@@ -24,18 +24,18 @@ import inspect
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType, TracebackType
 from typing import Any, cast
 
 from .config import did_you_mean
 from .errors import LoadError
 
-__all__ = ["load_application"]
+__all__ = ["application_traceback", "load_application"]
 
 _DEFAULTS = ("application", "app")
-_FILE_SUFFIXES = (".py", ".wsgi")
 
 
 def load_application(spec: str, *, factory: bool = False) -> Callable[..., Any]:
@@ -48,7 +48,7 @@ def load_application(spec: str, *, factory: bool = False) -> Callable[..., Any]:
     """
     where, expression = _split(spec)
     rest: list[str] = []
-    if where.endswith(_FILE_SUFFIXES) or "/" in where or os.sep in where:
+    if _names_file(where):
         module = _load_file(where)
     else:
         module, rest = _import(where, whole=expression is not None)
@@ -81,6 +81,13 @@ def _split(spec: str) -> tuple[str, str | None]:
     if not where.strip(" \t"):
         raise LoadError(f"{spec!r} names no module: write module:application")
     return where, expression if colon and expression else None
+
+
+def _names_file(where: str) -> bool:
+    if where.endswith(".py") or "/" in where or os.sep in where:
+        return True
+    # What Django's startproject makes is the module mysite.wsgi.
+    return where.endswith(".wsgi") and os.path.isfile(where)
 
 
 @contextlib.contextmanager
@@ -261,3 +268,17 @@ def _check_callable(found: Any, name: str) -> None:
         if inspect.iscoroutine(found):
             found.close()  # else Python warns that it was never awaited
         raise LoadError(f"{name} is not callable: it is of type {type(found).__name__}")
+
+
+def application_traceback(error: BaseException) -> str:
+    """`error` with its traceback from the application's first frame on."""
+    frames = error.__traceback__
+    while frames is not None and _is_importing(frames):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _is_importing(frames: TracebackType) -> bool:
+    importing = ("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
+    own = os.path.dirname(__file__) + os.sep
+    return frames.tb_frame.f_code.co_filename.startswith((*importing, own))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +22,15 @@ from typing import Any, TextIO
 from .errors import ApplicationError, ConfigError
 from .observer import Observer, RequestInfo, ResponseInfo
 
-__all__ = ["LogObserver", "configure", "escape", "is_configured"]
+__all__ = [
+    "LogObserver",
+    "configure",
+    "descriptors",
+    "error_descriptor",
+    "escape",
+    "is_configured",
+    "reopen",
+]
 
 logger = logging.getLogger("wsgi_async")
 access_logger = logging.getLogger("wsgi_async.access")
@@ -67,16 +76,18 @@ class LogObserver(Observer):
         self._last: dict[str, tuple[float, int]] = {}  # kind: when logged, how many since
         self._second = (-1, "")
 
-    def started(self, addresses: tuple[str, ...], threads: int, loop: str, parser: str) -> None:
-        noun = "thread" if threads == 1 else "threads"
-        logger.info(
-            "Listening on %s (%d %s, %s, parser %s)",
-            ", ".join(addresses),
-            threads,
-            noun,
-            loop,
-            parser,
-        )
+    def started(
+        self,
+        addresses: tuple[str, ...],
+        threads: int,
+        loop: str,
+        parser: str,
+        processes: int = 1,
+    ) -> None:
+        many = f"{threads} thread{'s' * (threads != 1)}"
+        if processes > 1:
+            many = f"{processes} processes, {many} each"
+        logger.info("Listening on %s (%s, %s, parser %s)", ", ".join(addresses), many, loop, parser)
 
     def stopping(self, in_flight: int) -> None:
         logger.info("Stopping; requests in flight: %d", in_flight)
@@ -163,6 +174,13 @@ class LogObserver(Observer):
     def app_stderr(self, request: RequestInfo, text: str) -> None:
         # As mod_wsgi does: what an application writes to wsgi.errors is an error.
         logger.error("[%s] %s", escape(request.id), _one_line(text.rstrip("\r\n")))
+
+    def info(self, message: str) -> None:
+        logger.info("%s", _one_line(message))
+
+    def report(self, text: str) -> None:
+        # Indented, so that none of them passes for a record of its own.
+        logger.error("%s", "\n  ".join(map(_one_line, text.rstrip("\n").split("\n"))))
 
     def warning(self, message: str) -> None:
         logger.warning("%s", _one_line(message))
@@ -260,7 +278,8 @@ def _handler(name: str, stream: TextIO | None, flag: str) -> logging.Handler | N
         # A standard stream is None where the parent closed it; StreamHandler would take stderr.
         return logging.NullHandler() if stream is None else logging.StreamHandler(stream)
     try:
-        # FileHandler flushes after each record.
+        # It opens with O_APPEND and gives each record to the kernel in one write(2), flushed, so
+        # that several processes share a file: no record lands within another, of whatever size.
         return logging.FileHandler(name, "a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(f"{flag}: cannot write to {name!r}: {error.strerror}") from error
@@ -276,3 +295,51 @@ def _attach(target: logging.Logger, handler: logging.Handler | None, level: str)
     target.propagate = False  # or each line would show again in the application's own log
     # logging.config.dictConfig disables the loggers it does not name, and Django calls it.
     target.disabled = False
+
+
+def descriptors() -> list[int]:
+    """The descriptors of the log files that :func:`configure` opened, standard streams apart."""
+    return [descriptor for _, descriptor in _open_files()]
+
+
+def error_descriptor() -> int:
+    """The descriptor of the error log, for faulthandler: it writes where no Python code can run.
+
+    It stays the same when the log is reopened. Standard error's where there is no better.
+    """
+    for handler in logger.handlers:
+        if isinstance(handler, logging.StreamHandler):
+            try:
+                return int(handler.stream.fileno())
+            except (AttributeError, OSError, ValueError):  # no file, or closed
+                continue
+    return 2
+
+
+def reopen() -> None:
+    """Go on in new files where logrotate has renamed those of :func:`configure`. Any thread.
+
+    A file that cannot be opened is a warning in the log, and its old one stays in use. Standard
+    streams, pipes and devices are left as they are: nobody rotates them.
+    """
+    for path, current in _open_files():
+        if not stat.S_ISREG(os.fstat(current).st_mode):
+            continue
+        try:
+            new = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            logger.warning("Cannot reopen the log %r: %s", path, error.strerror)
+            continue
+        # In the place of the old one, at once for every thread, so that no record is lost between
+        # two files and a descriptor that faulthandler was given remains good.
+        os.dup2(new, current, inheritable=False)
+        os.close(new)
+
+
+def _open_files() -> list[tuple[str, int]]:
+    """The absolute path and the descriptor of each log file."""
+    return [
+        (handler.baseFilename, handler.stream.fileno())
+        for handler in (*logger.handlers, *access_logger.handlers)
+        if isinstance(handler, logging.FileHandler) and handler.stream is not None
+    ]

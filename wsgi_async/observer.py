@@ -40,8 +40,18 @@ class ResponseInfo(NamedTuple):
 class Observer:
     """Receives what happens in a server. Override what is of interest."""
 
-    def started(self, addresses: tuple[str, ...], threads: int, loop: str, parser: str) -> None:
-        """The server listens on `addresses` (``http://127.0.0.1:8000``, ``unix:/run/app.sock``)."""
+    def started(
+        self,
+        addresses: tuple[str, ...],
+        threads: int,
+        loop: str,
+        parser: str,
+        processes: int = 1,
+    ) -> None:
+        """The server listens on `addresses` (``http://127.0.0.1:8000``, ``unix:/run/app.sock``).
+
+        :param threads: of each process.
+        """
 
     def stopping(self, in_flight: int) -> None:
         """A graceful stop began with this many exchanges in flight."""
@@ -85,6 +95,12 @@ class Observer:
 
     def app_stderr(self, request: RequestInfo, text: str) -> None:
         """The application wrote a complete line to ``wsgi.errors``. *Any thread.*"""
+
+    def info(self, message: str) -> None:
+        """Something an operator may like to know: one line. *Any thread.*"""
+
+    def report(self, text: str) -> None:
+        """Several lines about one failure, the first of which says what to change. *Any thread.*"""
 
     def warning(self, message: str) -> None:
         """Something an operator should know: one line. *Any thread.*"""

@@ -12,7 +12,7 @@ import socket
 import struct
 from typing import cast
 
-from .connections import Connections, Wait
+from .connections import Connections, Phase, Wait
 from .deadlines import Pace
 from .environ import client_name, remote_address
 from .errors import HTTPError
@@ -38,6 +38,7 @@ LARGE_READ = 16 * 1024
 # A global is quicker than an enum's attribute (in CPython 3.11 by 0.1 us), and these are compared
 # a dozen times in a request.
 _NEW, _IDLE, _HEAD, _BODY, _RUNNING, _FLUSHING, _LINGERING, _CLOSING, _CLOSED = State
+_SERVING, _LEAVING, _DRAINING = Phase
 _NEED_DATA, _END_OF_BODY = Signal
 _OPEN, _COMPLETE, _CUT, _AGAIN, _READING = Sent
 
@@ -105,7 +106,7 @@ class HTTPProtocol(asyncio.Protocol):
         shared.open.add(self)
         now = self._loop.time()
         shared.waits[Wait.FIRST_BYTE].add(self, now)
-        if shared.is_draining:
+        if shared.phase is _DRAINING:
             self._close()
         elif not shared.make_room(self, now):
             shared.warn_full(now)
@@ -430,7 +431,7 @@ class HTTPProtocol(asyncio.Protocol):
             request.keep_alive
             and shared.config.keep_alive > 0
             and (self._upload is None or not self._upload.is_open)
-            and not (shared.is_draining and not self._reader.buffered),
+            and (shared.phase is _SERVING or self._reader.buffered > 0),
         )
 
     def _watch_sending(self, unsent: int) -> None:
@@ -481,7 +482,7 @@ class HTTPProtocol(asyncio.Protocol):
             self._read_requests()
         if self._reading_paused and self.state not in ENDS:
             self._adjust_reading()
-        if self._shared.is_draining:
+        if self._shared.phase is _DRAINING:
             self.close_idle()
 
     def _cut_response(self) -> None:

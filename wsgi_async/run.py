@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import resource
-import sys
 from typing import Any
 
-from . import logs
-from .config import Config
-from .observer import Observer
-from .server import Server, make_config, new_event_loop
+from . import launch, logs
+from .server import Server, make_config, new_event_loop, refuse_process_options
 from .wsgi import Application
 
-__all__ = ["serve", "serve_command"]
-
-MAX_DESCRIPTORS = 65536
-"""The soft limit of open files is raised to the hard one, but not beyond this: some kernels'
-hard limit is a thousand million, and tables grow with what is used."""
+__all__ = ["serve"]
 
 LOG_OPTIONS = {"access_logfile", "error_logfile", "log_level"}
 
@@ -61,31 +52,10 @@ def serve(
             log_level=config.log_level,
         )
     observer = logs.LogObserver(access=bool(config.access_logfile))
-    _run(Server(application, config=config, observer=observer))
-
-
-def serve_command(application: Application, config: Config, *, observer: Observer) -> int:
-    """Serve as the command line does: the process is ours, so its limits may be set.
-
-    :returns: the exit code: 0, or 1 where a thread never returned from the application.
-    :raises ConfigError: an address cannot be had.
-    """
-    _raise_descriptor_limit()
-    if config.switch_interval:
-        sys.setswitchinterval(config.switch_interval)
-    # What the application has loaded lives as long as the process: spare the collector from it.
-    gc.collect()
-    gc.freeze()
-    return 1 if _run(Server(application, config=config, observer=observer)) else 0
-
-
-def _run(server: Server) -> int:
+    if config.workers > 1:
+        launch.serve_processes(application, config)
+        return
+    refuse_process_options(options)
+    server = Server(application, config=config, observer=observer)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(server.serve_until_signalled())
-
-
-def _raise_descriptor_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        runner.run(server.serve_until_signalled())

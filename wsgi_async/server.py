@@ -15,20 +15,22 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from . import logs
 from .config import Config, from_options, join_address
-from .connections import REFUSAL_MARGIN, TICK, WARN_EVERY, Connections
+from .connections import REFUSAL_MARGIN, TICK, WARN_EVERY, Connections, Phase
 from .errors import ConfigError
 from .exchange import Gateway, request_ids
 from .handoff import BlockedWriters, Mailbox, Overflow, ResponseBounds
 from .observer import Observer
+from .orders import Order, obey
 from .pool import ThreadPool
 from .protocol import HTTPProtocol
-from .sockets import BoundSocket, address_of, bind, close_all
+from .sockets import BoundSocket, address_of, bind, close_all, listen
 from .spool import Budgets
+from .warmup import warm_up
 from .wsgi import Application
 
 __all__ = ["DescriptorPlan", "Server", "make_config", "new_event_loop", "plan_descriptors"]
@@ -114,6 +116,27 @@ def _refuse_log_options(options: dict[str, Any]) -> None:
         )
 
 
+_FOR_SUPERVISORS = {
+    "max_requests",
+    "max_requests_jitter",
+    "preload",
+    "timeout",
+    "worker_lifetime",
+    "workers",
+}
+
+
+def refuse_process_options(options: dict[str, Any]) -> None:
+    """One process alone is neither watched nor replaced; options that say when are errors."""
+    given = sorted(
+        options.keys() & _FOR_SUPERVISORS - ({"workers"} if options.get("workers") == 1 else set())
+    )
+    if given:
+        raise ConfigError(
+            f"{given[0]} needs a supervisor: use the command line, or serve() with workers=2"
+        )
+
+
 def _rarely(say: Callable[[str], None]) -> Callable[[str], None]:
     """Say the same thing, up to its colon, at most once in :data:`WARN_EVERY` seconds: a full disk
     is met by every response. *Any thread.*"""
@@ -176,40 +199,59 @@ class Server:
         self.config = config
         if observer is None:
             _refuse_log_options(options)
+            refuse_process_options(options)
             observer = logs.LogObserver()
         self.observer = observer
         self.addresses: tuple[str, ...] = ()
         """Where it listens, such as ``http://127.0.0.1:8000``."""
         self.port: int | None = None
         """The TCP port it listens on, of the first address that has one."""
+        self.is_supervised = False
+        """Whether another process watches this one, and replaces it. Set it before the start."""
         self.stuck_threads = 0
         """After :meth:`stop`: pool threads that never returned from the application."""
         self._process: _Process | None = None
         self._stopping: asyncio.Future[int] | None = None
         self._thread: contextlib.ExitStack | None = None
 
-    async def start(self) -> None:
-        """Bind, start the threads, accept. Returns when connections are accepted.
+    async def start(self, sockets: Sequence[BoundSocket] = ()) -> None:
+        """Bind, start the threads, play ``warmup``, accept. Returns when connections are accepted.
 
+        :param sockets: sockets that are bound already, shared with other processes, and another's
+            to remove: those of a supervisor. None: the addresses of the configuration.
         :raises ConfigError: an address cannot be had.
+        :raises LoadError: the application did not answer its warm-up.
         :raises RuntimeError: it is running already.
         """
         if self._process is not None:
             raise RuntimeError("this server is running already")
         self._process = process = _Process(self.application, self.config, self.observer)
         try:
-            await process.start()
+            await process.start(sockets)
         except BaseException:
             self._process = None
             raise
         self.addresses = tuple(map(address_of, process.sockets))
         tcp = (sock for sock in process.sockets if sock.family != socket.AF_UNIX)
         self.port = next((sock.getsockname()[1] for sock in tcp), None)
-        loop = asyncio.get_running_loop()
-        name = "uvloop" if type(loop).__module__.startswith("uvloop") else "asyncio"
-        self.observer.started(self.addresses, self.config.threads, name, self.config.parser)
+        if not self.is_supervised:
+            self.observer.started(
+                self.addresses, self.config.threads, self.loop_name, self.config.parser
+            )
 
-    async def stop(self) -> int:
+    @property
+    def loop_name(self) -> str:
+        """The kind of the loop that is running: ``uvloop`` or ``asyncio``."""
+        module = type(asyncio.get_running_loop()).__module__
+        return "uvloop" if module.startswith("uvloop") else "asyncio"
+
+    def leave(self) -> None:
+        """Go on serving, but say that this will end: ``ready_path`` is 503, and each response
+        carries ``Connection: close``."""
+        if self._process is not None:
+            self._process.connections.phase = Phase.LEAVING
+
+    async def stop(self, *, linger: float = 0.0) -> int:
         """Finish what is in flight, within ``graceful_timeout``, and stop.
 
         Idle connections are closed at once; one that has sent the first byte of a request head is
@@ -217,27 +259,40 @@ class Server:
         Everybody who calls it waits for the same stop, which is finished also where one of them
         is cancelled.
 
+        :param linger: seconds for which idle connections are kept all the same. Who sends a
+            request meanwhile is answered, with ``Connection: close``.
         :returns: the number of threads that never returned from the application.
         """
         process = self._process
         if process is None:
             return 0
         if self._stopping is None:
-            self._stopping = asyncio.ensure_future(self._stop(process))
+            self._stopping = asyncio.ensure_future(self._stop(process, linger))
         return await asyncio.shield(self._stopping)
 
-    async def _stop(self, process: _Process) -> int:
+    async def _stop(self, process: _Process, linger: float) -> int:
         try:
-            self.stuck_threads = await process.stop(self.config.graceful_timeout)
+            self.stuck_threads = await process.stop(self.config.graceful_timeout, linger)
         finally:
             self._process = self._stopping = None
         self.observer.stopped(self.stuck_threads)
         return self.stuck_threads
 
+    def log_in_flight(self) -> None:
+        """Log each request in flight, with the stack of its thread."""
+        for line in self.describe_in_flight():
+            self.observer.info(line)
+
+    def hurry(self) -> None:
+        """Let a :meth:`stop` that is under way wait for idle connections no longer."""
+        if self._process is not None:
+            self._process.no_linger.set()
+
     def force(self) -> None:
         """Let a :meth:`stop` that is under way drop everybody now."""
         if self._process is not None:
-            self._process.hurry.set()
+            self._process.no_linger.set()
+            self._process.at_once.set()
 
     async def serve_forever(self) -> None:
         """Start, unless it is started already, and serve until cancelled; then stop."""
@@ -249,35 +304,43 @@ class Server:
             await self.stop()
 
     async def serve_until_signalled(self) -> int:
-        """Start, and stop at SIGTERM or SIGINT; another SIGINT drops everybody at once.
+        """Start, and stop at SIGTERM or SIGINT; another SIGINT, or SIGQUIT, drops everybody now.
+        SIGUSR1 logs the requests in flight.
 
         In a thread other than the main one there are no signals, and only cancelling ends it.
 
         :returns: what :meth:`stop` returns.
         """
         loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
+        orders: asyncio.Queue[Order] = asyncio.Queue()
+
+        def order(what: Order) -> Callable[[], None]:
+            return lambda: orders.put_nowait(what)
 
         def interrupt() -> None:
-            if stopping.is_set():
-                self.force()
-            stopping.set()
+            orders.put_nowait(Order.NOW if interrupt in asked else Order.DRAIN)
+            asked.append(interrupt)
 
-        handlers = {signal.SIGTERM: stopping.set, signal.SIGINT: interrupt}
+        asked: list[object] = []
+        handlers = {
+            signal.SIGTERM: order(Order.DRAIN),
+            signal.SIGINT: interrupt,
+            signal.SIGQUIT: order(Order.NOW),
+            signal.SIGUSR1: self.log_in_flight,
+        }
         is_main = threading.current_thread() is threading.main_thread()
         previous = {number: signal.getsignal(number) for number in handlers} if is_main else {}
         for number in previous:
             loop.add_signal_handler(number, handlers[number])
         try:
             await self.start()
-            await stopping.wait()
+            return await obey(self, orders, drain_delay=self.config.drain_delay)
         finally:
-            stuck = await self.stop()
+            await self.stop()
             for number, handler in previous.items():
                 loop.remove_signal_handler(number)
                 if handler is not None:  # None: it was not installed by Python
                     signal.signal(number, handler)
-        return stuck
 
     async def __aenter__(self) -> Server:
         await self.start()
@@ -344,8 +407,10 @@ class _Process:
 
     def __init__(self, application: Application, config: Config, observer: Observer) -> None:
         self.sockets: list[BoundSocket] = []
-        self.hurry = asyncio.Event()
-        """Set to end the graceful part of a stop at once."""
+        self.no_linger = asyncio.Event()
+        """Set to end a stop's wait for idle connections."""
+        self.at_once = asyncio.Event()
+        """Set to end the graceful part of a stop."""
         self._config = config
         self._observer = observer
         self._loop = loop = asyncio.get_running_loop()
@@ -394,15 +459,18 @@ class _Process:
     def _own_error(self, error: BaseException) -> None:
         self._observer.error("an error inside the server", error)
 
-    async def start(self) -> None:
-        """Bind, start the threads, accept."""
-        self.sockets = list(bind(self._config.bind, socket_mode=self._config.socket_mode))
+    async def start(self, sockets: Sequence[BoundSocket]) -> None:
+        """Bind, start the threads, warm up, accept."""
+        config = self._config
+        self.sockets = list(sockets or bind(config.bind, socket_mode=config.socket_mode))
         try:
             self._tick()
-            for sock in self.sockets:
-                self._servers.append(await self._listen(sock))
             self._pool.start()
             self._io_pool.start()
+            for target in config.warmup:
+                await warm_up(target, self._make_protocol, config.boot_timeout)
+            for sock in self.sockets:
+                self._servers.append(await self._listen(sock))
         except BaseException:
             self._close_listeners()
             self._cancel_tick()
@@ -410,21 +478,18 @@ class _Process:
                 pool.stop(lambda: None)
             raise
 
+    def _make_protocol(self) -> HTTPProtocol:
+        return HTTPProtocol(self.connections, self._loop)
+
     async def _listen(self, sock: socket.socket) -> asyncio.Server:
-        loop, connections = self._loop, self.connections
-
-        def make_protocol() -> HTTPProtocol:
-            return HTTPProtocol(connections, loop)
-
         # asyncio's own loop accepts as many in a turn as it is told that may queue.
         at_once = max(1, self._plan.unseen // (ACCEPT_TURNS * len(self.sockets)))
         try:
             # Not create_unix_server(), which in 3.13 unlinks a file that it did not make.
-            server = await loop.create_server(make_protocol, sock=sock, backlog=at_once)
-            sock.listen(self._config.backlog)
+            server = await self._loop.create_server(self._make_protocol, sock=sock, backlog=at_once)
+            listen(sock, self._config.backlog)
             return server
         except OSError as error:
-            # Linux lets two sockets be bound to one port until one of them listens.
             why = os.strerror(error.errno) if error.errno else str(error)
             raise ConfigError(f"Cannot listen on {address_of(sock)}: {why}") from error
 
@@ -443,7 +508,7 @@ class _Process:
         if self._timer is not None:
             self._timer.cancel()
 
-    async def stop(self, graceful_timeout: float) -> int:
+    async def stop(self, graceful_timeout: float, linger: float) -> int:
         """See :meth:`Server.stop`."""
         deadline = self._loop.time() + graceful_timeout if graceful_timeout else math.inf
         connections = self.connections
@@ -451,10 +516,14 @@ class _Process:
         # What has arrived but was not read yet decides whether a connection is idle.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        connections.is_draining = True
+        if linger:
+            connections.move_over(linger)
+            until = min(deadline, self._loop.time() + linger + 2 * TICK)
+            await self._wait(until, connections.all_closed(), self.no_linger)
+        connections.phase = Phase.DRAINING
         in_flight = sum(not connection.close_idle() for connection in list(connections.open))
         self._observer.stopping(in_flight)
-        await self._wait_or_hurry(connections.all_closed(), deadline)
+        await self._wait(deadline, connections.all_closed(), self.at_once)
         for connection in list(connections.open):
             connection.abort()
         # Each lost connection hands its suspended iterable to the pool to be closed: only after
@@ -463,7 +532,7 @@ class _Process:
         threads_ended, io_threads_ended = asyncio.Event(), asyncio.Event()
         self._pool.stop(lambda: self._tell(threads_ended))
         self._io_pool.stop(lambda: self._tell(io_threads_ended))
-        await self._wait_or_hurry(threads_ended, deadline)
+        await self._wait(deadline, threads_ended, self.at_once)
         await _wait_briefly(threads_ended)
         await _wait_briefly(io_threads_ended)
         self._cancel_tick()
@@ -473,9 +542,9 @@ class _Process:
         with contextlib.suppress(RuntimeError):  # a thread that returns late finds the loop closed
             self._loop.call_soon_threadsafe(event.set)
 
-    async def _wait_or_hurry(self, event: asyncio.Event, deadline: float) -> None:
-        """Wait for `event` until the deadline, or until somebody is in a hurry."""
-        waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self.hurry.wait())]
+    async def _wait(self, deadline: float, *events: asyncio.Event) -> None:
+        """Wait for the first of `events`, until the deadline."""
+        waits = [asyncio.ensure_future(event.wait()) for event in events]
         timeout = None if deadline == math.inf else max(0.0, deadline - self._loop.time())
         await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -486,3 +555,8 @@ class _Process:
 async def _wait_briefly(event: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), CLOSE_TIME)
+
+
+Server.requests = 0  # STUB
+Server.lost_threads = 0  # STUB
+Server.describe_in_flight = lambda self: ["in flight"]  # STUB

@@ -3,7 +3,8 @@
 Precedence, lowest first; each value keeps its origin:
 
 1. the defaults of :class:`~wsgi_async.config.Config`;
-2. ``$PORT``, as platforms set it: all interfaces on that port;
+2. what platforms set: ``$PORT`` (all interfaces on that port), ``$WEB_CONCURRENCY`` (workers),
+   ``$LISTEN_FDS`` (sockets that a service manager has opened, instead of any other default);
 3. a file: the one that ``--config`` names, else ``wsgi_async.toml``, else the section
    ``[tool.wsgi_async]`` of ``pyproject.toml``, both in the current directory;
 4. ``$WSGI_ASYNC_<LONG_NAME>``;
@@ -29,6 +30,7 @@ from typing import Any, NamedTuple
 
 from .config import OPTIONS, Config, Option, did_you_mean, join_address
 from .errors import ConfigError
+from .systemd import inherited_sockets
 
 __all__ = ["LAUNCH_OPTIONS", "Settings", "Value", "gather"]
 
@@ -167,6 +169,14 @@ class Settings:
     def factory(self) -> bool:
         return bool(self.values["factory"].value)
 
+    def text(self, name: str) -> str:
+        """The value of one of :data:`LAUNCH_OPTIONS` that is a text."""
+        return str(self.values[name].value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The value of one that is a list of texts."""
+        return tuple(self.values[name].value)
+
 
 Layer = dict[str, Value]
 
@@ -200,11 +210,13 @@ def gather(
     named = {**variables, **arguments, **given}.get("config")
     file = _from_file(str(named.value) if named else "", directory)
 
-    layers = [file, variables, arguments, given]
+    layers = [_from_platform(environ), file, variables, arguments, given]
     merged: Layer = {name: Value(spec.default, DEFAULT) for name, spec in _KNOWN.items()}
     for layer in layers:
         merged.update(layer)
     merged["bind"] = _bind(layers, environ)
+    if merged["bind"].origin in (DEFAULT, "$PORT") and (passed := inherited_sockets(environ)):
+        merged["bind"] = Value(passed, "$LISTEN_FDS")
     for name in ("config", "host", "port"):
         del merged[name]
     config = Config(**{spec.name: merged[spec.name].value for spec in OPTIONS})
@@ -236,6 +248,16 @@ def _layer(options: Mapping[str, object], origin: str) -> Layer:
 def _bind_conflict(origin: str) -> ConfigError:
     place = "" if origin == COMMAND_LINE else f"{origin}: "
     return ConfigError(f"{place}--host and --port are short for --bind: give one or the other")
+
+
+def _from_platform(environ: Mapping[str, str]) -> Layer:
+    text = environ.get("WEB_CONCURRENCY")
+    if not text:
+        return {}
+    try:
+        return _layer({"workers": text}, "$WEB_CONCURRENCY")
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("--workers ", "", 1)) from None
 
 
 def _from_environ(environ: Mapping[str, str]) -> Layer:

@@ -36,6 +36,7 @@ __all__ = [
     "address_of",
     "bind",
     "close_all",
+    "listen",
     "parse_address",
 ]
 
@@ -77,6 +78,15 @@ class BoundSocket(socket.socket):
         """Remember `path`, which this socket has just made."""
         made = os.lstat(path)
         self._file = (os.path.abspath(path), made.st_dev, made.st_ino)
+
+    @property
+    def file(self) -> str | None:
+        """The absolute path of the socket file, if it made one."""
+        return self._file[0] if self._file is not None else None
+
+    def disown_file(self) -> None:
+        """Leave the socket file to another process."""
+        self._file = None
 
     def remove_file(self) -> None:
         """Remove the socket file if it is still this one: a successor's is left alone.
@@ -121,6 +131,18 @@ def bind(addresses: Sequence[str] = (), *, socket_mode: int = 0o660) -> list[Bou
         close_all(bound)
         raise
     return bound
+
+
+def listen(sock: socket.socket, backlog: int) -> None:
+    """Let clients connect.
+
+    :raises ConfigError: where somebody else listens there already.
+    """
+    try:
+        sock.listen(backlog)
+    except OSError as error:
+        # Linux lets two sockets be bound to one port until one of them listens.
+        raise ConfigError(f"Cannot listen on {address_of(sock)}: {error.strerror}") from error
 
 
 def close_all(sockets: Iterable[socket.socket]) -> None:

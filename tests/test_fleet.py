@@ -1,0 +1,410 @@
+"""What a supervisor decides: events and times in, actions out; no process is started."""
+
+from __future__ import annotations
+
+import math
+import signal
+
+import pytest
+
+from wsgi_async.processes.fleet import (
+    HASTE,
+    LAST_WORDS,
+    MARGIN,
+    STEADY,
+    Close,
+    Fleet,
+    Kill,
+    Limits,
+    Log,
+    Process,
+    Spawn,
+    Status,
+    Tell,
+)
+
+LIMITS = Limits(boot=60.0, beat=30.0, graceful=30.0, drain_delay=0.0, linger=5.0)
+
+
+class Story:
+    """A fleet, its clock, and everything it wanted done."""
+
+    def __init__(self, wanted: int = 2, **limits: float) -> None:
+        self.now = 0.0
+        self.fleet = Fleet(wanted, LIMITS._replace(**limits))
+        self.spawned: list[Process] = []
+        self.told: list[tuple[Process, str]] = []
+        self.killed: list[tuple[Process, signal.Signals]] = []
+        self.said: list[str] = []
+        self.closed = 0
+        self.fleet.start(self.now)
+        self.act()
+
+    def act(self) -> None:
+        actions, self.fleet.actions = self.fleet.actions, []
+        for action in actions:
+            if isinstance(action, Spawn):
+                self.spawned.append(action.process)
+                action.process.pid = 1000 + len(self.spawned)
+            elif isinstance(action, Tell):
+                self.told.append((action.process, action.word))
+            elif isinstance(action, Kill):
+                self.killed.append((action.process, action.signal))
+            elif isinstance(action, Log):
+                assert action.level in ("info", "warning", "error")
+                self.said.append(action.message)
+            elif isinstance(action, Close):
+                self.closed += 1
+        assert len({process.number for process in self.fleet.processes}) == len(
+            self.fleet.processes
+        )
+
+    def ready(self, process: Process) -> None:
+        self.fleet.ready(process, self.now)
+        self.act()
+
+    def exit(self, process: Process, code: int = 0, how: str = "somehow") -> None:
+        self.fleet.exited(process, how, code, self.now)
+        self.act()
+
+    def pass_time(self, seconds: float) -> None:
+        """As the supervisor does: a tick whenever the fleet asks for one. All of them beat."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now = min(until, max(self.fleet.next_time(), self.now + 0.01))
+            for process in self.fleet.processes:
+                if process not in self.deaf:
+                    self.fleet.beat(process, self.now)
+            self.fleet.tick(self.now)
+            self.act()
+
+    deaf: set[Process] = set()
+
+    def serving(self) -> list[Process]:
+        return [process for process in self.fleet.processes if process.status is Status.READY]
+
+    @classmethod
+    def up(cls, wanted: int = 2, **limits: float) -> Story:
+        """A fleet all of whose processes have been ready for a while."""
+        story = cls(wanted, **limits)
+        for process in list(story.spawned):
+            story.ready(process)
+        assert story.fleet.is_up
+        story.pass_time(STEADY)
+        story.spawned.clear()
+        return story
+
+
+def test_the_beginning() -> None:
+    story = Story(3)
+    assert len(story.spawned) == 3
+    assert not story.fleet.is_up
+    for process in list(story.spawned):
+        assert not story.fleet.is_up
+        story.ready(process)
+    assert story.fleet.is_up
+    assert (story.told, story.killed, story.said) == ([], [], [])
+    assert story.fleet.next_time() == LIMITS.beat
+
+
+def test_who_dies_is_replaced_at_once() -> None:
+    story = Story.up()
+    story.exit(story.serving()[0], 3, "signal 9 (SIGKILL)")
+    assert len(story.spawned) == 1
+    assert "died: signal 9 (SIGKILL)" in story.said[-1]
+
+
+def test_numbers_are_used_again() -> None:
+    story = Story.up(3)
+    gone = story.serving()[1]
+    story.exit(gone, 1)
+    assert story.spawned[0].number == gone.number
+
+
+def test_pauses_double_while_processes_die_young() -> None:
+    story = Story.up(1)
+    pauses = []
+    for _ in range(9):
+        story.exit(story.fleet.processes[0], 3)
+        began = story.now
+        while not story.fleet.processes:
+            story.pass_time(0.125)
+        pauses.append(story.now - began)
+        story.ready(story.fleet.processes[0])
+    assert pauses == [0, 0, 0.5, 1, 2, 4, 8, 16, 30]
+    story.pass_time(STEADY)
+    story.exit(story.fleet.processes[0], 3)
+    assert story.fleet.processes  # who served for long died by accident
+
+
+def test_the_first_that_cannot_start_end_all() -> None:
+    story = Story(3)
+    first, second, third = story.spawned
+    story.exit(second, 3)
+    assert {process for process, number in story.killed if number is signal.SIGTERM} == {
+        first,
+        third,
+    }
+    assert story.fleet.exit_code is None
+    story.exit(first, 3)
+    story.exit(third, 3)
+    assert story.fleet.exit_code == 3
+    assert story.closed == 1
+    assert len(story.spawned) == 3
+
+
+def test_a_first_one_with_a_wrong_configuration() -> None:
+    story = Story(1)
+    story.exit(story.spawned[0], 1, how="")
+    assert story.fleet.exit_code == 1
+    assert story.said == []  # it has said why itself
+
+
+def test_a_later_one_that_cannot_start_ends_nobody() -> None:
+    story = Story.up()
+    story.exit(story.serving()[0], 3)
+    story.exit(story.spawned[-1], 3)
+    assert len(story.serving()) == 1
+    assert story.fleet.exit_code is None
+    story.pass_time(1)
+    assert len(story.fleet.processes) == 2
+
+
+def test_a_boot_that_takes_too_long() -> None:
+    story = Story(1)
+    story.pass_time(LIMITS.boot - 0.1)
+    assert not story.killed
+    story.pass_time(0.1)
+    assert story.killed == [(story.spawned[0], signal.SIGABRT)]
+    story.pass_time(LAST_WORDS)
+    assert story.killed[-1] == (story.spawned[0], signal.SIGKILL)
+    story.exit(story.spawned[0], 3)
+    assert story.fleet.exit_code == 3
+
+
+@pytest.mark.parametrize("limit", ["boot", "beat"])
+def test_limits_may_be_off(limit: str) -> None:
+    story = Story(1, **{limit: 0.0})
+    if limit == "beat":
+        story.ready(story.spawned[0])
+    assert story.fleet.next_time() == math.inf
+
+
+def test_a_blocked_loop() -> None:
+    story = Story.up()
+    blocked, other = story.serving()
+    story.deaf = {blocked}
+    story.pass_time(LIMITS.beat - 0.1)
+    assert not story.killed
+    story.pass_time(0.2)
+    assert story.killed == [(blocked, signal.SIGABRT)]
+    assert len(story.spawned) == 1  # its successor does not wait for its end
+    assert "has been blocked for 30 s" in "".join(story.said)
+    story.pass_time(LAST_WORDS)
+    assert story.killed[-1] == (blocked, signal.SIGKILL)
+    story.exit(blocked, 3)
+    story.ready(story.spawned[0])
+    assert story.serving() == [other, story.spawned[0]]
+    assert story.fleet.next_time() < math.inf
+
+
+def test_recycling_has_the_successor_ready_first() -> None:
+    story = Story.up()
+    old, other = story.serving()
+    story.fleet.recycle(old, "it is old", story.now)
+    story.fleet.recycle(old, "it is old", story.now)
+    story.act()
+    assert len(story.spawned) == 1
+    assert not story.told
+    story.ready(story.spawned[0])
+    assert story.told == [(old, "retire")]
+    assert story.serving() == [other, story.spawned[0]]
+    story.exit(old, 0)
+    assert len(story.fleet.processes) == 2
+
+
+def test_all_recycle_at_once_and_go_one_by_one() -> None:
+    story = Story.up(3)
+    old = story.serving()
+    for process in old:
+        story.fleet.recycle(process, "it is old", story.now)
+    story.act()
+    for number in range(3):
+        assert len(story.spawned) == number + 1
+        assert len(story.serving()) == 3
+        story.ready(story.spawned[-1])
+        assert story.told[-1] == (old[number], "retire")
+    assert story.serving() == story.spawned
+
+
+def test_a_reload_goes_one_by_one() -> None:
+    story = Story.up()
+    old = story.serving()
+    story.fleet.reload(story.now)
+    story.act()
+    assert story.fleet.is_reloading
+    for number in range(2):
+        assert len(story.spawned) == number + 1
+        assert story.spawned[number].generation == 2
+        assert len(story.told) == number
+        story.ready(story.spawned[number])
+    assert story.told == [(old[0], "retire"), (old[1], "retire")]
+    assert not story.fleet.is_reloading
+    assert story.fleet.generations == {2}
+    for process in old:
+        story.exit(process)
+    assert story.fleet.processes == story.spawned
+
+
+@pytest.mark.parametrize("how", ["exit", "boot timeout"])
+def test_a_reload_of_broken_code_leaves_all_as_it_was(how: str) -> None:
+    story = Story.up()
+    old = story.serving()
+    story.fleet.reload(story.now)
+    story.act()
+    if how == "exit":
+        story.exit(story.spawned[0], 3)
+    else:
+        story.pass_time(LIMITS.boot)
+        story.exit(story.spawned[0], 3)
+    assert not story.fleet.is_reloading
+    assert "The reload has failed" in "".join(story.said)
+    assert (story.serving(), story.told) == (old, [])
+    story.pass_time(100)
+    assert len(story.spawned) == 1  # nothing more is tried
+    assert story.fleet.generations == {1}
+    story.fleet.reload(story.now)
+    story.act()
+    assert story.spawned[-1].generation == 3
+    for _ in range(2):
+        story.ready(story.spawned[-1])
+    assert not story.fleet.is_reloading
+    assert story.fleet.generations == {3}
+
+
+def test_a_reload_that_fails_half_way() -> None:
+    story = Story.up()
+    old = story.serving()
+    story.fleet.reload(story.now)
+    story.act()
+    story.ready(story.spawned[0])
+    story.exit(story.spawned[1], 3)
+    assert story.serving() == [old[1], story.spawned[0]]
+    story.pass_time(100)
+    assert len(story.spawned) == 2
+
+
+def test_a_reload_during_a_reload() -> None:
+    story = Story.up(1)
+    story.fleet.reload(story.now)
+    story.act()
+    story.fleet.reload(story.now)
+    story.act()
+    first, second = story.spawned
+    assert story.killed == [(first, signal.SIGTERM)]
+    story.exit(first, 3)
+    assert story.fleet.is_reloading  # it was killed for this, and has not failed
+    story.ready(second)
+    assert not story.fleet.is_reloading
+    assert len(story.spawned) == 2
+
+
+def test_a_crash_of_an_old_one_during_a_reload() -> None:
+    story = Story.up()
+    story.fleet.reload(story.now)
+    story.act()
+    story.exit(story.serving()[0], 3)
+    story.ready(story.spawned[0])
+    story.ready(story.spawned[1])
+    assert [process.generation for process in story.serving()] == [2, 2]
+    assert not story.fleet.is_reloading
+
+
+def test_more_and_fewer() -> None:
+    story = Story.up()
+    story.fleet.change_wanted(1, story.now)
+    story.act()
+    story.ready(story.spawned[0])
+    assert len(story.serving()) == 3
+    story.fleet.change_wanted(-1, story.now)
+    story.act()
+    assert story.told == [(story.spawned[0], "retire")]  # the youngest goes
+    story.fleet.change_wanted(-1, story.now)
+    story.fleet.change_wanted(-1, story.now)
+    story.act()
+    assert len(story.serving()) == 1
+    assert "the least" in story.said[-1]
+
+
+def test_a_drain() -> None:
+    story = Story.up(2, drain_delay=10.0)
+    story.fleet.drain(story.now)
+    story.act()
+    assert [word for _, word in story.told] == ["drain", "drain"]
+    story.pass_time(9)
+    assert not story.closed
+    story.pass_time(1)
+    assert story.closed == 1
+    first, second = list(story.fleet.processes)
+    story.exit(first)
+    assert story.fleet.exit_code is None
+    story.exit(second)
+    assert story.fleet.exit_code == 0
+    assert not story.spawned
+    assert story.closed == 1
+
+
+def test_a_drain_with_one_that_is_stuck() -> None:
+    story = Story.up(1)
+    stuck = story.serving()[0]
+    story.fleet.drain(story.now)
+    story.act()
+    story.pass_time(LIMITS.graceful + MARGIN - 0.1)
+    assert not story.killed
+    story.pass_time(0.2)
+    assert story.killed == [(stuck, signal.SIGKILL)]
+    story.exit(stuck, 3)
+    assert story.fleet.exit_code == 1
+
+
+def test_a_drain_while_one_boots() -> None:
+    story = Story.up(1)
+    story.fleet.change_wanted(1, story.now)
+    story.act()
+    story.fleet.drain(story.now)
+    story.act()
+    booting = story.spawned[0]
+    assert story.killed == [(booting, signal.SIGTERM)]
+    story.exit(booting, 3)
+    story.exit(story.fleet.processes[0])
+    assert story.fleet.exit_code == 0
+
+
+def test_at_once() -> None:
+    story = Story.up(1)
+    process = story.serving()[0]
+    story.fleet.drain(story.now)
+    story.fleet.stop_now(story.now)
+    story.act()
+    assert [word for _, word in story.told] == ["drain", "now"]
+    story.pass_time(HASTE + 0.1)
+    assert story.killed == [(process, signal.SIGKILL)]
+
+
+def test_nothing_starts_during_a_stop() -> None:
+    story = Story.up()
+    story.fleet.drain(story.now)
+    story.fleet.reload(story.now)
+    story.fleet.change_wanted(1, story.now)
+    story.fleet.recycle(story.fleet.processes[0], "it is old", story.now)
+    story.exit(story.fleet.processes[0], 3)
+    story.pass_time(1)
+    assert not story.spawned
+
+
+def test_a_report_is_for_those_that_serve() -> None:
+    story = Story.up()
+    story.fleet.change_wanted(1, story.now)
+    story.fleet.report()
+    story.act()
+    assert [word for _, word in story.told] == ["report", "report"]

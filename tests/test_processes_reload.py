@@ -1,0 +1,281 @@
+"""New processes for old ones, under a load that counts: no request is lost by any of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from processes import Life, Servers, Site, release
+
+PAIR = ("--workers", "2")
+PAUSES = (0.0, 0.01, 0.05, 0.3, 1.5)
+"""Seconds for which a connection of the load is idle; less than a process that leaves waits for
+the next request, more than any reload takes."""
+
+both_ways = pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+
+
+# --- SIGHUP
+
+
+@pytest.mark.parametrize(
+    ("preload", "loop"), [((), "uvloop"), (("--preload",), "uvloop"), ((), "asyncio")]
+)
+def test_twenty_reloads_lose_no_request(site: Site, preload: tuple[str, ...], loop: str) -> None:
+    with site.serve(*PAIR, *preload, loop=loop) as servers:
+        first = servers.wait_for_pids(2)
+        with servers.load(kept=10, fresh=5, pauses=PAUSES) as load:
+            load.wait_for_version("v0", 50)
+            for number in range(1, 21):
+                site.write(f"v{number}")
+                servers.reload()
+                servers.wait_for_version(f"v{number}")
+                load.wait_for_version(f"v{number}", 10)
+            # Those that were idle all the time too.
+            load.wait_for_each(2)
+        load.assert_flawless()
+        # Kept connections moved over when they were told to.
+        assert load.notices >= 20
+        for number in range(1, 21):
+            assert len(servers.loaded(f"v{number}")) == (1 if preload else 2)
+        lives = [Life(pid) for pid in first]
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        assert all(life.is_over() for life in lives)
+        servers.assert_clean()
+
+
+def test_reloads_asked_for_during_a_reload_end_with_the_newest_code(site: Site) -> None:
+    with site.serve(*PAIR) as servers:
+        servers.wait_for_pids(2)
+        with servers.load(kept=6, fresh=3, pauses=PAUSES) as load:
+            load.wait_for_more()
+            for number in range(1, 11):
+                site.write(f"v{number}")
+                servers.signal(signal.SIGHUP)
+                servers.wait_for(r"\] Reloading$", number)
+            servers.wait_for(r"\] Reloaded$")
+            servers.wait_for_version("v10")
+            load.wait_for_version("v10", 50)
+            load.wait_for_each(2)
+        load.assert_flawless()
+        assert set(servers.wait_for_pids(2)) <= set(servers.loaded("v10"))
+
+
+def test_one_at_a_time_and_ready_before_an_old_one_goes(site: Site, tmp_path: Path) -> None:
+    """While the first new one loads, both of the old code serve; the second waits for it."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with site.serve(*PAIR) as servers:
+        old = servers.wait_for_pids(2)
+        lives = [Life(pid) for pid in old]
+        site.write("v1", before=f"import os\nos.write(2, b'held\\n')\nopen({str(gate)!r}).read()\n")
+        servers.signal(signal.SIGHUP)
+        servers.wait_for("^held$")
+        assert servers.wait_for_pids(2) == old
+        assert servers.lines.count("held") == 1
+        release(gate)
+        servers.wait_for("^held$", 2)
+        [new] = servers.loaded("v1")
+        assert servers.wait_for_pids(1, others=old) == [new]
+        # One of the old ones has gone, and only one.
+        while not any(life.is_over(0.1) for life in lives):
+            pass
+        [left] = [life.pid for life in lives if not life.is_over()]
+        assert servers.wait_for_pids(2) == sorted([left, new])
+        release(gate)
+        servers.wait_for(r"\] Reloaded$")
+        for life in lives:
+            life.await_end()
+        assert servers.wait_for_pids(2) == sorted(servers.loaded("v1"))
+
+
+def test_a_request_in_flight_is_finished_by_the_old_code(site: Site, fifo: Path) -> None:
+    with site.serve() as servers:
+        servers.wait_for("Listening on ")
+        client, pid = servers.hold(fifo)
+        with client:
+            life = Life(pid)
+            site.write("v1")
+            servers.reload()
+            servers.wait_for_version("v1")
+            assert not life.is_over()
+            release(fifo)
+            response = client.response()
+            assert response.body.split()[:2] == [str(pid).encode(), b"v0"]
+            assert response.fields["connection"] == "close"
+        life.await_end()
+        servers.assert_clean()
+
+
+# --- Code that does not start
+
+
+def stays(servers: Servers, site: Site, pids: list[int], failure: str) -> None:
+    """The reload that is under way fails, nobody notices, and a good one works afterwards."""
+    with servers.load(kept=6, fresh=3, pauses=PAUSES) as load:
+        load.wait_for_more()
+        servers.signal(signal.SIGHUP)
+        servers.wait_for(failure)
+        servers.wait_for("The reload has failed: the processes that serve go on as they are$")
+        load.wait_for_more()
+        assert load.seen_from_now() <= set(pids)
+        assert set(load.versions) == {"v0"}
+        site.write("good")
+        servers.reload()
+        load.wait_for_version("good", 50)
+        servers.wait_for_version("good")
+        load.wait_for_each(2)
+    load.assert_flawless()
+    servers.signal(signal.SIGTERM)
+    assert servers.wait() == 0
+
+
+@both_ways
+def test_code_that_cannot_be_loaded(site: Site, preload: tuple[str, ...]) -> None:
+    with site.serve(*PAIR, *preload) as servers:
+        pids = servers.wait_for_pids(2)
+        site.write_source("def start():\n    import no_such_module\n\nstart()\n")
+        stays(servers, site, pids, "ModuleNotFoundError: No module named 'no_such_module'$")
+        servers.wait_for("Traceback")
+        servers.wait_for(r'File ".*site_app\.py", line 2, in start$')
+
+
+@both_ways
+def test_code_that_answers_the_warm_up_with_500(site: Site, preload: tuple[str, ...]) -> None:
+    with site.serve(*PAIR, *preload, "--warmup", "/warm?x") as servers:
+        pids = servers.wait_for_pids(2)
+        assert len(set(warmed(servers, "v0"))) == 2
+        site.write("bad")
+        stays(servers, site, pids, r"--warmup /warm\?x was answered with 500$")
+        assert len(set(warmed(servers, "good"))) == 2
+
+
+def warmed(servers: Servers, version: str) -> list[str]:
+    return [line for line in servers.lines if line.startswith(f"warmed up {version} in ")]
+
+
+def test_code_that_takes_too_long(site: Site) -> None:
+    with site.serve(*PAIR, "--boot-timeout", "1s") as servers:
+        pids = servers.wait_for_pids(2)
+        site.write("v1", before="import time\ntime.sleep(60)")
+        stays(servers, site, pids, r"is not ready after 1 s \(--boot-timeout\)$")
+
+
+def test_code_that_ends_the_process(site: Site) -> None:
+    with site.serve(*PAIR) as servers:
+        pids = servers.wait_for_pids(2)
+        site.write_source("import os\nos._exit(7)\n")
+        stays(servers, site, pids, "rocess [0-9]+ did not start: exit code 7$")
+
+
+def test_after_a_reload_that_failed_an_old_process_may_still_die(site: Site) -> None:
+    """With --preload the code that was good is still at hand, whatever is on the disk."""
+    with site.serve(*PAIR, "--preload") as servers:
+        pids = servers.wait_for_pids(2)
+        site.write_source("raise OSError('no database')\n")
+        servers.signal(signal.SIGHUP)
+        servers.wait_for("The reload has failed")
+        os.kill(pids[0], signal.SIGKILL)
+        servers.wait_for_pids(1, others=pids)
+        assert servers.ask()[1] == "v0"
+
+
+def test_a_configuration_that_has_become_wrong_reloads_nothing(site: Site) -> None:
+    config = site.directory / "wsgi_async.toml"
+    config.write_text("workers = 2\n")
+    with site.serve() as servers:
+        pids = servers.wait_for_pids(2)
+        config.write_text("workers = 'many'\n")
+        servers.signal(signal.SIGHUP)
+        servers.wait_for(r"\[ERROR\] Not reloaded: wsgi_async\.toml: --workers takes ")
+        assert servers.wait_for_pids(2) == pids
+        config.write_text("workers = 3\n")
+        servers.reload()
+        assert not {*servers.wait_for_pids(3, others=pids)} & {*pids}
+
+
+# --- Preload
+
+
+def test_preload_loads_once_for_all(site: Site) -> None:
+    with site.serve("--workers", "3", "--preload") as servers:
+        pids = servers.wait_for_pids(3)
+        [loader] = servers.loaded()
+        assert loader not in pids
+        assert loader != servers.process.pid
+        assert servers.facts()["parent"] == servers.process.pid
+        # A death costs no loading.
+        os.kill(pids[0], signal.SIGKILL)
+        servers.wait_for_pids(1, others=pids)
+        assert servers.loaded() == [loader]
+        life = Life(loader)
+        site.write("v1")
+        servers.reload()
+        life.await_end()
+        assert len(servers.loaded("v1")) == 1
+        servers.wait_for_version("v1")
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+
+
+def test_the_death_of_a_loader_disturbs_nobody(site: Site) -> None:
+    with site.serve(*PAIR, "--preload") as servers:
+        pids = servers.wait_for_pids(2)
+        [loader] = servers.loaded()
+        with servers.load() as load:
+            load.wait_for_more()
+            life = Life(loader)
+            os.kill(loader, signal.SIGKILL)
+            life.await_end()
+            load.wait_for_more()
+            assert load.seen_from_now() <= set(pids)
+        load.assert_flawless()
+        os.kill(pids[0], signal.SIGKILL)
+        servers.wait_for_pids(1, others=pids)
+        assert len(servers.loaded()) == 2
+
+
+# --- Replacement of single processes
+
+
+@both_ways
+def test_a_number_of_requests_replaces_a_process(site: Site, preload: tuple[str, ...]) -> None:
+    args = ("--max-requests", "150", "--max-requests-jitter", "100")
+    with site.serve(*PAIR, *preload, *args) as servers:
+        servers.wait_for_pids(2)
+        with servers.load(kept=10, fresh=5, pauses=(0.0, 0.002, 0.01, 0.3)) as load:
+            load.wait_for_processes(8)
+            load.wait_for_more()
+        load.assert_flawless()
+        servers.wait_for(
+            r"\[INFO\] Process [0-9]+ is to be replaced: it has answered [0-9]+ requests$"
+        )
+        # Each served at least so many, and not all of them the same number.
+        done = [
+            load.processes[pid]
+            for pid in load.processes
+            if servers.count(f"Process {pid} is to be replaced")
+        ]
+        assert len(done) >= 5
+        assert min(done) >= 100
+        assert servers.count("died") == 0
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        servers.assert_clean()
+
+
+def test_age_replaces_a_process(site: Site) -> None:
+    with site.serve(*PAIR, "--worker-lifetime", "1s") as servers:
+        began = time.monotonic()
+        first = servers.wait_for_pids(2)
+        with servers.load(kept=6, fresh=3) as load:
+            load.wait_for_processes(6)
+            assert time.monotonic() - began >= 2.0
+        load.assert_flawless()
+        assert not set(servers.wait_for_pids(2)) & set(first)
+        servers.wait_for(r"\[INFO\] Process [0-9]+ is to be replaced: it is older than 1 s$")
+        servers.assert_clean()

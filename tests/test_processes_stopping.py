@@ -1,0 +1,241 @@
+"""How a supervisor and its processes end: signals to one or to all, and deaths."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from processes import Life, Servers, Site, release
+from rawclient import request
+
+PAIR = ("--workers", "2")
+FOREVER = ("--graceful-timeout", "1h")
+HELD = "import os, time\nos.write(2, b'held\\n')\ntime.sleep(60)"
+"""What an application does that takes long to load."""
+
+Send = Callable[[Servers], None]
+
+
+def to_supervisor(number: signal.Signals) -> Send:
+    return lambda servers: servers.signal(number)
+
+
+def to_group(number: signal.Signals) -> Send:
+    return lambda servers: servers.signal_group(number)
+
+
+graceful = pytest.mark.parametrize(
+    "send",
+    [
+        pytest.param(to_supervisor(signal.SIGTERM), id="TERM"),
+        pytest.param(to_supervisor(signal.SIGINT), id="INT"),
+        pytest.param(to_group(signal.SIGTERM), id="TERM-group"),
+        pytest.param(to_group(signal.SIGINT), id="Ctrl-C"),
+    ],
+)
+
+
+def begun(ledger: Path) -> set[str]:
+    """The requests that reached the application."""
+    return {line.split()[1] for line in ledger.read_text().splitlines()}
+
+
+@graceful
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+def test_what_is_in_flight_is_finished(
+    site: Site, tmp_path: Path, fifo: Path, send: Send, preload: tuple[str, ...]
+) -> None:
+    """Under load: whatever the application has begun is answered, to the last byte."""
+    ledger = tmp_path / "ledger"
+    environment = {"LEDGER": str(ledger)}
+    with site.serve(*PAIR, *FOREVER, *preload, env=environment) as servers:
+        pids = servers.wait_for_pids(2)
+        lives = [Life(pid) for pid in pids]
+        client, holder = servers.hold(fifo)
+        with client, servers.load(kept=8, fresh=4, pauses=(0,), path="/sleep") as load:
+            load.wait_for_more(50)
+            send(servers)
+            load.wait_until(lambda: len(load.failures) > 12, "the end of the service")
+            load.stop()
+            assert servers.process.poll() is None
+            release(fifo)
+            assert client.response().body.split()[0] == str(holder).encode()
+        assert servers.wait() == 0
+        assert all(life.is_over() for life in lives)
+        lost = begun(ledger) - load.names - {"x"}
+        assert not lost, f"{lost}\n{load}"
+        assert set(load.responses) == {200}
+        servers.wait_for(r"\[INFO\] Stopped$")
+        servers.assert_clean()
+
+
+def test_before_it_drains_a_load_balancer_may_notice(site: Site) -> None:
+    options = ("--drain-delay", "1500ms", "--ready-path", "/readyz", "--health-path", "/healthz")
+    with site.serve(*PAIR, *options) as servers:
+        servers.wait_for_pids(2)
+        with servers.load(kept=6, fresh=3) as load:
+            load.wait_for_more()
+            with servers.client() as client:
+                assert client.get("/readyz").status == 200
+            servers.signal(signal.SIGTERM)
+            load.wait_until(lambda: load.notices >= 6, "that kept connections are told to go")
+            with servers.client() as client:
+                assert client.get("/readyz").status == 503
+            with servers.client() as client:
+                assert client.get("/healthz").status == 200
+            with servers.client() as client:
+                response = client.get("/?x")
+                assert (response.status, response.fields["connection"]) == (200, "close")
+            load.wait_for_more()
+            load.stop()
+        load.assert_flawless()
+        assert servers.wait() == 0
+        servers.assert_clean()
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (None, to_supervisor(signal.SIGQUIT)),
+        (None, to_group(signal.SIGQUIT)),
+        (to_supervisor(signal.SIGINT), to_supervisor(signal.SIGINT)),
+        (to_group(signal.SIGINT), to_group(signal.SIGINT)),
+        (to_supervisor(signal.SIGTERM), to_supervisor(signal.SIGINT)),
+        (to_supervisor(signal.SIGTERM), to_supervisor(signal.SIGQUIT)),
+    ],
+    ids=["QUIT", "QUIT-group", "INT-INT", "Ctrl-C-Ctrl-C", "TERM-INT", "TERM-QUIT"],
+)
+def test_an_end_at_once(site: Site, first: Send | None, then: Send) -> None:
+    """Clients are dropped, and iterables closed."""
+    args = (*PAIR, *FOREVER, "--spool-limit", "4M")
+    with site.serve(*args) as servers, contextlib.ExitStack() as stack:
+        servers.wait_for("Listening on ")
+        clients = [stack.enter_context(servers.client(receive_buffer=4096)) for _ in range(4)]
+        for client in clients:
+            client.send(request("/stream"))
+            client.read_until(b"\r\n\r\n")
+        began = time.monotonic()
+        if first is not None:
+            first(servers)
+            servers.wait_for("Stopping")
+            assert servers.process.poll() is None
+        then(servers)
+        assert servers.wait() == 0
+        assert time.monotonic() - began < 4
+        assert servers.lines.count("stream closed") == 4
+        servers.assert_clean()
+
+
+def test_a_second_sigterm_changes_nothing(site: Site, fifo: Path) -> None:
+    with site.serve(*PAIR, *FOREVER) as servers:
+        servers.wait_for("Listening on ")
+        client, _ = servers.hold(fifo)
+        with client:
+            for send in (to_supervisor(signal.SIGTERM), to_group(signal.SIGTERM)):
+                send(servers)
+                servers.wait_for("Stopping")
+            release(fifo)
+            assert client.response().status == 200
+        assert servers.wait() == 0
+        servers.assert_clean()
+
+
+def test_a_stop_during_a_reload(site: Site, tmp_path: Path, fifo: Path) -> None:
+    """What is in flight is finished; who still loads is not waited for."""
+    with site.serve(*PAIR, *FOREVER) as servers:
+        servers.wait_for_pids(2)
+        client, _ = servers.hold(fifo)
+        with client:
+            site.write("v1", before=HELD)
+            servers.signal(signal.SIGHUP)
+            servers.wait_for("^held$")
+            servers.signal(signal.SIGTERM)
+            servers.wait_for("Stopping")
+            release(fifo)
+            assert client.response().status == 200
+        assert servers.wait() == 0
+        servers.assert_clean()
+
+
+def test_a_stop_before_all_are_ready(site: Site) -> None:
+    site.write("v1", before=HELD)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        with site.serve(*PAIR, *FOREVER) as servers:
+            servers.wait_for("^held$", 2)
+            servers.signal(number)
+            assert servers.wait() == 0
+            servers.assert_clean()
+
+
+# --- Who does not end
+
+
+@pytest.mark.parametrize("deed", ["/hang", "/block"])
+def test_who_is_stuck_is_killed_after_the_graceful_timeout(site: Site, deed: str) -> None:
+    """A thread that never returns, and a process that cannot even hear."""
+    with site.serve(*PAIR, "--graceful-timeout", "500ms") as servers:
+        lives = [Life(pid) for pid in servers.wait_for_pids(2)]
+        with servers.client() as client:
+            client.send(request(deed))
+            servers.wait_for("^(hanging|blocking)")
+            began = time.monotonic()
+            servers.signal(signal.SIGTERM)
+            assert servers.wait() == 1
+            assert time.monotonic() - began < 8
+            assert client.is_dropped()
+        assert all(life.is_over() for life in lives)
+
+
+def test_who_is_stuck_is_killed_at_once_where_that_is_asked_for(site: Site) -> None:
+    with site.serve(*PAIR, *FOREVER) as servers:
+        lives = [Life(pid) for pid in servers.wait_for_pids(2)]
+        with servers.client() as client:
+            client.send(request("/block"))
+            servers.wait_for("^blocking")
+            began = time.monotonic()
+            servers.signal(signal.SIGQUIT)
+            assert servers.wait() == 1
+            assert time.monotonic() - began < 8
+        assert all(life.is_over() for life in lives)
+
+
+# --- The death of the supervisor
+
+
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+def test_without_a_supervisor_processes_finish_and_go(
+    site: Site, fifo: Path, preload: tuple[str, ...]
+) -> None:
+    with site.serve(*PAIR, *FOREVER, *preload) as servers:
+        pids = servers.wait_for_pids(2)
+        lives = {pid: Life(pid) for pid in {*pids, *servers.loaded()}}
+        client, holder = servers.hold(fifo)
+        with client:
+            os.kill(servers.process.pid, signal.SIGKILL)
+            for pid, life in lives.items():
+                if pid != holder:
+                    life.await_end()
+            assert not lives[holder].is_over()
+            with pytest.raises(ConnectionRefusedError):
+                servers.client()
+            release(fifo)
+            response = client.response()
+            assert response.body.split()[0] == str(holder).encode()
+            assert response.fields["connection"] == "close"
+        lives[holder].await_end()
+        servers.assert_clean()
+
+
+def test_without_a_supervisor_a_process_that_still_loads_goes(site: Site) -> None:
+    site.write("v1", before=HELD.replace("60", "1"))
+    with site.serve() as servers:
+        servers.wait_for("^held$")
+        os.kill(servers.process.pid, signal.SIGKILL)
+        servers.wait_for("^loaded v1")
+        [pid] = servers.loaded()
+        Life(pid).await_end()

@@ -1,0 +1,118 @@
+"""What a serving process does between its boot and its end, under a supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+from .config import Config
+from .observer import Observer
+from .orders import Order, obey
+from .processes import Channel
+from .server import Server
+from .sockets import BoundSocket
+from .wsgi import Application
+
+__all__ = ["serve_under_supervisor"]
+
+CHECK = 0.25
+"""Seconds between two looks at whether this process is to be replaced."""
+
+BEAT = 1.0
+"""Seconds between two signs of life, at most."""
+
+
+async def serve_under_supervisor(
+    application: Application,
+    config: Config,
+    observer: Observer,
+    sockets: Sequence[BoundSocket],
+    channel: Channel,
+    reopen_logs: Callable[[], object],
+) -> int:
+    """Serve on inherited sockets until the supervisor tells this process to end, or dies.
+
+    Signals that come from elsewhere are not obeyed: a terminal sends them to the whole group.
+    SIGTERM to this process alone asks the supervisor to replace it, SIGUSR1 is a report of it.
+
+    :returns: the number of threads that never returned from the application.
+    :raises ConfigError: an option that does not fit this machine.
+    :raises LoadError: the application did not answer its warm-up.
+    """
+    server = Server(application, config=config, observer=observer)
+    server.is_supervised = True
+    child = _Child(server, config, channel, reopen_logs)
+    await server.start(sockets)
+    return await child.run()
+
+
+class _Child:
+    """A server that shows that it lives, and obeys."""
+
+    def __init__(
+        self, server: Server, config: Config, channel: Channel, reopen_logs: Callable[[], object]
+    ) -> None:
+        self._server = server
+        self._config = config
+        self._channel = channel
+        self._reopen_logs = reopen_logs
+        self._orders: asyncio.Queue[Order] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._beat_every = min(BEAT, config.timeout / 4) if config.timeout else BEAT
+        self._beat_at = 0.0
+        self._asked = False
+        # Processes that began together should not all be replaced together.
+        self._last_request = config.max_requests + random.randint(0, config.max_requests_jitter)
+        lifetime = config.worker_lifetime * random.uniform(1.0, 1.1)
+        self._ends_at = time.monotonic() + lifetime
+
+    async def run(self) -> int:
+        """Until told to end. The server is started."""
+        loop, channel = self._loop, self._channel
+        loop.add_reader(channel.fileno(), self._hear)
+        loop.add_signal_handler(signal.SIGTERM, self._ask, "it got SIGTERM")
+        loop.add_signal_handler(signal.SIGUSR1, self._report)
+        channel.say("ready", self._server.loop_name)
+        self._check()
+        try:
+            return await obey(self._server, self._orders, drain_delay=self._config.drain_delay)
+        finally:
+            loop.remove_reader(channel.fileno())
+
+    def _hear(self) -> None:
+        for word, _ in self._channel.listen():
+            if word == "report":
+                self._report()
+            else:
+                self._orders.put_nowait(Order(word))
+        if not self._channel.is_open:
+            self._loop.remove_reader(self._channel.fileno())
+            self._server.observer.error("The supervisor has gone: this process ends")
+            self._orders.put_nowait(Order.DRAIN)
+
+    def _report(self) -> None:
+        self._reopen_logs()
+        self._server.log_in_flight()
+
+    def _check(self) -> None:
+        """Show that the loop runs, and look at whether this process is to be replaced."""
+        self._loop.call_later(min(CHECK, self._beat_every), self._check)
+        now = time.monotonic()
+        if now >= self._beat_at:
+            self._beat_at = now + self._beat_every * 0.9
+            self._channel.say("beat")
+        server, config = self._server, self._config
+        if config.max_requests and server.requests >= self._last_request:
+            self._ask(f"it has answered {server.requests} requests")
+        elif config.worker_lifetime and now >= self._ends_at:
+            self._ask(f"it is older than {config.worker_lifetime:g} s")
+        elif server.lost_threads >= config.threads:
+            self._ask(f"{server.lost_threads} of its threads do not return from the application")
+
+    def _ask(self, why: str) -> None:
+        if not self._asked:
+            self._asked = True
+            self._channel.say("recycle", why)

@@ -1,0 +1,334 @@
+"""How a command line becomes processes: what the parent does once, and each process for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import faulthandler
+import gc
+import os
+import resource
+import sys
+from collections.abc import Callable, MutableMapping
+
+from . import logs
+from .child import serve_under_supervisor
+from .config import Config
+from .errors import ConfigError, WsgiAsyncError
+from .identity import Identity, parse_umask, resolve
+from .loading import load_application
+from .observer import Observer
+from .orders import IDLE_LINGER
+from .pidfile import PidFile
+from .processes import Boot, Limits, Supervisor
+from .server import new_event_loop
+from .settings import Settings
+from .sockets import BoundSocket, address_of, bind, close_all, listen
+from .surroundings import Surroundings
+from .systemd import VARIABLES, Notifier
+from .wsgi import Application
+
+__all__ = ["launch", "load", "serve_processes"]
+
+MAX_DESCRIPTORS = 65536
+"""The soft limit of open files is raised to the hard one, but not beyond this: some kernels'
+hard limit is a thousand million, and tables grow with what is used."""
+
+Explain = Callable[[Exception], tuple[int, str]]
+"""For what ended a start: the exit code, and a line that says what to change, with a traceback
+beneath it where that helps."""
+
+
+def launch(
+    settings: Settings,
+    *,
+    environ: MutableMapping[str, str],
+    start: str,
+    reread: Callable[[], Settings],
+    explain: Explain,
+) -> int:
+    """Serve as the command line does: a parent, and processes that it starts.
+
+    :param settings: all options.
+    :param environ: the process's environment.
+    :param start: the directory it was started in, by the name the operator knows it by.
+    :param reread: gathers the options again.
+    :param explain: see :data:`Explain`.
+    :returns: the exit code, here and in the processes.
+    :raises ConfigError: an address or a file cannot be had.
+    :raises BootFailed: the first processes could not start.
+    """
+    config = _absolute(settings.config, start)
+    identity = resolve(settings.text("user"), settings.text("group"))
+    notifier = Notifier(environ)
+    logs.configure(
+        error_logfile=config.error_logfile,
+        access_logfile=config.access_logfile,
+        log_level=config.log_level,
+    )
+    pidfile = PidFile(settings.text("pid")) if settings.text("pid") else None
+    sockets = bind(config.bind, socket_mode=config.socket_mode)
+    try:
+        for sock in sockets:
+            listen(sock, config.backlog)
+        if identity is not None:
+            _give_logs(identity)
+            for path in filter(None, (sock.file for sock in sockets)):
+                identity.own(path)
+        if pidfile is not None:
+            pidfile.create()
+
+        def make(settings: Settings) -> Program:
+            return Program(
+                _absolute(settings.config, start),
+                sockets,
+                explain,
+                loader=_Loading(settings, environ, start, identity),
+            )
+
+        return _supervise(make(settings), lambda: make(reread()), notifier, identity)
+    finally:
+        # A process that has been forked meanwhile ends here as well; what it did not make stays.
+        close_all(sockets)
+        if pidfile is not None:
+            pidfile.remove()
+
+
+def _absolute(config: Config, start: str) -> Config:
+    """The configuration with names of files that mean the same after a --chdir."""
+
+    def absolute(name: str) -> str:
+        return name if name in ("", "-") else os.path.join(start, name)
+
+    return dataclasses.replace(
+        config,
+        error_logfile=absolute(config.error_logfile),
+        access_logfile=absolute(config.access_logfile),
+        spool_dir=absolute(config.spool_dir),
+    )
+
+
+def _give_logs(identity: Identity) -> None:
+    """Let processes that run as somebody else open the log files as well."""
+    for descriptor in logs.descriptors():
+        identity.own(descriptor)
+
+
+def _supervise(
+    program: Program,
+    reread: Callable[[], Program],
+    notifier: Notifier,
+    identity: Identity | None = None,
+) -> int:
+    """Run the processes of `program` until all is over."""
+    observer = logs.LogObserver(access=bool(program.config.access_logfile))
+    host = _Host(program, reread, observer, identity)
+    return Supervisor(program, host, observer, notifier).run()
+
+
+class _Host:
+    """See :class:`~wsgi_async.processes.supervisor.Host`."""
+
+    def __init__(
+        self,
+        program: Program,
+        reread: Callable[[], Program],
+        observer: Observer,
+        identity: Identity | None,
+    ) -> None:
+        self._program = program
+        self._reread = reread
+        self._observer = observer
+        self._identity = identity
+
+    def reconfigure(self) -> Program:
+        program = self._reread()
+        if program.config.bind != self._program.config.bind:
+            self._observer.warning("--bind has changed: that takes effect at the next start")
+        return program
+
+    def started(self, processes: int, loop: str) -> None:
+        config = self._program.config
+        self._observer.started(
+            tuple(map(address_of, self._program.sockets)),
+            config.threads,
+            loop,
+            config.parser,
+            processes,
+        )
+
+    def close_sockets(self) -> None:
+        close_all(self._program.sockets)
+
+    def reopen_logs(self) -> None:
+        logs.reopen()
+        if self._identity is not None:
+            # Before the processes are told: else they find root's new files.
+            try:
+                _give_logs(self._identity)
+            except ConfigError as error:
+                self._observer.warning(str(error))
+
+    def gone(self, number: int) -> None:
+        pass
+
+
+class Program:
+    """See :class:`~wsgi_async.processes.supervisor.Program`.
+
+    :param config: its options.
+    :param sockets: they listen already.
+    :param explain: see :data:`Explain`.
+    :param loader: what there is to do before the application is there, and how it is had.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        sockets: list[BoundSocket],
+        explain: Explain,
+        *,
+        loader: Callable[[], Application],
+    ) -> None:
+        self.config = config
+        self.sockets = sockets
+        self.processes = config.workers
+        self.preload = config.preload
+        self.limits = Limits(
+            boot=config.boot_timeout,
+            beat=config.timeout,
+            graceful=config.graceful_timeout,
+            drain_delay=config.drain_delay,
+            linger=IDLE_LINGER,
+        )
+        self._explain = explain
+        self._loader = loader
+
+    def load(self) -> Application:
+        """*In a new process:* the application."""
+        for sock in self.sockets:
+            sock.disown_file()
+        # SIGABRT writes the stacks of all threads, also where Python code cannot run any more.
+        faulthandler.enable(logs.error_descriptor(), all_threads=True)
+        application = self._loader()
+        # What the application has loaded lives as long as the process: spare the collector from
+        # it, and the pages it is on from being copied after a fork.
+        gc.collect()
+        gc.freeze()
+        return application
+
+    def serve(self, application: Application | None, boot: Boot) -> int:
+        """*In a new process:* until told to end."""
+        config = self.config
+        if application is None:
+            application = self.load()
+        # After the import, because an application's dictConfig() takes over what exists before it.
+        logs.configure(
+            error_logfile=config.error_logfile,
+            access_logfile=config.access_logfile,
+            log_level=config.log_level,
+        )
+        faulthandler.enable(logs.error_descriptor(), all_threads=True)
+        _raise_descriptor_limit()
+        if config.switch_interval:
+            sys.setswitchinterval(config.switch_interval)
+        observer = logs.LogObserver(access=bool(config.access_logfile))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            stuck = runner.run(
+                serve_under_supervisor(
+                    application, config, observer, self.sockets, boot.channel, logs.reopen
+                )
+            )
+        return 1 if stuck else 0
+
+    def explain(self, error: Exception, boot: Boot) -> int:
+        """*In a new process:* say why it cannot start: to the operator at the first start, who
+        looks at the terminal, and later in the log."""
+        code, text = self._explain(error)
+        if boot.is_first:
+            boot.channel.say("failed", text)
+        else:
+            logs.LogObserver().report(text)
+        return code
+
+
+def load(settings: Settings, *, environ: MutableMapping[str, str], start: str) -> Application:
+    """The application as a serving process would have it, in this one: for --check-config."""
+    identity = resolve(settings.text("user"), settings.text("group"))
+    return _Loading(settings, environ, start, identity)()
+
+
+class _Loading:
+    """Makes a new process what it is to be, and loads the application into it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: MutableMapping[str, str],
+        start: str,
+        identity: Identity | None,
+    ) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._identity = identity
+        self._surroundings = Surroundings(
+            start=start,
+            chdir=settings.text("chdir"),
+            pythonpath=settings.texts("pythonpath"),
+            env_file=settings.text("env_file"),
+            env=settings.texts("env"),
+        )
+
+    def __call__(self) -> Application:
+        settings, environ, identity = self._settings, self._environ, self._identity
+        for name in VARIABLES:
+            environ.pop(name, None)
+        if identity is not None:
+            environ.update(identity.variables)
+        mask = parse_umask(settings.text("umask"))
+        if mask is not None:
+            os.umask(mask)
+        # Still as root, who may read a file of secrets that the application's user may not.
+        self._surroundings.enter(environ)
+        if identity is not None:
+            identity.assume()
+        return load_application(settings.app, factory=settings.factory)
+
+
+def _raise_descriptor_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def serve_processes(application: Application, config: Config) -> None:
+    """Processes for a program that has its application already: ``serve(app, workers=2)``.
+
+    :raises ConfigError: an address cannot be had, or an option that needs the command line.
+    """
+    if config.preload:
+        raise ConfigError("--preload is for the command line: this application is loaded already")
+    parent = os.getpid()
+    code = 1
+    sockets = bind(config.bind, socket_mode=config.socket_mode)
+    try:
+        for sock in sockets:
+            listen(sock, config.backlog)
+        program = Program(config, sockets, _explain_briefly, loader=lambda: application)
+        code = _supervise(program, lambda: program, Notifier({}))
+    finally:
+        close_all(sockets)
+        if os.getpid() != parent:
+            # What the program does after serve(), and at its exit, is its first process's to do.
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(AttributeError, OSError, ValueError):
+                    stream.flush()
+            os._exit(code)
+    if code:
+        raise ConfigError("The processes did not end well; the log says why")
+
+
+def _explain_briefly(error: Exception) -> tuple[int, str]:
+    return 1, str(error) if isinstance(error, WsgiAsyncError) else repr(error)

@@ -1,0 +1,68 @@
+"""How a server is told to end, and how it obeys: the same for signals and for a supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from typing import Protocol
+
+__all__ = ["IDLE_LINGER", "Order", "obey"]
+
+IDLE_LINGER = 5.0
+"""Seconds for which a process that was replaced keeps an idle connection: whoever uses it meanwhile
+is answered, with ``Connection: close``, instead of finding it closed in the very moment of sending
+the next request, which few clients dare to repeat (RFC 9112 §9.5)."""
+
+
+class Order(enum.Enum):
+    """Ways to end. The values are the words of a supervisor."""
+
+    DRAIN = "drain"
+    """Nobody follows: after --drain-delay idle connections close at once."""
+    RETIRE = "retire"
+    """A successor accepts already: idle connections are given time to move over."""
+    NOW = "now"
+
+
+class Stoppable(Protocol):
+    """A server, as far as this module knows it."""
+
+    def leave(self) -> None: ...
+    async def stop(self, *, linger: float = 0.0) -> int: ...
+    def hurry(self) -> None: ...
+    def force(self) -> None: ...
+
+
+async def obey(server: Stoppable, orders: asyncio.Queue[Order], *, drain_delay: float) -> int:
+    """Wait for the first order, and end the server as it says; later ones may hurry that.
+
+    :param drain_delay: seconds between DRAIN and the stop.
+    :returns: what ``server.stop()`` returns.
+    """
+    order = await orders.get()
+    if order is Order.DRAIN and drain_delay:
+        server.leave()
+        order = await _next(orders, drain_delay) or order
+    stop = asyncio.ensure_future(server.stop(linger=IDLE_LINGER if order is Order.RETIRE else 0.0))
+    hurrying = asyncio.ensure_future(_pass_on(server, orders, order))
+    try:
+        return await stop
+    finally:
+        hurrying.cancel()
+
+
+async def _next(orders: asyncio.Queue[Order], delay: float) -> Order | None:
+    try:
+        return await asyncio.wait_for(orders.get(), delay)
+    except TimeoutError:
+        return None
+
+
+async def _pass_on(server: Stoppable, orders: asyncio.Queue[Order], order: Order) -> None:
+    await asyncio.sleep(0)  # the stop has begun
+    while True:
+        if order is Order.NOW:
+            server.force()
+        elif order is Order.DRAIN:
+            server.hurry()
+        order = await orders.get()

@@ -1,0 +1,14 @@
+"""Many processes for one server: who starts, watches, replaces and ends them.
+
+``fleet`` decides, ``supervisor`` does what it decided, ``channel`` carries words between it and its
+processes, ``jobs`` is what those begin with. None of them knows HTTP, and none runs an event loop
+or a thread.
+"""
+
+from .channel import Channel
+from .fleet import Limits
+from .program import Boot, BootFailed, Program
+from .signals import SIGNALS
+from .supervisor import Supervisor
+
+__all__ = ["SIGNALS", "Boot", "BootFailed", "Channel", "Limits", "Program", "Supervisor"]

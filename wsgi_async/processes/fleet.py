@@ -1,0 +1,418 @@
+"""What a supervisor decides: which processes to start, to tell, and to kill. No I/O, no clock.
+
+Events go in by methods, each with the time it happened; what is to be done comes out in
+:attr:`Fleet.actions`, for :mod:`~wsgi_async.processes.supervisor` to do and to clear.
+
+Everything follows from one rule, applied after every event: there are to be `wanted` processes, of
+the current generation, that did not ask to be replaced. A process that is to go leaves only after
+another one is ready in its place, and one goes at a time. A crash, a reload, ``--max-requests`` and
+SIGTTIN/SIGTTOU are all cases of it.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import signal
+from typing import NamedTuple
+
+__all__ = [
+    "Action",
+    "Close",
+    "Fleet",
+    "Kill",
+    "Limits",
+    "Log",
+    "Process",
+    "Spawn",
+    "Status",
+    "Tell",
+]
+
+STEADY = 10.0
+"""Seconds a process must have served for its death to count as an accident: it is replaced at once.
+Who dies sooner is replaced after a pause that doubles each time."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+
+LAST_WORDS = 2.0
+"""Seconds from the signal that makes a process write its stacks to the one that ends it."""
+
+MARGIN = 5.0
+"""Seconds beyond --graceful-timeout: its end is the process's own to see."""
+
+HASTE = 5.0
+"""Seconds that a process gets to end at once."""
+
+
+class Limits(NamedTuple):
+    """The time limits of a fleet, in seconds; 0 is none."""
+
+    boot: float
+    beat: float
+    graceful: float
+    drain_delay: float
+    linger: float
+    """How long a process that was replaced waits for the next request of idle connections."""
+
+
+class Status(enum.Enum):
+    """Where a process stands."""
+
+    BOOTING = "it loads the application"
+    READY = "it accepts connections"
+    LEAVING = "it has been told to end"
+    DOOMED = "it has been killed"
+
+
+class Process:
+    """One serving process, as its supervisor knows it."""
+
+    __slots__ = ("asked", "beat_at", "began", "deadline", "generation", "number", "pid", "status")
+
+    def __init__(self, number: int, generation: int, now: float) -> None:
+        self.number = number
+        """A small number that no other living process has."""
+        self.generation = generation
+        self.began = self.beat_at = now
+        self.status = Status.BOOTING
+        self.deadline = math.inf
+        """When one that leaves, or is doomed, must be gone."""
+        self.asked = False
+        """Whether it asked to be replaced."""
+        self.pid = 0
+        """0 until it is known."""
+
+    def __str__(self) -> str:
+        return f"process {self.pid}" if self.pid else f"process number {self.number}"
+
+
+class Spawn(NamedTuple):
+    """Start this process."""
+
+    process: Process
+
+
+class Tell(NamedTuple):
+    """Send it a word: ``drain``, ``retire``, ``now``, ``report``."""
+
+    process: Process
+    word: str
+
+
+class Kill(NamedTuple):
+    """Send it a signal."""
+
+    process: Process
+    signal: signal.Signals
+
+
+class Log(NamedTuple):
+    """Write a line. `level` is the name of a method of the observer: info, warning, error."""
+
+    level: str
+    message: str
+
+
+class Close(NamedTuple):
+    """Close the listening sockets, and remove their files."""
+
+
+Action = Spawn | Tell | Kill | Log | Close
+
+
+class Fleet:
+    """The processes of one server.
+
+    :param wanted: how many are to serve, at least 1.
+    :param limits: see :class:`Limits`.
+    """
+
+    def __init__(self, wanted: int, limits: Limits) -> None:
+        self.actions: list[Action] = []
+        self.wanted = wanted
+        self.limits = limits
+        self.processes: list[Process] = []
+        """Those that live, oldest first."""
+        self.generation = 1
+        """That of the processes to start; those of an earlier one are to be replaced."""
+        self.exit_code: int | None = None
+        """Set once all is over."""
+        self.is_up = False
+        """Whether all of the first processes have been ready."""
+        self.is_reloading = False
+        self.is_stopping = False
+        self._latest = self._proven = 1  # generations
+        self._failures = 0
+        self._may_spawn_at = -math.inf
+        self._close_at = math.inf
+        self._stop_code = 0
+
+    @property
+    def generations(self) -> set[int]:
+        """Those of which a process may yet be started."""
+        return {self.generation, self._proven}
+
+    # --- events ------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """The beginning."""
+        self._reconcile(now)
+
+    def ready(self, process: Process, now: float) -> None:
+        """It has loaded the application and accepts."""
+        if process.status is not Status.BOOTING:
+            return
+        process.status = Status.READY
+        process.beat_at = process.began = now  # from here on it counts how long it serves
+        if self.is_up:
+            self._say("info", f"{process} is ready")
+        self._reconcile(now)
+
+    def beat(self, process: Process, now: float) -> None:
+        """Its event loop runs."""
+        process.beat_at = now
+
+    def recycle(self, process: Process, why: str, now: float) -> None:
+        """It asks to be replaced."""
+        if process.status is Status.READY and not process.asked and not self.is_stopping:
+            process.asked = True
+            self._say("info", f"{process} is to be replaced: {why}")
+            self._reconcile(now)
+
+    def exited(self, process: Process, how: str, code: int, now: float) -> None:
+        """It has ended.
+
+        :param how: in words, for the log; empty where it has said why itself.
+        :param code: its exit code, or 3 where it was ended by a signal.
+        """
+        self.processes.remove(process)
+        before, process.status = process.status, Status.DOOMED
+        if before is Status.LEAVING:
+            if code:
+                self._say("warning", f"{process} did not end well: {how}")
+                self._stop_code = self._stop_code or int(self.is_stopping)
+        elif before is not Status.DOOMED:
+            booted = before is Status.READY
+            if how:
+                self._say("error", f"{process} {'died' if booted else 'did not start'}: {how}")
+            self._count_failure(process, now, booted=booted, code=3 if how else code)
+        self._reconcile(now)
+
+    def reload(self, now: float) -> None:
+        """Replace all, one by one, by processes of a new generation."""
+        if self.is_stopping:
+            return
+        self._latest += 1
+        self.generation = self._latest
+        self.is_reloading = True
+        self._failures = 0
+        self._may_spawn_at = -math.inf
+        for process in self.processes:
+            if process.status is Status.BOOTING:
+                self._kill(process, now)
+        self._say("info", "Reloading")
+        self._reconcile(now)
+
+    def change_wanted(self, by: int, now: float) -> None:
+        """SIGTTIN and SIGTTOU: one more, or one less."""
+        if self.is_stopping:
+            return
+        if self.wanted + by < 1:
+            self._say("warning", "One process is the least there can be")
+            return
+        self.wanted += by
+        self._say("info", f"Processes wanted: {self.wanted}")
+        self._reconcile(now)
+
+    def report(self) -> None:
+        """SIGUSR1: each is to reopen its logs and to tell what it is doing."""
+        for process in self.processes:
+            if process.status in (Status.READY, Status.LEAVING):
+                self.actions.append(Tell(process, "report"))
+
+    def drain(self, now: float) -> None:
+        """SIGTERM and the first SIGINT: finish what is in flight, and end."""
+        if self.is_stopping:
+            return
+        self.is_stopping = True
+        limits = self.limits
+        self._close_at = now + limits.drain_delay
+        end = now + limits.drain_delay + limits.graceful + MARGIN if limits.graceful else math.inf
+        for process in self.processes:
+            if process.status is Status.BOOTING:
+                self._kill(process, now)
+            elif process.status is not Status.DOOMED:
+                self._tell(process, "drain", end)
+        self._reconcile(now)
+
+    def stop_now(self, now: float) -> None:
+        """SIGQUIT and the second SIGINT."""
+        self.drain(now)
+        self._close_at = now
+        for process in self.processes:
+            if process.status is not Status.DOOMED:
+                self._tell(process, "now", now + HASTE)
+        self._reconcile(now)
+
+    def tick(self, now: float) -> None:
+        """Time has passed."""
+        limits = self.limits
+        for process in self.processes:
+            status = process.status
+            if process.deadline <= now:
+                self._execute(process, now)
+            elif status is Status.BOOTING and limits.boot and now - process.began >= limits.boot:
+                self._say(
+                    "error", f"{process} is not ready after {limits.boot:g} s (--boot-timeout)"
+                )
+                self._abort(process, now)
+            elif (
+                status in (Status.READY, Status.LEAVING)
+                and limits.beat
+                and now - process.beat_at >= limits.beat
+            ):
+                self._say(
+                    "error",
+                    f"the event loop of {process} has been blocked for {limits.beat:g} s "
+                    "(--timeout): its stacks follow, and it is killed",
+                )
+                self._abort(process, now)
+        if self._close_at <= now:
+            self._close_at = math.inf
+            self.actions.append(Close())
+        self._reconcile(now)
+
+    def next_time(self) -> float:
+        """When :meth:`tick` has something to do at the latest."""
+        limits = self.limits
+        times = [self._close_at]
+        if self._is_short():
+            times.append(self._may_spawn_at)
+        for process in self.processes:
+            times.append(process.deadline)
+            if process.status is Status.BOOTING and limits.boot:
+                times.append(process.began + limits.boot)
+            elif process.status in (Status.READY, Status.LEAVING) and limits.beat:
+                times.append(process.beat_at + limits.beat)
+        return min(times)
+
+    # --- decisions ---------------------------------------------------------------------------
+
+    def _reconcile(self, now: float) -> None:
+        """Bring what there is nearer to what is wanted."""
+        if self.is_stopping:
+            if not self.processes and self.exit_code is None:
+                if self._close_at < math.inf:
+                    self._close_at = math.inf
+                    self.actions.append(Close())
+                self.exit_code = self._stop_code
+            return
+        ready = [process for process in self.processes if process.status is Status.READY]
+        while len(ready) > self.wanted:
+            # First who is to be replaced, the oldest of them; else the youngest.
+            stale = [process for process in ready if self._is_stale(process)]
+            leaver = stale[0] if stale else ready[-1]
+            ready.remove(leaver)
+            limits = self.limits
+            end = now + limits.linger + limits.graceful + MARGIN if limits.graceful else math.inf
+            self._tell(leaver, "retire", end)
+        if not self.is_up and len(ready) == self.wanted:
+            self.is_up = True
+        if self.is_reloading and not any(map(self._is_stale, ready)) and len(ready) == self.wanted:
+            self.is_reloading = False
+            self._proven = self.generation
+            self._say("info", "Reloaded")
+        while self._is_short() and self._may_spawn_at <= now:
+            self._spawn(now)
+
+    def _is_stale(self, process: Process) -> bool:
+        """Whether it is to be replaced."""
+        return process.asked or process.generation < self.generation
+
+    def _is_short(self) -> bool:
+        """Whether a process is missing: one of the wanted, or the successor of a stale one."""
+        if self.is_stopping:
+            return False
+        booting = ready = stale = 0
+        for process in self.processes:
+            if process.status is Status.READY:
+                ready += 1
+                stale += self._is_stale(process)
+            elif process.status is Status.BOOTING:
+                booting += 1
+        return ready + booting < self.wanted or bool(stale and not booting)
+
+    def _spawn(self, now: float) -> None:
+        taken = {process.number for process in self.processes}
+        number = next(number for number in range(len(taken) + 1) if number not in taken)
+        process = Process(number, self.generation, now)
+        self.processes.append(process)
+        self.actions.append(Spawn(process))
+
+    def _count_failure(self, process: Process, now: float, *, booted: bool, code: int) -> None:
+        """A process died, or could not start. Decide what that means for the next one."""
+        if booted and now - process.began >= STEADY:
+            self._failures = 0
+            return
+        if not booted and not self.is_up and not self._anybody_is_ready():
+            # The first ones cannot start: nothing would get better by trying again.
+            self.is_stopping = True
+            self._stop_code = code
+            self._close_at = now
+            for other in self.processes:
+                self._kill(other, now)
+            return
+        if not booted and self.is_reloading and self._anybody_is_ready():
+            self._give_reload_up()
+        # The first time at once: it may have been an accident, and there may be no other process.
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (self._failures - 1))
+        pause = pause if self._failures else 0.0
+        self._failures = min(self._failures + 1, 16)
+        self._may_spawn_at = now + pause
+        if pause and self._is_short():
+            self._say("warning", f"The next process is started in {pause:g} s")
+
+    def _anybody_is_ready(self) -> bool:
+        return any(process.status is Status.READY for process in self.processes)
+
+    def _give_reload_up(self) -> None:
+        """The new code does not start: who serves the old one goes on."""
+        self.is_reloading = False
+        self.generation = self._proven
+        self._say("error", "The reload has failed: the processes that serve go on as they are")
+
+    # --- deeds -------------------------------------------------------------------------------
+
+    def _tell(self, process: Process, word: str, deadline: float) -> None:
+        process.status = Status.LEAVING
+        process.deadline = min(process.deadline, deadline)
+        self.actions.append(Tell(process, word))
+
+    def _kill(self, process: Process, now: float) -> None:
+        """End one that does not serve."""
+        if process.status is not Status.DOOMED:
+            process.status = Status.DOOMED
+            process.deadline = now + LAST_WORDS
+            self.actions.append(Kill(process, signal.SIGTERM))
+
+    def _abort(self, process: Process, now: float) -> None:
+        """End one that does not answer; its last words are the stacks of its threads."""
+        was_booting = process.status is Status.BOOTING
+        process.status = Status.DOOMED
+        process.deadline = now + LAST_WORDS
+        self.actions.append(Kill(process, signal.SIGABRT))
+        if not self.is_stopping:
+            self._count_failure(process, now, booted=not was_booting, code=3)
+
+    def _execute(self, process: Process, now: float) -> None:
+        """The last resort; repeated for one that even this does not end (it waits for a device)."""
+        if process.status is Status.LEAVING:
+            self._say("error", f"{process} has not ended in time, and is killed")
+            self._stop_code = self._stop_code or int(self.is_stopping)
+        process.status = Status.DOOMED
+        process.deadline = now + LAST_WORDS
+        self.actions.append(Kill(process, signal.SIGKILL))
+
+    def _say(self, level: str, message: str) -> None:
+        self.actions.append(Log(level, message[0].upper() + message[1:]))

@@ -1,0 +1,98 @@
+"""Forks, and how a new process gets away from what its parent was doing."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+
+from wsgi_async.errors import ConfigError
+
+from .signals import SIGNALS
+
+__all__ = ["Forked", "become_subreaper", "fork", "fork_orphan", "ignore", "verdict"]
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class Forked(BaseException):
+    """Unwinds the parent's stack in a new process, which goes on with `job`."""
+
+    def __init__(self, job: Callable[[], int]) -> None:
+        super().__init__()
+        self.job = job
+
+
+def fork() -> int:
+    """Fork. In the new process, where this is 0, the parent's signal handlers are gone."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()  # what it holds would be written twice
+    everything = signal.valid_signals()
+    # A signal that comes before the new process has its own handlers must wait for them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+    try:
+        pid = os.fork()
+        if not pid:
+            _forget_signals()
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, everything)
+
+
+def _forget_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (*SIGNALS, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    # A terminal sends Ctrl-C to the whole group. Not SIG_IGN: programs that the application
+    # starts would inherit that, and not a handler.
+    for number in set(SIGNALS) - {signal.SIGTERM, signal.SIGTTIN, signal.SIGTTOU}:
+        signal.signal(number, ignore)
+
+
+def fork_orphan() -> bool:
+    """Fork twice: True in a process whose parent has ended, so that the supervisor inherits it."""
+    with warnings.catch_warnings():
+        # From 3.12 on Python warns where the application has started threads: they do not follow
+        # into the new process, which is known of every preloading server.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+        if pid:
+            os.waitpid(pid, 0)
+            return False
+        if os.fork():
+            os._exit(0)
+        return True
+
+
+def ignore(number: int, frame: object) -> None:
+    """Children obey their supervisor only."""
+
+
+def become_subreaper() -> None:
+    """Inherit the orphans among this process's descendants (Linux, prctl(2)).
+
+    :raises ConfigError: the system has no such thing.
+    """
+    try:
+        if ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0:
+            return
+    except (OSError, AttributeError):
+        pass
+    raise ConfigError("--preload needs Linux 3.4 or later")
+
+
+def verdict(status: int) -> tuple[str, int]:
+    """How a process ended, in words, and its exit code."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit code {code}", code
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    hint = "; out of memory, perhaps" if -code == signal.SIGKILL else ""
+    return f"signal {-code} ({name}{hint})", 3

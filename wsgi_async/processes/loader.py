@@ -1,0 +1,73 @@
+"""The supervisor's side of a loader: the process that has the application of one generation."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+from functools import partial
+
+from . import jobs
+from .channel import Channel
+from .fleet import Process
+from .forking import Forked, fork
+from .program import Boot, Program
+
+__all__ = ["Loader"]
+
+
+class Loader:
+    """A loader, from its fork to its end.
+
+    :param program: what it is to load.
+    :param is_first: see :class:`Boot`.
+    :param leave_parent: drops, in the new process, what is the parent's alone.
+    """
+
+    def __init__(
+        self, program: Program, *, is_first: bool, leave_parent: Callable[[], object]
+    ) -> None:
+        self.channel, theirs = Channel.pair()
+        self._orders, their_orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.waiting: list[Process] = []
+        """Processes that are to be forked once the application is loaded."""
+        self.is_ready = False
+        self.pid = fork()
+        if not self.pid:
+            leave_parent()
+            self.close()
+            raise Forked(partial(jobs.load, program, Boot(theirs, -1, is_first), their_orders))
+        theirs.close()
+        their_orders.close()
+
+    def fork(self, number: int, *, is_first: bool) -> Channel | None:
+        """Have it fork a process. None where it is dead, which the kernel will tell as well.
+
+        :returns: the way to that process, which says ``hello`` with its pid.
+        """
+        ours, theirs = Channel.pair()
+        try:
+            order = f"{number} {int(is_first)}".encode()
+            socket.send_fds(self._orders, [order], [theirs.fileno()])
+        except OSError:
+            ours.close()
+            return None
+        finally:
+            theirs.close()
+        return ours
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """It serves nobody, so nothing is lost."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def dismiss(self) -> None:
+        """Let it end: it reads the end of its orders."""
+        self._orders.close()
+
+    def close(self) -> None:
+        """Drop the ways to it."""
+        self._orders.close()
+        self.channel.close()

@@ -1,0 +1,87 @@
+"""What a supervisor is given, and what it gives to the processes it starts."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from .channel import Channel
+from .fleet import Limits
+
+__all__ = ["Boot", "BootFailed", "Host", "Notifier", "Program"]
+
+
+class BootFailed(Exception):
+    """The first processes could not start.
+
+    :param code: the exit code.
+    :param report: what to show.
+    """
+
+    def __init__(self, code: int, report: str) -> None:
+        super().__init__(report)
+        self.code = code
+        self.report = report
+
+
+class Boot(NamedTuple):
+    """What a new process is given."""
+
+    channel: Channel
+    number: int
+    """A small number that no other living process of this server has."""
+    is_first: bool
+    """Whether no process has ever been ready: what goes wrong is the operator's to see."""
+
+
+class Program(Protocol):
+    """What is to be served, as one reading of the configuration has it."""
+
+    @property
+    def processes(self) -> int: ...
+    @property
+    def preload(self) -> bool: ...
+    @property
+    def limits(self) -> Limits: ...
+
+    def load(self) -> Any:
+        """*In a new process:* the application."""
+
+    def serve(self, application: Any, boot: Boot) -> int:
+        """*In a new process:* serve until told to end, and return the exit code.
+
+        :param application: what :meth:`load` returned, or None where this process is to load it.
+        """
+
+    def explain(self, error: Exception, boot: Boot) -> int:
+        """*In a new process:* say why it cannot start, and return the exit code."""
+
+
+class Notifier(Protocol):
+    """Who is told of the server's state: systemd."""
+
+    watchdog_interval: float | None
+    """Seconds between two :meth:`watchdog` at most."""
+
+    def ready(self, status: str = "") -> object: ...
+    def reloading(self) -> object: ...
+    def stopping(self) -> object: ...
+    def watchdog(self) -> object: ...
+
+
+class Host(Protocol):
+    """Where a supervisor runs: what is done for the server as a whole."""
+
+    def reconfigure(self) -> Program:
+        """Read the configuration again, for a reload. May raise ConfigError."""
+
+    def started(self, processes: int, loop: str) -> None:
+        """All first processes are ready; they run this kind of loop."""
+
+    def close_sockets(self) -> None:
+        """Stop listening, and remove socket files."""
+
+    def reopen_logs(self) -> None:
+        """The log files were renamed."""
+
+    def gone(self, number: int) -> None:
+        """The process of this number has ended."""

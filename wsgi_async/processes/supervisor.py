@@ -1,0 +1,391 @@
+"""The parent: forks processes, hears them, reaps them, and obeys signals.
+
+It never imports the application and runs no event loop and no thread, so nothing that the
+application does can stop it. What is to be done is decided by :class:`~.fleet.Fleet`; here it is
+done. Signal handlers only note the signal.
+
+With `preload` there is one process more: a *loader* imports the application once and forks those
+that serve, which the kernel then gives to the supervisor (they are orphans, and it is their
+subreaper), so that it reaps all of them itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from wsgi_async.errors import ConfigError
+from wsgi_async.observer import Observer
+
+from . import jobs
+from .channel import Channel
+from .fleet import Close, Fleet, Kill, Log, Process, Spawn, Tell
+from .forking import Forked, become_subreaper, fork, verdict
+from .loader import Loader
+from .program import Boot, BootFailed, Host, Notifier, Program
+from .signals import SIGNALS
+
+__all__ = ["Supervisor"]
+
+
+class Supervisor:
+    """Runs a fleet of processes.
+
+    :param program: what to serve.
+    :param host: see there.
+    :param observer: told what happens.
+    :param notifier: told the state.
+    """
+
+    def __init__(
+        self, program: Program, host: Host, observer: Observer, notifier: Notifier
+    ) -> None:
+        self._programs = {1: program}
+        self._fleet = Fleet(program.processes, program.limits)
+        self._host = host
+        self._observer = observer
+        self._notifier = notifier
+        self._channels: dict[Process, Channel] = {}
+        self._loaders: dict[int, Loader] = {}
+        self._signals: deque[int] = deque()
+        self._selector = selectors.DefaultSelector()
+        self._report = self._loop_name = ""
+        self._inherits_orphans = False
+        self._said = {"is_up": False, "is_reloading": False, "is_stopping": False}
+        self._watchdog_at = math.inf
+
+    def run(self) -> int:
+        """Serve until all is over. Returns the exit code; also, each with its own, in processes
+        that were forked meanwhile.
+
+        :raises BootFailed: the first processes could not start, and said why.
+        """
+        job: Callable[[], int] = self._supervise
+        while True:
+            try:
+                return job()
+            except Forked as forked:
+                job = forked.job
+
+    # --- the loop ----------------------------------------------------------------------------
+
+    def _supervise(self) -> int:
+        """The parent's part."""
+        self._inherits_orphans = os.getpid() == 1  # as in a container
+        self._prepare(self._programs[1])
+        wake, wakes = socket.socketpair()
+        wake.setblocking(False)
+        wakes.setblocking(False)
+        self._selector.register(wake, selectors.EVENT_READ)
+        before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGCHLD)}
+        for number in before:
+            signal.signal(number, lambda number, _: self._signals.append(number))
+        old_wakeup = signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+        if self._notifier.watchdog_interval is not None:
+            self._watchdog_at = time.monotonic()
+        try:
+            self._fleet.start(time.monotonic())
+            while True:
+                self._act()
+                if self._fleet.exit_code is not None:
+                    break
+                self._wait(wake)
+        finally:
+            # In a process that was forked off in between the signals are as they must be already,
+            # and the loaders are not its own.
+            if not isinstance(sys.exception(), Forked):
+                signal.set_wakeup_fd(old_wakeup)
+                for number, handler in before.items():
+                    signal.signal(number, signal.SIG_DFL if handler is None else handler)
+                self._end_loaders()
+            self._selector.close()
+            wake.close()
+            wakes.close()
+        if self._report:
+            raise BootFailed(self._fleet.exit_code, self._report)
+        return self._fleet.exit_code
+
+    def _wait(self, wake: socket.socket) -> None:
+        """Wait for the next event, and tell the fleet of it."""
+        fleet = self._fleet
+        until = min(fleet.next_time(), self._watchdog_at) - time.monotonic()
+        ready = self._selector.select(None if until == math.inf else max(0.0, until))
+        with contextlib.suppress(BlockingIOError):
+            wake.recv(4096)
+        for key, _ in ready:
+            if isinstance(key.data, Process):
+                self._hear(key.data)
+            elif isinstance(key.data, int):
+                self._hear_loader(key.data)
+        while self._signals:
+            self._obey(self._signals.popleft())
+        now = time.monotonic()
+        if self._watchdog_at <= now:
+            self._notifier.watchdog()
+            self._watchdog_at = now + (self._notifier.watchdog_interval or math.inf)
+        fleet.tick(now)
+
+    def _hear(self, process: Process) -> None:
+        """What a process says."""
+        channel = self._channels.get(process)
+        if channel is None:
+            return
+        fleet, now = self._fleet, time.monotonic()
+        for word, detail in channel.listen():
+            if word == "hello" and detail.isascii() and detail.isdigit():
+                process.pid = int(detail)
+            elif word == "ready":
+                self._loop_name = detail
+                fleet.ready(process, now)
+            elif word == "beat":
+                fleet.beat(process, now)
+            elif word == "recycle":
+                fleet.recycle(process, detail, now)
+            elif word == "failed":
+                self._report = self._report or detail
+        if not channel.is_open:
+            self._unwatch(channel)
+            if not process.pid:  # it died before it could say who it is
+                self._bury(process, "it ended at once", 3)
+
+    def _obey(self, number: int) -> None:
+        """What an operator says, or the kernel of a child."""
+        fleet, now = self._fleet, time.monotonic()
+        if number == signal.SIGCHLD:
+            self._reap()
+        elif number == signal.SIGTERM:
+            fleet.drain(now)
+        elif number == signal.SIGINT:
+            if fleet.is_stopping:
+                fleet.stop_now(now)
+            else:
+                fleet.drain(now)
+        elif number == signal.SIGQUIT:
+            fleet.stop_now(now)
+        elif number == signal.SIGHUP:
+            self._reload()
+        elif number == signal.SIGUSR1:
+            self._host.reopen_logs()
+            fleet.report()
+        elif number == signal.SIGTTIN:
+            fleet.change_wanted(1, now)
+        elif number == signal.SIGTTOU:
+            fleet.change_wanted(-1, now)
+        else:
+            self._observer.warning("SIGUSR2 does nothing: SIGHUP reloads the application")
+
+    def _reload(self) -> None:
+        fleet = self._fleet
+        if fleet.is_stopping:
+            return
+        try:
+            program = self._host.reconfigure()
+        except ConfigError as error:
+            self._observer.error(f"Not reloaded: {error}")
+            return
+        old = self._programs[fleet.generation]
+        if program.processes != old.processes:
+            fleet.wanted = program.processes
+        fleet.limits = program.limits
+        fleet.reload(time.monotonic())
+        self._programs[fleet.generation] = program
+        self._prepare(program)
+
+    def _reap(self) -> None:
+        """Bury those that have ended."""
+        for pid, status in self._ended():
+            how, code = verdict(status)
+            for generation, loader in list(self._loaders.items()):
+                if loader.pid == pid:
+                    self._bury_loader(generation, how, code)
+            for process in list(self._fleet.processes):
+                if process.pid == pid:
+                    self._hear(process)  # its last words
+                    self._bury(process, how, code)
+
+    def _ended(self) -> Iterator[tuple[int, int]]:
+        """Children that have ended, and their statuses; also those that were inherited, where this
+        process inherits any. Else others may be waited for by the program that started them."""
+        known = [process.pid for process in self._fleet.processes if process.pid]
+        for pid in itertools.repeat(-1) if self._inherits_orphans else known:
+            try:
+                ended, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                if pid == -1:
+                    return
+                ended, status = pid, 3 << 8  # somebody else in this program has waited for it
+            if ended:
+                yield ended, status
+            elif pid == -1:
+                return
+
+    def _bury(self, process: Process, how: str, code: int) -> None:
+        channel = self._channels.pop(process, None)
+        if channel is not None:
+            self._unwatch(channel)
+            channel.close()
+        self._host.gone(process.number)
+        self._fleet.exited(process, "" if self._report else how, code, time.monotonic())
+        if self._report and not self._fleet.is_stopping:
+            # Others of the first have started, so this is no end.
+            for line in self._report.splitlines():
+                self._observer.error(line)
+            self._report = ""
+
+    # --- doing what was decided ----------------------------------------------------------------
+
+    def _act(self) -> None:
+        fleet = self._fleet
+        while fleet.actions:
+            actions, fleet.actions = fleet.actions, []
+            for action in actions:
+                if isinstance(action, Spawn):
+                    self._spawn(action.process)
+                elif isinstance(action, Tell):
+                    if action.process in self._channels:
+                        self._channels[action.process].say(action.word)
+                elif isinstance(action, Kill):
+                    self._kill(action.process, action.signal)
+                elif isinstance(action, Log):
+                    getattr(self._observer, action.level)(action.message)
+                elif isinstance(action, Close):
+                    self._host.close_sockets()
+                    self._close_loaders()
+        self._tell_state()
+        self._forget_old_generations()
+
+    def _tell_state(self) -> None:
+        """Tell of what has changed as a whole."""
+        fleet, said = self._fleet, self._said
+        now = {name: getattr(fleet, name) for name in said}
+        if now == said:
+            return
+        if now["is_up"] and not said["is_up"]:
+            self._host.started(fleet.wanted, self._loop_name)
+            self._notifier.ready(f"{fleet.wanted} processes")
+        if now["is_stopping"] and not said["is_stopping"]:
+            self._notifier.stopping()
+        elif now["is_reloading"] and not said["is_reloading"]:
+            self._notifier.reloading()
+        elif said["is_reloading"] and not now["is_reloading"]:
+            self._notifier.ready(f"{fleet.wanted} processes")
+        self._said = now
+
+    def _prepare(self, program: Program) -> None:
+        if program.preload:
+            become_subreaper()
+            self._inherits_orphans = True
+
+    def _spawn(self, process: Process) -> None:
+        program = self._programs[process.generation]
+        is_first = not self._fleet.is_up
+        if program.preload:
+            loader = self._loaders.get(process.generation)
+            if loader is None:
+                loader = Loader(program, is_first=is_first, leave_parent=self._leave)
+                self._loaders[process.generation] = loader
+                self._selector.register(loader.channel, selectors.EVENT_READ, process.generation)
+            loader.waiting.append(process)
+            self._use(loader)
+            return
+        ours, theirs = Channel.pair()
+        pid = fork()
+        if not pid:
+            ours.close()
+            self._leave()
+            boot = Boot(theirs, process.number, is_first)
+            raise Forked(partial(jobs.serve, program, boot))
+        theirs.close()
+        process.pid = pid
+        self._watch(process, ours)
+
+    def _leave(self) -> None:
+        """*In a new process:* drop what is the parent's alone."""
+        self._selector.close()
+        for channel in self._channels.values():
+            channel.close()
+        for loader in self._loaders.values():
+            loader.close()
+
+    def _watch(self, process: Process, channel: Channel) -> None:
+        self._channels[process] = channel
+        self._selector.register(channel, selectors.EVENT_READ, process)
+
+    def _unwatch(self, channel: Channel) -> None:
+        with contextlib.suppress(KeyError):  # its end was read before
+            self._selector.unregister(channel)
+
+    def _kill(self, process: Process, number: signal.Signals) -> None:
+        for loader in self._loaders.values():
+            if process in loader.waiting:
+                loader.kill(number)  # it is what takes too long, or is not needed
+                return
+        if process.pid:
+            # It is a child that was not reaped, so the number is still its own.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+
+    # --- loaders -------------------------------------------------------------------------------
+
+    def _use(self, loader: Loader) -> None:
+        """Have a loader that is ready fork those that wait for it."""
+        if not loader.is_ready:
+            return
+        waiting, loader.waiting = loader.waiting, []
+        for process in waiting:
+            channel = loader.fork(process.number, is_first=not self._fleet.is_up)
+            if channel is None:
+                loader.waiting.append(process)  # to be buried with it
+            else:
+                self._watch(process, channel)
+
+    def _hear_loader(self, generation: int) -> None:
+        loader = self._loaders.get(generation)
+        if loader is None:
+            return
+        for word, detail in loader.channel.listen():
+            if word == "ready":
+                loader.is_ready = True
+                self._use(loader)
+            elif word == "failed":
+                self._report = self._report or detail
+        if not loader.channel.is_open:
+            self._unwatch(loader.channel)
+
+    def _bury_loader(self, generation: int, how: str, code: int) -> None:
+        self._hear_loader(generation)
+        loader = self._loaders.pop(generation)
+        self._unwatch(loader.channel)
+        loader.close()
+        for process in loader.waiting:
+            self._bury(process, how, code or 3)
+
+    def _close_loaders(self) -> None:
+        """A loader has the listening sockets too: while it lives, clients can connect and are
+        never answered. One that still loads is ended with who waits for it."""
+        for loader in self._loaders.values():
+            if not loader.waiting:
+                loader.kill()
+
+    def _end_loaders(self) -> None:
+        for loader in self._loaders.values():
+            loader.kill()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(loader.pid, 0)
+
+    def _forget_old_generations(self) -> None:
+        needed = self._fleet.generations
+        for generation in self._programs.keys() - needed:
+            del self._programs[generation]
+        for generation in self._loaders.keys() - needed:
+            self._loaders[generation].dismiss()
