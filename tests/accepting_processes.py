@@ -106,8 +106,7 @@ def main(kind: str, family: str, count: str) -> None:
         sock.setblocking(False)
         tally = Tally()
         pids = []
-        for _ in range(int(count)):
-            index = tally.take()
+        for index in range(int(count)):
             pid = os.fork()
             if pid == 0:
                 serve(kind, sock, tally.join(index))

@@ -292,7 +292,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def slots(count: int) -> list[Slot]:
     tally = Tally()
-    return [tally.join(tally.take()) for _ in range(count)]
+    return [tally.join(index) for index in range(count)]
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -475,7 +475,7 @@ def test_an_error_that_would_repeat_itself_makes_a_pause(
         assert isinstance(sock, Unlucky)
         sock.errors = [number]
         tally = Tally()
-        side = Side(tally.join(tally.take()), [sock])
+        side = Side(tally.join(0), [sock])
         stack.callback(side.acceptor.close)
         side.acceptor.start()
         connect(stack, sock)

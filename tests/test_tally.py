@@ -10,20 +10,10 @@ from wsgi_async.tally import Slot, Tally
 def joined(*counts: int) -> list[Slot]:
     """A slot for each process, with so many connections."""
     tally = Tally()
-    slots = [tally.join(tally.take()) for _ in counts]
+    slots = [tally.join(index) for index in range(len(counts))]
     for slot, count in zip(slots, counts, strict=True):
         slot.publish(count)
     return slots
-
-
-def test_the_lowest_free_index_is_taken() -> None:
-    tally = Tally(3)
-    assert [tally.take(), tally.take(), tally.take()] == [0, 1, 2]
-    with pytest.raises(RuntimeError, match="3 processes"):
-        tally.take()
-    tally.clear(1)
-    tally.clear(1)
-    assert tally.take() == 1
 
 
 @pytest.mark.parametrize("index", [-1, 3])
@@ -39,24 +29,37 @@ def test_a_tally_has_a_slot() -> None:
 
 def test_who_takes_connections_is_listed() -> None:
     tally = Tally()
-    slots = [tally.join(tally.take()) for _ in range(3)]
+    slots = [tally.join(index) for index in range(3)]
     assert tally.connections() == {}
     slots[0].publish(0)
     slots[2].publish(7)
     assert tally.connections() == {0: 0, 2: 7}
     slots[0].withdraw()
     tally.clear(2)
+    tally.clear(2)
     assert tally.connections() == {}
+
+
+def test_numbers_may_come_in_any_order_and_again() -> None:
+    tally = Tally()
+    late, early = tally.join(7), tally.join(2)
+    early.publish(1)
+    late.publish(3)
+    assert early.share(0) == late.share(0) == 2
+    tally.clear(7)
+    assert early.share(0) is None
+    tally.join(7).publish(0)
+    assert early.share(0) == 1
 
 
 def test_a_forked_process_is_seen_by_the_others() -> None:
     tally = Tally()
-    slot, index = tally.join(tally.take()), tally.take()
+    slot = tally.join(0)
     slot.publish(1)
     pid = os.fork()
     if pid == 0:
         try:
-            tally.join(index).publish(9)
+            tally.join(1).publish(9)
         finally:
             os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
@@ -119,7 +122,7 @@ def test_a_process_never_passes_over_itself() -> None:
 
 def test_who_was_passed_over_may_be_gone() -> None:
     tally = Tally()
-    slots = [tally.join(tally.take()) for _ in range(3)]
+    slots = [tally.join(index) for index in range(3)]
     for slot in slots:
         slot.publish(3)
     slots[0].pass_over(slots[0].looks())

@@ -1,14 +1,14 @@
 """How many connections each process has open: shared memory between processes that fork.
 
-The parent makes one :class:`Tally` before it forks and takes an index of it for each child; the
-child joins with that index. Anonymous shared memory holds two numbers for each process:
+The parent makes one :class:`Tally` before it forks; each child joins with a small number that no
+other living one has. Anonymous shared memory holds two words for each process:
 
 * its open connections plus one, or 0 while it takes no new ones;
 * how often its loop has looked for connections, which tells a process that is blocked from one
   that has nothing to do.
 
-Each number is one aligned word that one process writes, so there is no lock; whoever reads it
-takes it for what was true a moment ago. Nothing here needs a loop or a thread.
+A word is aligned and written by one process, so there is no lock; whoever reads it takes it for
+what was true a moment ago. Nothing here needs a loop or a thread.
 """
 
 from __future__ import annotations
@@ -36,37 +36,24 @@ class Tally:
         self.capacity = capacity
         words = memoryview(mmap.mmap(-1, (1 + 2 * capacity) * _WORD)).cast("Q")
         self.used = words[:1]
-        """How many slots are worth looking at: the highest index that is taken, plus one."""
+        """How many slots are worth looking at."""
         self.opened = words[1 : 1 + capacity]
         self.looked = words[1 + capacity :]
-        self._taken: set[int] = set()
-
-    def take(self) -> int:
-        """*Parent:* the lowest free index, for a child that is about to be forked.
-
-        :raises RuntimeError: all are taken.
-        """
-        free = (index for index in range(self.capacity) if index not in self._taken)
-        index = next(free, None)
-        if index is None:
-            raise RuntimeError(f"there are {self.capacity} processes already")
-        self._taken.add(index)
-        self.opened[index] = 0
-        self.used[0] = max(self._taken) + 1
-        return index
 
     def clear(self, index: int) -> None:
-        """*Parent:* the child with that index has ended, in whatever way. Harmless if repeated."""
+        """*Parent:* the child with that number has ended, in whatever way. Harmless if repeated."""
         self.opened[index] = 0
-        self._taken.discard(index)
-        self.used[0] = max(self._taken, default=-1) + 1
 
     def join(self, index: int) -> Slot:
-        """*Child:* this process's own part."""
+        """*Child:* this process's own part.
+
+        :param index: its number.
+        :raises ValueError: it does not fit in.
+        """
         return Slot(self, index)
 
     def connections(self) -> dict[int, int]:
-        """*Any process:* open connections, by index, of those that take new ones."""
+        """*Any process:* open connections, by number, of those that take new ones."""
         values = self.opened[: self.used[0]].tolist()
         return {index: value - 1 for index, value in enumerate(values) if value}
 
@@ -75,7 +62,7 @@ class Slot:
     """One process's part of a tally, and what it makes of the others'.
 
     :param tally: the shared memory.
-    :param index: the process's own slot.
+    :param index: the process's number.
     """
 
     def __init__(self, tally: Tally, index: int) -> None:
@@ -87,6 +74,7 @@ class Slot:
         self._looked = tally.looked
         self._asleep: dict[int, int] = {}
         """Processes that did not look when there was something to take, and their looks then."""
+        self.look()
 
     def publish(self, count: int) -> None:
         """Say that `count` connections are open, and that this process takes more."""
@@ -99,6 +87,9 @@ class Slot:
     def look(self) -> None:
         """Say that this process looks for connections."""
         self._looked[self.index] += 1
+        # All write this one: what is lost where two do at once is mended at the next look.
+        if self._used[0] <= self.index:
+            self._used[0] = self.index + 1
 
     def looks(self) -> list[int]:
         """How often each process has looked."""
