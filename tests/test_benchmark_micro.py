@@ -265,3 +265,27 @@ def test_a_run_is_written_and_compared(tmp_path: Path, capsys: pytest.CaptureFix
     assert row[0] == "wsgi.list"
     assert "|" in row
     assert row[3] == "-" or row[-2] == "1.000"  # no calls under a debugger, else as many
+
+
+# --- ways of accepting --------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(120)
+def test_ways_of_accepting_are_compared() -> None:
+    # Another process, because it forks: this one may have threads.
+    command = [sys.executable, "-m", "benchmarks.micro.accepting", "--rounds", "1"]
+    ended = subprocess.run(
+        [*command, "--ways", "plain", "share", "reuseport"],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ended.returncode == 0, ended.stderr
+    title, *rows = ended.stdout.splitlines()
+    assert title.split()[:3] == ["at", "once", "64"]
+    assert [row.split()[0] for row in rows] == ["plain", "share", "reuseport"]
+    left = {row.split()[0]: (int(row.split()[7]), int(row.split()[10])) for row in rows}
+    assert left["share"] == (0, 0)
+    # Half of what the kernel gave to a process that is stopped or gone, as its hash has it.
+    assert all(left["reuseport"])

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "errors", "stacks"),
-    ("config", "observer", "deadlines", "errorstream", "variables"),
+    ("config", "observer", "deadlines", "errorstream", "variables", "tally"),
     ("systemd", "identity", "pidfile", "surroundings"),
     ("processes.channel", "processes.fleet", "processes.signals", "orders"),
     ("processes.program", "processes.forking"),
@@ -20,6 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("processes.supervisor",),
     ("processes",),
     ("warmup", "head", "framing", "spool", "loading", "sockets", "logs", "settings"),
+    ("accepting",),
     ("chunked", "fastlane", "environ", "checks", "filewrapper", "pool"),
     ("http1", "wsgi", "health", "handoff.mailbox", "handoff.bounds", "handoff.backlog"),
     ("handoff.writer", "handoff.body"),
@@ -43,6 +44,7 @@ other. `__init__` imports lazily: what it imports at once is checked, what it na
 OWNERS: dict[str, set[str]] = {
     "h11": {"http1"},
     "asyncio": {
+        "accepting",
         "protocol",
         "orders",
         "warmup",

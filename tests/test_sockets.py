@@ -121,6 +121,7 @@ def test_a_socket_is_bound_but_not_listening() -> None:
         assert address_of(sock) == f"http://127.0.0.1:{port}"
         assert not sock.getblocking()
         assert not sock.get_inheritable()
+        assert sock.proto == socket.IPPROTO_TCP  # else asyncio does not set TCP_NODELAY
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((host, port), timeout=5)

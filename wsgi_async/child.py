@@ -14,6 +14,7 @@ from .orders import Order, obey
 from .processes import Channel
 from .server import Server
 from .sockets import BoundSocket
+from .tally import Slot
 from .wsgi import Application
 
 __all__ = ["serve_under_supervisor"]
@@ -30,6 +31,7 @@ async def serve_under_supervisor(
     config: Config,
     observer: Observer,
     sockets: Sequence[BoundSocket],
+    slot: Slot | None,
     channel: Channel,
     reopen_logs: Callable[[], object],
 ) -> int:
@@ -45,7 +47,7 @@ async def serve_under_supervisor(
     server = Server(application, config=config, observer=observer)
     server.is_supervised = True
     child = _Child(server, config, channel, reopen_logs)
-    await server.start(sockets)
+    await server.start(sockets, slot)
     return await child.run()
 
 

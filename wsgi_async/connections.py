@@ -9,6 +9,7 @@ import asyncio
 import enum
 import math
 from collections import deque
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
 from typing import NamedTuple, Protocol
@@ -86,6 +87,10 @@ class InFlight(NamedTuple):
     """Bytes of the response's body that were given to the transport."""
 
 
+def _do_nothing() -> None:
+    pass
+
+
 class Watched(Protocol):
     """A connection, as far as this module knows it; see ``protocol.HTTPProtocol``."""
 
@@ -135,6 +140,8 @@ class Connections:
         self.open: set[Watched] = set()
         self.refused: set[Watched] = set()
         """Those of the open ones that are beyond the cap, and only there to read their 503."""
+        self.on_lost: Callable[[], object] = _do_nothing
+        """Called after each connection that is lost."""
         self._none_open = asyncio.Event()
         self.waits: dict[Wait, Deadlines[Watched]] = {
             Wait.FIRST_BYTE: Deadlines(config.header_timeout or math.inf),
@@ -187,6 +194,7 @@ class Connections:
         self.open.discard(connection)
         self.refused.discard(connection)
         self.moving.pop(connection, None)
+        self.on_lost()
         if not self.open and self.phase is not Phase.SERVING:
             self._none_open.set()
 

@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, MutableMapping
+from typing import NamedTuple
 
 from . import logs
 from .child import serve_under_supervisor
@@ -27,6 +28,7 @@ from .settings import Settings
 from .sockets import BoundSocket, address_of, bind, close_all, listen
 from .surroundings import Surroundings
 from .systemd import VARIABLES, Notifier
+from .tally import Slot, Tally
 from .wsgi import Application
 
 __all__ = ["launch", "load", "serve_processes"]
@@ -68,13 +70,11 @@ def launch(
         log_level=config.log_level,
     )
     pidfile = PidFile(settings.text("pid")) if settings.text("pid") else None
-    sockets = bind(config.bind, socket_mode=config.socket_mode)
+    common = _open(config)
     try:
-        for sock in sockets:
-            listen(sock, config.backlog)
         if identity is not None:
             _give_logs(identity)
-            for path in filter(None, (sock.file for sock in sockets)):
+            for path in filter(None, (sock.file for sock in common.sockets)):
                 identity.own(path)
         if pidfile is not None:
             pidfile.create()
@@ -82,7 +82,7 @@ def launch(
         def make(settings: Settings) -> Program:
             return Program(
                 _absolute(settings.config, start),
-                sockets,
+                common,
                 explain,
                 loader=_Loading(settings, environ, start, identity),
             )
@@ -90,9 +90,29 @@ def launch(
         return _supervise(make(settings), lambda: make(reread()), notifier, identity)
     finally:
         # A process that has been forked meanwhile ends here as well; what it did not make stays.
-        close_all(sockets)
+        close_all(common.sockets)
         if pidfile is not None:
             pidfile.remove()
+
+
+class Common(NamedTuple):
+    """What all processes of a server have in common."""
+
+    sockets: list[BoundSocket]
+    """They listen already."""
+    tally: Tally
+
+
+def _open(config: Config) -> Common:
+    """Listen, so that clients may connect while the first processes still load the application."""
+    sockets = bind(config.bind, socket_mode=config.socket_mode)
+    try:
+        for sock in sockets:
+            listen(sock, config.backlog)
+    except BaseException:
+        close_all(sockets)
+        raise
+    return Common(sockets, Tally())
 
 
 def _absolute(config: Config, start: str) -> Config:
@@ -151,7 +171,7 @@ class _Host:
     def started(self, processes: int, loop: str) -> None:
         config = self._program.config
         self._observer.started(
-            tuple(map(address_of, self._program.sockets)),
+            tuple(map(address_of, self._program.common.sockets)),
             config.threads,
             loop,
             config.parser,
@@ -159,7 +179,7 @@ class _Host:
         )
 
     def close_sockets(self) -> None:
-        close_all(self._program.sockets)
+        close_all(self._program.common.sockets)
 
     def reopen_logs(self) -> None:
         logs.reopen()
@@ -171,14 +191,16 @@ class _Host:
                 self._observer.warning(str(error))
 
     def gone(self, number: int) -> None:
-        pass
+        tally = self._program.common.tally
+        if number < tally.capacity:
+            tally.clear(number)
 
 
 class Program:
     """See :class:`~wsgi_async.processes.supervisor.Program`.
 
     :param config: its options.
-    :param sockets: they listen already.
+    :param common: see there.
     :param explain: see :data:`Explain`.
     :param loader: what there is to do before the application is there, and how it is had.
     """
@@ -186,13 +208,13 @@ class Program:
     def __init__(
         self,
         config: Config,
-        sockets: list[BoundSocket],
+        common: Common,
         explain: Explain,
         *,
         loader: Callable[[], Application],
     ) -> None:
         self.config = config
-        self.sockets = sockets
+        self.common = common
         self.processes = config.workers
         self.preload = config.preload
         self.limits = Limits(
@@ -207,7 +229,7 @@ class Program:
 
     def load(self) -> Application:
         """*In a new process:* the application."""
-        for sock in self.sockets:
+        for sock in self.common.sockets:
             sock.disown_file()
         # SIGABRT writes the stacks of all threads, also where Python code cannot run any more.
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
@@ -237,10 +259,23 @@ class Program:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             stuck = runner.run(
                 serve_under_supervisor(
-                    application, config, observer, self.sockets, boot.channel, logs.reopen
+                    application,
+                    config,
+                    observer,
+                    self.common.sockets,
+                    self._slot(boot.number),
+                    boot.channel,
+                    logs.reopen,
                 )
             )
         return 1 if stuck else 0
+
+    def _slot(self, number: int) -> Slot | None:
+        """A process that is alone need not share; nor can one for which there is no room."""
+        tally = self.common.tally
+        if self.processes == 1 or number >= tally.capacity:
+            return None
+        return tally.join(number)
 
     def explain(self, error: Exception, boot: Boot) -> int:
         """*In a new process:* say why it cannot start: to the operator at the first start, who
@@ -312,14 +347,12 @@ def serve_processes(application: Application, config: Config) -> None:
         raise ConfigError("--preload is for the command line: this application is loaded already")
     parent = os.getpid()
     code = 1
-    sockets = bind(config.bind, socket_mode=config.socket_mode)
+    common = _open(config)
     try:
-        for sock in sockets:
-            listen(sock, config.backlog)
-        program = Program(config, sockets, _explain_briefly, loader=lambda: application)
+        program = Program(config, common, _explain_briefly, loader=lambda: application)
         code = _supervise(program, lambda: program, Notifier({}))
     finally:
-        close_all(sockets)
+        close_all(common.sockets)
         if os.getpid() != parent:
             # What the program does after serve(), and at its exit, is its first process's to do.
             for stream in (sys.stdout, sys.stderr):

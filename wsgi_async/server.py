@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from . import inflight, logs
+from .accepting import Acceptor
 from .config import Config, from_options, join_address
 from .connections import REFUSAL_MARGIN, TICK, WARN_EVERY, Connections, Phase
 from .errors import ConfigError
@@ -31,6 +32,7 @@ from .pool import Call, Task, ThreadPool
 from .protocol import HTTPProtocol
 from .sockets import BoundSocket, address_of, bind, close_all, listen
 from .spool import Budgets
+from .tally import Slot
 from .warmup import warm_up
 from .wsgi import Application
 
@@ -217,11 +219,13 @@ class Server:
         self._stopping: asyncio.Future[int] | None = None
         self._thread: contextlib.ExitStack | None = None
 
-    async def start(self, sockets: Sequence[BoundSocket] = ()) -> None:
+    async def start(self, sockets: Sequence[BoundSocket] = (), slot: Slot | None = None) -> None:
         """Bind, start the threads, play ``warmup``, accept. Returns when connections are accepted.
 
         :param sockets: sockets that are bound already, shared with other processes, and another's
             to remove: those of a supervisor. None: the addresses of the configuration.
+        :param slot: this process's part of a :class:`~wsgi_async.tally.Tally`, where it is to take
+            its share of the connections and no more.
         :raises ConfigError: an address cannot be had.
         :raises LoadError: the application did not answer its warm-up.
         :raises RuntimeError: it is running already.
@@ -231,7 +235,7 @@ class Server:
         max_lost = self.config.threads * (2 if self.is_supervised else 1)
         self._process = process = _Process(self.application, self.config, self.observer, max_lost)
         try:
-            await process.start(sockets)
+            await process.start(sockets, slot)
         except BaseException:
             self._process = None
             raise
@@ -488,6 +492,7 @@ class _Process:
             config, gateway, self._io_pool, budgets, plan.connections, plan.refusals
         )
         self._servers: list[asyncio.Server] = []
+        self._acceptor: Acceptor | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
 
@@ -502,7 +507,7 @@ class _Process:
     def _own_error(self, error: BaseException) -> None:
         self._observer.error("an error inside the server", error)
 
-    async def start(self, sockets: Sequence[BoundSocket]) -> None:
+    async def start(self, sockets: Sequence[BoundSocket], slot: Slot | None) -> None:
         """Bind, start the threads, warm up, accept."""
         config = self._config
         self.sockets = list(sockets or bind(config.bind, socket_mode=config.socket_mode))
@@ -514,6 +519,9 @@ class _Process:
                 await warm_up(target, self._make_protocol, config.boot_timeout)
             if config.request_timeout:
                 self._sweep()  # the warm-up had a time limit of its own
+            if slot is not None:
+                self._share(slot)
+                return
             for sock in self.sockets:
                 self._servers.append(await self._listen(sock))
         except BaseException:
@@ -527,18 +535,42 @@ class _Process:
         return HTTPProtocol(self.connections, self._loop)
 
     async def _listen(self, sock: socket.socket) -> asyncio.Server:
-        # asyncio's own loop accepts as many in a turn as it is told that may queue.
-        at_once = max(1, self._plan.unseen // (ACCEPT_TURNS * len(self.sockets)))
         try:
-            # Not create_unix_server(), which in 3.13 unlinks a file that it did not make.
-            server = await self._loop.create_server(self._make_protocol, sock=sock, backlog=at_once)
+            # Not create_unix_server(), which in 3.13 unlinks a file that it did not make. asyncio's
+            # own loop accepts as many in a turn as it is told that may queue.
+            server = await self._loop.create_server(
+                self._make_protocol, sock=sock, backlog=self._accepts_at_once
+            )
             listen(sock, self._config.backlog)
             return server
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)
             raise ConfigError(f"Cannot listen on {address_of(sock)}: {why}") from error
 
+    @property
+    def _accepts_at_once(self) -> int:
+        """Connections that may be accepted in one turn of the loop, from each socket."""
+        return max(1, self._plan.unseen // (ACCEPT_TURNS * len(self.sockets)))
+
+    def _share(self, slot: Slot) -> None:
+        """Accept beside other processes."""
+        connections = self.connections
+        self._acceptor = acceptor = Acceptor(
+            self._loop,
+            self.sockets,
+            self._make_protocol,
+            slot,
+            count_open=lambda: len(connections.open),
+            warn=_rarely(self._observer.warning),
+            cap=self._plan.connections,
+            at_once=self._accepts_at_once,
+        )
+        connections.on_lost = acceptor.lost
+        acceptor.start()
+
     def _close_listeners(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
         for sock in self.sockets:
             sock.remove_file()  # while it is open, the inode number of its file is ours
         for server in self._servers:

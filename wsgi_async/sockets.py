@@ -276,7 +276,8 @@ def _bind_each(
 
 
 def _bind_one(family: int, host: str, port: int, scope: int, *, dual_stack: bool) -> BoundSocket:
-    sock = BoundSocket(family, socket.SOCK_STREAM)
+    # asyncio sets TCP_NODELAY only where a socket says that it is TCP.
+    sock = BoundSocket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setblocking(False)
         # Without it a restart fails while old connections are in TIME_WAIT.
