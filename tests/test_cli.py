@@ -96,7 +96,11 @@ def test_help_shows_every_option_and_no_alias(run: Run) -> None:
     words = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", result.out))
     specs = (*LAUNCH_OPTIONS, *OPTIONS)
     shown = {flag for spec in specs for flag in (spec.flag, *spec.flags)}
-    others = {"--no-factory", "--check-config", "--print-config", "--version", "-h", "--help"}
+    others = {
+        f"--no-{spec.flag[2:]}" for spec in (*LAUNCH_OPTIONS, *OPTIONS) if spec.kind == "bool"
+    }
+    assert "--no-preload" in others
+    others |= {"--check-config", "--print-config", "--version", "-h", "--help"}
     assert words == shown | others
 
 
@@ -106,13 +110,19 @@ def test_the_table_of_options() -> None:
     assert rule == "|---|---|---|"
     assert len(rows) == len(LAUNCH_OPTIONS) + len(OPTIONS)
     assert all(row.count("|") == 4 for row in rows)
-    assert "| `--threads` | `8` | Threads that run the application. |" in rows
+    assert "| `--threads` | `8` | Threads of a process that run the application. |" in rows
     assert any(row.startswith("| `-b`, `--bind` |") for row in rows)
 
 
 GIVEN = {
     "bind": ("127.0.0.1:1", ["127.0.0.1:1"]),
+    "workers": ("3", 3),
     "threads": ("3", 3),
+    "request_timeout": ("3s", "3s"),
+    "timeout": ("3s", "3s"),
+    "max_requests": ("3", 3),
+    "max_requests_jitter": ("3", 3),
+    "worker_lifetime": ("3s", "3s"),
     "max_connections": ("3", 3),
     "keep_alive": ("3s", "3s"),
     "graceful_timeout": ("3s", "3s"),
@@ -193,8 +203,8 @@ def test_version(run: Run) -> None:
     [
         (["--thread", "3"], "No such option: --thread. Did you mean --threads?"),
         (["--keepalive=3"], "No such option: --keepalive. Did you mean --keep-alive?"),
-        (["--workers", "3"], "No such option: --workers."),
-        (["-w", "3"], "No such option: -w."),
+        (["--worker", "3"], "No such option: --worker. Did you mean --workers?"),
+        (["-x", "3"], "No such option: -x."),
         (["--threads"], "Option '--threads' requires an argument"),
         (["--version=3"], "Option '--version' does not take a value"),
         (["a", "b"], "Got unexpected extra argument (b)"),
@@ -240,20 +250,21 @@ def test_an_application_that_cannot_be_had_is_code_3(run: Run) -> None:
     )
 
 
-@pytest.mark.parametrize("args", [["--check-config"], []], ids=["check", "serve"])
+@pytest.mark.parametrize("args", [["--check-config"], ["--port=0"]], ids=["check", "serve"])
 @pytest.mark.parametrize("app", ["broken_cli", "broken_cli.py:app"])
 def test_a_broken_application_shows_its_own_traceback_only(
-    run: Run, args: list[str], app: str
+    start: Start, args: list[str], app: str
 ) -> None:
-    result = run(*args, app)
-    assert (result.code, result.out) == (3, "")
-    first, frame, *_, last = result.err.splitlines()
+    process = start(*args, app)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (3, "")
+    first, frame, *_, last = err.splitlines()
     assert first == "Traceback (most recent call last):"
     assert re.fullmatch(r'  File ".*broken_cli\.py", line 5, in <module>', frame)
-    assert "importlib" not in result.err
-    assert os.path.join("wsgi_async", "") not in result.err
+    assert "importlib" not in err
+    assert os.path.join("wsgi_async", "") not in err
     assert last == (
-        "wsgi-async: error: Importing 'broken_cli' raised ModuleNotFoundError: "
+        "python -m wsgi_async: error: Importing 'broken_cli' raised ModuleNotFoundError: "
         "No module named 'no_such_module'"
     )
 
@@ -398,12 +409,13 @@ def test_an_address_in_use_is_one_line_and_code_1(start: Start) -> None:
     )
 
 
-def test_a_log_that_cannot_be_written_is_one_line_and_code_1(start: Start) -> None:
+def test_a_log_that_cannot_be_written_is_one_line_and_code_1(start: Start, tmp_path: Path) -> None:
     process = start("site_cli", "--port", "0", "--access-logfile", "no/access.log")
     _, err = process.communicate(timeout=20)
     assert process.returncode == 1
     assert err == (
-        "python -m wsgi_async: error: --access-logfile: cannot write to 'no/access.log': "
+        "python -m wsgi_async: error: --access-logfile: cannot write to "
+        f"'{tmp_path}/no/access.log': "
         "No such file or directory\n"
     )
 
