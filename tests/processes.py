@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from counting import Load
-from rawclient import TIMEOUT, RawClient
+from rawclient import TIMEOUT, Address, RawClient, request
 from serving import APPS, ROOT, Command
 
-__all__ = ["Life", "Servers", "Site", "release"]
+__all__ = ["Life", "Servers", "Site", "await_pids", "release"]
 
 
 def release(fifo: Path) -> None:
@@ -47,6 +48,27 @@ class Life:
         assert self.is_over(timeout), f"process {self.pid} lives on"
 
 
+def await_pids(
+    address: Address, count: int, *, others: Sequence[int] = (), name: str = "x"
+) -> list[int]:
+    """Ask for ``/?name`` until so many processes, none of them of `others`, have answered.
+
+    Over a few connections at once: of single ones the kernel may give all to the same process.
+    """
+    found: set[int] = set()
+    deadline = time.monotonic() + TIMEOUT
+    while len(found) < count:
+        assert time.monotonic() < deadline, f"only {found}"
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(RawClient(address)) for _ in range(4)]
+            for client in clients:
+                client.send(request(f"/?{name}"))
+            answers = [client.response() for client in clients]
+        assert {answer.status for answer in answers} == {200}
+        found |= {int(answer.body.split()[0]) for answer in answers} - set(others)
+    return sorted(found)
+
+
 class Servers(Command):
     """A supervisor with its processes, of an application such as tests/apps/process_app.py."""
 
@@ -68,12 +90,11 @@ class Servers(Command):
 
     def wait_for_pids(self, count: int, *, others: Sequence[int] = ()) -> list[int]:
         """Ask until so many processes, none of them of `others`, have answered."""
-        found: set[int] = set()
-        deadline = time.monotonic() + TIMEOUT
-        while len(found) < count:
-            assert time.monotonic() < deadline, f"only {found}:\n" + "\n".join(self.lines)
-            found |= {self.ask()[0]} - set(others)
-        return sorted(found)
+        try:
+            return await_pids(self.address, count, others=others)
+        except AssertionError as error:
+            error.add_note("\n".join(self.lines))
+            raise
 
     def wait_for_version(self, version: str) -> None:
         """Ask until that version answers. A moment after a reload an old process may still
@@ -105,7 +126,7 @@ class Servers(Command):
         """A client whose request waits for `fifo`, and the process it is in."""
         before = self.count("^waiting in ")
         client = self.client()
-        client.send(f"GET /wait?{fifo} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+        client.send(request(f"/wait?{fifo}"))
         return client, int(self.wait_for("^waiting in ([0-9]+)", before + 1)[1])
 
     def signal_group(self, number: signal.Signals) -> None:

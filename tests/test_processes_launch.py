@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import Site, release
-from rawclient import TIMEOUT, RawClient
+from processes import Site, await_pids, release
+from rawclient import TIMEOUT, RawClient, request
 
 PAIR = ("--workers", "2")
 
@@ -185,13 +185,13 @@ def test_logs_that_are_rotated(site: Site, fifo: Path, preload: tuple[str, ...])
     with socket.create_server(("127.0.0.1", 0)) as listener:
         number, address = listener.fileno(), listener.getsockname()
         with site.serve(*PAIR, *preload, *logs, "-b", f"fd://{number}", fds=(number,)) as servers:
-            pids = ask_all(address, "before", 2)
+            pids = await_pids(address, 2, name="before")
             before = access.read_text()
             assert "GET /?before " in before
             access.rename(access.with_suffix(".old"))
             errors.rename(errors.with_suffix(".old"))
             with RawClient(address) as client:
-                client.send(f"GET /wait?{fifo} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+                client.send(request(f"/wait?{fifo}"))
                 holder = int(servers.wait_for("^waiting in ([0-9]+)")[1])
                 servers.signal(signal.SIGUSR1)
                 # The requests in flight, and where each of them is.
@@ -200,7 +200,7 @@ def test_logs_that_are_rotated(site: Site, fifo: Path, preload: tuple[str, ...])
                 assert holder in pids
                 assert str(holder) in text
                 await_text(errors, rf"(?s){pids[0]}.*{pids[1]}|{pids[1]}.*{pids[0]}")
-                ask_all(address, "after", 2)
+                await_pids(address, 2, name="after")
                 release(fifo)
                 assert client.response().status == 200
             await_text(access, r"GET /wait")
@@ -210,17 +210,6 @@ def test_logs_that_are_rotated(site: Site, fifo: Path, preload: tuple[str, ...])
             servers.signal(signal.SIGTERM)
             assert servers.wait() == 0
             assert re.search(r"\[INFO\] Stopped$", errors.read_text().rstrip())
-
-
-def ask_all(address: tuple[str, int], name: str, count: int) -> list[int]:
-    """Ask until so many processes have answered."""
-    pids: set[int] = set()
-    for _ in range(500):
-        with RawClient(address) as client:
-            pids.add(int(client.get(f"/?{name}").body.split()[0]))
-        if len(pids) == count:
-            return sorted(pids)
-    raise AssertionError(pids)
 
 
 def await_text(path: Path, pattern: str) -> str:
