@@ -80,7 +80,7 @@ OWNERS: dict[str, set[str]] = {
         "processes.supervisor",
     },
     "resource": {"server", "launch"},
-    "ctypes": {"stacks"},
+    "ctypes": {"stacks", "processes.forking"},
     "click": {"cli"},
     "dotenv": {"surroundings"},
     "pwd": {"identity"},
