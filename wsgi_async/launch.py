@@ -64,16 +64,11 @@ def launch(
     config = _absolute(settings.config, start)
     identity = resolve(settings.text("user"), settings.text("group"))
     notifier = Notifier(environ)
-    logs.configure(
-        error_logfile=config.error_logfile,
-        access_logfile=config.access_logfile,
-        log_level=config.log_level,
-    )
+    _configure_logs(config, identity)
     pidfile = PidFile(settings.text("pid")) if settings.text("pid") else None
     common = _open(config)
     try:
         if identity is not None:
-            _give_logs(identity)
             for path in filter(None, (sock.file for sock in common.sockets)):
                 identity.own(path)
         if pidfile is not None:
@@ -129,6 +124,16 @@ def _absolute(config: Config, start: str) -> Config:
     )
 
 
+def _configure_logs(config: Config, identity: Identity | None) -> None:
+    logs.configure(
+        error_logfile=config.error_logfile,
+        access_logfile=config.access_logfile,
+        log_level=config.log_level,
+    )
+    if identity is not None:
+        _give_logs(identity)
+
+
 def _give_logs(identity: Identity) -> None:
     """Let processes that run as somebody else open the log files as well."""
     for descriptor in logs.descriptors():
@@ -166,6 +171,7 @@ class _Host:
         program = self._reread()
         if program.config.bind != self._program.config.bind:
             self._observer.warning("--bind has changed: that takes effect at the next start")
+        _configure_logs(program.config, self._identity)
         return program
 
     def started(self, processes: int, loop: str) -> None:
@@ -246,11 +252,7 @@ class Program:
         if application is None:
             application = self.load()
         # After the import, because an application's dictConfig() takes over what exists before it.
-        logs.configure(
-            error_logfile=config.error_logfile,
-            access_logfile=config.access_logfile,
-            log_level=config.log_level,
-        )
+        _configure_logs(config, None)
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
         _raise_descriptor_limit()
         if config.switch_interval:

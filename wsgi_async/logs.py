@@ -9,6 +9,7 @@ steer a terminal; ``Authorization`` is never logged.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import re
@@ -284,7 +285,8 @@ def is_configured() -> bool:
 def configure(*, error_logfile: str, access_logfile: str, log_level: str) -> None:
     """Send the loggers to files or standard streams; for a process that is only a server.
 
-    Repeated calls replace what the one before set.
+    Repeated calls replace what the one before set; a file that is to be used again stays open, for
+    by now this process may not be allowed to open it (``--user``).
 
     :param error_logfile: a path, or ``-`` for standard error.
     :param access_logfile: a path, ``-`` for standard output, or ``""`` for no access log.
@@ -293,12 +295,9 @@ def configure(*, error_logfile: str, access_logfile: str, log_level: str) -> Non
     :raises ConfigError: where a file cannot be opened for appending.
     """
     errors = _handler(error_logfile, sys.stderr, "--error-logfile")
-    try:
-        access = _handler(access_logfile, sys.stdout, "--access-logfile")
-    except ConfigError:
-        if errors is not None:
-            errors.close()
-        raise
+    access = _handler(access_logfile, sys.stdout, "--access-logfile")
+    for old in {*_files} - {errors, access}:
+        old.discard()
     if errors is not None:
         errors.setFormatter(_Formatter())
     _attach(logger, errors, log_level.upper())
@@ -311,12 +310,45 @@ def _handler(name: str, stream: TextIO | None, flag: str) -> logging.Handler | N
     if name == "-":
         # A standard stream is None where the parent closed it; StreamHandler would take stderr.
         return logging.NullHandler() if stream is None else logging.StreamHandler(stream)
+    for file in _files:
+        if (file.baseFilename, file.flag) == (os.path.abspath(name), flag):
+            return file
     try:
         # It opens with O_APPEND and gives each record to the kernel in one write(2), flushed, so
         # that several processes share a file: no record lands within another, of whatever size.
-        return logging.FileHandler(name, "a", encoding="utf-8", errors="backslashreplace")
+        return _LogFile(name, flag)
     except OSError as error:
         raise ConfigError(f"{flag}: cannot write to {name!r}: {error.strerror}") from error
+
+
+class _LogFile(logging.FileHandler):
+    """A log file; the application's ``logging.config``, which closes all handlers, leaves it open.
+
+    :param flag: the option that names it.
+    """
+
+    def __init__(self, name: str, flag: str) -> None:
+        super().__init__(name, "a", encoding="utf-8", errors="backslashreplace")
+        self.flag = flag
+        _files.append(self)
+
+    def close(self) -> None:
+        self.flush()
+
+    def discard(self) -> None:
+        """Close it."""
+        _files.remove(self)
+        super().close()
+
+
+_files: list[_LogFile] = []
+"""Those that are open."""
+
+
+@atexit.register
+def _discard_all() -> None:
+    for file in _files[:]:
+        file.discard()
 
 
 def _attach(target: logging.Logger, handler: logging.Handler | None, level: str) -> None:
@@ -372,8 +404,4 @@ def reopen() -> None:
 
 def _open_files() -> list[tuple[str, int]]:
     """The absolute path and the descriptor of each log file."""
-    return [
-        (handler.baseFilename, handler.stream.fileno())
-        for handler in (*logger.handlers, *access_logger.handlers)
-        if isinstance(handler, logging.FileHandler) and handler.stream is not None
-    ]
+    return [(file.baseFilename, file.stream.fileno()) for file in _files if file.stream]

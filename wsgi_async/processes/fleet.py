@@ -140,7 +140,7 @@ class Fleet:
         """Set once all is over."""
         self.is_up = False
         """Whether all of the first processes have been ready."""
-        self.is_reloading = False
+        self.is_reloading = self.has_reload_failed = False
         self.is_stopping = False
         self._latest = self._proven = 1  # generations
         self._failures = 0
@@ -205,7 +205,7 @@ class Fleet:
             return
         self._latest += 1
         self.generation = self._latest
-        self.is_reloading = True
+        self.is_reloading, self.has_reload_failed = True, False
         self._failures = 0
         self._may_spawn_at = -math.inf
         for process in self.processes:
@@ -378,7 +378,7 @@ class Fleet:
 
     def _give_reload_up(self) -> None:
         """The new code does not start: who serves the old one goes on."""
-        self.is_reloading = False
+        self.is_reloading, self.has_reload_failed = False, True
         self.generation = self._proven
         self._say("error", "The reload has failed: the processes that serve go on as they are")
 

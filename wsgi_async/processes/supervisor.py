@@ -278,7 +278,8 @@ class Supervisor:
         elif now["is_reloading"] and not said["is_reloading"]:
             self._notifier.reloading()
         elif said["is_reloading"] and not now["is_reloading"]:
-            self._notifier.ready(f"{fleet.wanted} processes")
+            failed = "; the last reload has failed" if fleet.has_reload_failed else ""
+            self._notifier.ready(f"{fleet.wanted} processes{failed}")
         self._said = now
 
     def _prepare(self, program: Program) -> None:
