@@ -21,11 +21,13 @@ __all__ = [
     "FILE_SIZE",
     "LINES",
     "STREAM_BLOCKS",
+    "WHO",
     "cpu",
     "file",
     "hello",
     "lines",
     "mixed",
+    "processes",
     "sleep",
     "start",
     "stream",
@@ -46,6 +48,8 @@ LINES = tuple(b"line %04d of a response in small parts\n" % number for number in
 SLEEP = 0.020
 """Seconds."""
 DONE = b"done\n"
+WHO = "/process"
+"""Where those that are measured with several processes say which one answers."""
 
 TEXT = ("Content-Type", "text/plain")
 BINARY = ("Content-Type", "application/octet-stream")
@@ -181,6 +185,20 @@ def start(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return _answer(start_response, b"%.3f" % min(map(float, found)))
 
 
+def _telling(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """`application`, which says at :data:`WHO` in which process it is."""
+
+    def telling(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == WHO:
+            return _answer(start_response, b"%d" % os.getpid())
+        return application(environ, start_response)
+
+    return telling
+
+
+processes = _telling(hello)
+
+
 def _flask() -> Any:
     from flask import Flask, jsonify, request
 
@@ -219,7 +237,11 @@ def _django() -> Any:
     return get_wsgi_application()
 
 
-_LAZY = {"flask": _flask, "django": _django}
+def _processes_flask() -> Any:
+    return _telling(_flask())
+
+
+_LAZY = {"flask": _flask, "django": _django, "processes_flask": _processes_flask}
 
 
 def __getattr__(name: str) -> Any:

@@ -79,6 +79,8 @@ class Scenario:
     """Further options by server template, as ``{"wsgi_async": "--request-buffering stream"}``."""
     servers: tuple[str, ...] | None = None
     """Templates it makes sense for; None for all."""
+    pinned: bool = True
+    """The server has a core of its own; False where server and load may use all."""
     starts_itself: bool = False
     """True where the scenario measures the start, and `measure` is given a server that has only
     just been launched: its port may not answer yet."""

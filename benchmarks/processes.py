@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-__all__ = ["NotStarted", "Pins", "Server", "allow_descriptors", "pins", "stage"]
+__all__ = ["NOWHERE", "NotStarted", "Pins", "Server", "allow_descriptors", "pins", "stage"]
 
 START_TIMEOUT = 20.0
 """Seconds until a port has to answer."""
@@ -39,13 +39,17 @@ class Pins(NamedTuple):
     load: tuple[str, ...]
 
 
+NOWHERE = Pins((), ())
+"""Any core."""
+
+
 def pins() -> Pins:
     """The first core for the server, all others for the load."""
     if not hasattr(os, "sched_getaffinity") or shutil.which("taskset") is None:
-        return Pins((), ())
+        return NOWHERE
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
-        return Pins((), ())
+        return NOWHERE
     others = ",".join(map(str, cores[1:]))
     return Pins(("taskset", "-c", str(cores[0])), ("taskset", "-c", others))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 __all__ = ["GUARD", "H11", "HOW", "INTRODUCTION", "LIMITED", "NO_RUN", "REPEAT", "TARGETS"]
 
 INTRODUCTION = """\
-wsgi_async beside other WSGI servers, each as one process with the same number of threads (where it
-has threads), started with what its own documentation recommends for that
-([`servers.toml`](servers.toml) says why). This file is written by
+wsgi_async beside other WSGI servers, each as one process, or as two where that is measured, with
+the same number of threads in each (where it has threads), started with what its own documentation
+recommends for that ([`servers.toml`](servers.toml) says why). This file is written by
 `python -m benchmarks --render` from the JSON files in [`results`](results), which hold every
 sample."""
 
@@ -46,14 +46,14 @@ temporary files for the next run (`wsgi-async-benchmark-` and the user's number)
 this file and its plots.
 
 How it measures: for each scenario and round, each server is started on a free port of 127.0.0.1,
-on the first core, while the load runs on the others. Its answers are checked in each round, before
-the load and, as far as the load's client can tell, during it: a wrong one voids all its figures of
-that scenario. After the load it is ended. The servers take turns round by round, so that what
-changes on the machine changes for all, and every other round goes backwards. The tables give the
-median of the rounds and the lowest and highest one; the latencies are medians of each round's;
-memory is what all processes of the server occupy after the load (Pss). The last column says how
-many times as good wsgi_async is. Single figures depend on the machine and on what else runs there:
-read the ratios.
+on the first core, while the load runs on the others; two processes and their load may use all, and
+are measured once both answer. Its answers are checked in each round, before the load and, as far as
+the load's client can tell, during it: a wrong one voids all its figures of that scenario. After the
+load it is ended. The servers take turns round by round, so that what changes on the machine changes
+for all, and every other round goes backwards. The tables give the median of the rounds and the
+lowest and highest one; the latencies are medians of each round's; memory is what all processes of
+the server occupy after the load (Pss). The last column says how many times as good wsgi_async is.
+Single figures depend on the machine and on what else runs there: read the ratios.
 
 Beside slow or idle clients, the rate with them is divided by the better one of the rates before and
 after them. Beside slow readers, a server may first settle: the rate is taken when it answers

@@ -28,6 +28,7 @@ __all__ = [
 
 GROUPS = {
     "requests": ("Requests", ("hello", "varied", "flask", "django", "close")),
+    "processes": ("Two processes", ("processes",)),
     "bodies": ("Large bodies", ("lines", "stream", "file", "upload")),
     "patience": ("Slow clients, slow applications, memory and start", ()),
 }

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TextIO
 
 from .model import Load, Sample, Scenario, WrongAnswer
-from .processes import NotStarted, Server, pins
+from .processes import NOWHERE, NotStarted, Server, pins
 from .record import Row
 from .servers import Interpreter, Template
 from .units import figure_text, memory_text
@@ -125,7 +125,7 @@ def _row(plan: Plan, scenario: Scenario, number: int, contender: Contender) -> t
             options=scenario.options.get(template.name, ""),
             python=plan.python,
         )
-        where = pins()
+        where = pins() if scenario.pinned else NOWHERE
         load = Load(plan.seconds, where.load, sys.executable)
         try:
             server.start([*where.server, *command], contender.directory)

@@ -26,9 +26,10 @@ from benchmarks import apps
 from benchmarks.clients import mix, wire
 from benchmarks.clients.download import Body
 from benchmarks.model import Load, Sample, Scenario, WrongAnswer
-from benchmarks.scenarios import SCENARIOS, programs, wrk
+from benchmarks.scenarios import SCENARIOS, processes, programs, wrk
 from benchmarks.scenarios.answers import ask
 from benchmarks.scenarios.idle import Idle
+from benchmarks.scenarios.processes import Spread
 from benchmarks.scenarios.slow import SlowHeads, SlowReaders
 
 Serve = Callable[..., Served]
@@ -36,11 +37,13 @@ Application = Callable[..., Iterable[bytes]]
 
 LOAD = Load(seconds=0.2, pin=(), python=sys.executable)
 FRAMEWORKS = ("flask", "django")
+PROCESSES = ("processes", "processes-flask", "processes-spread")
 SMALL: dict[str, Callable[..., Sample]] = {
     "slow-heads": SlowHeads(clients=20),
     "slow-readers": SlowReaders(clients=4),
     "slow-readers-park": SlowReaders(clients=4),
     "idle": Idle(connections=100),
+    "processes-spread": Spread(at_once=(40,), in_turn=10),
 }
 """The scenarios whose own numbers are too large for a test."""
 
@@ -105,7 +108,7 @@ def test_the_names_are_those_of_the_scenarios() -> None:
 @needs_wrk
 @pytest.mark.parametrize(
     "scenario",
-    [scenario for scenario in SCENARIOS.values() if scenario.name not in FRAMEWORKS],
+    [one for one in SCENARIOS.values() if one.name not in (*FRAMEWORKS, *PROCESSES)],
     ids=lambda scenario: scenario.name,
 )
 def test_each_measures_wsgi_async(scenario: Scenario, serve: Serve) -> None:
@@ -138,6 +141,30 @@ def test_frameworks_are_measured(name: str, tmp_path: Path) -> None:
         sample = SCENARIOS[name].measure(Target(port), LOAD)
     assert sample.value > 0
     assert sample.errors == 0
+
+
+@needs_wrk
+@pytest.mark.parametrize("name", PROCESSES)
+def test_two_processes_are_measured(name: str, tmp_path: Path) -> None:
+    if "flask" in name:
+        require_module("flask")
+    scenario = SCENARIOS[name]
+    command = python("-m", "wsgi_async", "--bind", "127.0.0.1:0", "--workers", "2")
+    with running(*command, f"benchmarks.apps:{scenario.application}", cwd=tmp_path) as process:
+        port = int(process.url.rpartition(":")[2])
+        sample = SMALL.get(name, scenario.measure)(Target(port), LOAD)
+    assert sample.errors == 0
+    if name == "processes-spread":
+        assert sample.value == max(sample.extra["at_once"], sample.extra["in_turn"])
+        assert 1 <= sample.value <= 2
+    else:
+        assert sample.value > 0
+
+
+def test_one_process_is_not_measured_for_two(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "START", 0.1)
+    with pytest.raises(WrongAnswer, match="1 processes answer instead of 2"):
+        measure(SCENARIOS["processes"], serve(apps.processes))
 
 
 def other_body(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
@@ -331,6 +358,7 @@ def test_import_times_are_left_out_where_unknown(serve: Serve) -> None:
         ("stream", "/", 16 << 20),
         ("file", "/", 64 << 20),
         ("upload", "/", 1),
+        ("processes", "/", 14),
         ("mixed", "/", 14),
         ("mixed", "/stream", 16 << 20),
         ("start", "/", 14),

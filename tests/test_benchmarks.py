@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import math
+import os
 import re
 import shutil
 import signal
@@ -316,6 +318,31 @@ def test_servers_take_turns_and_every_other_round_goes_backwards(tmp_path: Path)
     assert re.match(
         r"\[1/4, 0 min left\] hello 1/2 a: 2\d,\d00 ms, p99 1\.5 ms, .*2 FAILED", lines[0]
     )
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_server_and_its_load_have_their_own_cores_unless_they_may_use_all(
+    tmp_path: Path, pinned: bool
+) -> None:
+    pins: list[tuple[str, ...]] = []
+
+    def measure(server: Running, load: Load) -> Sample:
+        assert isinstance(server, processes.Server)
+        assert server._process is not None
+        allowed = os.sched_getaffinity(server._process.pid)
+        pins.append(load.pin)
+        return Sample(len(allowed))
+
+    plan = make_plan(tmp_path, measure, count=1)
+    scenarios = {"hello": dataclasses.replace(plan.scenarios["hello"], pinned=pinned)}
+    plan = dataclasses.replace(plan, scenarios=scenarios)
+    values = [row.value for row in rounds.measure(plan, progress=io.StringIO())]
+    if pinned:
+        assert pins == [processes.pins().load] * 2
+        assert values == [1 if processes.pins().server else len(os.sched_getaffinity(0))] * 2
+    else:
+        assert pins == [()] * 2
+        assert values == [len(os.sched_getaffinity(0))] * 2
 
 
 def test_a_wrong_answer_ends_a_servers_rounds(tmp_path: Path) -> None:

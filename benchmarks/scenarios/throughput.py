@@ -9,7 +9,7 @@ from benchmarks.model import Load, Running, Sample, Scenario, WrongAnswer
 from benchmarks.scenarios import wrk
 from benchmarks.scenarios.answers import ask, expect
 
-__all__ = ["SCENARIOS"]
+__all__ = ["CONNECTIONS", "HEADERS", "SCENARIOS", "expect_view"]
 
 CONNECTIONS = 64
 HEADERS = {"Cookie": "session=0123456789abcdef; user=u7", "X-Request-ID": "0123456789abcdef"}
@@ -25,14 +25,18 @@ def varied(server: Running, load: Load) -> Sample:
     return wrk.sample(wrk.run(server, load, connections=CONNECTIONS, script="varied.lua"))
 
 
-def json_view(server: Running, load: Load) -> Sample:
-    received = ask(server.port, "/articles/1/comments?page=2&sort=new", headers=HEADERS)
+def expect_view(received: bytes) -> None:
+    """:raises WrongAnswer: it is not what the view answers to this path and these headers."""
     try:
         found = json.loads(received)
     except ValueError as error:
         raise WrongAnswer(f"not JSON: {received[:80]!r}") from error
     if found != {"path": "articles/1/comments", "page": "2", "user": "u7"}:
         raise WrongAnswer(f"the view says {found!r}")
+
+
+def json_view(server: Running, load: Load) -> Sample:
+    expect_view(ask(server.port, "/articles/1/comments?page=2&sort=new", headers=HEADERS))
     return wrk.sample(wrk.run(server, load, connections=CONNECTIONS, script="varied.lua"))
 
 
