@@ -116,6 +116,11 @@ class Servers(Command):
         """How many lines there are so far with a match."""
         return sum(re.search(pattern, line) is not None for line in self.lines)
 
+    def wait_for_last(self, pattern: str) -> re.Match[str]:
+        """The last line so far with a match; waits for the first."""
+        self.wait_for(pattern)
+        return self.wait_for(pattern, self.count(pattern))
+
     def reload(self) -> None:
         """SIGHUP, and wait until it has worked."""
         before = self.count(r"\] Reloaded$")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import time
 from pathlib import Path
 
 import pytest
 from processes import Life, Servers, Site, release
+from rawclient import request
 
 PAIR = ("--workers", "2")
-PAUSES = (0.0, 0.01, 0.05, 0.3, 1.5)
+PAUSES = (0.002, 0.01, 0.05, 0.3, 1.5)
 """Seconds for which a connection of the load is idle; less than a process that leaves waits for
 the next request, more than any reload takes."""
 
@@ -111,12 +114,65 @@ def test_a_request_in_flight_is_finished_by_the_old_code(site: Site, fifo: Path)
         servers.assert_clean()
 
 
+def test_slow_clients_are_served_to_the_end_by_the_old_process(site: Site) -> None:
+    """A download of 8 MiB that is hardly begun, and half an upload."""
+    with site.serve() as servers:
+        [pid] = servers.wait_for_pids(1)
+        life = Life(pid)
+        with servers.client(receive_buffer=4096) as download, servers.client() as upload:
+            download.send(b"GET /large HTTP/1.0\r\n\r\n")
+            download.read_until(b"\r\n\r\n")
+            upload.send(request("/upload", "POST", body=b"12345")[:-2])
+            # That request has reached the process when one sent after it is answered.
+            servers.ask()
+            servers.reload()
+            servers.wait_for_version("v0")
+            assert servers.loaded() != [pid]
+            upload.send(b"45")
+            response = upload.response()
+            assert (response.body, response.fields["connection"]) == (b"5", "close")
+            assert not life.is_over()
+            assert download.read_to_end().count(b"x") == 8 << 20
+        life.await_end()
+        servers.assert_clean()
+
+
+def test_whatever_an_operator_does_loses_no_request(site: Site) -> None:
+    """Every signal that is no end, in quick succession, to the supervisor and to a process."""
+    chance = random.Random(4)
+    with site.serve(*PAIR) as servers:
+        servers.wait_for_pids(2)
+        with servers.load(kept=8, fresh=4, pauses=PAUSES) as load:
+            load.wait_for_more()
+            for number in range(60):
+                deed = chance.choice(["HUP", "USR1", "TTIN", "TTOU", "TERM", "INT", "wait"])
+                if deed in ("TERM", "INT"):
+                    # To one of the processes that serve, which is not who decides.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(load.seen_from_now(5).pop(), signal.Signals[f"SIG{deed}"])
+                elif deed == "wait":
+                    load.wait_for_more(chance.randrange(200))
+                else:
+                    site.write(f"v{number}")
+                    servers.signal(signal.Signals[f"SIG{deed}"])
+            site.write("last")
+            servers.reload()
+            load.wait_for_version("last", 20)
+            load.wait_for_each(2)
+        load.assert_flawless()
+        assert servers.count(" (died|did not start|has not ended)") == 0
+        servers.wait_for_pids(int(servers.wait_for_last(r"Processes wanted: ([0-9]+)$")[1]))
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        servers.assert_clean()
+
+
 # --- Code that does not start
 
 
 def stays(servers: Servers, site: Site, pids: list[int], failure: str) -> None:
     """The reload that is under way fails, nobody notices, and a good one works afterwards."""
-    with servers.load(kept=6, fresh=3, pauses=PAUSES) as load:
+    with servers.load(kept=6, fresh=3, pauses=PAUSES[:-1]) as load:
         load.wait_for_more()
         servers.signal(signal.SIGHUP)
         servers.wait_for(failure)
@@ -242,12 +298,29 @@ def test_the_death_of_a_loader_disturbs_nobody(site: Site) -> None:
 # --- Replacement of single processes
 
 
+def test_a_process_that_is_told_to_end_is_replaced_first(site: Site) -> None:
+    """By an operator who knows its number, not the supervisor's: SIGTERM to it alone."""
+    with site.serve(*PAIR) as servers:
+        pids = servers.wait_for_pids(2)
+        life = Life(pids[0])
+        with servers.load(kept=6, fresh=3) as load:
+            load.wait_for_more()
+            os.kill(pids[0], signal.SIGTERM)
+            servers.wait_for(rf"\[INFO\] Process {pids[0]} is to be replaced: it got SIGTERM$")
+            load.wait_for_processes(3)
+            life.await_end()
+            load.wait_for_more()
+        load.assert_flawless()
+        assert pids[1] in servers.wait_for_pids(2)
+        servers.assert_clean()
+
+
 @both_ways
 def test_a_number_of_requests_replaces_a_process(site: Site, preload: tuple[str, ...]) -> None:
     args = ("--max-requests", "150", "--max-requests-jitter", "100")
     with site.serve(*PAIR, *preload, *args) as servers:
         servers.wait_for_pids(2)
-        with servers.load(kept=10, fresh=5, pauses=(0.0, 0.002, 0.01, 0.3)) as load:
+        with servers.load(kept=10, fresh=5, pauses=(0.001, 0.002, 0.01, 0.3)) as load:
             load.wait_for_processes(8)
             load.wait_for_more()
         load.assert_flawless()

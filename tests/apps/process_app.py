@@ -117,6 +117,13 @@ def make_application(version):
         if path == "/stream":
             start_response("200 OK", [])
             return Stream()
+        if path == "/large":
+            start_response("200 OK", [])
+            return (b"x" * 65536 for _ in range(128))
+        if path == "/upload":
+            size = len(environ["wsgi.input"].read())
+            start_response("200 OK", [])
+            return [b"%d" % size]
         if path == "/facts":
             start_response("200 OK", [("Content-Type", "application/json")])
             return [json.dumps(facts(environ)).encode()]
