@@ -51,11 +51,14 @@ class Hanging:
     def spin(self) -> None:
         self.entered.release()
         try:
-            while not self.gate.is_set():
-                pass
+            self.loop()  # CPython 3.13.0: not in this function
         except BaseException as error:
             self.raised.append(type(error))
             raise
+
+    def loop(self) -> None:
+        while not self.gate.is_set():
+            pass
 
     def stall(self) -> Iterator[bytes]:
         yield b"first"

@@ -361,10 +361,7 @@ class ThreadPool(Generic[T]):
         try:
             self._serve(slot)
             if slot.is_lost:
-                with self._lock:
-                    slot.is_exposed = False
-                for _ in range(2):
-                    pass  # an exception that is on its way comes at the next jump
+                self._shield(slot)
         except RequestTimeout:
             pass  # it was too late for its task; and there is only one
         if slot.is_lost:
@@ -420,6 +417,17 @@ class ThreadPool(Generic[T]):
             except BaseException as error:
                 if not slot.is_lost:
                     self._report(error)
+
+    def _shield(self, slot: _Slot[T]) -> None:
+        """Have nothing raised in this thread any more, or what is on its way now.
+
+        A function of its own: in CPython 3.13.0 the jump back of a loop, where such exceptions
+        come, is not covered by a ``try`` around the loop in the same function.
+        """
+        with self._lock:
+            slot.is_exposed = False
+        for _ in range(2):
+            pass
 
     def _return_lost(self, slot: _Slot[T]) -> None:
         """A lost thread has returned, and nothing can be raised in it any more."""
