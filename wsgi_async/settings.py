@@ -140,6 +140,71 @@ LAUNCH_OPTIONS: tuple[Option, ...] = (
         check=lambda mode: re.fullmatch(r"(?:(?:0[oO])?[0-7]{1,4})?", mode) is not None,
         takes="permissions in octal such as 022",
     ),
+    Option(
+        name="mount",
+        default=(),
+        kind="texts",
+        help="An application for the paths below a prefix, for one method or all; the longest "
+        "prefix wins. Repeatable.",
+        metavar="'[METHOD ]/PREFIX=APP'",
+        takes="mounts such as /admin=mysite.admin:app or 'GET /hello=hello:app'",
+    ),
+    Option(
+        name="static",
+        default=(),
+        kind="texts",
+        help="A directory whose files are served below a prefix; needs wsgi_async[static]. "
+        "Repeatable.",
+        metavar="/PREFIX=DIRECTORY",
+        takes="prefixes and directories such as /static=./static",
+    ),
+    Option(
+        name="middleware",
+        default=(),
+        kind="texts",
+        help="A factory that is called with the application and returns the one to serve; the "
+        "first is the outermost. Repeatable.",
+        metavar="MODULE:FACTORY",
+    ),
+    Option(
+        name="encode_str",
+        default="",
+        help="Encoding for applications whose bodies are str, as in Python 2. Empty = they are an "
+        "error.",
+        metavar="ENCODING",
+    ),
+    Option(
+        name="lint",
+        default=False,
+        kind="bool",
+        help="Check that the application keeps to PEP 3333, and name the request that breaks it.",
+    ),
+    Option(
+        name="reload",
+        default=False,
+        kind="bool",
+        help="Reload when a source file changes, for development; needs wsgi_async[reload].",
+    ),
+    Option(
+        name="reload_dir",
+        default=(),
+        kind="texts",
+        help="Directories to watch. Without it the current one, and --pythonpath. Repeatable.",
+        metavar="DIRECTORY",
+    ),
+    Option(
+        name="reload_include",
+        default=(),
+        kind="texts",
+        help="Patterns of further files to watch, besides *.py. Repeatable.",
+        metavar="GLOB",
+    ),
+    Option(
+        name="debug",
+        default=False,
+        kind="bool",
+        help="Show the traceback of an exception to a client on this machine.",
+    ),
 )
 """What a command line has besides the options of :class:`Config`."""
 
