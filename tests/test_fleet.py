@@ -29,9 +29,9 @@ LIMITS = Limits(boot=60.0, beat=30.0, graceful=30.0, drain_delay=0.0, linger=5.0
 class Story:
     """A fleet, its clock, and everything it wanted done."""
 
-    def __init__(self, wanted: int = 2, **limits: float) -> None:
+    def __init__(self, wanted: int = 2, *, hasty: bool = False, **limits: float) -> None:
         self.now = 0.0
-        self.fleet = Fleet(wanted, LIMITS._replace(**limits))
+        self.fleet = Fleet(wanted, LIMITS._replace(**limits), hasty=hasty)
         self.spawned: list[Process] = []
         self.told: list[tuple[Process, str]] = []
         self.killed: list[tuple[Process, signal.Signals]] = []
@@ -84,9 +84,9 @@ class Story:
         return [process for process in self.fleet.processes if process.status is Status.READY]
 
     @classmethod
-    def up(cls, wanted: int = 2, **limits: float) -> Story:
+    def up(cls, wanted: int = 2, *, hasty: bool = False, **limits: float) -> Story:
         """A fleet all of whose processes have been ready for a while."""
-        story = cls(wanted, **limits)
+        story = cls(wanted, hasty=hasty, **limits)
         for process in list(story.spawned):
             story.ready(process)
         assert story.fleet.is_up
@@ -408,3 +408,31 @@ def test_a_report_is_for_those_that_serve() -> None:
     story.fleet.report()
     story.act()
     assert [word for _, word in story.told] == ["report", "report"]
+
+
+def test_in_haste_the_old_ones_leave_at_once() -> None:
+    story = Story.up(hasty=True)
+    old = story.serving()
+    story.fleet.reload(story.now)
+    story.act()
+    assert story.told == [(old[0], "retire"), (old[1], "retire")]
+    assert len(story.spawned) == 2
+    for process in list(story.spawned):
+        story.ready(process)
+    assert not story.fleet.is_reloading
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_in_haste_what_cannot_start_waits_for_the_next_change(is_first: bool) -> None:
+    story = Story(1, hasty=True) if is_first else Story.up(1, hasty=True)
+    if not is_first:
+        story.fleet.reload(story.now)
+        story.act()
+        story.exit(story.fleet.processes[0])
+    story.exit(story.spawned[0], 3)
+    story.pass_time(100)
+    assert (len(story.spawned), story.fleet.exit_code) == (1, None)
+    story.fleet.reload(story.now)
+    story.act()
+    story.ready(story.spawned[1])
+    assert story.serving() == [story.spawned[1]]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from .config import Config
 from .observer import Observer
-from .orders import Order, obey
+from .orders import IDLE_LINGER, Order, obey
 from .processes import Channel
 from .server import Server
 from .sockets import BoundSocket
@@ -34,19 +34,22 @@ async def serve_under_supervisor(
     slot: Slot | None,
     channel: Channel,
     reopen_logs: Callable[[], object],
+    *,
+    linger: float = IDLE_LINGER,
 ) -> int:
     """Serve on inherited sockets until the supervisor tells this process to end, or dies.
 
     Signals that come from elsewhere are not obeyed: a terminal sends them to the whole group.
     SIGTERM to this process alone asks the supervisor to replace it, SIGUSR1 is a report of it.
 
+    :param linger: seconds for which idle connections are kept once a successor accepts.
     :returns: the number of threads that never returned from the application.
     :raises ConfigError: an option that does not fit this machine.
     :raises LoadError: the application did not answer its warm-up.
     """
     server = Server(application, config=config, observer=observer)
     server.is_supervised = True
-    child = _Child(server, config, channel, reopen_logs)
+    child = _Child(server, config, channel, reopen_logs, linger)
     await server.start(sockets, slot)
     return await child.run()
 
@@ -55,12 +58,18 @@ class _Child:
     """A server that shows that it lives, and obeys."""
 
     def __init__(
-        self, server: Server, config: Config, channel: Channel, reopen_logs: Callable[[], object]
+        self,
+        server: Server,
+        config: Config,
+        channel: Channel,
+        reopen_logs: Callable[[], object],
+        linger: float,
     ) -> None:
         self._server = server
         self._config = config
         self._channel = channel
         self._reopen_logs = reopen_logs
+        self._linger = linger
         self._orders: asyncio.Queue[Order] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._beat_every = min(BEAT, config.timeout / 4) if config.timeout else BEAT
@@ -80,7 +89,8 @@ class _Child:
         channel.say("ready", self._server.loop_name)
         self._check()
         try:
-            return await obey(self._server, self._orders, drain_delay=self._config.drain_delay)
+            delay = self._config.drain_delay
+            return await obey(self._server, self._orders, drain_delay=delay, linger=self._linger)
         finally:
             loop.remove_reader(channel.fileno())
 

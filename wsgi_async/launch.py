@@ -22,13 +22,14 @@ from .loading import load_application
 from .observer import Observer
 from .orders import IDLE_LINGER
 from .pidfile import PidFile
-from .processes import Boot, Limits, Supervisor
+from .processes import Boot, Channel, Limits, Supervisor
 from .server import new_event_loop
 from .settings import Settings
 from .sockets import BoundSocket, address_of, bind, close_all, listen
 from .surroundings import Surroundings
 from .systemd import VARIABLES, Notifier
 from .tally import Slot, Tally
+from .watching import Watcher
 from .wsgi import Application
 
 __all__ = ["launch", "load", "serve_processes"]
@@ -64,6 +65,7 @@ def launch(
     config = _absolute(settings.config, start)
     identity = resolve(settings.text("user"), settings.text("group"))
     notifier = Notifier(environ)
+    watcher = _watcher(settings, start)
     _configure_logs(config, identity)
     pidfile = PidFile(settings.text("pid")) if settings.text("pid") else None
     common = _open(config)
@@ -80,14 +82,26 @@ def launch(
                 common,
                 explain,
                 loader=_Loading(settings, environ, start, identity),
+                # A browser's next click is to meet the new code.
+                linger=0.0 if watcher is not None else IDLE_LINGER,
             )
 
-        return _supervise(make(settings), lambda: make(reread()), notifier, identity)
+        return _supervise(make(settings), lambda: make(reread()), notifier, identity, watcher)
     finally:
         # A process that has been forked meanwhile ends here as well; what it did not make stays.
         close_all(common.sockets)
         if pidfile is not None:
             pidfile.remove()
+
+
+def _watcher(settings: Settings, start: str) -> Watcher | None:
+    """What ``--reload`` watches."""
+    if not settings.values["reload"].value:
+        return None
+    own = os.path.join(start, settings.text("chdir"))
+    named = settings.texts("reload_dir") or (".", *settings.texts("pythonpath"))
+    directories = [os.path.normpath(os.path.join(own, name)) for name in named]
+    return Watcher(directories, settings.texts("reload_include"))
 
 
 class Common(NamedTuple):
@@ -145,10 +159,11 @@ def _supervise(
     reread: Callable[[], Program],
     notifier: Notifier,
     identity: Identity | None = None,
+    watcher: Watcher | None = None,
 ) -> int:
     """Run the processes of `program` until all is over."""
     observer = logs.LogObserver(access=bool(program.config.access_logfile))
-    host = _Host(program, reread, observer, identity)
+    host = _Host(program, reread, observer, identity, watcher)
     return Supervisor(program, host, observer, notifier).run()
 
 
@@ -161,7 +176,9 @@ class _Host:
         reread: Callable[[], Program],
         observer: Observer,
         identity: Identity | None,
+        watcher: Watcher | None,
     ) -> None:
+        self.watch: Callable[[Channel], int] | None = watcher.watch if watcher else None
         self._program = program
         self._reread = reread
         self._observer = observer
@@ -208,6 +225,7 @@ class Program:
     :param config: its options.
     :param common: see there.
     :param explain: see :data:`Explain`.
+    :param linger: seconds for which a process that was replaced keeps idle connections.
     :param loader: what there is to do before the application is there, and how it is had.
     """
 
@@ -218,6 +236,7 @@ class Program:
         explain: Explain,
         *,
         loader: Callable[[], Application],
+        linger: float = IDLE_LINGER,
     ) -> None:
         self.config = config
         self.common = common
@@ -228,7 +247,7 @@ class Program:
             beat=config.timeout,
             graceful=config.graceful_timeout,
             drain_delay=config.drain_delay,
-            linger=IDLE_LINGER,
+            linger=linger,
         )
         self._explain = explain
         self._loader = loader
@@ -268,6 +287,7 @@ class Program:
                     self._slot(boot.number),
                     boot.channel,
                     logs.reopen,
+                    linger=self.limits.linger,
                 )
             )
         return 1 if stuck else 0

@@ -126,9 +126,11 @@ class Fleet:
 
     :param wanted: how many are to serve, at least 1.
     :param limits: see :class:`Limits`.
+    :param hasty: for development: at a reload the old ones leave at once, and what cannot start
+        waits for the next reload. Clients wait meanwhile, and never meet code that is out of date.
     """
 
-    def __init__(self, wanted: int, limits: Limits) -> None:
+    def __init__(self, wanted: int, limits: Limits, *, hasty: bool = False) -> None:
         self.actions: list[Action] = []
         self.wanted = wanted
         self.limits = limits
@@ -142,6 +144,7 @@ class Fleet:
         """Whether all of the first processes have been ready."""
         self.is_reloading = self.has_reload_failed = False
         self.is_stopping = False
+        self._hasty = hasty
         self._latest = self._proven = 1  # generations
         self._failures = 0
         self._may_spawn_at = -math.inf
@@ -211,6 +214,8 @@ class Fleet:
         for process in self.processes:
             if process.status is Status.BOOTING:
                 self._kill(process, now)
+            elif process.status is Status.READY and self._hasty:
+                self._retire(process, now)
         self._say("info", "Reloading")
         self._reconcile(now)
 
@@ -314,9 +319,7 @@ class Fleet:
             stale = [process for process in ready if self._is_stale(process)]
             leaver = stale[0] if stale else ready[-1]
             ready.remove(leaver)
-            limits = self.limits
-            end = now + limits.linger + limits.graceful + MARGIN if limits.graceful else math.inf
-            self._tell(leaver, "retire", end)
+            self._retire(leaver, now)
         if not self.is_up and len(ready) == self.wanted:
             self.is_up = True
         if self.is_reloading and not any(map(self._is_stale, ready)) and len(ready) == self.wanted:
@@ -355,6 +358,11 @@ class Fleet:
         if booted and now - process.began >= STEADY:
             self._failures = 0
             return
+        if not booted and self._hasty:
+            self.is_reloading = False
+            self._may_spawn_at = math.inf
+            self._say("info", "Waiting for the next change")
+            return
         if not booted and not self.is_up and not self._anybody_is_ready():
             # The first ones cannot start: nothing would get better by trying again.
             self.is_stopping = True
@@ -388,6 +396,11 @@ class Fleet:
         process.status = Status.LEAVING
         process.deadline = min(process.deadline, deadline)
         self.actions.append(Tell(process, word))
+
+    def _retire(self, process: Process, now: float) -> None:
+        limits = self.limits
+        end = now + limits.linger + limits.graceful + MARGIN if limits.graceful else math.inf
+        self._tell(process, "retire", end)
 
     def _kill(self, process: Process, now: float) -> None:
         """End one that does not serve."""

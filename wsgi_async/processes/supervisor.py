@@ -51,7 +51,7 @@ class Supervisor:
         self, program: Program, host: Host, observer: Observer, notifier: Notifier
     ) -> None:
         self._programs = {1: program}
-        self._fleet = Fleet(program.processes, program.limits)
+        self._fleet = Fleet(program.processes, program.limits, hasty=host.watch is not None)
         self._host = host
         self._observer = observer
         self._notifier = notifier
@@ -61,6 +61,8 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._report = self._loop_name = ""
         self._inherits_orphans = False
+        self._watcher: Channel | None = None
+        self._watcher_pid = 0
         self._said = {"is_up": False, "is_reloading": False, "is_stopping": False}
         self._watchdog_at = math.inf
 
@@ -94,6 +96,7 @@ class Supervisor:
         if self._notifier.watchdog_interval is not None:
             self._watchdog_at = time.monotonic()
         try:
+            self._start_watcher()
             self._fleet.start(time.monotonic())
             while True:
                 self._act()
@@ -108,6 +111,7 @@ class Supervisor:
                 for number, handler in before.items():
                     signal.signal(number, signal.SIG_DFL if handler is None else handler)
                 self._end_loaders()
+                self._end_watcher()
             self._selector.close()
             wake.close()
             wakes.close()
@@ -127,6 +131,8 @@ class Supervisor:
                 self._hear(key.data)
             elif isinstance(key.data, int):
                 self._hear_loader(key.data)
+            elif isinstance(key.data, Channel):
+                self._hear_watcher(key.data)
         while self._signals:
             self._obey(self._signals.popleft())
         now = time.monotonic()
@@ -157,6 +163,15 @@ class Supervisor:
             self._unwatch(channel)
             if not process.pid:  # it died before it could say who it is
                 self._bury(process, "it ended at once", 3)
+
+    def _hear_watcher(self, channel: Channel) -> None:
+        words = channel.listen()
+        if words:
+            self._observer.info(f"Changed: {words[-1].detail}")
+            self._reload()
+        if not channel.is_open and not self._fleet.is_stopping:
+            self._unwatch(channel)
+            self._observer.error("Files are not watched any more: restart to have them watched")
 
     def _obey(self, number: int) -> None:
         """What an operator says, or the kernel of a child."""
@@ -310,9 +325,23 @@ class Supervisor:
         process.pid = pid
         self._watch(process, ours)
 
+    def _start_watcher(self) -> None:
+        watch = self._host.watch
+        if watch is None:
+            return
+        self._watcher, theirs = Channel.pair()
+        self._watcher_pid = fork()
+        if not self._watcher_pid:
+            self._leave()
+            raise Forked(partial(watch, theirs))
+        theirs.close()
+        self._selector.register(self._watcher, selectors.EVENT_READ, self._watcher)
+
     def _leave(self) -> None:
         """*In a new process:* drop what is the parent's alone."""
         self._selector.close()
+        if self._watcher is not None:
+            self._watcher.close()
         for channel in self._channels.values():
             channel.close()
         for loader in self._loaders.values():
@@ -383,6 +412,13 @@ class Supervisor:
             loader.kill()
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(loader.pid, 0)
+
+    def _end_watcher(self) -> None:
+        if self._watcher is not None:
+            self._watcher.close()
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self._watcher_pid, signal.SIGKILL)
+                os.waitpid(self._watcher_pid, 0)
 
     def _forget_old_generations(self) -> None:
         needed = self._fleet.generations
