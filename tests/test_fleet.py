@@ -33,7 +33,10 @@ class Story:
         self.now = 0.0
         self.fleet = Fleet(wanted, LIMITS._replace(**limits))
         self.spawned: list[Process] = []
+        self.admitted: list[Process] = []
+        """Those that were told to serve."""
         self.told: list[tuple[Process, str]] = []
+        """Every other word."""
         self.killed: list[tuple[Process, signal.Signals]] = []
         self.said: list[str] = []
         self.closed = 0
@@ -46,6 +49,8 @@ class Story:
             if isinstance(action, Spawn):
                 self.spawned.append(action.process)
                 action.process.pid = 1000 + len(self.spawned)
+            elif isinstance(action, Tell) and action.word == "serve":
+                self.admitted.append(action.process)
             elif isinstance(action, Tell):
                 self.told.append((action.process, action.word))
             elif isinstance(action, Kill):
@@ -105,6 +110,20 @@ def test_the_beginning() -> None:
     assert story.fleet.is_up
     assert (story.told, story.killed, story.said) == ([], [], [])
     assert story.fleet.next_time() == LIMITS.beat
+
+
+def test_who_is_not_wanted_any_more_when_it_is_ready_is_not_admitted() -> None:
+    """It accepts only after it was told to, so nobody's request is in it when it is killed."""
+    story = Story(2)
+    late, *_ = story.spawned
+    story.fleet.reload(story.now)
+    story.act()
+    story.ready(late)
+    assert story.admitted == []
+    assert (late, signal.SIGTERM) in story.killed
+    for process in story.spawned[2:]:
+        story.ready(process)
+    assert story.admitted == story.spawned[2:] == story.serving()
 
 
 def test_who_dies_is_replaced_at_once() -> None:

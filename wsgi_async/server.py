@@ -15,7 +15,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from . import inflight, logs
@@ -219,13 +219,20 @@ class Server:
         self._stopping: asyncio.Future[int] | None = None
         self._thread: contextlib.ExitStack | None = None
 
-    async def start(self, sockets: Sequence[BoundSocket] = (), slot: Slot | None = None) -> None:
+    async def start(
+        self,
+        sockets: Sequence[BoundSocket] = (),
+        slot: Slot | None = None,
+        permission: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         """Bind, start the threads, play ``warmup``, accept. Returns when connections are accepted.
 
         :param sockets: sockets that are bound already, shared with other processes, and another's
             to remove: those of a supervisor. None: the addresses of the configuration.
         :param slot: this process's part of a :class:`~wsgi_async.tally.Tally`, where it is to take
             its share of the connections and no more.
+        :param permission: awaited before the first connection is accepted; what it raises ends
+            the start.
         :raises ConfigError: an address cannot be had.
         :raises LoadError: the application did not answer its warm-up.
         :raises RuntimeError: it is running already.
@@ -235,7 +242,7 @@ class Server:
         max_lost = self.config.threads * (2 if self.is_supervised else 1)
         self._process = process = _Process(self.application, self.config, self.observer, max_lost)
         try:
-            await process.start(sockets, slot)
+            await process.start(sockets, slot, permission)
         except BaseException:
             self._process = None
             raise
@@ -507,7 +514,12 @@ class _Process:
     def _own_error(self, error: BaseException) -> None:
         self._observer.error("an error inside the server", error)
 
-    async def start(self, sockets: Sequence[BoundSocket], slot: Slot | None) -> None:
+    async def start(
+        self,
+        sockets: Sequence[BoundSocket],
+        slot: Slot | None,
+        permission: Callable[[], Awaitable[object]] | None,
+    ) -> None:
         """Bind, start the threads, warm up, accept."""
         config = self._config
         self.sockets = list(sockets or bind(config.bind, socket_mode=config.socket_mode))
@@ -519,6 +531,8 @@ class _Process:
                 await warm_up(target, self._make_protocol, config.boot_timeout)
             if config.request_timeout:
                 self._sweep()  # the warm-up had a time limit of its own
+            if permission is not None:
+                await permission()
             if slot is not None:
                 self._share(slot)
                 return

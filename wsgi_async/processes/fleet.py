@@ -94,7 +94,7 @@ class Spawn(NamedTuple):
 
 
 class Tell(NamedTuple):
-    """Send it a word: ``drain``, ``retire``, ``now``, ``report``."""
+    """Send it a word: ``serve``, ``drain``, ``retire``, ``now``, ``report``."""
 
     process: Process
     word: str
@@ -160,11 +160,14 @@ class Fleet:
         self._reconcile(now)
 
     def ready(self, process: Process, now: float) -> None:
-        """It has loaded the application and accepts."""
+        """It has loaded the application, and accepts once it is told to."""
         if process.status is not Status.BOOTING:
             return
         process.status = Status.READY
         process.beat_at = process.began = now  # from here on it counts how long it serves
+        # Only now may it accept: had it done so before, one that is ended while it starts could
+        # have requests already.
+        self.actions.append(Tell(process, "serve"))
         if self.is_up:
             self._say("info", f"{process} is ready")
         self._reconcile(now)

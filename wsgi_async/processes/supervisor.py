@@ -29,7 +29,7 @@ from wsgi_async.observer import Observer
 
 from . import jobs
 from .channel import Channel
-from .fleet import Close, Fleet, Kill, Log, Process, Spawn, Tell
+from .fleet import Close, Fleet, Kill, Log, Process, Spawn, Status, Tell
 from .forking import Forked, become_subreaper, fork, verdict
 from .loader import Loader
 from .program import Boot, BootFailed, Host, Notifier, Program
@@ -144,6 +144,8 @@ class Supervisor:
         for word, detail in channel.listen():
             if word == "hello" and detail.isascii() and detail.isdigit():
                 process.pid = int(detail)
+                if process.status is Status.DOOMED:  # since before its number was known
+                    self._kill(process, signal.SIGTERM)
             elif word == "ready":
                 self._loop_name = detail
                 fleet.ready(process, now)
