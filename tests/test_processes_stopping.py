@@ -132,16 +132,20 @@ def test_an_end_at_once(site: Site, first: Send | None, then: Send) -> None:
 
 
 def test_a_second_sigterm_changes_nothing(site: Site, fifo: Path) -> None:
+    """Nor do many, at whatever moment of a process's end."""
     with site.serve(*PAIR, *FOREVER) as servers:
-        servers.wait_for("Listening on ")
-        client, _ = servers.hold(fifo)
+        lives = [Life(pid) for pid in servers.wait_for_pids(2)]
+        client, holder = servers.hold(fifo)
         with client:
-            for send in (to_supervisor(signal.SIGTERM), to_group(signal.SIGTERM)):
-                send(servers)
-                servers.wait_for("Stopping")
+            servers.signal(signal.SIGTERM)
+            servers.wait_for("Stopping")
+            for life in lives:
+                while life.pid != holder and not life.is_over(0.001):
+                    servers.signal_group(signal.SIGTERM)
+                    servers.signal_group(signal.SIGUSR1)
             release(fifo)
             assert client.response().status == 200
-        assert servers.wait() == 0
+        assert servers.wait() == 0, "\n".join(servers.lines)
         servers.assert_clean()
 
 

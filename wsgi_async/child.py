@@ -74,6 +74,10 @@ class _Child:
         self._beat_at = 0.0
         self._permission: asyncio.Future[bool] = self._loop.create_future()
         self._asked = False
+        self._signals: dict[signal.Signals, Callable[[], object]] = {
+            signal.SIGTERM: lambda: self._ask("it got SIGTERM"),
+            signal.SIGUSR1: self._report,
+        }
         # Processes that began together should not all be replaced together.
         self._last_request = config.max_requests + random.randint(0, config.max_requests_jitter)
         lifetime = config.worker_lifetime * random.uniform(1.0, 1.1)
@@ -90,8 +94,13 @@ class _Child:
         if not await self._permission:
             self._loop.remove_reader(self._channel.fileno())
             raise _NotWantedError
-        self._loop.add_signal_handler(signal.SIGTERM, self._ask, "it got SIGTERM")
-        self._loop.add_signal_handler(signal.SIGUSR1, self._report)
+        for number in self._signals:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: object) -> None:
+        """A signal has come. Not the loop's own way, by which a loop that closes has the next one
+        end the process: one that comes then would make a bad end of a good one."""
+        self._loop.call_soon_threadsafe(self._signals[signal.Signals(number)])
 
     async def run(self) -> int:
         """Until told to end. The server is started."""
@@ -100,6 +109,8 @@ class _Child:
             return await obey(self._server, self._orders, drain_delay=self._config.drain_delay)
         finally:
             self._loop.remove_reader(self._channel.fileno())
+            for number in self._signals:
+                signal.signal(number, signal.SIG_IGN)  # it is about to end, and well
 
     def _hear(self) -> None:
         for word, _ in self._channel.listen():
