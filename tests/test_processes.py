@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import signal
 import socket
 import time
@@ -237,6 +238,25 @@ def test_a_replacement_that_cannot_load_is_tried_again(site: Site) -> None:
         site.write("v2")
         [new] = servers.wait_for_pids(1, others=pids)
         assert new in servers.loaded("v2")
+
+
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+def test_a_process_that_cannot_be_had_is_tried_again(site: Site, preload: tuple[str, ...]) -> None:
+    """No descriptors are left, or no processes: the parent must not end by that."""
+    with site.serve(*preload) as servers:
+        pids = servers.wait_for_pids(1)
+        parent = servers.process.pid
+        limits = resource.prlimit(parent, resource.RLIMIT_NOFILE)
+        in_use = len(os.listdir(f"/proc/{parent}/fd"))
+        resource.prlimit(parent, resource.RLIMIT_NOFILE, (in_use, limits[1]))
+        servers.signal(signal.SIGTTIN)
+        servers.wait_for("did not start: Too many open files$", 2)
+        assert servers.wait_for_pids(1) == pids
+        resource.prlimit(parent, resource.RLIMIT_NOFILE, limits)
+        servers.wait_for_pids(1, others=pids)
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        servers.assert_clean()
 
 
 # --- More and fewer

@@ -288,6 +288,12 @@ class Supervisor:
             self._inherits_orphans = True
 
     def _spawn(self, process: Process) -> None:
+        try:
+            self._start(process)
+        except OSError as error:  # no more processes, or descriptors
+            self._bury(process, error.strerror or str(error), 3)
+
+    def _start(self, process: Process) -> None:
         program = self._programs[process.generation]
         is_first = not self._fleet.is_up
         if program.preload:
@@ -300,7 +306,12 @@ class Supervisor:
             self._use(loader)
             return
         ours, theirs = Channel.pair()
-        pid = fork()
+        try:
+            pid = fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if not pid:
             ours.close()
             self._leave()
@@ -344,7 +355,11 @@ class Supervisor:
             return
         waiting, loader.waiting = loader.waiting, []
         for process in waiting:
-            channel = loader.fork(process.number, is_first=not self._fleet.is_up)
+            try:
+                channel = loader.fork(process.number, is_first=not self._fleet.is_up)
+            except OSError as error:
+                self._bury(process, error.strerror or str(error), 3)
+                continue
             if channel is None:
                 loader.waiting.append(process)  # to be buried with it
             else:
