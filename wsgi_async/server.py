@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import resource
+import select
 import signal
 import socket
 import threading
@@ -43,6 +44,9 @@ IO_THREADS = 2
 
 ACCEPT_TURNS = 4
 """Turns of the loop from the accept of a connection, through its count, to the end of a close."""
+
+LAST_ACCEPTS = 0.25
+"""Seconds in which a server that stops takes the connections that wait already, at most."""
 
 CLOSE_TIME = 1.0
 """Seconds that threads get to close their iterables after the last client was dropped, and in
@@ -594,10 +598,13 @@ class _Process:
         """See :meth:`Server.stop`."""
         deadline = self._loop.time() + graceful_timeout if graceful_timeout else math.inf
         connections = self.connections
+        connections.phase = Phase.LEAVING
+        if not linger:  # there may be nobody else to take them
+            await self._accept_last()
         self._close_listeners()
         # What has arrived but was not read yet decides whether a connection is idle.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
         if linger:
             connections.move_over(linger)
             until = min(deadline, self._loop.time() + linger + 2 * TICK)
@@ -619,6 +626,16 @@ class _Process:
         await _wait_briefly(io_threads_ended)
         self._cancel_tick()
         return self._pool.alive + self._pool.lost
+
+    async def _accept_last(self) -> None:
+        """Take the connections that wait: the kernel resets those that it holds for a socket that
+        is closed, and their clients may have sent a request already."""
+        poll = select.poll()
+        for sock in self.sockets:
+            poll.register(sock, select.POLLIN)
+        until = self._loop.time() + LAST_ACCEPTS
+        while poll.poll(0) and self._loop.time() < until and not self.at_once.is_set():
+            await asyncio.sleep(0)
 
     def _tell(self, event: asyncio.Event) -> None:
         with contextlib.suppress(RuntimeError):  # a thread that returns late finds the loop closed
