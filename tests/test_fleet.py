@@ -402,9 +402,10 @@ def test_nothing_starts_during_a_stop() -> None:
     assert not story.spawned
 
 
-def test_a_report_is_for_those_that_serve() -> None:
+def test_a_report_is_for_those_that_live() -> None:
+    """One that boots has the log files of before open."""
     story = Story.up()
     story.fleet.change_wanted(1, story.now)
     story.fleet.report()
     story.act()
-    assert [word for _, word in story.told] == ["report", "report"]
+    assert [word for _, word in story.told] == ["report", "report", "report"]

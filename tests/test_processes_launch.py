@@ -212,6 +212,34 @@ def test_logs_that_are_rotated(site: Site, fifo: Path, preload: tuple[str, ...])
             assert re.search(r"\[INFO\] Stopped$", errors.read_text().rstrip())
 
 
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+def test_logs_that_are_rotated_before_a_process_begins_to_serve(
+    site: Site, tmp_path: Path, preload: tuple[str, ...]
+) -> None:
+    """While it loads the application or, long before, when its loader did."""
+    gate, errors = tmp_path / "gate", site.directory / "error.log"
+    os.mkfifo(gate)
+    with site.serve(*preload, "--error-logfile", "error.log", "--boot-timeout", "20s") as servers:
+        await_text(errors, "Listening on ")
+        if not preload:
+            site.write("v1", before=f"import os\nos.write(2, b'held\\n')\nopen({str(gate)!r}).read()")
+            servers.signal(signal.SIGTTIN)
+            servers.wait_for("^held$")
+        errors.rename(errors.with_suffix(".old"))
+        servers.signal(signal.SIGUSR1)
+        await_text(errors, "requests in flight")
+        if preload:
+            servers.signal(signal.SIGTTIN)
+        else:
+            release(gate)
+        new = await_text(errors, "Process [0-9]+ is ready")
+        [pid] = re.findall("Process ([0-9]+) is ready", new)
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        assert re.search(rf"\[{pid}\] \[INFO\] Stopped", errors.read_text())
+        assert f"[{pid}]" not in errors.with_suffix(".old").read_text()
+
+
 def await_text(path: Path, pattern: str) -> str:
     """The file's text, once it has a match: only the file tells."""
     never = threading.Event()

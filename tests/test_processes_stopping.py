@@ -81,17 +81,18 @@ def test_connections_that_nobody_has_accepted_yet_are_answered(
     site: Site, loop: str, workers: str
 ) -> None:
     """The kernel would reset those that wait at a socket when its last process closes it."""
-    with site.serve("--workers", workers, loop=loop) as servers, contextlib.ExitStack() as stack:
+    with site.serve("--workers", workers, loop=loop) as servers:
         pids = servers.wait_for_pids(int(workers))
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        clients = [stack.enter_context(servers.client()) for _ in range(100)]
-        for client in clients:
-            client.send(request("/?x"))
-        servers.signal(signal.SIGTERM)
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-        assert {client.response().status for client in clients} == {200}
+        with contextlib.ExitStack() as stack:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            clients = [stack.enter_context(servers.client()) for _ in range(100)]
+            for client in clients:
+                client.send(request("/?x"))
+            servers.signal(signal.SIGTERM)
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+            assert {client.response().status for client in clients} == {200}
         assert servers.wait() == 0
         servers.assert_clean()
 

@@ -249,10 +249,13 @@ class Program:
     def serve(self, application: Application | None, boot: Boot) -> int:
         """*In a new process:* until told to end."""
         config = self.config
+        is_preloaded = application is not None
         if application is None:
             application = self.load()
         # After the import, because an application's dictConfig() takes over what exists before it.
         _configure_logs(config, None)
+        if is_preloaded:
+            logs.reopen()  # the loader has the files of its own start, which may be renamed by now
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
         _raise_descriptor_limit()
         if config.switch_interval:

@@ -226,9 +226,10 @@ class Fleet:
         self._reconcile(now)
 
     def report(self) -> None:
-        """SIGUSR1: each is to reopen its logs and to tell what it is doing."""
+        """SIGUSR1: each is to reopen its logs and to tell what it is doing; one that still boots
+        has opened them already, and does so once it is ready."""
         for process in self.processes:
-            if process.status in (Status.READY, Status.LEAVING):
+            if process.status is not Status.DOOMED:
                 self.actions.append(Tell(process, "report"))
 
     def drain(self, now: float) -> None:
