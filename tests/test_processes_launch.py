@@ -73,6 +73,24 @@ def test_a_directory_that_becomes_another_one(site: Site, tmp_path: Path) -> Non
         load.assert_flawless()
 
 
+def test_a_reload_reads_the_configuration_where_the_new_code_is(tmp_path: Path) -> None:
+    """Of a server that was started in a directory that is such a link."""
+    for name, workers in (("one", 1), ("two", 2)):
+        site = site_at(tmp_path / name)
+        site.write(name)
+        (site.directory / "wsgi_async.toml").write_text(f"workers = {workers}\n")
+    site.directory = tmp_path / "current"
+    site.directory.symlink_to("one")
+    with site.serve(env={"PWD": str(site.directory)}) as servers:
+        servers.wait_for_pids(1)
+        new = tmp_path / "current.new"
+        new.symlink_to("two")
+        new.rename(site.directory)
+        shutil.rmtree(tmp_path / "one")
+        servers.reload()
+        assert set(servers.wait_for_pids(2)) <= set(servers.loaded("two"))
+
+
 def site_at(directory: Path) -> Site:
     directory.mkdir()
     return Site(directory)
