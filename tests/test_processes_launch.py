@@ -332,6 +332,12 @@ def test_a_service_manager_is_told(site: Site, manager: Manager) -> None:
         servers.signal(signal.SIGHUP)
         assert manager.hear()["RELOADING"] == "1"
         assert manager.hear()["READY"] == "1"
+        # And one that does not even begin.
+        (site.directory / "wsgi_async.toml").write_text("threads = 'many'\n")
+        servers.signal(signal.SIGHUP)
+        assert manager.hear()["RELOADING"] == "1"
+        message = manager.hear()
+        assert (message["READY"], "failed" in message["STATUS"]) == ("1", True)
         servers.signal(signal.SIGTERM)
         assert manager.hear()["STOPPING"] == "1"
         assert servers.wait() == 0

@@ -192,6 +192,10 @@ class Supervisor:
             program = self._host.reconfigure()
         except ConfigError as error:
             self._observer.error(f"Not reloaded: {error}")
+            if fleet.is_up and not fleet.is_reloading:
+                # systemctl waits for an answer.
+                self._notifier.reloading()
+                self._notifier.ready(f"{fleet.wanted} processes; the last reload has failed")
             return
         old = self._programs[fleet.generation]
         if program.processes != old.processes:
