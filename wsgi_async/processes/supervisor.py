@@ -37,6 +37,12 @@ from .signals import SIGNALS
 
 __all__ = ["Supervisor"]
 
+LONGEST_WAIT = 3600.0
+"""Seconds: epoll_wait(2) takes no more than 24 days."""
+
+OVERSLEPT = 1.0
+"""Seconds after the time to wake up from which on this process must have been stopped."""
+
 
 class Supervisor:
     """Runs a fleet of processes.
@@ -118,8 +124,11 @@ class Supervisor:
     def _wait(self, wake: socket.socket) -> None:
         """Wait for the next event, and tell the fleet of it."""
         fleet = self._fleet
-        until = min(fleet.next_time(), self._watchdog_at) - time.monotonic()
-        ready = self._selector.select(None if until == math.inf else max(0.0, until))
+        began = time.monotonic()
+        until = min(max(began, fleet.next_time()), self._watchdog_at, began + LONGEST_WAIT)
+        ready = self._selector.select(max(0.0, until - began))
+        if time.monotonic() - until >= OVERSLEPT:
+            fleet.overslept(time.monotonic())
         with contextlib.suppress(BlockingIOError):
             wake.recv(4096)
         for key, _ in ready:
