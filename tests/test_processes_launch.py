@@ -240,7 +240,9 @@ def test_logs_that_are_rotated_before_a_process_begins_to_serve(
     with site.serve(*preload, "--error-logfile", "error.log", "--boot-timeout", "20s") as servers:
         await_text(errors, "Listening on ")
         if not preload:
-            site.write("v1", before=f"import os\nos.write(2, b'held\\n')\nopen({str(gate)!r}).read()")
+            site.write(
+                "v1", before=f"import os\nos.write(2, b'held\\n')\nopen({str(gate)!r}).read()"
+            )
             servers.signal(signal.SIGTTIN)
             servers.wait_for("^held$")
         errors.rename(errors.with_suffix(".old"))

@@ -634,8 +634,10 @@ class _Process:
         for sock in self.sockets:
             poll.register(sock, select.POLLIN)
         until = self._loop.time() + LAST_ACCEPTS
-        while poll.poll(0) and self._loop.time() < until and not self.at_once.is_set():
+        while poll.poll(0) and not self.at_once.is_set():
             await asyncio.sleep(0)
+            if self._loop.time() >= until:
+                break
 
     def _tell(self, event: asyncio.Event) -> None:
         with contextlib.suppress(RuntimeError):  # a thread that returns late finds the loop closed
