@@ -268,6 +268,17 @@ def test_a_number_of_requests_replaces_a_process(site: Site, preload: tuple[str,
         servers.assert_clean()
 
 
+def test_the_warm_up_does_not_count_as_requests(site: Site) -> None:
+    """A process that had its number by the warm-up alone would be replaced without end."""
+    with site.serve("--max-requests", "2", "--warmup", "/warm", "--warmup", "/warm") as servers:
+        pid, _ = servers.ask()
+        servers.signal(signal.SIGUSR1)
+        servers.wait_for("requests in flight: 0")
+        assert servers.count("is to be replaced") == 0
+        assert servers.ask()[0] == pid
+        servers.wait_for(f"Process {pid} is to be replaced: it has answered 2 requests$")
+
+
 def test_age_replaces_a_process(site: Site) -> None:
     with site.serve(*PAIR, "--worker-lifetime", "1s") as servers:
         began = time.monotonic()

@@ -66,6 +66,7 @@ class _Child:
         self._beat_every = min(BEAT, config.timeout / 4) if config.timeout else BEAT
         self._beat_at = 0.0
         self._asked = False
+        self._warm_up = 0  # requests
         # Processes that began together should not all be replaced together.
         self._last_request = config.max_requests + random.randint(0, config.max_requests_jitter)
         lifetime = config.worker_lifetime * random.uniform(1.0, 1.1)
@@ -77,6 +78,7 @@ class _Child:
         loop.add_reader(channel.fileno(), self._hear)
         loop.add_signal_handler(signal.SIGTERM, self._ask, "it got SIGTERM")
         loop.add_signal_handler(signal.SIGUSR1, self._report)
+        self._warm_up = self._server.requests
         channel.say("ready", self._server.loop_name)
         self._check()
         try:
@@ -107,8 +109,9 @@ class _Child:
             self._beat_at = now + self._beat_every * 0.9
             self._channel.say("beat")
         server, config = self._server, self._config
-        if config.max_requests and server.requests >= self._last_request:
-            self._ask(f"it has answered {server.requests} requests")
+        answered = server.requests - self._warm_up
+        if config.max_requests and answered >= self._last_request:
+            self._ask(f"it has answered {answered} requests")
         elif config.worker_lifetime and now >= self._ends_at:
             self._ask(f"it is older than {config.worker_lifetime:g} s")
         elif server.lost_threads >= config.threads:
