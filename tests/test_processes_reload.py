@@ -222,6 +222,16 @@ def test_preload_loads_once_for_all(site: Site) -> None:
         assert servers.wait() == 0
 
 
+def test_what_is_printed_while_it_loads_is_printed_once(site: Site) -> None:
+    site.write("v0", before="print('loading')")
+    with site.serve(*PAIR, "--preload", env={"PYTHONUNBUFFERED": ""}) as servers:
+        servers.wait_for_pids(2)
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        assert servers.process.stdout is not None
+        assert servers.process.stdout.read() == "loading\n"
+
+
 def test_the_death_of_a_loader_disturbs_nobody(site: Site) -> None:
     with site.serve(*PAIR, "--preload") as servers:
         pids = servers.wait_for_pids(2)
