@@ -144,6 +144,12 @@ def refuse_process_options(options: dict[str, Any]) -> None:
         )
 
 
+def refuse_other_threads() -> None:
+    """Signals come to the main thread, and a supervisor lives by them (SIGCHLD)."""
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigError("workers above 1 need the main thread: call serve() there")
+
+
 def _rarely(say: Callable[[str], None]) -> Callable[[str], None]:
     """Say the same thing, up to its colon, at most once in :data:`WARN_EVERY` seconds: a full disk
     is met by every response. *Any thread.*"""
