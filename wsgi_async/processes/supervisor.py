@@ -218,6 +218,9 @@ class Supervisor:
         """Bury those that have ended."""
         for pid, status in self._ended():
             how, code = verdict(status)
+            for process in list(self._fleet.processes):
+                if not process.pid:  # it may have said who it was since its channel was looked at
+                    self._hear(process)
             for generation, loader in list(self._loaders.items()):
                 if loader.pid == pid:
                     self._bury_loader(generation, how, code)
