@@ -198,6 +198,22 @@ def test_a_configuration_that_has_become_wrong_reloads_nothing(site: Site) -> No
         assert not {*servers.wait_for_pids(3, others=pids)} & {*pids}
 
 
+def test_a_number_of_processes_that_is_taken_back_after_a_failure(site: Site) -> None:
+    config = site.directory / "wsgi_async.toml"
+    config.write_text("workers = 1\n")
+    with site.serve() as servers:
+        servers.wait_for_pids(1)
+        config.write_text("workers = 2\n")
+        site.write_source("raise OSError\n")
+        servers.signal(signal.SIGHUP)
+        servers.wait_for("The reload has failed")
+        config.write_text("workers = 1\n")
+        site.write("good")
+        servers.reload()
+        servers.wait_for_version("good")
+        assert len(servers.loaded("good")) == 1
+
+
 # --- Preload
 
 

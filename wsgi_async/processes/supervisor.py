@@ -57,6 +57,7 @@ class Supervisor:
         self, program: Program, host: Host, observer: Observer, notifier: Notifier
     ) -> None:
         self._programs = {1: program}
+        self._configured = program.processes
         self._fleet = Fleet(program.processes, program.limits)
         self._host = host
         self._observer = observer
@@ -206,9 +207,8 @@ class Supervisor:
                 self._notifier.reloading()
                 self._notifier.ready(f"{fleet.wanted} processes; the last reload has failed")
             return
-        old = self._programs[fleet.generation]
-        if program.processes != old.processes:
-            fleet.wanted = program.processes
+        if program.processes != self._configured:  # else what SIGTTIN and SIGTTOU made it remains
+            fleet.wanted = self._configured = program.processes
         fleet.limits = program.limits
         fleet.reload(time.monotonic())
         self._programs[fleet.generation] = program
