@@ -343,7 +343,7 @@ class Server:
 
     async def serve_until_signalled(self) -> int:
         """Start, and stop at SIGTERM or SIGINT; another SIGINT, or SIGQUIT, drops everybody now.
-        SIGUSR1 logs the requests in flight.
+        SIGUSR1 reopens the log files, if any are the server's, and logs the requests in flight.
 
         In a thread other than the main one there are no signals, and only cancelling ends it.
 
@@ -359,12 +359,16 @@ class Server:
             orders.put_nowait(Order.NOW if interrupt in asked else Order.DRAIN)
             asked.append(interrupt)
 
+        def report() -> None:
+            logs.reopen()
+            self.log_in_flight()
+
         asked: list[object] = []
         handlers = {
             signal.SIGTERM: order(Order.DRAIN),
             signal.SIGINT: interrupt,
             signal.SIGQUIT: order(Order.NOW),
-            signal.SIGUSR1: self.log_in_flight,
+            signal.SIGUSR1: report,
         }
         is_main = threading.current_thread() is threading.main_thread()
         previous = {number: signal.getsignal(number) for number in handlers} if is_main else {}
