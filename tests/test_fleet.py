@@ -227,6 +227,25 @@ def test_a_blocked_loop() -> None:
     assert story.fleet.next_time() < math.inf
 
 
+def test_time_in_which_nobody_ran_is_nobodys_fault() -> None:
+    """A frozen container, or a terminal's Ctrl-Z and, minutes later, fg."""
+    story = Story.up()
+    leaver = story.serving()[-1]
+    story.fleet.change_wanted(-1, story.now)
+    story.fleet.reload(story.now)
+    story.act()
+    story.now += 600
+    story.fleet.overslept(story.now)
+    story.fleet.tick(story.now)
+    story.act()
+    assert not story.killed
+    story.pass_time(HASTE - 0.1)
+    assert not story.killed
+    story.pass_time(0.2)
+    booting = story.spawned[0]
+    assert story.killed == [(leaver, signal.SIGKILL), (booting, signal.SIGABRT)]
+
+
 def test_recycling_has_the_successor_ready_first() -> None:
     story = Story.up()
     old, other = story.serving()
@@ -386,6 +405,17 @@ def test_a_drain_with_one_that_is_stuck() -> None:
     assert story.fleet.exit_code == 1
 
 
+def test_a_drain_with_one_whose_loop_is_blocked() -> None:
+    story = Story.up(1, graceful=0.0)
+    [blocked] = story.deaf = set(story.serving())
+    story.fleet.drain(story.now)
+    story.act()
+    story.pass_time(LIMITS.beat + 0.1)
+    assert story.killed == [(blocked, signal.SIGABRT)]
+    story.exit(blocked, 3)
+    assert story.fleet.exit_code == 1
+
+
 def test_a_drain_while_one_boots() -> None:
     story = Story.up(1)
     story.fleet.change_wanted(1, story.now)
@@ -421,9 +451,10 @@ def test_nothing_starts_during_a_stop() -> None:
     assert not story.spawned
 
 
-def test_a_report_is_for_those_that_serve() -> None:
+def test_a_report_is_for_those_that_live() -> None:
+    """One that boots has the log files of before open."""
     story = Story.up()
     story.fleet.change_wanted(1, story.now)
     story.fleet.report()
     story.act()
-    assert [word for _, word in story.told] == ["report", "report"]
+    assert [word for _, word in story.told] == ["report", "report", "report"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from processes import Life, Servers, Site, release
 from rawclient import request
+from serving import both_loops
 
 PAIR = ("--workers", "2")
 FOREVER = ("--graceful-timeout", "1h")
@@ -71,6 +72,28 @@ def test_what_is_in_flight_is_finished(
         assert not lost, f"{lost}\n{load}"
         assert set(load.responses) == {200}
         servers.wait_for(r"\[INFO\] Stopped$")
+        servers.assert_clean()
+
+
+@both_loops
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_connections_that_nobody_has_accepted_yet_are_answered(
+    site: Site, loop: str, workers: str
+) -> None:
+    """The kernel would reset those that wait at a socket when its last process closes it."""
+    with site.serve("--workers", workers, loop=loop) as servers:
+        pids = servers.wait_for_pids(int(workers))
+        with contextlib.ExitStack() as stack:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            clients = [stack.enter_context(servers.client()) for _ in range(100)]
+            for client in clients:
+                client.send(request("/?x"))
+            servers.signal(signal.SIGTERM)
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+            assert {client.response().status for client in clients} == {200}
+        assert servers.wait() == 0
         servers.assert_clean()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 import time
@@ -74,6 +75,7 @@ class _Child:
         self._beat_at = 0.0
         self._permission: asyncio.Future[bool] = self._loop.create_future()
         self._asked = False
+        self._warm_up = 0  # requests
         self._signals: dict[signal.Signals, Callable[[], object]] = {
             signal.SIGTERM: lambda: self._ask("it got SIGTERM"),
             signal.SIGUSR1: self._report,
@@ -100,10 +102,12 @@ class _Child:
     def _note(self, number: int, frame: object) -> None:
         """A signal has come. Not the loop's own way, by which a loop that closes has the next one
         end the process: one that comes then would make a bad end of a good one."""
-        self._loop.call_soon_threadsafe(self._signals[signal.Signals(number)])
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._signals[signal.Signals(number)])
 
     async def run(self) -> int:
         """Until told to end. The server is started."""
+        self._warm_up = self._server.requests
         self._check()
         try:
             return await obey(self._server, self._orders, drain_delay=self._config.drain_delay)
@@ -143,8 +147,9 @@ class _Child:
             self._beat_at = now + self._beat_every * 0.9
             self._channel.say("beat")
         server, config = self._server, self._config
-        if config.max_requests and server.requests >= self._last_request:
-            self._ask(f"it has answered {server.requests} requests")
+        answered = server.requests - self._warm_up
+        if config.max_requests and answered >= self._last_request:
+            self._ask(f"it has answered {answered} requests")
         elif config.worker_lifetime and now >= self._ends_at:
             self._ask(f"it is older than {config.worker_lifetime:g} s")
         elif server.lost_threads >= config.threads:

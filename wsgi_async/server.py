@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import resource
+import select
 import signal
 import socket
 import threading
@@ -43,6 +44,9 @@ IO_THREADS = 2
 
 ACCEPT_TURNS = 4
 """Turns of the loop from the accept of a connection, through its count, to the end of a close."""
+
+LAST_ACCEPTS = 0.25
+"""Seconds in which a server that stops takes the connections that wait already, at most."""
 
 CLOSE_TIME = 1.0
 """Seconds that threads get to close their iterables after the last client was dropped, and in
@@ -138,6 +142,12 @@ def refuse_process_options(options: dict[str, Any]) -> None:
         raise ConfigError(
             f"{given[0]} needs a supervisor: use the command line, or serve() with workers=2"
         )
+
+
+def refuse_other_threads() -> None:
+    """Signals come to the main thread, and a supervisor lives by them (SIGCHLD)."""
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigError("workers above 1 need the main thread: call serve() there")
 
 
 def _rarely(say: Callable[[str], None]) -> Callable[[str], None]:
@@ -340,7 +350,7 @@ class Server:
 
     async def serve_until_signalled(self) -> int:
         """Start, and stop at SIGTERM or SIGINT; another SIGINT, or SIGQUIT, drops everybody now.
-        SIGUSR1 logs the requests in flight.
+        SIGUSR1 reopens the log files, if any are the server's, and logs the requests in flight.
 
         In a thread other than the main one there are no signals, and only cancelling ends it.
 
@@ -356,12 +366,16 @@ class Server:
             orders.put_nowait(Order.NOW if interrupt in asked else Order.DRAIN)
             asked.append(interrupt)
 
+        def report() -> None:
+            logs.reopen()
+            self.log_in_flight()
+
         asked: list[object] = []
         handlers = {
             signal.SIGTERM: order(Order.DRAIN),
             signal.SIGINT: interrupt,
             signal.SIGQUIT: order(Order.NOW),
-            signal.SIGUSR1: self.log_in_flight,
+            signal.SIGUSR1: report,
         }
         is_main = threading.current_thread() is threading.main_thread()
         previous = {number: signal.getsignal(number) for number in handlers} if is_main else {}
@@ -608,10 +622,13 @@ class _Process:
         """See :meth:`Server.stop`."""
         deadline = self._loop.time() + graceful_timeout if graceful_timeout else math.inf
         connections = self.connections
+        connections.phase = Phase.LEAVING
+        if not linger:  # there may be nobody else to take them
+            await self._accept_last()
         self._close_listeners()
         # What has arrived but was not read yet decides whether a connection is idle.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
         if linger:
             connections.move_over(linger)
             until = min(deadline, self._loop.time() + linger + 2 * TICK)
@@ -633,6 +650,18 @@ class _Process:
         await _wait_briefly(io_threads_ended)
         self._cancel_tick()
         return self._pool.alive + self._pool.lost
+
+    async def _accept_last(self) -> None:
+        """Take the connections that wait: the kernel resets those that it holds for a socket that
+        is closed, and their clients may have sent a request already."""
+        poll = select.poll()
+        for sock in self.sockets:
+            poll.register(sock, select.POLLIN)
+        until = self._loop.time() + LAST_ACCEPTS
+        while poll.poll(0) and not self.at_once.is_set():
+            await asyncio.sleep(0)
+            if self._loop.time() >= until:
+                break
 
     def _tell(self, event: asyncio.Event) -> None:
         with contextlib.suppress(RuntimeError):  # a thread that returns late finds the loop closed
