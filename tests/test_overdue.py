@@ -11,6 +11,7 @@ from wire import HELLO, TIMEOUT, Chunks, Client, Held, Site, hello
 
 from wsgi_async.connections import RECOVERY
 from wsgi_async.errors import ClientDisconnected, RequestTimeout
+from wsgi_async.exchange import Exchange
 from wsgi_async.overdue import SWEEP
 from wsgi_async.states import State
 
@@ -363,6 +364,29 @@ def test_a_thread_that_hangs_for_a_client_that_has_gone_is_replaced_too() -> Non
         other.ask()
         assert other.wait().status == 200
         site.observer.returned.get(timeout=TIMEOUT)
+
+
+def test_a_thread_that_returns_as_it_is_lost_was_not_late_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    application = Held()
+    seconds: list[float] = []
+    with limited(application) as site:
+
+        def lose(exchange: Exchange) -> int | None:
+            ident = type(site.pool).lose(site.pool, exchange)
+            application.gate.release()
+            seconds.append(site.observer.returned.get(timeout=TIMEOUT)[1])
+            return ident
+
+        monkeypatch.setattr(site.pool, "lose", lose)
+        client = site.connect()
+        client.ask()
+        application.wait_entered()
+        site.sweep(LIMIT + SWEEP)
+        assert len(site.observer.lost) == 1
+        assert 0 <= seconds[0] < TIMEOUT
+        assert client.wait().status == 200, "it was there before the 504"
 
 
 def test_what_is_pipelined_behind_a_late_request_is_not_answered() -> None:

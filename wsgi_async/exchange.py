@@ -9,7 +9,6 @@ import io
 import itertools
 import os
 import threading
-import time
 from collections.abc import Callable
 from contextvars import Context
 from typing import BinaryIO, NamedTuple, Protocol
@@ -91,8 +90,8 @@ class Exchange:
         "began",
         "connection",
         "head",
+        "is_given_up",
         "is_submitted",
-        "lost_at",
         "spool",
         "stream",
         "waits_since",
@@ -114,8 +113,8 @@ class Exchange:
         """The loop's time at which the request was complete: from then on it is the application's
         turn, the wait for a thread included."""
         self.is_submitted = False
-        self.lost_at = 0.0
-        """When its thread was given up, of ``time.monotonic``; 0 as long as it is not."""
+        self.is_given_up = False
+        """Whether its thread is lost: what that still has to say interests nobody."""
         self.writer = ResponseWriter(gateway.bounds, gateway.mailbox, self)
         self.spool: BodySpool | None = None
         """The body, where it is collected before a thread is taken."""
@@ -150,10 +149,6 @@ class Exchange:
             self.resume()
         else:
             self.withdraw()
-
-    def is_given_up(self) -> None:
-        """*Loop:* its thread is lost: what that still has to say interests nobody."""
-        self.lost_at = time.monotonic()
 
     def on_wake(self) -> None:
         """*Loop:* the writer or the body has news."""
@@ -190,9 +185,8 @@ class Exchange:
             if step is _DONE:
                 self._clean_up()
 
-    def has_returned(self) -> None:
-        """*Pool thread:* a thread that was given up has come back."""
-        seconds = time.monotonic() - self.lost_at
+    def has_returned(self, seconds: float) -> None:
+        """*Pool thread:* a thread that was given up has come back, so long after."""
         self._gateway.observer.thread_returned(self.info, seconds)
 
     def _clean_up(self) -> None:
@@ -263,7 +257,7 @@ class Exchange:
         )
 
     def _app_error(self, message: str, error: BaseException | None) -> None:
-        if not self.lost_at:
+        if not self.is_given_up:
             self._gateway.observer.app_error(self.info, message, error)
 
     def _app_stderr(self, line: str) -> None:

@@ -152,7 +152,7 @@ class Overdue:
         ident = self._pool.lose(exchange)
         if ident is None:
             return  # it has ended just now
-        exchange.is_given_up()
+        exchange.is_given_up = True
         self._observer.thread_lost(exchange.info, name, seconds, stacks.stack_of(ident))
         if not exchange.writer.has_ended:  # else it is its close() that hangs
             exchange.connection.give_up(exchange, _too_late())
