@@ -16,7 +16,15 @@ from typing import BinaryIO, NamedTuple, Protocol
 from .environ import build_environ
 from .errors import HTTPError, RequestTimeout
 from .errorstream import ErrorStream
-from .handoff import InputStream, Mailbox, Posted, RequestBody, ResponseBounds, ResponseWriter
+from .handoff import (
+    LARGE_FILE,
+    InputStream,
+    Mailbox,
+    Posted,
+    RequestBody,
+    ResponseBounds,
+    ResponseWriter,
+)
 from .head import RequestHead
 from .observer import Observer, RequestInfo
 from .pool import ThreadPool
@@ -137,6 +145,7 @@ class Exchange:
         holds. False, and nothing done, where the application has it already, or had it."""
         if not self.is_submitted or not self._gateway.pool.withdraw(self):
             return False
+        self.drop_body()
         self._clean_up()
         return True
 
@@ -155,9 +164,12 @@ class Exchange:
         self.connection.exchange_woke(self)
 
     def drop_body(self) -> None:
-        """*Loop, before submit; pool thread, after run:* give back what the body holds."""
-        if self.spool is not None:
-            self.spool.close()
+        """*Loop, where no thread has it or will:* give back what the body holds."""
+        spool, self.spool = self.spool, None
+        if spool is not None and spool.size > LARGE_FILE:
+            self._gateway.bounds.in_background(spool.close)
+        elif spool is not None:
+            spool.close()
         if self.stream is not None:
             self.stream.release()
 
@@ -192,8 +204,10 @@ class Exchange:
     def _clean_up(self) -> None:
         self.writer.cut()  # nothing, unless the response did not come to an end
         self._response = None  # it refers to this exchange: leave no cycle to the collector
-        if self.spool is not None or self.stream is not None:
-            self.drop_body()
+        if self.spool is not None:
+            self.spool.close()
+        if self.stream is not None:
+            self.stream.release()
         errors, self._errors = self._errors, None  # so does this
         if errors is not None:
             errors.flush()
