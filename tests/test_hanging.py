@@ -51,8 +51,9 @@ class Hanging:
     def spin(self) -> None:
         self.entered.release()
         try:
-            while not self.gate.is_set():
-                pass
+            while True:  # not with a condition: CPython 3.13 has its jump back outside of the try
+                if self.gate.is_set():
+                    break
         except BaseException as error:
             self.raised.append(type(error))
             raise
