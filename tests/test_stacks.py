@@ -173,6 +173,9 @@ def test_what_waits_in_the_servers_own_code_is_not_in_the_application(block: Any
                 blocked.wait()
                 return b""
 
+            def close(self) -> None:
+                pass
+
         def application(environ: Any, start_response: Any) -> list[bytes]:
             InputStream(Body()).read()  # type: ignore[arg-type]
             return []
