@@ -16,13 +16,13 @@ from typing import NamedTuple
 from . import logs
 from .child import serve_under_supervisor
 from .config import Config
-from .errors import ConfigError, WsgiAsyncError
+from .errors import ConfigError, LoadError, WsgiAsyncError
 from .identity import Identity, parse_umask, resolve
 from .loading import load_application
 from .observer import Observer
 from .orders import IDLE_LINGER
 from .pidfile import PidFile
-from .processes import Boot, Channel, Limits, Supervisor
+from .processes import Boot, BootFailed, Channel, Limits, Supervisor
 from .server import new_event_loop
 from .settings import Settings
 from .sockets import BoundSocket, address_of, bind, close_all, listen
@@ -37,6 +37,9 @@ __all__ = ["launch", "load", "serve_processes"]
 MAX_DESCRIPTORS = 65536
 """The soft limit of open files is raised to the hard one, but not beyond this: some kernels'
 hard limit is a thousand million, and tables grow with what is used."""
+
+_NOT_LOADED = 3
+"""The exit code of a process that did not get its application to work."""
 
 Explain = Callable[[Exception], tuple[int, str]]
 """For what ended a start: the exit code, and a line that says what to change, with a traceback
@@ -188,7 +191,8 @@ class _Host:
         program = self._reread()
         if program.config.bind != self._program.config.bind:
             self._observer.warning("--bind has changed: that takes effect at the next start")
-        _configure_logs(program.config, self._identity)
+        if program.configures_logs:
+            _configure_logs(program.config, self._identity)
         return program
 
     def started(self, processes: int, loop: str) -> None:
@@ -227,6 +231,7 @@ class Program:
     :param explain: see :data:`Explain`.
     :param linger: seconds for which a process that was replaced keeps idle connections.
     :param loader: what there is to do before the application is there, and how it is had.
+    :param configures_logs: whether the logs are the server's, not those of a program around it.
     """
 
     def __init__(
@@ -237,8 +242,10 @@ class Program:
         *,
         loader: Callable[[], Application],
         linger: float = IDLE_LINGER,
+        configures_logs: bool = True,
     ) -> None:
         self.config = config
+        self.configures_logs = configures_logs
         self.common = common
         self.processes = config.workers
         self.preload = config.preload
@@ -268,10 +275,14 @@ class Program:
     def serve(self, application: Application | None, boot: Boot) -> int:
         """*In a new process:* until told to end."""
         config = self.config
+        is_preloaded = application is not None
         if application is None:
             application = self.load()
-        # After the import, because an application's dictConfig() takes over what exists before it.
-        _configure_logs(config, None)
+        if self.configures_logs:
+            # After the import: an application's dictConfig() takes over what exists before it.
+            _configure_logs(config, None)
+        if is_preloaded:
+            logs.reopen()  # the loader has the files of its own start, which may be renamed by now
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
         _raise_descriptor_limit()
         if config.switch_interval:
@@ -360,10 +371,12 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def serve_processes(application: Application, config: Config) -> None:
+def serve_processes(application: Application, config: Config, *, configures_logs: bool) -> None:
     """Processes for a program that has its application already: ``serve(app, workers=2)``.
 
+    :param configures_logs: False where the program's own logging is to be used.
     :raises ConfigError: an address cannot be had, or an option that needs the command line.
+    :raises LoadError: the application did not answer its warm-up.
     """
     if config.preload:
         raise ConfigError("--preload is for the command line: this application is loaded already")
@@ -371,8 +384,16 @@ def serve_processes(application: Application, config: Config) -> None:
     code = 1
     common = _open(config)
     try:
-        program = Program(config, common, _explain_briefly, loader=lambda: application)
+        program = Program(
+            config,
+            common,
+            _explain_briefly,
+            loader=lambda: application,
+            configures_logs=configures_logs,
+        )
         code = _supervise(program, lambda: program, Notifier({}))
+    except BootFailed as failure:
+        raise (LoadError if failure.code == _NOT_LOADED else ConfigError)(failure.report) from None
     finally:
         close_all(common.sockets)
         if os.getpid() != parent:
@@ -386,4 +407,5 @@ def serve_processes(application: Application, config: Config) -> None:
 
 
 def _explain_briefly(error: Exception) -> tuple[int, str]:
-    return 1, str(error) if isinstance(error, WsgiAsyncError) else repr(error)
+    code = _NOT_LOADED if isinstance(error, LoadError) else 1
+    return code, str(error) if isinstance(error, WsgiAsyncError) else repr(error)

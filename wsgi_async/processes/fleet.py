@@ -94,7 +94,7 @@ class Spawn(NamedTuple):
 
 
 class Tell(NamedTuple):
-    """Send it a word: ``drain``, ``retire``, ``now``, ``report``."""
+    """Send it a word: ``serve``, ``drain``, ``retire``, ``now``, ``report``."""
 
     process: Process
     word: str
@@ -163,11 +163,14 @@ class Fleet:
         self._reconcile(now)
 
     def ready(self, process: Process, now: float) -> None:
-        """It has loaded the application and accepts."""
+        """It has loaded the application, and accepts once it is told to."""
         if process.status is not Status.BOOTING:
             return
         process.status = Status.READY
         process.beat_at = process.began = now  # from here on it counts how long it serves
+        # Only now may it accept: had it done so before, one that is ended while it starts could
+        # have requests already.
+        self.actions.append(Tell(process, "serve"))
         if self.is_up:
             self._say("info", f"{process} is ready")
         self._reconcile(now)
@@ -231,9 +234,10 @@ class Fleet:
         self._reconcile(now)
 
     def report(self) -> None:
-        """SIGUSR1: each is to reopen its logs and to tell what it is doing."""
+        """SIGUSR1: each is to reopen its logs and to tell what it is doing; one that still boots
+        has opened them already, and does so once it is ready."""
         for process in self.processes:
-            if process.status in (Status.READY, Status.LEAVING):
+            if process.status is not Status.DOOMED:
                 self.actions.append(Tell(process, "report"))
 
     def drain(self, now: float) -> None:
@@ -287,6 +291,16 @@ class Fleet:
             self._close_at = math.inf
             self.actions.append(Close())
         self._reconcile(now)
+
+    def overslept(self, now: float) -> None:
+        """The supervisor did not run for a while, and so perhaps nobody did: a terminal's Ctrl-Z,
+        ``docker pause``. Whoever would be late by that gets a moment more."""
+        limits, grace = self.limits, now + HASTE
+        for process in self.processes:
+            process.deadline = max(process.deadline, grace)
+            process.beat_at = max(process.beat_at, grace - limits.beat)
+            if process.status is Status.BOOTING:
+                process.began = max(process.began, grace - limits.boot)
 
     def next_time(self) -> float:
         """When :meth:`tick` has something to do at the latest."""
@@ -412,6 +426,8 @@ class Fleet:
     def _abort(self, process: Process, now: float) -> None:
         """End one that does not answer; its last words are the stacks of its threads."""
         was_booting = process.status is Status.BOOTING
+        if process.status is Status.LEAVING:
+            self._stop_code = self._stop_code or int(self.is_stopping)
         process.status = Status.DOOMED
         process.deadline = now + LAST_WORDS
         self.actions.append(Kill(process, signal.SIGABRT))

@@ -29,13 +29,19 @@ from wsgi_async.observer import Observer
 
 from . import jobs
 from .channel import Channel
-from .fleet import Close, Fleet, Kill, Log, Process, Spawn, Tell
+from .fleet import Close, Fleet, Kill, Log, Process, Spawn, Status, Tell
 from .forking import Forked, become_subreaper, fork, verdict
 from .loader import Loader
 from .program import Boot, BootFailed, Host, Notifier, Program
 from .signals import SIGNALS
 
 __all__ = ["Supervisor"]
+
+LONGEST_WAIT = 3600.0
+"""Seconds: epoll_wait(2) takes no more than 24 days."""
+
+OVERSLEPT = 1.0
+"""Seconds after the time to wake up from which on this process must have been stopped."""
 
 
 class Supervisor:
@@ -51,6 +57,7 @@ class Supervisor:
         self, program: Program, host: Host, observer: Observer, notifier: Notifier
     ) -> None:
         self._programs = {1: program}
+        self._configured = program.processes
         self._fleet = Fleet(program.processes, program.limits, hasty=host.watch is not None)
         self._host = host
         self._observer = observer
@@ -122,8 +129,11 @@ class Supervisor:
     def _wait(self, wake: socket.socket) -> None:
         """Wait for the next event, and tell the fleet of it."""
         fleet = self._fleet
-        until = min(fleet.next_time(), self._watchdog_at) - time.monotonic()
-        ready = self._selector.select(None if until == math.inf else max(0.0, until))
+        began = time.monotonic()
+        until = min(max(began, fleet.next_time()), self._watchdog_at, began + LONGEST_WAIT)
+        ready = self._selector.select(max(0.0, until - began))
+        if time.monotonic() - until >= OVERSLEPT:
+            fleet.overslept(time.monotonic())
         with contextlib.suppress(BlockingIOError):
             wake.recv(4096)
         for key, _ in ready:
@@ -150,6 +160,8 @@ class Supervisor:
         for word, detail in channel.listen():
             if word == "hello" and detail.isascii() and detail.isdigit():
                 process.pid = int(detail)
+                if process.status is Status.DOOMED:  # since before its number was known
+                    self._kill(process, signal.SIGTERM)
             elif word == "ready":
                 self._loop_name = detail
                 fleet.ready(process, now)
@@ -207,10 +219,13 @@ class Supervisor:
             program = self._host.reconfigure()
         except ConfigError as error:
             self._observer.error(f"Not reloaded: {error}")
+            if fleet.is_up and not fleet.is_reloading:
+                # systemctl waits for an answer.
+                self._notifier.reloading()
+                self._notifier.ready(f"{fleet.wanted} processes; the last reload has failed")
             return
-        old = self._programs[fleet.generation]
-        if program.processes != old.processes:
-            fleet.wanted = program.processes
+        if program.processes != self._configured:  # else what SIGTTIN and SIGTTOU made it remains
+            fleet.wanted = self._configured = program.processes
         fleet.limits = program.limits
         fleet.reload(time.monotonic())
         self._programs[fleet.generation] = program
@@ -220,6 +235,9 @@ class Supervisor:
         """Bury those that have ended."""
         for pid, status in self._ended():
             how, code = verdict(status)
+            for process in list(self._fleet.processes):
+                if not process.pid:  # it may have said who it was since its channel was looked at
+                    self._hear(process)
             for generation, loader in list(self._loaders.items()):
                 if loader.pid == pid:
                     self._bury_loader(generation, how, code)
@@ -303,6 +321,12 @@ class Supervisor:
             self._inherits_orphans = True
 
     def _spawn(self, process: Process) -> None:
+        try:
+            self._start(process)
+        except OSError as error:  # no more processes, or descriptors
+            self._bury(process, error.strerror or str(error), 3)
+
+    def _start(self, process: Process) -> None:
         program = self._programs[process.generation]
         is_first = not self._fleet.is_up
         if program.preload:
@@ -315,7 +339,12 @@ class Supervisor:
             self._use(loader)
             return
         ours, theirs = Channel.pair()
-        pid = fork()
+        try:
+            pid = fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if not pid:
             ours.close()
             self._leave()
@@ -373,7 +402,11 @@ class Supervisor:
             return
         waiting, loader.waiting = loader.waiting, []
         for process in waiting:
-            channel = loader.fork(process.number, is_first=not self._fleet.is_up)
+            try:
+                channel = loader.fork(process.number, is_first=not self._fleet.is_up)
+            except OSError as error:
+                self._bury(process, error.strerror or str(error), 3)
+                continue
             if channel is None:
                 loader.waiting.append(process)  # to be buried with it
             else:
