@@ -328,7 +328,7 @@ def test_a_service_manager_is_told(site: Site, manager: Manager) -> None:
         assert message["RELOADING"] == "1"
         assert int(message["MONOTONIC_USEC"]) > 0
         assert manager.hear()["READY"] == "1"
-        assert servers.count(r"\] Reloaded$") == 1
+        servers.wait_for(r"\] Reloaded$")
         # One that fails ends too, else the manager would wait.
         site.write_source("raise OSError\n")
         servers.signal(signal.SIGHUP)
