@@ -349,7 +349,7 @@ class Server:
             await self.stop()
 
     async def serve_until_signalled(self) -> int:
-        """Start, and stop at SIGTERM or SIGINT; another SIGINT, or SIGQUIT, drops everybody now.
+        """Start, and stop at SIGTERM or SIGINT; a SIGINT after that, or SIGQUIT, drops everybody.
         SIGUSR1 reopens the log files, if any are the server's, and logs the requests in flight.
 
         In a thread other than the main one there are no signals, and only cancelling ends it.
@@ -359,22 +359,23 @@ class Server:
         loop = asyncio.get_running_loop()
         orders: asyncio.Queue[Order] = asyncio.Queue()
 
-        def order(what: Order) -> Callable[[], None]:
-            return lambda: orders.put_nowait(what)
+        def drain() -> None:
+            orders.put_nowait(Order.DRAIN)
+            asked.append(Order.DRAIN)
 
         def interrupt() -> None:
-            orders.put_nowait(Order.NOW if interrupt in asked else Order.DRAIN)
-            asked.append(interrupt)
+            orders.put_nowait(Order.NOW if asked else Order.DRAIN)
+            asked.append(Order.DRAIN)
 
         def report() -> None:
             logs.reopen()
             self.log_in_flight()
 
-        asked: list[object] = []
+        asked: list[Order] = []
         handlers = {
-            signal.SIGTERM: order(Order.DRAIN),
+            signal.SIGTERM: drain,
             signal.SIGINT: interrupt,
-            signal.SIGQUIT: order(Order.NOW),
+            signal.SIGQUIT: lambda: orders.put_nowait(Order.NOW),
             signal.SIGUSR1: report,
         }
         is_main = threading.current_thread() is threading.main_thread()
