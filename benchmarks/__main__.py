@@ -53,6 +53,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--threads", type=int, default=8, help="of each server (default: 8)")
     add("--python", default=sys.executable, help="the Python the servers are installed for")
     add("--json", type=Path, metavar="FILE", help="write every sample to this file")
+    add("--into", type=Path, metavar="FILE", help="or into this one, beside other scenarios there")
     add("--list", action="store_true", help="list servers and scenarios")
     add("--compare", nargs="+", type=Path, metavar=("OLD", "NEW.json"), help="see below")
     add(
@@ -225,14 +226,17 @@ def measured(options: argparse.Namespace, old: Path | None = None) -> tuple[Run,
     that whatever ends a run of hours leaves what there was."""
     into: list[Run] = []
 
+    beside = record.read(options.into) if options.into else None
+
     def keep(found: Run) -> None:
-        if not options.json:
+        path = options.into or options.json
+        if not path:
             return
         try:
-            options.json.parent.mkdir(parents=True, exist_ok=True)
-            record.write(found, options.json)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            record.write(found if beside is None else record.merged(beside, found), path)
         except OSError as error:
-            raise Stop(f"--json {options.json}: {error.strerror}") from None
+            raise Stop(f"{path}: {error.strerror}") from None
 
     if shutil.which("wrk") is None:
         raise Stop("wrk is not installed (Debian: apt-get install wrk)")

@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ __all__ = [
     "Run",
     "commit",
     "environment",
+    "merged",
     "pathless",
     "read",
     "write",
@@ -71,6 +72,8 @@ class Kind:
     more_is_better: bool
     options: dict[str, str] = field(default_factory=dict)
     """Further options of the servers, by name."""
+    measured: str = ""
+    """When and at which commit, where that is not the run's."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,33 @@ class Run:
     def python(self) -> str:
         """As ``3.11``."""
         return ".".join(self.environment["python"].split()[-1].split(".")[:2])
+
+
+def merged(old: Run, new: Run) -> Run:
+    """`old` with the scenarios of `new` in the place of its own of these names.
+
+    A ratio compares what was measured together, within a scenario, so scenarios may be of different
+    days; but not of different machines or interpreters.
+
+    :raises BadRecord: they do not go together.
+    """
+    for name in ("python", "cpu", "cores", "kernel", "wrk"):
+        if old.environment[name] != new.environment[name]:
+            raise BadRecord(
+                f"{name}: {new.environment[name]} now, {old.environment[name]} in the file"
+            )
+    if (old.rounds, old.seconds, old.threads) != (new.rounds, new.seconds, new.threads):
+        raise BadRecord("measured with other --rounds, --seconds or --threads")
+    when = f"{new.environment['date']}, commit {new.environment['commit']}"
+    kinds = {name: replace(kind, measured=when) for name, kind in new.scenarios.items()}
+    return replace(
+        old,
+        packages={**old.packages, **new.packages},
+        servers={**new.servers, **old.servers},
+        skipped={**new.skipped, **old.skipped},
+        scenarios={**old.scenarios, **kinds},
+        rows=[row for row in old.rows if row.scenario not in kinds] + new.rows,
+    )
 
 
 def environment(python: str, checkout: Path) -> dict[str, str]:

@@ -231,7 +231,11 @@ def _scenario(runs: Sequence[Run], name: str) -> list[str]:
         given = ", ".join(f"{server} `{value}`" for server, value in kind.options.items())
         parts.append(f"With these options: {given}.")
     for label, run in there:
-        parts += [f"Python {label}:", scenario_table(run, name)]
+        when = run.scenarios[name].measured
+        parts += [
+            f"Python {label}, measured {when}:" if when else f"Python {label}:",
+            scenario_table(run, name),
+        ]
     return parts
 
 

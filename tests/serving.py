@@ -317,6 +317,14 @@ class Command:
         """Where it listens, once it has said so."""
         return ("127.0.0.1", int(self.wait_for(r"Listening on .*http://127\.0\.0\.1:([0-9]+)")[1]))
 
+    @property
+    def serving(self) -> int:
+        """The number of the one process that serves, once it listens; its parent does not."""
+        self.wait_for("Listening on ")
+        parent = self.process.pid
+        [child] = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        return int(child)
+
     def client(self, *, receive_buffer: int | None = None) -> RawClient:
         return RawClient(self.address, receive_buffer=receive_buffer)
 

@@ -266,3 +266,25 @@ def test_plots_are_equal_for_equal_figures_and_small(tmp_path: Path) -> None:
     for data in written[0].values():
         assert len(data) < 60_000
         ElementTree.fromstring(data)
+
+
+def test_scenarios_of_another_day_go_in_beside_the_others() -> None:
+    old = make_run({"wsgi_async": [1, 2, 3], "granian": [4, 5, 6]})
+    old = record.merged(old, make_run({"wsgi_async": [7, 7, 7]}, scenario="file"))
+    new = make_run(
+        {"wsgi_async": [8, 8, 8]}, scenario="file", environment={"commit": "def", "date": "later"}
+    )
+    found = record.merged(old, new)
+    assert [row.value for row in found.rows if row.scenario == "file"] == [8, 8, 8]
+    assert [row for row in found.rows if row.scenario == "hello"] == old.rows[:6]
+    assert found.scenarios["file"].measured == "later, commit def"
+    assert found.scenarios["hello"].measured == ""
+    assert "Python 3.11, measured later, commit def:" in report.readme([found])
+
+
+@pytest.mark.parametrize("name", ["python", "cpu"])
+def test_what_was_measured_elsewhere_does_not_go_in(name: str) -> None:
+    old = make_run({"wsgi_async": [1]})
+    new = make_run({"wsgi_async": [1]}, environment={name: "CPython 9.9 of another machine"})
+    with pytest.raises(record.BadRecord, match=f"{name}: CPython 9.9"):
+        record.merged(old, new)

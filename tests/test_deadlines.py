@@ -46,6 +46,8 @@ def test_the_oldest_is_the_one_that_has_waited_longest() -> None:
     assert deadlines.oldest() == 0
     deadlines.discard(0)
     assert deadlines.oldest() == 1
+    assert deadlines.oldest(2, {1}) == 2
+    assert deadlines.oldest(2, {1, 2}) is None
 
 
 def test_an_infinite_timeout_never_expires() -> None:

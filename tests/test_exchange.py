@@ -22,7 +22,7 @@ from wsgi_async.environ import server_facts
 from wsgi_async.errors import ClientDisconnected, HTTPError
 from wsgi_async.exchange import Exchange, Gateway, request_ids
 from wsgi_async.filewrapper import FileWrapper
-from wsgi_async.handoff import RequestBody
+from wsgi_async.handoff import LARGE_FILE, RequestBody
 from wsgi_async.handoff import writer as writer_module
 from wsgi_async.head import admit
 from wsgi_async.observer import Observer, RequestInfo
@@ -279,6 +279,29 @@ def echo(environ: Any, start_response: Any) -> list[bytes]:
     body = environ["wsgi.input"].read()
     start_response("200 OK", [("X-Length", environ.get("CONTENT_LENGTH", "none"))])
     return [type(environ["wsgi.input"]).__name__.encode(), b" ", body]
+
+
+def test_a_large_body_that_nobody_reads_is_not_deleted_on_the_loop(
+    make: Callable[..., Rig],
+) -> None:
+    stream = Stream()
+    rig = make(stream, threads=1, overflow="block", memory=64 * KIB)
+    later: list[Callable[[], object]] = []
+    rig.gateway = rig.gateway._replace(bounds=rig.line.bounds._replace(in_background=later.append))
+    running = rig.begin()
+    rig.line.turn()
+    for size, calls in ((LARGE_FILE, 0), (LARGE_FILE + 1, 1)):
+        queued = rig.connect("POST", size)
+        queued.exchange.spool = spool = BodySpool(rig.line.budgets, 1000, size)
+        spool.append(bytes(size))
+        assert queued.exchange.submit()
+        queued.side.leave()
+        assert len(later) == calls
+        assert rig.line.used[2] == calls
+    later.pop()()
+    assert rig.line.used[2] == 0
+    running.side.leave()
+    assert stream.closed.wait(WAIT)
 
 
 @pytest.mark.parametrize(("size", "kind"), [(10, b"BytesIO"), (5000, b"BufferedRandom")])

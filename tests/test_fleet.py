@@ -29,11 +29,14 @@ LIMITS = Limits(boot=60.0, beat=30.0, graceful=30.0, drain_delay=0.0, linger=5.0
 class Story:
     """A fleet, its clock, and everything it wanted done."""
 
-    def __init__(self, wanted: int = 2, **limits: float) -> None:
+    def __init__(self, wanted: int = 2, *, hasty: bool = False, **limits: float) -> None:
         self.now = 0.0
-        self.fleet = Fleet(wanted, LIMITS._replace(**limits))
+        self.fleet = Fleet(wanted, LIMITS._replace(**limits), hasty=hasty)
         self.spawned: list[Process] = []
+        self.admitted: list[Process] = []
+        """Those that were told to serve."""
         self.told: list[tuple[Process, str]] = []
+        """Every other word."""
         self.killed: list[tuple[Process, signal.Signals]] = []
         self.said: list[str] = []
         self.closed = 0
@@ -46,6 +49,8 @@ class Story:
             if isinstance(action, Spawn):
                 self.spawned.append(action.process)
                 action.process.pid = 1000 + len(self.spawned)
+            elif isinstance(action, Tell) and action.word == "serve":
+                self.admitted.append(action.process)
             elif isinstance(action, Tell):
                 self.told.append((action.process, action.word))
             elif isinstance(action, Kill):
@@ -84,9 +89,9 @@ class Story:
         return [process for process in self.fleet.processes if process.status is Status.READY]
 
     @classmethod
-    def up(cls, wanted: int = 2, **limits: float) -> Story:
+    def up(cls, wanted: int = 2, *, hasty: bool = False, **limits: float) -> Story:
         """A fleet all of whose processes have been ready for a while."""
-        story = cls(wanted, **limits)
+        story = cls(wanted, hasty=hasty, **limits)
         for process in list(story.spawned):
             story.ready(process)
         assert story.fleet.is_up
@@ -105,6 +110,20 @@ def test_the_beginning() -> None:
     assert story.fleet.is_up
     assert (story.told, story.killed, story.said) == ([], [], [])
     assert story.fleet.next_time() == LIMITS.beat
+
+
+def test_who_is_not_wanted_any_more_when_it_is_ready_is_not_admitted() -> None:
+    """It accepts only after it was told to, so nobody's request is in it when it is killed."""
+    story = Story(2)
+    late, *_ = story.spawned
+    story.fleet.reload(story.now)
+    story.act()
+    story.ready(late)
+    assert story.admitted == []
+    assert (late, signal.SIGTERM) in story.killed
+    for process in story.spawned[2:]:
+        story.ready(process)
+    assert story.admitted == story.spawned[2:] == story.serving()
 
 
 def test_who_dies_is_replaced_at_once() -> None:
@@ -206,6 +225,25 @@ def test_a_blocked_loop() -> None:
     story.ready(story.spawned[0])
     assert story.serving() == [other, story.spawned[0]]
     assert story.fleet.next_time() < math.inf
+
+
+def test_time_in_which_nobody_ran_is_nobodys_fault() -> None:
+    """A frozen container, or a terminal's Ctrl-Z and, minutes later, fg."""
+    story = Story.up()
+    leaver = story.serving()[-1]
+    story.fleet.change_wanted(-1, story.now)
+    story.fleet.reload(story.now)
+    story.act()
+    story.now += 600
+    story.fleet.overslept(story.now)
+    story.fleet.tick(story.now)
+    story.act()
+    assert not story.killed
+    story.pass_time(HASTE - 0.1)
+    assert not story.killed
+    story.pass_time(0.2)
+    booting = story.spawned[0]
+    assert story.killed == [(leaver, signal.SIGKILL), (booting, signal.SIGABRT)]
 
 
 def test_recycling_has_the_successor_ready_first() -> None:
@@ -367,6 +405,17 @@ def test_a_drain_with_one_that_is_stuck() -> None:
     assert story.fleet.exit_code == 1
 
 
+def test_a_drain_with_one_whose_loop_is_blocked() -> None:
+    story = Story.up(1, graceful=0.0)
+    [blocked] = story.deaf = set(story.serving())
+    story.fleet.drain(story.now)
+    story.act()
+    story.pass_time(LIMITS.beat + 0.1)
+    assert story.killed == [(blocked, signal.SIGABRT)]
+    story.exit(blocked, 3)
+    assert story.fleet.exit_code == 1
+
+
 def test_a_drain_while_one_boots() -> None:
     story = Story.up(1)
     story.fleet.change_wanted(1, story.now)
@@ -402,9 +451,38 @@ def test_nothing_starts_during_a_stop() -> None:
     assert not story.spawned
 
 
-def test_a_report_is_for_those_that_serve() -> None:
+def test_a_report_is_for_those_that_live() -> None:
+    """One that boots has the log files of before open."""
     story = Story.up()
     story.fleet.change_wanted(1, story.now)
     story.fleet.report()
     story.act()
-    assert [word for _, word in story.told] == ["report", "report"]
+    assert [word for _, word in story.told] == ["report", "report", "report"]
+
+
+def test_in_haste_the_old_ones_leave_at_once() -> None:
+    story = Story.up(hasty=True)
+    old = story.serving()
+    story.fleet.reload(story.now)
+    story.act()
+    assert story.told == [(old[0], "retire"), (old[1], "retire")]
+    assert len(story.spawned) == 2
+    for process in list(story.spawned):
+        story.ready(process)
+    assert not story.fleet.is_reloading
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_in_haste_what_cannot_start_waits_for_the_next_change(is_first: bool) -> None:
+    story = Story(1, hasty=True) if is_first else Story.up(1, hasty=True)
+    if not is_first:
+        story.fleet.reload(story.now)
+        story.act()
+        story.exit(story.fleet.processes[0])
+    story.exit(story.spawned[0], 3)
+    story.pass_time(100)
+    assert (len(story.spawned), story.fleet.exit_code) == (1, None)
+    story.fleet.reload(story.now)
+    story.act()
+    story.ready(story.spawned[1])
+    assert story.serving() == [story.spawned[1]]

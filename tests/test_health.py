@@ -276,6 +276,34 @@ def test_probes_are_answered_while_every_thread_hangs_and_the_queue_is_full() ->
         assert prober.wait(4).status == 200
 
 
+def test_probes_are_answered_beyond_the_cap_of_connections() -> None:
+    application = Held()
+    with Site(application, cap=2, header_timeout=5, **PATHS) as site:
+        busy = [site.connect() for _ in range(2)]
+        for client in busy:
+            client.ask()
+        for target in ("/healthz", "/readyz"):
+            prober = site.connect()
+            prober.ask(target)
+            answer = prober.wait()
+            assert (answer.status, answer.keeps_alive) == (200, False)
+            assert prober.ends
+        other, silent = site.connect(), site.connect()
+        other.ask()
+        answer = other.wait()
+        assert (answer.status, answer["retry-after"], other.ends) == (503, "1", True)
+        assert b"Too many connections" in answer.body
+        site.advance(2)
+        late = site.connect()
+        assert silent.state is late.state is State.NEW, "who is beyond the cap makes no room"
+        assert len(site.connections.refused) == len(site.connections.open) - 2
+        site.advance(3.25)
+        assert silent.ends
+        application.gate.release(2)
+        assert [client.wait().status for client in busy] == [200, 200]
+        assert len(application.calls) == 2
+
+
 def test_who_leaves_is_not_ready_and_says_close() -> None:
     with Site(**PATHS) as site:
         kept, healthy = site.connect(), site.connect()

@@ -19,6 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("processes.loader",),
     ("processes.supervisor",),
     ("processes",),
+    ("watching",),
     ("warmup", "head", "framing", "spool", "loading", "sockets", "logs", "settings"),
     ("accepting",),
     ("chunked", "fastlane", "environ", "checks", "filewrapper", "pool"),

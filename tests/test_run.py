@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,29 @@ def test_serve_with_bind_alone(tmp_path: Path) -> None:
         command.signal(signal.SIGTERM)
         assert command.wait() == 0
         assert not path.exists()
+
+
+@both_loops
+def test_serve_reopens_its_log_at_sigusr1(tmp_path: Path, loop: str) -> None:
+    log = tmp_path / "log"
+    with Command(f"{{'error_logfile': {str(log)!r}}}", program=CALL, loop=loop) as command:
+        await_text(log, "Listening on ")
+        log.rename(tmp_path / "log.old")
+        command.signal(signal.SIGUSR1)
+        await_text(log, "requests in flight: 0")
+        command.signal(signal.SIGTERM)
+        assert command.wait() == 0
+    assert "requests in flight: 0" not in (tmp_path / "log.old").read_text()
+
+
+def await_text(path: Path, text: str) -> None:
+    """Wait until the file has it: only the file tells."""
+    never = threading.Event()
+    for _ in range(1000):
+        if path.exists() and text in path.read_text():
+            return
+        never.wait(0.01)
+    raise AssertionError(f"no {text!r} in {path}")
 
 
 @both_loops

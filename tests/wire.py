@@ -353,12 +353,16 @@ class WatchedPool(ThreadPool[Any]):
     """Tells the loop when a task has ended, so that a test can wait for that."""
 
     def __init__(self, loop: FakeLoop, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, on_returned=lambda watched: watched.task.has_returned(), **kwargs)
+        super().__init__(*args, on_returned=self._has_returned, **kwargs)
         self._loop = loop
         self._ended_lock = threading.Lock()
         self._tasks: dict[Any, WatchedTask] = {}
         self.ended = 0
         self.has_ended = threading.Condition(self._ended_lock)
+
+    @staticmethod
+    def _has_returned(watched: WatchedTask, seconds: float) -> None:
+        watched.task.has_returned(seconds)
 
     def _watched(self, task: Any) -> WatchedTask:
         with self._ended_lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from .config import Config
 from .observer import Observer
-from .orders import Order, obey
+from .orders import IDLE_LINGER, Order, obey
 from .processes import Channel
 from .server import Server
 from .sockets import BoundSocket
@@ -34,66 +35,115 @@ async def serve_under_supervisor(
     slot: Slot | None,
     channel: Channel,
     reopen_logs: Callable[[], object],
+    *,
+    linger: float = IDLE_LINGER,
 ) -> int:
     """Serve on inherited sockets until the supervisor tells this process to end, or dies.
 
     Signals that come from elsewhere are not obeyed: a terminal sends them to the whole group.
     SIGTERM to this process alone asks the supervisor to replace it, SIGUSR1 is a report of it.
 
+    :param linger: seconds for which idle connections are kept once a successor accepts.
     :returns: the number of threads that never returned from the application.
     :raises ConfigError: an option that does not fit this machine.
     :raises LoadError: the application did not answer its warm-up.
     """
     server = Server(application, config=config, observer=observer)
     server.is_supervised = True
-    child = _Child(server, config, channel, reopen_logs)
-    await server.start(sockets, slot)
+    child = _Child(server, config, channel, reopen_logs, linger)
+    try:
+        await server.start(sockets, slot, child.get_permission)
+    except _NotWantedError:
+        return 0
     return await child.run()
+
+
+class _NotWantedError(Exception):
+    """Before this process was ready, it was told to end."""
 
 
 class _Child:
     """A server that shows that it lives, and obeys."""
 
     def __init__(
-        self, server: Server, config: Config, channel: Channel, reopen_logs: Callable[[], object]
+        self,
+        server: Server,
+        config: Config,
+        channel: Channel,
+        reopen_logs: Callable[[], object],
+        linger: float,
     ) -> None:
         self._server = server
         self._config = config
         self._channel = channel
         self._reopen_logs = reopen_logs
+        self._linger = linger
         self._orders: asyncio.Queue[Order] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._beat_every = min(BEAT, config.timeout / 4) if config.timeout else BEAT
         self._beat_at = 0.0
+        self._permission: asyncio.Future[bool] = self._loop.create_future()
         self._asked = False
+        self._warm_up = 0  # requests
+        self._signals: dict[signal.Signals, Callable[[], object]] = {
+            signal.SIGTERM: lambda: self._ask("it got SIGTERM"),
+            signal.SIGUSR1: self._report,
+        }
         # Processes that began together should not all be replaced together.
         self._last_request = config.max_requests + random.randint(0, config.max_requests_jitter)
         lifetime = config.worker_lifetime * random.uniform(1.0, 1.1)
         self._ends_at = time.monotonic() + lifetime
 
+    async def get_permission(self) -> None:
+        """Say that this process could accept, and wait until it may.
+
+        Until then SIGTERM ends it at once, as nobody waits for its answer; from then on it does
+        not, as somebody may.
+        """
+        self._loop.add_reader(self._channel.fileno(), self._hear)
+        self._channel.say("ready", self._server.loop_name)
+        if not await self._permission:
+            self._loop.remove_reader(self._channel.fileno())
+            raise _NotWantedError
+        for number in self._signals:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: object) -> None:
+        """A signal has come. Not the loop's own way, by which a loop that closes has the next one
+        end the process: one that comes then would make a bad end of a good one."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._signals[signal.Signals(number)])
+
     async def run(self) -> int:
         """Until told to end. The server is started."""
-        loop, channel = self._loop, self._channel
-        loop.add_reader(channel.fileno(), self._hear)
-        loop.add_signal_handler(signal.SIGTERM, self._ask, "it got SIGTERM")
-        loop.add_signal_handler(signal.SIGUSR1, self._report)
-        channel.say("ready", self._server.loop_name)
+        self._warm_up = self._server.requests
         self._check()
         try:
-            return await obey(self._server, self._orders, drain_delay=self._config.drain_delay)
+            delay = self._config.drain_delay
+            return await obey(self._server, self._orders, drain_delay=delay, linger=self._linger)
         finally:
-            loop.remove_reader(channel.fileno())
+            self._loop.remove_reader(self._channel.fileno())
+            for number in self._signals:
+                signal.signal(number, signal.SIG_IGN)  # it is about to end, and well
 
     def _hear(self) -> None:
         for word, _ in self._channel.listen():
             if word == "report":
                 self._report()
+            elif word == "serve":
+                self._permit(True)
             else:
+                self._permit(False)
                 self._orders.put_nowait(Order(word))
         if not self._channel.is_open:
             self._loop.remove_reader(self._channel.fileno())
             self._server.observer.error("The supervisor has gone: this process ends")
+            self._permit(False)
             self._orders.put_nowait(Order.DRAIN)
+
+    def _permit(self, may_serve: bool) -> None:
+        if not self._permission.done():
+            self._permission.set_result(may_serve)
 
     def _report(self) -> None:
         self._reopen_logs()
@@ -107,8 +157,9 @@ class _Child:
             self._beat_at = now + self._beat_every * 0.9
             self._channel.say("beat")
         server, config = self._server, self._config
-        if config.max_requests and server.requests >= self._last_request:
-            self._ask(f"it has answered {server.requests} requests")
+        answered = server.requests - self._warm_up
+        if config.max_requests and answered >= self._last_request:
+            self._ask(f"it has answered {answered} requests")
         elif config.worker_lifetime and now >= self._ends_at:
             self._ask(f"it is older than {config.worker_lifetime:g} s")
         elif server.lost_threads >= config.threads:

@@ -13,6 +13,7 @@ import platform
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -80,7 +81,8 @@ def _run(args: list[str], prog_name: str) -> int:
             settings,
             environ=os.environ,
             start=start,
-            reread=lambda: gather(parse(args), parse=parse),
+            # By the name of the directory: it may be a link that has come to point at new code.
+            reread=lambda: gather(parse(args), parse=parse, directory=Path(start)),
             explain=_explain,
         )
     except BootFailed as failure:

@@ -139,7 +139,8 @@ class Connections:
         self.facts_at = lru_cache(maxsize=64)(self._facts_at)
         self.open: set[Watched] = set()
         self.refused: set[Watched] = set()
-        """Those of the open ones that are beyond the cap, and only there to read their 503."""
+        """Those of the open ones that are beyond the cap, and only there to read their 503; where
+        there are probes, at their first request, for it may be one."""
         self.on_lost: Callable[[], object] = _do_nothing
         """Called after each connection that is lost."""
         self._none_open = asyncio.Event()
@@ -278,7 +279,7 @@ class Connections:
         """
         if len(self.open) - len(self.refused) <= self.cap:
             return True
-        silent = self.waits[Wait.FIRST_BYTE].oldest(now - SILENCE)
+        silent = self.waits[Wait.FIRST_BYTE].oldest(now - SILENCE, self.refused)
         idle = self.waits[Wait.REQUEST].oldest()
         victim = silent if silent is not None else idle
         if victim is None or victim is newcomer:

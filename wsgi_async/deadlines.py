@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from typing import Generic, TypeVar
 
 __all__ = ["RATE_GRACE", "Deadlines", "Pace"]
@@ -42,10 +43,13 @@ class Deadlines(Generic[K]):
         """End its wait, if there is one."""
         self._since.pop(key, None)
 
-    def oldest(self, before: float = math.inf) -> K | None:
-        """Who has been waiting the longest, if since `before`."""
+    def oldest(self, before: float = math.inf, besides: Container[K] = ()) -> K | None:
+        """Who has been waiting the longest, `besides` aside, if since `before`."""
         for key, since in self._since.items():
-            return key if since <= before else None
+            if since > before:
+                return None
+            if key not in besides:
+                return key
         return None
 
     def expired(self, now: float) -> list[K]:

@@ -9,7 +9,6 @@ import io
 import itertools
 import os
 import threading
-import time
 from collections.abc import Callable
 from contextvars import Context
 from typing import BinaryIO, NamedTuple, Protocol
@@ -17,7 +16,15 @@ from typing import BinaryIO, NamedTuple, Protocol
 from .environ import build_environ
 from .errors import HTTPError, RequestTimeout
 from .errorstream import ErrorStream
-from .handoff import InputStream, Mailbox, Posted, RequestBody, ResponseBounds, ResponseWriter
+from .handoff import (
+    LARGE_FILE,
+    InputStream,
+    Mailbox,
+    Posted,
+    RequestBody,
+    ResponseBounds,
+    ResponseWriter,
+)
 from .head import RequestHead
 from .observer import Observer, RequestInfo
 from .pool import ThreadPool
@@ -91,8 +98,8 @@ class Exchange:
         "began",
         "connection",
         "head",
+        "is_given_up",
         "is_submitted",
-        "lost_at",
         "spool",
         "stream",
         "waits_since",
@@ -114,8 +121,8 @@ class Exchange:
         """The loop's time at which the request was complete: from then on it is the application's
         turn, the wait for a thread included."""
         self.is_submitted = False
-        self.lost_at = 0.0
-        """When its thread was given up, of ``time.monotonic``; 0 as long as it is not."""
+        self.is_given_up = False
+        """Whether its thread is lost: what that still has to say interests nobody."""
         self.writer = ResponseWriter(gateway.bounds, gateway.mailbox, self)
         self.spool: BodySpool | None = None
         """The body, where it is collected before a thread is taken."""
@@ -138,6 +145,7 @@ class Exchange:
         holds. False, and nothing done, where the application has it already, or had it."""
         if not self.is_submitted or not self._gateway.pool.withdraw(self):
             return False
+        self.drop_body()
         self._clean_up()
         return True
 
@@ -151,18 +159,17 @@ class Exchange:
         else:
             self.withdraw()
 
-    def is_given_up(self) -> None:
-        """*Loop:* its thread is lost: what that still has to say interests nobody."""
-        self.lost_at = time.monotonic()
-
     def on_wake(self) -> None:
         """*Loop:* the writer or the body has news."""
         self.connection.exchange_woke(self)
 
     def drop_body(self) -> None:
-        """*Loop, before submit; pool thread, after run:* give back what the body holds."""
-        if self.spool is not None:
-            self.spool.close()
+        """*Loop, where no thread has it or will:* give back what the body holds."""
+        spool, self.spool = self.spool, None
+        if spool is not None and spool.size > LARGE_FILE:
+            self._gateway.bounds.in_background(spool.close)
+        elif spool is not None:
+            spool.close()
         if self.stream is not None:
             self.stream.release()
 
@@ -190,16 +197,17 @@ class Exchange:
             if step is _DONE:
                 self._clean_up()
 
-    def has_returned(self) -> None:
-        """*Pool thread:* a thread that was given up has come back."""
-        seconds = time.monotonic() - self.lost_at
+    def has_returned(self, seconds: float) -> None:
+        """*Pool thread:* a thread that was given up has come back, so long after."""
         self._gateway.observer.thread_returned(self.info, seconds)
 
     def _clean_up(self) -> None:
         self.writer.cut()  # nothing, unless the response did not come to an end
         self._response = None  # it refers to this exchange: leave no cycle to the collector
-        if self.spool is not None or self.stream is not None:
-            self.drop_body()
+        if self.spool is not None:
+            self.spool.close()
+        if self.stream is not None:
+            self.stream.release()
         errors, self._errors = self._errors, None  # so does this
         if errors is not None:
             errors.flush()
@@ -263,7 +271,7 @@ class Exchange:
         )
 
     def _app_error(self, message: str, error: BaseException | None) -> None:
-        if not self.lost_at:
+        if not self.is_given_up:
             self._gateway.observer.app_error(self.info, message, error)
 
     def _app_stderr(self, line: str) -> None:

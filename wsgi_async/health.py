@@ -7,6 +7,7 @@ are lost in the application.
 
 Both answer GET and HEAD without a body; anything else is the application's. The query does not
 matter, except that ``?json``, like an Accept field that names application/json, asks for details.
+Beyond ``max_connections`` they are answered too, as the first request of a connection and its last.
 """
 
 from __future__ import annotations

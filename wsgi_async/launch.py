@@ -16,19 +16,20 @@ from typing import NamedTuple
 from . import logs
 from .child import serve_under_supervisor
 from .config import Config
-from .errors import ConfigError, WsgiAsyncError
+from .errors import ConfigError, LoadError, WsgiAsyncError
 from .identity import Identity, parse_umask, resolve
 from .loading import load_application
 from .observer import Observer
 from .orders import IDLE_LINGER
 from .pidfile import PidFile
-from .processes import Boot, Limits, Supervisor
+from .processes import Boot, BootFailed, Channel, Limits, Supervisor
 from .server import new_event_loop
 from .settings import Settings
 from .sockets import BoundSocket, address_of, bind, close_all, listen
 from .surroundings import Surroundings
 from .systemd import VARIABLES, Notifier
 from .tally import Slot, Tally
+from .watching import Watcher
 from .wsgi import Application
 
 __all__ = ["launch", "load", "serve_processes"]
@@ -36,6 +37,9 @@ __all__ = ["launch", "load", "serve_processes"]
 MAX_DESCRIPTORS = 65536
 """The soft limit of open files is raised to the hard one, but not beyond this: some kernels'
 hard limit is a thousand million, and tables grow with what is used."""
+
+_NOT_LOADED = 3
+"""The exit code of a process that did not get its application to work."""
 
 Explain = Callable[[Exception], tuple[int, str]]
 """For what ended a start: the exit code, and a line that says what to change, with a traceback
@@ -64,6 +68,7 @@ def launch(
     config = _absolute(settings.config, start)
     identity = resolve(settings.text("user"), settings.text("group"))
     notifier = Notifier(environ)
+    watcher = _watcher(settings, start)
     _configure_logs(config, identity)
     pidfile = PidFile(settings.text("pid")) if settings.text("pid") else None
     common = _open(config)
@@ -80,14 +85,26 @@ def launch(
                 common,
                 explain,
                 loader=_Loading(settings, environ, start, identity),
+                # A browser's next click is to meet the new code.
+                linger=0.0 if watcher is not None else IDLE_LINGER,
             )
 
-        return _supervise(make(settings), lambda: make(reread()), notifier, identity)
+        return _supervise(make(settings), lambda: make(reread()), notifier, identity, watcher)
     finally:
         # A process that has been forked meanwhile ends here as well; what it did not make stays.
         close_all(common.sockets)
         if pidfile is not None:
             pidfile.remove()
+
+
+def _watcher(settings: Settings, start: str) -> Watcher | None:
+    """What ``--reload`` watches."""
+    if not settings.values["reload"].value:
+        return None
+    own = os.path.join(start, settings.text("chdir"))
+    named = settings.texts("reload_dir") or (".", *settings.texts("pythonpath"))
+    directories = [os.path.normpath(os.path.join(own, name)) for name in named]
+    return Watcher(directories, settings.texts("reload_include"))
 
 
 class Common(NamedTuple):
@@ -145,10 +162,11 @@ def _supervise(
     reread: Callable[[], Program],
     notifier: Notifier,
     identity: Identity | None = None,
+    watcher: Watcher | None = None,
 ) -> int:
     """Run the processes of `program` until all is over."""
     observer = logs.LogObserver(access=bool(program.config.access_logfile))
-    host = _Host(program, reread, observer, identity)
+    host = _Host(program, reread, observer, identity, watcher)
     return Supervisor(program, host, observer, notifier).run()
 
 
@@ -161,7 +179,9 @@ class _Host:
         reread: Callable[[], Program],
         observer: Observer,
         identity: Identity | None,
+        watcher: Watcher | None,
     ) -> None:
+        self.watch: Callable[[Channel], int] | None = watcher.watch if watcher else None
         self._program = program
         self._reread = reread
         self._observer = observer
@@ -171,7 +191,8 @@ class _Host:
         program = self._reread()
         if program.config.bind != self._program.config.bind:
             self._observer.warning("--bind has changed: that takes effect at the next start")
-        _configure_logs(program.config, self._identity)
+        if program.configures_logs:
+            _configure_logs(program.config, self._identity)
         return program
 
     def started(self, processes: int, loop: str) -> None:
@@ -208,7 +229,9 @@ class Program:
     :param config: its options.
     :param common: see there.
     :param explain: see :data:`Explain`.
+    :param linger: seconds for which a process that was replaced keeps idle connections.
     :param loader: what there is to do before the application is there, and how it is had.
+    :param configures_logs: whether the logs are the server's, not those of a program around it.
     """
 
     def __init__(
@@ -218,8 +241,11 @@ class Program:
         explain: Explain,
         *,
         loader: Callable[[], Application],
+        linger: float = IDLE_LINGER,
+        configures_logs: bool = True,
     ) -> None:
         self.config = config
+        self.configures_logs = configures_logs
         self.common = common
         self.processes = config.workers
         self.preload = config.preload
@@ -228,7 +254,7 @@ class Program:
             beat=config.timeout,
             graceful=config.graceful_timeout,
             drain_delay=config.drain_delay,
-            linger=IDLE_LINGER,
+            linger=linger,
         )
         self._explain = explain
         self._loader = loader
@@ -249,10 +275,14 @@ class Program:
     def serve(self, application: Application | None, boot: Boot) -> int:
         """*In a new process:* until told to end."""
         config = self.config
+        is_preloaded = application is not None
         if application is None:
             application = self.load()
-        # After the import, because an application's dictConfig() takes over what exists before it.
-        _configure_logs(config, None)
+        if self.configures_logs:
+            # After the import: an application's dictConfig() takes over what exists before it.
+            _configure_logs(config, None)
+        if is_preloaded:
+            logs.reopen()  # the loader has the files of its own start, which may be renamed by now
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
         _raise_descriptor_limit()
         if config.switch_interval:
@@ -268,6 +298,7 @@ class Program:
                     self._slot(boot.number),
                     boot.channel,
                     logs.reopen,
+                    linger=self.limits.linger,
                 )
             )
         return 1 if stuck else 0
@@ -340,10 +371,12 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def serve_processes(application: Application, config: Config) -> None:
+def serve_processes(application: Application, config: Config, *, configures_logs: bool) -> None:
     """Processes for a program that has its application already: ``serve(app, workers=2)``.
 
+    :param configures_logs: False where the program's own logging is to be used.
     :raises ConfigError: an address cannot be had, or an option that needs the command line.
+    :raises LoadError: the application did not answer its warm-up.
     """
     if config.preload:
         raise ConfigError("--preload is for the command line: this application is loaded already")
@@ -351,8 +384,16 @@ def serve_processes(application: Application, config: Config) -> None:
     code = 1
     common = _open(config)
     try:
-        program = Program(config, common, _explain_briefly, loader=lambda: application)
+        program = Program(
+            config,
+            common,
+            _explain_briefly,
+            loader=lambda: application,
+            configures_logs=configures_logs,
+        )
         code = _supervise(program, lambda: program, Notifier({}))
+    except BootFailed as failure:
+        raise (LoadError if failure.code == _NOT_LOADED else ConfigError)(failure.report) from None
     finally:
         close_all(common.sockets)
         if os.getpid() != parent:
@@ -366,4 +407,5 @@ def serve_processes(application: Application, config: Config) -> None:
 
 
 def _explain_briefly(error: Exception) -> tuple[int, str]:
-    return 1, str(error) if isinstance(error, WsgiAsyncError) else repr(error)
+    code = _NOT_LOADED if isinstance(error, LoadError) else 1
+    return code, str(error) if isinstance(error, WsgiAsyncError) else repr(error)

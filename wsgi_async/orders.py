@@ -33,17 +33,24 @@ class Stoppable(Protocol):
     def force(self) -> None: ...
 
 
-async def obey(server: Stoppable, orders: asyncio.Queue[Order], *, drain_delay: float) -> int:
+async def obey(
+    server: Stoppable,
+    orders: asyncio.Queue[Order],
+    *,
+    drain_delay: float,
+    linger: float = IDLE_LINGER,
+) -> int:
     """Wait for the first order, and end the server as it says; later ones may hurry that.
 
     :param drain_delay: seconds between DRAIN and the stop.
+    :param linger: seconds for which a server that retires keeps idle connections.
     :returns: what ``server.stop()`` returns.
     """
     order = await orders.get()
     if order is Order.DRAIN and drain_delay:
         server.leave()
         order = await _next(orders, drain_delay) or order
-    stop = asyncio.ensure_future(server.stop(linger=IDLE_LINGER if order is Order.RETIRE else 0.0))
+    stop = asyncio.ensure_future(server.stop(linger=linger if order is Order.RETIRE else 0.0))
     hurrying = asyncio.ensure_future(_pass_on(server, orders, order))
     try:
         return await stop

@@ -38,10 +38,11 @@ _NOTHING: Progress = (0, 0, Producer.RUNNING)
 class _Watched:
     """What is known of one request that a thread works on."""
 
-    __slots__ = ("progress", "seen_at", "since", "waits")
+    __slots__ = ("progress", "read", "seen_at", "since", "waits")
 
     def __init__(self, exchange: Exchange, last_sweep: float) -> None:
         self.progress: Progress = _NOTHING
+        self.read = 0
         self.waits = 0
         self.since = exchange.waits_since
         """From when on the application has been expected to produce its next chunk."""
@@ -54,13 +55,15 @@ class _Watched:
         for a moment: the loop's clock is the only one, and nobody is given up too early.
         """
         writer, stream = exchange.writer, exchange.stream
-        progress, waits = writer.progress, writer.waits
+        progress, waits, read = writer.progress, writer.waits, 0
         is_waiting = waits % 2 == 1
         if stream is not None:
             is_waiting = is_waiting or stream.waits % 2 == 1
             waits += stream.waits
-        if progress != self.progress:
+            read = stream.progress
+        if progress != self.progress or read != self.read:
             self.progress = progress
+            self.read = read
             self.since = now
         elif is_waiting or waits != self.waits:
             self.since += now - self.seen_at
@@ -76,7 +79,8 @@ class Overdue:
     and the wait for a thread included. It covers the time to the first chunk of the response, then
     that to each next one, and in the end that of ``close()``. Time in which the thread waits for
     the client, to take or to send, is free, and so is time in which the iteration is parked, or
-    has ended and is sent from a file. At the deadline:
+    has ended and is sent from a file. An application that reads a body as it arrives begins anew
+    with each piece, as long as the rest is still to come, and when all has come. At the deadline:
 
     * a queued request is withdrawn and answered 504, and no thread is lost;
     * of a running one the thread is given up and replaced, and its stack is told to the observer.
@@ -152,7 +156,7 @@ class Overdue:
         ident = self._pool.lose(exchange)
         if ident is None:
             return  # it has ended just now
-        exchange.is_given_up()
+        exchange.is_given_up = True
         self._observer.thread_lost(exchange.info, name, seconds, stacks.stack_of(ident))
         if not exchange.writer.has_ended:  # else it is its close() that hangs
             exchange.connection.give_up(exchange, _too_late())

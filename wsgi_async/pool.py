@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -85,7 +86,7 @@ class Running(NamedTuple, Generic[T]):
 class _Slot(Generic[T]):
     """One thread's place in the pool, guarded by the pool's lock."""
 
-    __slots__ = ("ident", "is_exposed", "is_lost", "name", "task")
+    __slots__ = ("ident", "is_exposed", "is_lost", "lost_at", "name", "task")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -93,6 +94,7 @@ class _Slot(Generic[T]):
         self.task: T | None = None
         """What it runs; None while it sleeps."""
         self.is_lost = False
+        self.lost_at = 0.0
         self.is_exposed = True
         """Whether an exception may still be raised in it: there is at most one."""
 
@@ -107,7 +109,8 @@ class ThreadPool(Generic[T]):
         the queue, until one of them returns.
     :param on_error: told of an exception that a task let out. *Pool thread.*
     :param on_returned: told of the task of a lost thread that has returned or raised at last, when
-        the pool does not count the thread any more. *Pool thread.*
+        the pool does not count the thread any more, and how many seconds after it was lost. *Pool
+        thread.*
     """
 
     def __init__(
@@ -118,7 +121,7 @@ class ThreadPool(Generic[T]):
         name: str = "wsgi_async",
         max_lost: int = 0,
         on_error: Callable[[BaseException], None],
-        on_returned: Callable[[T], object] | None = None,
+        on_returned: Callable[[T, float], object] | None = None,
     ) -> None:
         self.threads = threads
         self.max_lost = max_lost
@@ -271,6 +274,7 @@ class ThreadPool(Generic[T]):
             if slot is None:
                 return None
             slot.is_lost = True
+            slot.lost_at = time.monotonic()
             self._slots.discard(slot)
             self._lost.add(slot)
             newcomers = self._replace_lost()
@@ -437,7 +441,7 @@ class ThreadPool(Generic[T]):
         self._begin_work(newcomers)
         if self._on_returned is not None and slot.task is not None:
             with contextlib.suppress(Exception):
-                self._on_returned(slot.task)
+                self._on_returned(slot.task, time.monotonic() - slot.lost_at)
 
     def _report(self, error: BaseException) -> None:
         with contextlib.suppress(BaseException):  # a failing report must not end the thread

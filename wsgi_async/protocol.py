@@ -119,7 +119,8 @@ class HTTPProtocol(asyncio.Protocol):
         elif not shared.make_room(self, now):
             shared.warn_full(now)
             shared.refused.add(self)
-            self._refuse(HTTPError(503, "Too many connections", retry_after=1))
+            if shared.probes is None:
+                self._refuse(_too_many())
             if len(shared.refused) > shared.refusals:
                 self._transport.abort()
 
@@ -295,9 +296,12 @@ class HTTPProtocol(asyncio.Protocol):
     def _begin(self, head: RequestHead) -> None:
         shared = self._shared
         exchange = Exchange(shared.gateway, self, head, self._loop.time())
-        if shared.probes is not None and shared.probes.wants(head):
-            self._answer_probe(exchange)
-            return
+        if shared.probes is not None:
+            if shared.probes.wants(head):
+                self._answer_probe(exchange)
+                return
+            if self in shared.refused:
+                raise _too_many()
         if not head.chunked and not head.content_length:
             self._submit(exchange)
             return
@@ -338,8 +342,14 @@ class HTTPProtocol(asyncio.Protocol):
         """
         self._exchange = exchange
         self._enter(_RUNNING)
-        head, body = self._shared.answer_probe(exchange.head, self._loop.time())
-        self._sender.respond(self.frame_head(exchange, head, len(body)), body)
+        shared, request = self._shared, exchange.head
+        head, body = shared.answer_probe(request, self._loop.time())
+        if self in shared.refused:
+            is_head, is_old = request.method == "HEAD", request.version == "HTTP/1.0"
+            framed = shared.framer.frame(head, len(body), is_head, is_old, False)
+        else:
+            framed = self.frame_head(exchange, head, len(body))
+        self._sender.respond(framed, body)
         if self._reader.buffered or self._input_ended:
             self._loop.call_soon(self._probe_answered, exchange)
         else:
@@ -664,3 +674,7 @@ class HTTPProtocol(asyncio.Protocol):
                 complete,
             )
             observer.request_finished(exchange.info, response)
+
+
+def _too_many() -> HTTPError:
+    return HTTPError(503, "Too many connections", retry_after=1)

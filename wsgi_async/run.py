@@ -6,7 +6,13 @@ import asyncio
 from typing import Any
 
 from . import launch, logs
-from .server import Server, make_config, new_event_loop, refuse_process_options
+from .server import (
+    Server,
+    make_config,
+    new_event_loop,
+    refuse_other_threads,
+    refuse_process_options,
+)
 from .wsgi import Application
 
 __all__ = ["serve"]
@@ -24,13 +30,14 @@ def serve(
     :param host: default 127.0.0.1 and [::1]; "" for all interfaces.
     :param options: the fields of :class:`Config` by name; with ``bind``, leave out port and host.
     :raises ConfigError: a wrong option, or an address that cannot be had.
+    :raises LoadError: the application did not answer its warm-up.
     :raises RuntimeError: called inside a running event loop.
 
     The log goes where the options about logs say. Without such an option it goes to the program's
     own logging, if that is set up, and else to standard error.
 
-    In a thread other than the main one it serves too, but no signal can stop it there:
-    ``Server(app).run_in_thread()`` can be stopped.
+    In a thread other than the main one it serves too, with one process, but no signal can stop it
+    there: ``Server(app).run_in_thread()`` can be stopped.
     """
     try:
         asyncio.get_running_loop()
@@ -45,7 +52,8 @@ def serve(
         config = make_config(None, None, options)
     else:
         config = make_config(port, host, options)
-    if LOG_OPTIONS & options.keys() or not logs.is_configured():
+    configures_logs = bool(LOG_OPTIONS & options.keys()) or not logs.is_configured()
+    if configures_logs:
         logs.configure(
             error_logfile=config.error_logfile,
             access_logfile=config.access_logfile,
@@ -53,7 +61,8 @@ def serve(
         )
     observer = logs.LogObserver(access=bool(config.access_logfile))
     if config.workers > 1:
-        launch.serve_processes(application, config)
+        refuse_other_threads()
+        launch.serve_processes(application, config, configures_logs=configures_logs)
         return
     refuse_process_options(options)
     server = Server(application, config=config, observer=observer)

@@ -11,11 +11,12 @@ import contextlib
 import math
 import os
 import resource
+import select
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from . import inflight, logs
@@ -43,6 +44,9 @@ IO_THREADS = 2
 
 ACCEPT_TURNS = 4
 """Turns of the loop from the accept of a connection, through its count, to the end of a close."""
+
+LAST_ACCEPTS = 0.25
+"""Seconds in which a server that stops takes the connections that wait already, at most."""
 
 CLOSE_TIME = 1.0
 """Seconds that threads get to close their iterables after the last client was dropped, and in
@@ -140,6 +144,12 @@ def refuse_process_options(options: dict[str, Any]) -> None:
         )
 
 
+def refuse_other_threads() -> None:
+    """Signals come to the main thread, and a supervisor lives by them (SIGCHLD)."""
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigError("workers above 1 need the main thread: call serve() there")
+
+
 def _rarely(say: Callable[[str], None]) -> Callable[[str], None]:
     """Say the same thing, up to its colon, at most once in :data:`WARN_EVERY` seconds: a full disk
     is met by every response. *Any thread.*"""
@@ -220,7 +230,10 @@ class Server:
         self._thread: contextlib.ExitStack | None = None
 
     async def start(
-        self, sockets: Sequence[BoundSocket] | None = None, slot: Slot | None = None
+        self,
+        sockets: Sequence[BoundSocket] | None = None,
+        slot: Slot | None = None,
+        permission: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         """Bind, start the threads, play ``warmup``, accept. Returns when connections are accepted.
 
@@ -229,6 +242,8 @@ class Server:
             sequence: it accepts nothing itself, see :meth:`serve_once`.
         :param slot: this process's part of a :class:`~wsgi_async.tally.Tally`, where it is to take
             its share of the connections and no more.
+        :param permission: awaited before the first connection is accepted; what it raises ends
+            the start.
         :raises ConfigError: an address cannot be had.
         :raises LoadError: the application did not answer its warm-up.
         :raises RuntimeError: it is running already.
@@ -238,7 +253,7 @@ class Server:
         max_lost = self.config.threads * (2 if self.is_supervised else 1)
         self._process = process = _Process(self.application, self.config, self.observer, max_lost)
         try:
-            await process.start(sockets, slot)
+            await process.start(sockets, slot, permission)
         except BaseException:
             self._process = None
             raise
@@ -347,8 +362,8 @@ class Server:
             await self.stop()
 
     async def serve_until_signalled(self) -> int:
-        """Start, and stop at SIGTERM or SIGINT; another SIGINT, or SIGQUIT, drops everybody now.
-        SIGUSR1 logs the requests in flight.
+        """Start, and stop at SIGTERM or SIGINT; a SIGINT after that, or SIGQUIT, drops everybody.
+        SIGUSR1 reopens the log files, if any are the server's, and logs the requests in flight.
 
         In a thread other than the main one there are no signals, and only cancelling ends it.
 
@@ -357,19 +372,24 @@ class Server:
         loop = asyncio.get_running_loop()
         orders: asyncio.Queue[Order] = asyncio.Queue()
 
-        def order(what: Order) -> Callable[[], None]:
-            return lambda: orders.put_nowait(what)
+        def drain() -> None:
+            orders.put_nowait(Order.DRAIN)
+            asked.append(Order.DRAIN)
 
         def interrupt() -> None:
-            orders.put_nowait(Order.NOW if interrupt in asked else Order.DRAIN)
-            asked.append(interrupt)
+            orders.put_nowait(Order.NOW if asked else Order.DRAIN)
+            asked.append(Order.DRAIN)
 
-        asked: list[object] = []
+        def report() -> None:
+            logs.reopen()
+            self.log_in_flight()
+
+        asked: list[Order] = []
         handlers = {
-            signal.SIGTERM: order(Order.DRAIN),
+            signal.SIGTERM: drain,
             signal.SIGINT: interrupt,
-            signal.SIGQUIT: order(Order.NOW),
-            signal.SIGUSR1: self.log_in_flight,
+            signal.SIGQUIT: lambda: orders.put_nowait(Order.NOW),
+            signal.SIGUSR1: report,
         }
         is_main = threading.current_thread() is threading.main_thread()
         previous = {number: signal.getsignal(number) for number in handlers} if is_main else {}
@@ -522,7 +542,12 @@ class _Process:
     def _own_error(self, error: BaseException) -> None:
         self._observer.error("an error inside the server", error)
 
-    async def start(self, sockets: Sequence[BoundSocket] | None, slot: Slot | None) -> None:
+    async def start(
+        self,
+        sockets: Sequence[BoundSocket] | None,
+        slot: Slot | None,
+        permission: Callable[[], Awaitable[object]] | None,
+    ) -> None:
         """Bind, start the threads, warm up, accept."""
         config = self._config
         if sockets is None:
@@ -536,6 +561,8 @@ class _Process:
                 await warm_up(target, self._make_protocol, config.boot_timeout)
             if config.request_timeout:
                 self._sweep()  # the warm-up had a time limit of its own
+            if permission is not None:
+                await permission()
             if slot is not None:
                 self._share(slot)
                 return
@@ -618,10 +645,13 @@ class _Process:
         """See :meth:`Server.stop`."""
         deadline = self._loop.time() + graceful_timeout if graceful_timeout else math.inf
         connections = self.connections
+        connections.phase = Phase.LEAVING
+        if not linger:  # there may be nobody else to take them
+            await self._accept_last()
         self._close_listeners()
         # What has arrived but was not read yet decides whether a connection is idle.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
         if linger:
             connections.move_over(linger)
             until = min(deadline, self._loop.time() + linger + 2 * TICK)
@@ -643,6 +673,18 @@ class _Process:
         await _wait_briefly(io_threads_ended)
         self._cancel_tick()
         return self._pool.alive + self._pool.lost
+
+    async def _accept_last(self) -> None:
+        """Take the connections that wait: the kernel resets those that it holds for a socket that
+        is closed, and their clients may have sent a request already."""
+        poll = select.poll()
+        for sock in self.sockets:
+            poll.register(sock, select.POLLIN)
+        until = self._loop.time() + LAST_ACCEPTS
+        while poll.poll(0) and not self.at_once.is_set():
+            await asyncio.sleep(0)
+            if self._loop.time() >= until:
+                break
 
     def _tell(self, event: asyncio.Event) -> None:
         with contextlib.suppress(RuntimeError):  # a thread that returns late finds the loop closed

@@ -21,12 +21,13 @@ Guarantees:
 
 from .backlog import Extent
 from .body import RequestBody
-from .bounds import BlockedWriters, Overflow, ResponseBounds
+from .bounds import LARGE_FILE, BlockedWriters, Overflow, ResponseBounds
 from .inputstream import InputStream
 from .mailbox import Mailbox, Posted
 from .writer import Producer, Progress, ResponseWriter, Taken
 
 __all__ = [
+    "LARGE_FILE",
     "BlockedWriters",
     "Extent",
     "InputStream",

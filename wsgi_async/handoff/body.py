@@ -73,6 +73,7 @@ class RequestBody(io.RawIOBase):
         """*Loop:* bytes received, as far as the loop knows."""
         self.waits = 0
         """How often the reader has begun or ended to wait for the client: odd while it does."""
+        self._takes = 0
 
     # --- pool thread -------------------------------------------------------------------------
 
@@ -122,7 +123,9 @@ class RequestBody(io.RawIOBase):
                 data = self._take_part(size)
             elif self._socket is not None:
                 data = self._take_from_socket(self._socket, size)
-            if not data and self._state is _State.OPEN and size:
+            if data:
+                self._takes += 1
+            elif self._state is _State.OPEN and size:
                 data = None
                 self._must_wake |= not self._is_awaited
                 self._is_awaited = True
@@ -255,6 +258,12 @@ class RequestBody(io.RawIOBase):
         """*Any thread:* whether the application has begun to wait for bytes: only then does a
         client that expects it get its 100 (RFC 9110 §10.1.1)."""
         return self._is_awaited
+
+    @property
+    def progress(self) -> int:
+        """*Any thread:* changes whenever the application has taken something while the rest is
+        still to come, and when all has come."""
+        return self._takes if self._state is _State.OPEN else -1
 
     # --- whoever is last -----------------------------------------------------------------------
 

@@ -11,11 +11,13 @@ from typing import NamedTuple, Protocol
 
 from wsgi_async.spool import Budgets
 
-__all__ = ["BlockedWriters", "Evictable", "Overflow", "ResponseBounds"]
+__all__ = ["LARGE_FILE", "BlockedWriters", "Evictable", "Overflow", "ResponseBounds"]
 
 TRANSPORT_HIGH_WATER = 64 * 1024
 """asyncio's own default; less where ``response_buffer`` is small."""
 
+LARGE_FILE = 8 * 1024 * 1024
+"""Bytes of a temporary file above which it is not deleted on the loop: 1 GiB takes 46 ms."""
 
 STALLED = 3.0
 """Seconds without a byte taken after which a client may be cut off for others. The loop looks once

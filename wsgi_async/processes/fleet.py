@@ -94,7 +94,7 @@ class Spawn(NamedTuple):
 
 
 class Tell(NamedTuple):
-    """Send it a word: ``drain``, ``retire``, ``now``, ``report``."""
+    """Send it a word: ``serve``, ``drain``, ``retire``, ``now``, ``report``."""
 
     process: Process
     word: str
@@ -126,9 +126,11 @@ class Fleet:
 
     :param wanted: how many are to serve, at least 1.
     :param limits: see :class:`Limits`.
+    :param hasty: for development: at a reload the old ones leave at once, and what cannot start
+        waits for the next reload. Clients wait meanwhile, and never meet code that is out of date.
     """
 
-    def __init__(self, wanted: int, limits: Limits) -> None:
+    def __init__(self, wanted: int, limits: Limits, *, hasty: bool = False) -> None:
         self.actions: list[Action] = []
         self.wanted = wanted
         self.limits = limits
@@ -142,6 +144,7 @@ class Fleet:
         """Whether all of the first processes have been ready."""
         self.is_reloading = self.has_reload_failed = False
         self.is_stopping = False
+        self._hasty = hasty
         self._latest = self._proven = 1  # generations
         self._failures = 0
         self._may_spawn_at = -math.inf
@@ -160,11 +163,14 @@ class Fleet:
         self._reconcile(now)
 
     def ready(self, process: Process, now: float) -> None:
-        """It has loaded the application and accepts."""
+        """It has loaded the application, and accepts once it is told to."""
         if process.status is not Status.BOOTING:
             return
         process.status = Status.READY
         process.beat_at = process.began = now  # from here on it counts how long it serves
+        # Only now may it accept: had it done so before, one that is ended while it starts could
+        # have requests already.
+        self.actions.append(Tell(process, "serve"))
         if self.is_up:
             self._say("info", f"{process} is ready")
         self._reconcile(now)
@@ -211,6 +217,8 @@ class Fleet:
         for process in self.processes:
             if process.status is Status.BOOTING:
                 self._kill(process, now)
+            elif process.status is Status.READY and self._hasty:
+                self._retire(process, now)
         self._say("info", "Reloading")
         self._reconcile(now)
 
@@ -226,9 +234,10 @@ class Fleet:
         self._reconcile(now)
 
     def report(self) -> None:
-        """SIGUSR1: each is to reopen its logs and to tell what it is doing."""
+        """SIGUSR1: each is to reopen its logs and to tell what it is doing; one that still boots
+        has opened them already, and does so once it is ready."""
         for process in self.processes:
-            if process.status in (Status.READY, Status.LEAVING):
+            if process.status is not Status.DOOMED:
                 self.actions.append(Tell(process, "report"))
 
     def drain(self, now: float) -> None:
@@ -283,6 +292,16 @@ class Fleet:
             self.actions.append(Close())
         self._reconcile(now)
 
+    def overslept(self, now: float) -> None:
+        """The supervisor did not run for a while, and so perhaps nobody did: a terminal's Ctrl-Z,
+        ``docker pause``. Whoever would be late by that gets a moment more."""
+        limits, grace = self.limits, now + HASTE
+        for process in self.processes:
+            process.deadline = max(process.deadline, grace)
+            process.beat_at = max(process.beat_at, grace - limits.beat)
+            if process.status is Status.BOOTING:
+                process.began = max(process.began, grace - limits.boot)
+
     def next_time(self) -> float:
         """When :meth:`tick` has something to do at the latest."""
         limits = self.limits
@@ -314,9 +333,7 @@ class Fleet:
             stale = [process for process in ready if self._is_stale(process)]
             leaver = stale[0] if stale else ready[-1]
             ready.remove(leaver)
-            limits = self.limits
-            end = now + limits.linger + limits.graceful + MARGIN if limits.graceful else math.inf
-            self._tell(leaver, "retire", end)
+            self._retire(leaver, now)
         if not self.is_up and len(ready) == self.wanted:
             self.is_up = True
         if self.is_reloading and not any(map(self._is_stale, ready)) and len(ready) == self.wanted:
@@ -355,6 +372,11 @@ class Fleet:
         if booted and now - process.began >= STEADY:
             self._failures = 0
             return
+        if not booted and self._hasty:
+            self.is_reloading = False
+            self._may_spawn_at = math.inf
+            self._say("info", "Waiting for the next change")
+            return
         if not booted and not self.is_up and not self._anybody_is_ready():
             # The first ones cannot start: nothing would get better by trying again.
             self.is_stopping = True
@@ -389,6 +411,11 @@ class Fleet:
         process.deadline = min(process.deadline, deadline)
         self.actions.append(Tell(process, word))
 
+    def _retire(self, process: Process, now: float) -> None:
+        limits = self.limits
+        end = now + limits.linger + limits.graceful + MARGIN if limits.graceful else math.inf
+        self._tell(process, "retire", end)
+
     def _kill(self, process: Process, now: float) -> None:
         """End one that does not serve."""
         if process.status is not Status.DOOMED:
@@ -399,6 +426,8 @@ class Fleet:
     def _abort(self, process: Process, now: float) -> None:
         """End one that does not answer; its last words are the stacks of its threads."""
         was_booting = process.status is Status.BOOTING
+        if process.status is Status.LEAVING:
+            self._stop_code = self._stop_code or int(self.is_stopping)
         process.status = Status.DOOMED
         process.deadline = now + LAST_WORDS
         self.actions.append(Kill(process, signal.SIGABRT))

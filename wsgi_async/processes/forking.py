@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -13,7 +14,7 @@ from wsgi_async.errors import ConfigError
 
 from .signals import SIGNALS
 
-__all__ = ["Forked", "become_subreaper", "fork", "fork_orphan", "ignore", "verdict"]
+__all__ = ["Forked", "become_subreaper", "flush", "fork", "fork_orphan", "ignore", "verdict"]
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -28,9 +29,7 @@ class Forked(BaseException):
 
 def fork() -> int:
     """Fork. In the new process, where this is 0, the parent's signal handlers are gone."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()  # what it holds would be written twice
+    flush()
     everything = signal.valid_signals()
     # A signal that comes before the new process has its own handlers must wait for them.
     signal.pthread_sigmask(signal.SIG_BLOCK, everything)
@@ -41,6 +40,14 @@ def fork() -> int:
         return pid
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, everything)
+
+
+def flush() -> None:
+    """Write what was printed: what the streams hold at a fork would be written twice."""
+    for stream in (sys.stdout, sys.stderr):
+        # A reader that has gone is no reason to end; a closed stream is a ValueError.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
 
 
 def _forget_signals() -> None:

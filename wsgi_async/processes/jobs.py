@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from .channel import Channel
-from .forking import Forked, fork_orphan, ignore
+from .forking import Forked, flush, fork_orphan, ignore
 from .program import Boot, Program
 
 __all__ = ["load", "serve"]
@@ -42,6 +42,7 @@ def load(program: Program, boot: Boot, orders: socket.socket) -> int:
         finally:
             orders.close()
             boot.channel.close()
+    flush()
     signal.signal(signal.SIGTERM, ignore)
     boot.channel.say("ready")
     while True:

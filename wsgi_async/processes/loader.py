@@ -24,17 +24,24 @@ class Loader:
     :param program: what it is to load.
     :param is_first: see :class:`Boot`.
     :param leave_parent: drops, in the new process, what is the parent's alone.
+    :raises OSError: there can be no more processes or descriptors.
     """
 
     def __init__(
         self, program: Program, *, is_first: bool, leave_parent: Callable[[], object]
     ) -> None:
-        self.channel, theirs = Channel.pair()
-        self._orders, their_orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.waiting: list[Process] = []
         """Processes that are to be forked once the application is loaded."""
         self.is_ready = False
-        self.pid = fork()
+        with contextlib.ExitStack() as undo:
+            self.channel, theirs = Channel.pair()
+            undo.callback(self.channel.close)
+            undo.callback(theirs.close)
+            self._orders, their_orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.callback(self._orders.close)
+            undo.callback(their_orders.close)
+            self.pid = fork()
+            undo.pop_all()
         if not self.pid:
             leave_parent()
             self.close()
@@ -46,6 +53,7 @@ class Loader:
         """Have it fork a process. None where it is dead, which the kernel will tell as well.
 
         :returns: the way to that process, which says ``hello`` with its pid.
+        :raises OSError: there can be no more descriptors.
         """
         ours, theirs = Channel.pair()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from .channel import Channel
@@ -70,6 +71,9 @@ class Notifier(Protocol):
 
 class Host(Protocol):
     """Where a supervisor runs: what is done for the server as a whole."""
+
+    watch: Callable[[Channel], int] | None
+    """*In a process of its own:* say ``changed`` whenever the code has changed."""
 
     def reconfigure(self) -> Program:
         """Read the configuration again, for a reload. May raise ConfigError."""

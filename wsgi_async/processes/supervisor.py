@@ -29,13 +29,19 @@ from wsgi_async.observer import Observer
 
 from . import jobs
 from .channel import Channel
-from .fleet import Close, Fleet, Kill, Log, Process, Spawn, Tell
+from .fleet import Close, Fleet, Kill, Log, Process, Spawn, Status, Tell
 from .forking import Forked, become_subreaper, fork, verdict
 from .loader import Loader
 from .program import Boot, BootFailed, Host, Notifier, Program
 from .signals import SIGNALS
 
 __all__ = ["Supervisor"]
+
+LONGEST_WAIT = 3600.0
+"""Seconds: epoll_wait(2) takes no more than 24 days."""
+
+OVERSLEPT = 1.0
+"""Seconds after the time to wake up from which on this process must have been stopped."""
 
 
 class Supervisor:
@@ -51,7 +57,8 @@ class Supervisor:
         self, program: Program, host: Host, observer: Observer, notifier: Notifier
     ) -> None:
         self._programs = {1: program}
-        self._fleet = Fleet(program.processes, program.limits)
+        self._configured = program.processes
+        self._fleet = Fleet(program.processes, program.limits, hasty=host.watch is not None)
         self._host = host
         self._observer = observer
         self._notifier = notifier
@@ -61,6 +68,8 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._report = self._loop_name = ""
         self._inherits_orphans = False
+        self._watcher: Channel | None = None
+        self._watcher_pid = 0
         self._said = {"is_up": False, "is_reloading": False, "is_stopping": False}
         self._watchdog_at = math.inf
 
@@ -94,6 +103,7 @@ class Supervisor:
         if self._notifier.watchdog_interval is not None:
             self._watchdog_at = time.monotonic()
         try:
+            self._start_watcher()
             self._fleet.start(time.monotonic())
             while True:
                 self._act()
@@ -108,6 +118,7 @@ class Supervisor:
                 for number, handler in before.items():
                     signal.signal(number, signal.SIG_DFL if handler is None else handler)
                 self._end_loaders()
+                self._end_watcher()
             self._selector.close()
             wake.close()
             wakes.close()
@@ -118,8 +129,11 @@ class Supervisor:
     def _wait(self, wake: socket.socket) -> None:
         """Wait for the next event, and tell the fleet of it."""
         fleet = self._fleet
-        until = min(fleet.next_time(), self._watchdog_at) - time.monotonic()
-        ready = self._selector.select(None if until == math.inf else max(0.0, until))
+        began = time.monotonic()
+        until = min(max(began, fleet.next_time()), self._watchdog_at, began + LONGEST_WAIT)
+        ready = self._selector.select(max(0.0, until - began))
+        if time.monotonic() - until >= OVERSLEPT:
+            fleet.overslept(time.monotonic())
         with contextlib.suppress(BlockingIOError):
             wake.recv(4096)
         for key, _ in ready:
@@ -127,6 +141,8 @@ class Supervisor:
                 self._hear(key.data)
             elif isinstance(key.data, int):
                 self._hear_loader(key.data)
+            elif isinstance(key.data, Channel):
+                self._hear_watcher(key.data)
         while self._signals:
             self._obey(self._signals.popleft())
         now = time.monotonic()
@@ -144,6 +160,8 @@ class Supervisor:
         for word, detail in channel.listen():
             if word == "hello" and detail.isascii() and detail.isdigit():
                 process.pid = int(detail)
+                if process.status is Status.DOOMED:  # since before its number was known
+                    self._kill(process, signal.SIGTERM)
             elif word == "ready":
                 self._loop_name = detail
                 fleet.ready(process, now)
@@ -157,6 +175,15 @@ class Supervisor:
             self._unwatch(channel)
             if not process.pid:  # it died before it could say who it is
                 self._bury(process, "it ended at once", 3)
+
+    def _hear_watcher(self, channel: Channel) -> None:
+        words = channel.listen()
+        if words:
+            self._observer.info(f"Changed: {words[-1].detail}")
+            self._reload()
+        if not channel.is_open and not self._fleet.is_stopping:
+            self._unwatch(channel)
+            self._observer.error("Files are not watched any more: restart to have them watched")
 
     def _obey(self, number: int) -> None:
         """What an operator says, or the kernel of a child."""
@@ -192,10 +219,13 @@ class Supervisor:
             program = self._host.reconfigure()
         except ConfigError as error:
             self._observer.error(f"Not reloaded: {error}")
+            if fleet.is_up and not fleet.is_reloading:
+                # systemctl waits for an answer.
+                self._notifier.reloading()
+                self._notifier.ready(f"{fleet.wanted} processes; the last reload has failed")
             return
-        old = self._programs[fleet.generation]
-        if program.processes != old.processes:
-            fleet.wanted = program.processes
+        if program.processes != self._configured:  # else what SIGTTIN and SIGTTOU made it remains
+            fleet.wanted = self._configured = program.processes
         fleet.limits = program.limits
         fleet.reload(time.monotonic())
         self._programs[fleet.generation] = program
@@ -205,6 +235,9 @@ class Supervisor:
         """Bury those that have ended."""
         for pid, status in self._ended():
             how, code = verdict(status)
+            for process in list(self._fleet.processes):
+                if not process.pid:  # it may have said who it was since its channel was looked at
+                    self._hear(process)
             for generation, loader in list(self._loaders.items()):
                 if loader.pid == pid:
                     self._bury_loader(generation, how, code)
@@ -288,6 +321,12 @@ class Supervisor:
             self._inherits_orphans = True
 
     def _spawn(self, process: Process) -> None:
+        try:
+            self._start(process)
+        except OSError as error:  # no more processes, or descriptors
+            self._bury(process, error.strerror or str(error), 3)
+
+    def _start(self, process: Process) -> None:
         program = self._programs[process.generation]
         is_first = not self._fleet.is_up
         if program.preload:
@@ -300,7 +339,12 @@ class Supervisor:
             self._use(loader)
             return
         ours, theirs = Channel.pair()
-        pid = fork()
+        try:
+            pid = fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if not pid:
             ours.close()
             self._leave()
@@ -310,9 +354,23 @@ class Supervisor:
         process.pid = pid
         self._watch(process, ours)
 
+    def _start_watcher(self) -> None:
+        watch = self._host.watch
+        if watch is None:
+            return
+        self._watcher, theirs = Channel.pair()
+        self._watcher_pid = fork()
+        if not self._watcher_pid:
+            self._leave()
+            raise Forked(partial(watch, theirs))
+        theirs.close()
+        self._selector.register(self._watcher, selectors.EVENT_READ, self._watcher)
+
     def _leave(self) -> None:
         """*In a new process:* drop what is the parent's alone."""
         self._selector.close()
+        if self._watcher is not None:
+            self._watcher.close()
         for channel in self._channels.values():
             channel.close()
         for loader in self._loaders.values():
@@ -344,7 +402,11 @@ class Supervisor:
             return
         waiting, loader.waiting = loader.waiting, []
         for process in waiting:
-            channel = loader.fork(process.number, is_first=not self._fleet.is_up)
+            try:
+                channel = loader.fork(process.number, is_first=not self._fleet.is_up)
+            except OSError as error:
+                self._bury(process, error.strerror or str(error), 3)
+                continue
             if channel is None:
                 loader.waiting.append(process)  # to be buried with it
             else:
@@ -383,6 +445,13 @@ class Supervisor:
             loader.kill()
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(loader.pid, 0)
+
+    def _end_watcher(self) -> None:
+        if self._watcher is not None:
+            self._watcher.close()
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self._watcher_pid, signal.SIGKILL)
+                os.waitpid(self._watcher_pid, 0)
 
     def _forget_old_generations(self) -> None:
         needed = self._fleet.generations

@@ -1,0 +1,64 @@
+"""The process that tells the supervisor of changed source files, for ``--reload``."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING
+
+from .errors import ConfigError
+from .processes import Channel
+
+if TYPE_CHECKING:
+    from watchfiles import Change
+
+__all__ = ["Watcher"]
+
+GLANCE = 1000
+"""Milliseconds between two looks at whether the supervisor lives."""
+
+
+class Watcher:
+    """What is watched.
+
+    :param directories: they and all below them, but for hidden ones, caches and virtual
+        environments.
+    :param patterns: of names of files, besides ``*.py``.
+    :raises ConfigError: a directory does not exist, or watchfiles is not installed.
+    """
+
+    def __init__(self, directories: Sequence[str], patterns: Sequence[str]) -> None:
+        if importlib.util.find_spec("watchfiles") is None:
+            raise ConfigError("--reload needs watchfiles: pip install 'wsgi_async[reload]'")
+        for directory in directories:
+            if not os.path.isdir(directory):
+                raise ConfigError(f"--reload-dir: there is no directory {directory!r}")
+        self._directories = directories
+        self._patterns = ("*.py", *patterns)
+
+    def watch(self, channel: Channel) -> int:
+        """*In a process of its own:* say ``changed`` with a name after each batch of changes,
+        until the supervisor has gone."""
+        from watchfiles import DefaultFilter, watch
+
+        known = DefaultFilter()
+
+        def matters(change: Change, path: str) -> bool:
+            name = os.path.basename(path)
+            return any(fnmatch(name, pattern) for pattern in self._patterns) and known(change, path)
+
+        parent = os.getppid()
+        for changes in watch(
+            *self._directories,
+            watch_filter=matters,
+            rust_timeout=GLANCE,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+        ):
+            if os.getppid() != parent:
+                break
+            if changes:
+                channel.say("changed", min(path for _, path in changes))
+        return 0
