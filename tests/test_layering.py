@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("receiving", "states"),
     ("protocol", "inflight"),
     ("server",),
+    ("mounts",),
     ("child",),
     ("launch",),
     ("run",),
