@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("receiving", "states"),
     ("protocol", "inflight"),
     ("server",),
-    ("mounts",),
+    ("encode_str", "mounts"),
     ("static",),
     ("child",),
     ("launch",),
