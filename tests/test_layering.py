@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("receiving", "states"),
     ("protocol", "inflight"),
     ("server",),
-    ("encode_str", "mounts"),
+    ("encode_str", "lint", "mounts"),
     ("static",),
     ("child",),
     ("launch",),
