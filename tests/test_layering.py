@@ -34,6 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("server",),
     ("encode_str", "lint", "mounts"),
     ("static",),
+    ("composition",),
     ("child",),
     ("launch",),
     ("run",),
