@@ -252,6 +252,18 @@ def test_cause_is_kept() -> None:
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
+def test_factory_may_refuse_its_arguments(directory: Path) -> None:
+    (directory / "refusing.py").write_text(
+        "from wsgi_async import ConfigError\n"
+        "def Auth(application, realm):\n"
+        "    raise ConfigError(f'Auth: the realm {realm!r} will not do')\n"
+    )
+    spec = "./refusing.py:Auth(realm='x')"
+    with pytest.raises(ConfigError) as caught:
+        compose(settings(app="composed", middleware=[spec]))
+    assert str(caught.value) == f"--middleware {spec}: Auth: the realm 'x' will not do"
+
+
 def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wsgi_async.static", None)
     with pytest.raises(ConfigError, match=r"--static needs werkzeug: pip install 'wsgi_async\["):

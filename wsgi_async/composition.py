@@ -141,10 +141,13 @@ def _nothing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Ite
 
 @contextlib.contextmanager
 def _naming(option: str) -> Iterator[None]:
-    """Say in a LoadError which option it is about; nothing for APP."""
+    """Say in an error which option it is about; nothing for APP."""
     try:
         yield
     except LoadError as error:
+        cause = error.__cause__
         if not option:
             raise
-        raise LoadError(f"{option}: {error}") from error.__cause__
+        if isinstance(cause, ConfigError):  # a factory that finds its arguments wrong
+            raise ConfigError(f"{option}: {cause}") from None
+        raise LoadError(f"{option}: {error}") from cause

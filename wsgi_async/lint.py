@@ -130,10 +130,11 @@ class _Check:
         error = Violation(self.sentence(what))
         if self.violation is None:
             self.violation = error
-        raise error
+        raise error from None
 
     def sentence(self, what: str) -> str:
-        return f"{self._request}: {self._name} {what} (PEP 3333)"
+        source = "" if "PEP 3333" in what else " (PEP 3333)"
+        return f"{self._request}: {self._name} {what}{source}"
 
     def tell(self, what: str) -> None:
         """Write it to ``wsgi.errors``, where it is too late to raise."""
