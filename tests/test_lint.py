@@ -267,7 +267,8 @@ def test_violations(application: Any, why: str) -> None:
     message = str(caught.value)
     assert message.startswith("GET /a: the application x:app ")
     assert message.count("PEP 3333") == 1
-    assert caught.value.__suppress_context__
+    error = caught.value
+    assert error.__context__ is None or error.__suppress_context__, "shown in the log"
     assert "\n" not in message
     assert isinstance(caught.value, ApplicationError)
 

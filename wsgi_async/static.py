@@ -227,7 +227,8 @@ def _content_type(path: str) -> str:
     kind = _TYPES.get(os.path.splitext(path)[1].lower(), kind)
     if encoding is not None:  # an archive to be kept, not a Content-Encoding to be undone
         return "application/gzip" if encoding == "gzip" else "application/octet-stream"
-    return get_content_type(kind or "application/octet-stream", "utf-8")
+    full: str = get_content_type(kind or "application/octet-stream", "utf-8")
+    return full
 
 
 def _forbid(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
