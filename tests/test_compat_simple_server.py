@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import os
 import signal
 import socket
 import socketserver
@@ -77,6 +78,7 @@ def test_serves_until_shut_down_and_again() -> None:
             with in_thread(httpd.serve_forever):
                 assert ask(httpd.server_port, "/x") == (200, b"Hello from /x")
                 httpd.shutdown()
+            assert os.get_blocking(httpd.fileno())
         httpd.shutdown()  # which does nothing any more
     assert httpd.fileno() == -1
 

@@ -123,6 +123,15 @@ def test_callbacks_and_timeouts(loop: Any) -> None:
     assert loop.run_sync(lambda: 4) == 4
 
 
+def test_loop_that_is_stopped_beneath_stops_its_servers_too(loop: Any) -> None:
+    server = HTTPServer(WSGIContainer(application))
+    server.listen(0)
+    sockets = server._sockets
+    loop.call_later(0, loop.asyncio_loop.stop)
+    loop.start()
+    assert sockets[0].fileno() == -1
+
+
 def test_address_in_use_is_an_os_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = HTTPServer(WSGIContainer(application))

@@ -80,6 +80,9 @@ class Host:
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 runner.run(self._main())
         finally:
+            for sock in self._sockets:
+                if sock.fileno() >= 0:
+                    sock.settimeout(sock.gettimeout())  # what does not block is shared as well
             with self._lock:
                 self._loop = None
             self._has_started.set()

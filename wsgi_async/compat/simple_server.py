@@ -215,13 +215,14 @@ class WSGIServer(simple_server.WSGIServer):
                 for key, _ in ready:
                     listener = key.fileobj
                     assert isinstance(listener, socket.socket)
+                    patience = listener.gettimeout()
                     listener.setblocking(False)  # the client may be gone again
                     try:
                         return listener.accept()[0]
                     except (BlockingIOError, ConnectionAbortedError):
                         continue
                     finally:
-                        listener.settimeout(None)
+                        listener.settimeout(patience)
                 if left is not None and left <= 0:
                     return None
 
@@ -388,13 +389,14 @@ def _check_handler(handler: type[Any]) -> set[str]:
             f"the handler must be a subclass of {WSGIRequestHandler.__module__}."
             f"WSGIRequestHandler, not {handler!r}"
         )
-    known = set(dir(simple_server.WSGIRequestHandler)) - set(dir(object)) | {"__init__"}
+    known = {name for name in dir(simple_server.WSGIRequestHandler) if not name.startswith("__")}
+    known.add("__init__")
     own = {
         name
         for cls in handler.__mro__[: handler.__mro__.index(WSGIRequestHandler)]
         for name in vars(cls)
     }
-    refused = sorted(name for name in own & known - _OF_HANDLERS if name != "__module__") + sorted(
+    refused = sorted(own & known - _OF_HANDLERS) + sorted(
         name for name in own if name.startswith("do_")
     )
     if refused:

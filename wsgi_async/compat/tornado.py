@@ -95,6 +95,7 @@ class IOLoop:
         self._tasks: set[asyncio.Future[Any]] = set()
         self._failure: BaseException | None = None
         self._interrupts = 0
+        self._stopping = asyncio.Event()
 
     @classmethod
     def current(cls, instance: bool = True) -> Any:
@@ -129,8 +130,13 @@ class IOLoop:
         loop = self.asyncio_loop
         self._of_loops[loop] = self
         with self._signals():
+            running = loop.create_task(self._run())
+            running.add_done_callback(lambda _: loop.stop())
             loop.run_forever()
-            loop.run_until_complete(self._stop_servers())
+            if not running.done():  # somebody has stopped the loop beneath
+                self.stop()
+                loop.run_until_complete(running)
+            running.result()
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -160,15 +166,18 @@ class IOLoop:
             for server in self._servers:
                 server._force()
 
-    async def _stop_servers(self) -> None:
+    async def _run(self) -> None:
+        # All in one run of the loop: uvloop loses signals that come between two.
         try:
+            await self._stopping.wait()
             await asyncio.gather(*(server._stop() for server in list(self._servers)))
         finally:
             self._interrupts = 0
+            self._stopping.clear()
 
     def stop(self) -> None:
         """Have :meth:`start` return. From another thread: ``loop.add_callback(loop.stop)``."""
-        self.asyncio_loop.stop()
+        self._stopping.set()
 
     def close(self, all_fds: bool = False) -> None:
         """Close the loop, which has been stopped."""

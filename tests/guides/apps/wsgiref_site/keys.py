@@ -3,7 +3,7 @@ from wsgiref import simple_server
 
 def show_keys(environ, start_response):
     start_response("200 OK", [("Content-type", "text/html")])
-    environ["wsgi.errors"].write("This is for the log\n")
+    environ["wsgi.errors"].write("This is for the log")
     return [b"<h1>Keys</h1><p>", "<br />".join(sorted(environ)).encode(), b"</p>"]
 
 
