@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import shlex
 import signal
 import socket
 import struct
@@ -35,7 +36,7 @@ def ask(
     """One request on a connection of its own."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT)
     try:
-        connection.request(method, path, body, headers or {})
+        connection.request(method, urlsplit(url).path + path, body, headers or {})
         with connection.getresponse() as response:
             return Reply(response.status, response.headers, response.read())
     finally:
@@ -143,6 +144,18 @@ def check_django_app(url: str, process: Process) -> None:
     assert ask(url, "/none").status == 404
 
 
+def check_mounts(url: str, process: Process) -> None:
+    assert b'<a href="/greetings/you">' in ask(url).body
+    assert ask(url, "/greetings/%3CAda%3E").body == b"Hello, &lt;Ada&gt;!"
+    assert ask(url, "/greetings", "POST", b"Grace").status == 201
+    assert ask(url, "/greetings/").body == b"Greeted so far: Grace"
+    head = ask(url, "/greetings/Ada", "HEAD")
+    assert (head.status, head.body) == (200, b"")
+    refused = ask(url, "/greetings", "DELETE")
+    assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD, OPTIONS, POST")
+    assert ask(url, "/greetingsagain").body == b"Nothing here"
+
+
 SERVED: dict[str, tuple[Callable[[str, Process], None], str]] = {
     "hello.py": (check_hello, ""),
     "class_based.py": (check_class_based, ""),
@@ -150,6 +163,7 @@ SERVED: dict[str, tuple[Callable[[str, Process], None], str]] = {
     "form_post.py": (check_form_post, ""),
     "streaming.py": (check_streaming, ""),
     "upload.py": (check_upload, ""),
+    "mounts.py": (check_mounts, ""),
     "flask_app.py": (check_flask_app, "flask"),
     "django_app.py": (check_django_app, "django"),
 }
@@ -200,6 +214,21 @@ def test_factory_with_an_argument(tmp_path: Path) -> None:
     command = python("-m", "wsgi_async", app, "--port", "0")
     with running(*command, cwd=tmp_path) as process:
         assert ask(process.url, "/apples").body == b"/apples: 101\n"
+
+
+def test_mounts_on_the_command_line(tmp_path: Path) -> None:
+    text = (EXAMPLES / "mounts.py").read_text().split('"""')[1].replace("\\\\\n", "")
+    line = re.search(r"^    wsgi-async (.* --mount .*)$", text, re.MULTILINE)
+    assert line is not None
+    words = [word.replace("examples/", f"{EXAMPLES}/") for word in shlex.split(line[1])]
+    command = python("-m", "wsgi_async", *words, "--port", "0", "--lint")
+    with running(*command, cwd=tmp_path) as process:
+        check_hello(process.url, process)
+        check_form_post(process.url + "/form", process)
+        assert ask(process.url, "/count/apples").body == b"/apples: 101\n"
+        assert ask(process.url, "/count", "HEAD").status == 200
+        assert ask(process.url, "/count", "POST").headers["Allow"] == "GET, HEAD, OPTIONS"
+        assert "ERROR" not in process.output
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from rawclient import TIMEOUT
 from serving import Served, serving
 from tools import require_module
 
+from wsgi_async.lint import Lint
+
 UPLOAD_SIZE = 50_000_000
 FORM = "application/x-www-form-urlencoded"
 
@@ -56,7 +58,7 @@ def validated(framework: str, application: Application) -> Application:
         tolerated = (framework, environ["PATH_INFO"]) not in NOT_VALIDATED
         return (validating if tolerated else application)(environ, start_response)
 
-    return either
+    return Lint(either, framework)  # which has nothing to tolerate
 
 
 MODES: dict[str, dict[str, str]] = {

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from wsgi_async.errors import LoadError
-from wsgi_async.loading import load_application
+from wsgi_async.loading import load_application, load_middleware
 
 SITE = """
 def application(environ, start_response): ...
@@ -336,3 +337,65 @@ def test_no_module_name(spec: str) -> None:
 def test_expressions_that_are_refused(expression: str) -> None:
     with pytest.raises(LoadError, match="is no name, attribute or call with literal arguments"):
         load_application(f"site_one:{expression}")
+
+
+# --- Middleware
+
+
+MIDDLEWARE = """
+class Wrapped:
+    def __init__(self, *args, **options):
+        self.args, self.options = args, options
+
+    def __call__(self, environ, start_response):
+        return []
+"""
+
+
+@pytest.mark.parametrize(
+    ("expression", "arguments", "options"),
+    [
+        (":Wrapped", (), {}),
+        (".Wrapped", (), {}),
+        (":Wrapped()", (), {}),
+        (":Wrapped(1, 'a b', sign=[None])", (1, "a b"), {"sign": [None]}),
+    ],
+)
+def test_middleware_gets_the_application_and_its_arguments(
+    expression: str,
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "wrappers", raising=False)
+    (tmp_path / "wrappers.py").write_text(MIDDLEWARE)
+    (tmp_path / "wrapper.wsgi").write_text(MIDDLEWARE)
+
+    def application(environ: Any, start_response: Any) -> Any:
+        raise AssertionError
+
+    specs = [f"wrappers{expression}"]
+    if expression.startswith(":"):
+        specs.append(f"{tmp_path}/wrapper.wsgi{expression}")
+    for spec in specs:
+        made: Any = load_middleware(spec)(application)
+        assert (made.args, made.options) == ((application, *arguments), options)
+    del sys.modules["wrappers"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("", "names no module"),
+        ("json", "'json' names no factory: write json:Factory"),
+        ("json:", "names no factory"),
+        ("json:dumps(open)", "literal arguments"),
+        ("json:__all__", "is not callable: it is of type list"),
+        ("json:dumps", "Calling 'dumps' in 'json' raised TypeError"),
+    ],
+)
+def test_middleware_that_cannot_be_had(spec: str, message: str) -> None:
+    with pytest.raises(LoadError, match=message):
+        load_middleware(spec)(print)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         WsgiAsyncError,
     )
     from .logs import LogObserver
+    from .mounts import Mounts
     from .observer import Observer
     from .run import serve
     from .server import Server
@@ -35,6 +36,7 @@ __all__ = [
     "HTTPError",
     "LoadError",
     "LogObserver",
+    "Mounts",
     "Observer",
     "RequestTimeout",
     "Server",
@@ -47,6 +49,7 @@ __all__ = [
 _HOMES = {
     "Config": "config",
     "LogObserver": "logs",
+    "Mounts": "mounts",
     "Observer": "observer",
     "Server": "server",
     "serve": "run",

@@ -121,7 +121,7 @@ def check_chunk(chunk: object) -> None:
     if isinstance(chunk, bytes):
         return
     if isinstance(chunk, str):
-        hint = "encode it: .encode('utf-8'), or write b'...'"
+        hint = "encode it: .encode('utf-8'), or write b'...'; or start with --encode-str utf-8"
     elif isinstance(chunk, bytearray | memoryview):
         hint = "convert it with bytes(...)"
     else:

@@ -20,6 +20,7 @@ import click
 
 from . import launch, sockets
 from ._version import __version__
+from .composition import describe, names_something
 from .config import OPTIONS, Option, did_you_mean
 from .errors import ConfigError, LoadError
 from .loading import application_traceback
@@ -72,7 +73,7 @@ def _run(args: list[str], prog_name: str) -> int:
         if actions["print_config"]:
             click.echo(_describe(settings))
             return 0
-        if not settings.app:
+        if not names_something(settings):
             raise ConfigError(f"Which application? Write {prog_name} module:application")
         start = start_directory(os.environ)
         if actions["check_config"]:
@@ -123,7 +124,7 @@ def _check(settings: Settings, start: str) -> int:
     for address in settings.config.bind:
         sockets.parse_address(address)
     launch.load(settings, environ=os.environ, start=start)
-    click.echo(f"The configuration and the application {settings.app} are good")
+    click.echo(f"The configuration and {describe(settings)} are good")
     return 0
 
 

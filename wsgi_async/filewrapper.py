@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["FileWrapper"]
+__all__ = ["FileWrapper", "is_wrapped_file"]
 
 LARGEST_PAGE = 64 * 1024
 """Bytes of a memory page on any CPU: files of /sys say that they are as large as one."""
@@ -62,3 +62,12 @@ class FileWrapper:
 def _raw_of(file: Any) -> object:
     """What the buffer of ``open`` is filled from; None where `file` is no such buffer."""
     return file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else None
+
+
+def is_wrapped_file(result: object, wrapper: object) -> bool:
+    """Whether an application returned what it made with ``wsgi.file_wrapper``.
+
+    :param result: what it returned.
+    :param wrapper: what the environ had for it. A wrapper that is no class cannot be recognised.
+    """
+    return isinstance(wrapper, type) and isinstance(result, wrapper)

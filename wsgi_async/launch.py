@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from . import logs
 from .child import serve_under_supervisor
+from .composition import compose
 from .config import Config
 from .errors import ConfigError, LoadError, WsgiAsyncError
 from .identity import Identity, parse_umask, resolve
-from .loading import load_application
 from .observer import Observer
 from .orders import IDLE_LINGER
 from .pidfile import PidFile
@@ -361,7 +361,7 @@ class _Loading:
         self._surroundings.enter(environ)
         if identity is not None:
             identity.assume()
-        return load_application(settings.app, factory=settings.factory)
+        return compose(settings)
 
 
 def _raise_descriptor_limit() -> None:

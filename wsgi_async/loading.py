@@ -33,7 +33,7 @@ from typing import Any, cast
 from .config import did_you_mean
 from .errors import LoadError
 
-__all__ = ["application_traceback", "load_application"]
+__all__ = ["application_traceback", "load_application", "load_middleware"]
 
 _DEFAULTS = ("application", "app")
 
@@ -66,6 +66,46 @@ def load_application(spec: str, *, factory: bool = False) -> Callable[..., Any]:
         _check_callable(found, name)
         found = _call(found, (), {}, name)
         name = f"what {name} returned"
+    return _checked(found, name)
+
+
+def load_middleware(spec: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Import the factory that `spec` names: given an application, it makes another one.
+
+    ``mod:Factory``, ``mod.Factory`` or ``path/file.py:Factory``; also
+    ``mod:Factory(option=1)``, whose arguments, Python literals, are passed after the application.
+
+    :returns: to be called with the application; raises LoadError where the factory raises, or
+        what it returns is no WSGI application.
+    :raises LoadError: there is no such thing, or it cannot be called.
+    """
+    where, expression = _split(spec)
+    if _names_file(where):
+        module = _load_file(where)
+    else:
+        module, rest = _import(where, whole=expression is not None)
+        if expression is None and rest:
+            where, expression = module.__name__, ".".join(rest)
+    if not expression:
+        raise LoadError(f"{spec!r} names no factory: write {spec}:Factory")
+    node = _parse(expression)
+    arguments: list[Any] = []
+    options: dict[str, Any] = {}
+    if isinstance(node, ast.Call):
+        arguments, options = _literals(node)
+        node = node.func
+    factory = _evaluate(node, module, where)
+    name = f"{ast.unparse(node)!r} in {where!r}"
+    _check_callable(factory, name)
+
+    def wrap(application: Callable[..., Any]) -> Callable[..., Any]:
+        made = _call(factory, (application, *arguments), options, name)
+        return _checked(made, f"what {name} returned")
+
+    return wrap
+
+
+def _checked(found: Any, name: str) -> Callable[..., Any]:
     _check_callable(found, name)
     if any(map(inspect.iscoroutinefunction, (found, type(found).__call__))):
         raise LoadError(f"{name} is an asynchronous (ASGI) application, not a WSGI one")
@@ -201,20 +241,27 @@ def _evaluate(node: ast.expr, module: ModuleType, where: str) -> Any:
         return _attribute(owner, node.attr, f"{where}:{ast.unparse(node.value)}")
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
         function = _evaluate(node.func, module, where)
-        try:
-            arguments = [ast.literal_eval(argument) for argument in node.args]
-            options = {
-                keyword.arg: ast.literal_eval(keyword.value)
-                for keyword in node.keywords
-                if keyword.arg is not None
-            }
-        except ValueError:
-            raise _not_understood(ast.unparse(node)) from None
-        if len(options) == len(node.keywords):
-            name = f"{ast.unparse(node.func)!r} in {where!r}"
-            _check_callable(function, name)
-            return _call(function, tuple(arguments), options, name)
+        arguments, options = _literals(node)
+        name = f"{ast.unparse(node.func)!r} in {where!r}"
+        _check_callable(function, name)
+        return _call(function, tuple(arguments), options, name)
     raise _not_understood(ast.unparse(node))
+
+
+def _literals(call: ast.Call) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call, which may be Python literals only."""
+    try:
+        arguments = [ast.literal_eval(argument) for argument in call.args]
+        options = {
+            keyword.arg: ast.literal_eval(keyword.value)
+            for keyword in call.keywords
+            if keyword.arg is not None
+        }
+    except ValueError:
+        raise _not_understood(ast.unparse(call)) from None
+    if len(options) < len(call.keywords):
+        raise _not_understood(ast.unparse(call))
+    return arguments, options
 
 
 def _attribute(owner: Any, name: str, where: str) -> Any:

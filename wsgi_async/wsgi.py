@@ -170,7 +170,8 @@ class WSGIResponse:
             ) from None
         if isinstance(iterable, str):
             raise ApplicationError(
-                "the application returned str; encode it and return a list: [text.encode('utf-8')]"
+                "the application returned str; encode it and return a list: "
+                "[text.encode('utf-8')]; or start with --encode-str utf-8"
             )
         if isinstance(iterable, bytes | bytearray):
             raise ApplicationError(
