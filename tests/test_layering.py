@@ -108,7 +108,7 @@ OWNERS: dict[str, set[str]] = {
 """Which modules may import what."""
 
 EDGES: dict[str, set[str]] = {
-    "middleware": {"launch"},
+    "middleware": {"launch", "composition"},
 }
 """Packages at the edge, and who else may import them: when an option asks for it."""
 
