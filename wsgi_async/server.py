@@ -231,14 +231,15 @@ class Server:
 
     async def start(
         self,
-        sockets: Sequence[BoundSocket] = (),
+        sockets: Sequence[BoundSocket] | None = None,
         slot: Slot | None = None,
         permission: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         """Bind, start the threads, play ``warmup``, accept. Returns when connections are accepted.
 
         :param sockets: sockets that are bound already, shared with other processes, and another's
-            to remove: those of a supervisor. None: the addresses of the configuration.
+            to remove: those of a supervisor. None: the addresses of the configuration. An empty
+            sequence: it accepts nothing itself, see :meth:`serve_once`.
         :param slot: this process's part of a :class:`~wsgi_async.tally.Tally`, where it is to take
             its share of the connections and no more.
         :param permission: awaited before the first connection is accepted; what it raises ends
@@ -263,6 +264,18 @@ class Server:
             self.observer.started(
                 self.addresses, self.config.threads, self.loop_name, self.config.parser
             )
+
+    async def serve_once(self, connection: socket.socket) -> None:
+        """Serve a connection that somebody else has accepted, as the last of this server, and
+        return once it is closed; see ``sockets`` of :meth:`start`.
+
+        :param connection: it is this server's from here on. It has one request where
+            ``keep_alive`` is 0.
+        :raises RuntimeError: it is not running.
+        """
+        if self._process is None:
+            raise RuntimeError("this server is not running")
+        await self._process.serve_once(connection)
 
     @property
     def loop_name(self) -> str:
@@ -531,13 +544,15 @@ class _Process:
 
     async def start(
         self,
-        sockets: Sequence[BoundSocket],
+        sockets: Sequence[BoundSocket] | None,
         slot: Slot | None,
         permission: Callable[[], Awaitable[object]] | None,
     ) -> None:
         """Bind, start the threads, warm up, accept."""
         config = self._config
-        self.sockets = list(sockets or bind(config.bind, socket_mode=config.socket_mode))
+        if sockets is None:
+            sockets = bind(config.bind, socket_mode=config.socket_mode)
+        self.sockets = list(sockets)
         try:
             self._tick()
             self._pool.start()
@@ -562,6 +577,13 @@ class _Process:
 
     def _make_protocol(self) -> HTTPProtocol:
         return HTTPProtocol(self.connections, self._loop)
+
+    async def serve_once(self, connection: socket.socket) -> None:
+        """See :meth:`Server.serve_once`."""
+        self.connections.phase = Phase.LEAVING
+        connection.setblocking(False)
+        await self._loop.connect_accepted_socket(self._make_protocol, connection)
+        await self.connections.all_closed().wait()
 
     async def _listen(self, sock: socket.socket) -> asyncio.Server:
         try:

@@ -1,0 +1,5 @@
+from server.Application import Application
+
+import wsgi_async
+
+wsgi_async.main(Application)
