@@ -156,6 +156,58 @@ def check_mounts(url: str, process: Process) -> None:
     assert ask(url, "/greetingsagain").body == b"Nothing here"
 
 
+def check_middleware_stack(url: str, process: Process) -> None:
+    reply = ask(url, "/books", headers={"X-Request-ID": "the-first"})
+    assert reply.body == b'["Middlemarch", "Ulysses"]\n'
+    assert reply.headers["X-Request-ID"] == "the-first"
+    assert reply.headers["Vary"] == "Origin"
+    process.wait_for(r'^127\.0\.0\.1 - "GET /books HTTP/1\.1" 200 27 bytes \d+ us the-first$')
+
+    json_please = {"Accept": "application/json"}
+    none = ask(url, "/books/99", headers=json_please)
+    assert (none.status, none.body) == (
+        404,
+        b'{"status": 404, "title": "Not Found", "detail": "There is no such book."}\n',
+    )
+    assert b"<p>There is no such book.</p>" in ask(url, "/books/99").body
+
+    assert post_form(url, "/books", {"title": "Emma"}).status == 401
+    denied = post_form(url, "/books", {"title": "Emma"}, Authorization="Basic YWRhOmJ5cm9u")
+    assert denied.headers["WWW-Authenticate"].startswith('Basic realm="The shop\'s back room"')
+    ada = "Basic YWRhOmxvdmVsYWNl"
+    assert post_form(url, "/books", {"title": "Emma"}, Authorization=ada).body == b'"Emma"\n'
+    assert post_form(url, "/books", {"x": "y"}, Authorization=ada).status == 400
+    process.wait_for(r'^127\.0\.0\.1 ada "POST /books HTTP/1\.1" 400 ')
+
+    export = ask(url, "/export", headers={"Origin": "http://localhost:3000"})
+    assert export.body == b"Middlemarch\nUlysses\nEmma\n"
+    assert export.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
+    asks = {
+        "Origin": "http://localhost:3000",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type",
+    }
+    preflight = ask(url, "/books", "OPTIONS", headers=asks)
+    assert (preflight.status, preflight.body) == (204, b"")
+    assert preflight.headers["Access-Control-Allow-Headers"] == "Content-Type"
+    asks["Origin"] = "http://evil.example"
+    assert ask(url, "/books", "OPTIONS", headers=asks).status == 403
+
+    health = ask(url, "/health")
+    assert (health.status, b'"database": {"status": "healthy"' in health.body) == (200, True)
+
+
+def check_werkzeug_middleware(url: str, process: Process) -> None:
+    assert ask(url).body == b"Hello, 127.0.0.1, who came by http.\n"
+    fields = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+    assert ask(url, headers=fields).body == b"Hello, 203.0.113.9, who came by https.\n"
+    assert ask(url, "/sum/1000").body == b"500500\n"
+    process.wait_for(r"\d+ function calls in ")
+    process.wait_for(r"werkzeug_middleware\.py:\d+\(add_up\)")
+    assert ask(url, "/sum/x").status == 404
+    assert b"Hello" in ask(url, "/summary").body
+
+
 SERVED: dict[str, tuple[Callable[[str, Process], None], str]] = {
     "hello.py": (check_hello, ""),
     "class_based.py": (check_class_based, ""),
@@ -166,6 +218,8 @@ SERVED: dict[str, tuple[Callable[[str, Process], None], str]] = {
     "mounts.py": (check_mounts, ""),
     "flask_app.py": (check_flask_app, "flask"),
     "django_app.py": (check_django_app, "django"),
+    "middleware_stack.py": (check_middleware_stack, ""),
+    "werkzeug_middleware.py": (check_werkzeug_middleware, "werkzeug"),
 }
 """Example: its check, and the module it needs."""
 

@@ -28,6 +28,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("handoff.inputstream",),
     ("handoff",),
     ("exchange",),
+    ("middleware.interface", "middleware.pages"),
+    ("middleware.access", "middleware.basicauth", "middleware.connectionpool", "middleware.cors"),
+    ("middleware.healthchecks", "middleware.httpexceptions", "middleware.requestid"),
+    ("middleware.tracepage",),
+    ("middleware.errors",),
+    ("middleware",),
     ("sendfile", "overdue"),
     ("sending", "connections"),
     ("receiving", "states"),
@@ -82,6 +88,8 @@ OWNERS: dict[str, set[str]] = {
         "compat.simple_server",
         "compat.tornado",
         "testing",
+        "middleware.connectionpool",
+        "middleware.healthchecks",
     },
     "multiprocessing": set(),
     "signal": {
@@ -102,10 +110,22 @@ OWNERS: dict[str, set[str]] = {
     "werkzeug": {"static"},
     "pwd": {"identity"},
     "grp": {"identity"},
-    "logging": {"logs", "cli"},
+    "logging": {
+        "logs",
+        "cli",
+        "middleware.access",
+        "middleware.connectionpool",
+        "middleware.errors",
+        "middleware.healthchecks",
+    },
     "subprocess": set(),
 }
 """Which modules may import what."""
+
+EDGES: dict[str, set[str]] = {
+    "middleware": {"launch", "composition"},
+}
+"""Packages at the edge, and who else may import them: when an option asks for it."""
 
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
@@ -158,6 +178,16 @@ def test_every_module_has_a_floor() -> None:
 def test_imports_go_downwards(name: str) -> None:
     upwards = {other for other in own_modules(name) if FLOOR_OF[other] >= FLOOR_OF[name]}
     assert not upwards, f"{name} imports {upwards}, which are not below it"
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_the_core_knows_nothing_of_the_edges(edge: str) -> None:
+    users = {
+        name
+        for name in MODULES
+        if name.split(".")[0] != edge and any(o.split(".")[0] == edge for o in own_modules(name))
+    }
+    assert users <= EDGES[edge], f"{edge} is imported by {users - EDGES[edge]}"
 
 
 @pytest.mark.parametrize("library", OWNERS)

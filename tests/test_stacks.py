@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from wsgi_async.errors import ClientDisconnected, RequestTimeout
 from wsgi_async.handoff import InputStream
+from wsgi_async.middleware import AccessLog, Errors
 from wsgi_async.pool import Call, ThreadPool
 from wsgi_async.stacks import DEPTH, is_in_application, raise_in, stack_of
 from wsgi_async.wsgi import WSGIResponse
@@ -164,6 +166,20 @@ def test_code_of_an_application_can_be_told_from_the_servers_own(block: Any) -> 
     assert not is_in_application(block(Blocked.wait).ident), "nobody called an application there"
     # The stand-in for a writer is not in the package, so for once this looks like application.
     assert is_in_application(block(writing).ident)
+
+
+def test_middleware_of_the_package_may_be_on_the_way(block: Any) -> None:
+    def streaming(blocked: Blocked) -> None:
+        def application(environ: Any, start_response: Any) -> Iterator[bytes]:
+            blocked.wait()
+            yield b""
+
+        stack = AccessLog(Errors(application), logger=silent)
+        respond(lambda _, start: stack({"REQUEST_METHOD": "GET"}, start), Waiting())
+
+    silent = logging.Logger("silent", logging.INFO)
+    silent.addHandler(logging.NullHandler())
+    assert is_in_application(block(streaming).ident)
 
 
 def test_what_waits_in_the_servers_own_code_is_not_in_the_application(block: Any) -> None:

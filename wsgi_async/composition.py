@@ -10,7 +10,8 @@ From the inside out:
 5. around each application and around each middleware, ``--encode-str`` and then ``--lint``. Not
    once around all: middleware is promised bytes (PEP 3333), and what breaks a rule is to be called
    by its name, not papered over or made worse by what is around it. Lint is the outer one: what
-   has been asked for is no violation.
+   has been asked for is no violation;
+6. ``--debug`` around all, so that it shows what any of them raises.
 
 Nothing is imported for an option that is not used.
 """
@@ -75,6 +76,10 @@ def compose(settings: Settings) -> Application:
         with _naming(f"--middleware {spec}"):
             application = load_middleware(spec)(application)
         application = finish(application, f"the middleware {spec}")
+    if settings.values["debug"].value:
+        from .middleware import debugging
+
+        application = debugging(application)
     return application
 
 

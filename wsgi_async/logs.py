@@ -17,6 +17,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -30,6 +31,7 @@ __all__ = [
     "error_descriptor",
     "escape",
     "is_configured",
+    "log_time",
     "reopen",
 ]
 
@@ -62,6 +64,20 @@ def _one_line(text: str) -> str:
     return _CONTROL.sub(_escaped, text)
 
 
+def log_time(now: float) -> str:
+    """``10/Oct/2026:13:55:36 +0200``: local time, English months in every locale.
+
+    :param now: as of ``time.time()``.
+    """
+    return _second(int(now))
+
+
+@lru_cache(maxsize=8)  # mostly the current one; requests may be logged when they end
+def _second(second: int) -> str:
+    local = time.localtime(second)
+    return time.strftime(f"%d/{_MONTHS[local.tm_mon - 1]}/%Y:%H:%M:%S %z", local)
+
+
 class LogObserver(Observer):
     """Writes to the two loggers. Any thread.
 
@@ -75,7 +91,6 @@ class LogObserver(Observer):
         self.wants_requests = access
         self._clock = clock
         self._last: dict[str, tuple[float, int]] = {}  # kind: when logged, how many since
-        self._second = (-1, "")
 
     def started(
         self,
@@ -119,7 +134,7 @@ class LogObserver(Observer):
         access_logger.info(
             '%s - - [%s] "%s" %d %s "%s" "%s"',
             _host(client),
-            self._time(came),
+            log_time(came),
             line,
             status,
             body_size or "-",
@@ -222,16 +237,6 @@ class LogObserver(Observer):
 
     def error(self, message: str, error: BaseException | None = None) -> None:
         logger.error("%s", _one_line(message), exc_info=error)
-
-    def _time(self, now: float) -> str:
-        """``10/Oct/2026:13:55:36 +0200``: local time, English months in every locale."""
-        second = int(now)
-        if self._second[0] != second:
-            local = time.localtime(second)
-            month = _MONTHS[local.tm_mon - 1]
-            text = time.strftime(f"%d/{month}/%Y:%H:%M:%S %z", local)
-            self._second = (second, text)  # one assignment: a reader sees a matching pair
-        return self._second[1]
 
 
 def _blame(

@@ -20,6 +20,18 @@ _OWN_CODE = os.path.dirname(__file__) + os.sep
 _CALLER = os.path.join(_OWN_CODE, "wsgi.py")
 """Where applications are called from."""
 
+_BETWEEN = tuple(
+    os.path.join(_OWN_CODE, *names)
+    for names in (
+        ("middleware", ""),
+        ("encode_str.py",),
+        ("lint.py",),
+        ("mounts.py",),
+        ("static.py",),
+    )
+)
+"""Code of ours that lies between that and an application, and calls it."""
+
 
 def stack_of(ident: int) -> list[str]:
     """The stack of a thread in lines, outermost call first, as a traceback shows it; from the
@@ -50,13 +62,14 @@ def _printable(text: str) -> str:
 
 def is_in_application(ident: int) -> bool:
     """Whether a thread is in code that a WSGI application was called for, and not, called from
-    there, in the server's own again: what that has begun must not be broken off."""
+    there, in the server's own again: what that has begun must not be broken off. Middleware of
+    this package may be on the way, as long as it is not what runs."""
     frame = sys._current_frames().get(ident)
     if frame is None or frame.f_code.co_filename.startswith(_OWN_CODE):
         return False
     while frame is not None:
         filename = frame.f_code.co_filename
-        if filename.startswith(_OWN_CODE):
+        if filename.startswith(_OWN_CODE) and not filename.startswith(_BETWEEN):
             return filename == _CALLER
         frame = frame.f_back
     return False

@@ -1,0 +1,64 @@
+"""One name for a request, in the logs of everybody who takes part in it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from wsgi_async.errors import ConfigError
+
+from .interface import Environ, Fields, start_with
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication
+
+__all__ = ["RequestId"]
+
+KEY = "wsgi_async.request_id"
+
+_NAME = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
+# What UUIDs, ULIDs, trace ids and Amazon's Root=1-67-...@... are made of, and no more: it goes into
+# logs and into a header field.
+_SANE = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}", re.ASCII)
+
+
+class RequestId:
+    """Takes a request's id from its header, or makes one, and puts it into the response.
+
+    The application finds it in ``environ["wsgi_async.request_id"]``, and in place of the header's
+    value if that was not sane: 1 to 128 letters, digits and ``. _ ~ + / = : @ -``. A field of that
+    name in the application's response stays.
+
+    :param application: the WSGI application.
+    :param header: name of the field, both ways.
+    :param trust: whether a client's own id is taken. False where clients are strangers and their
+        ids might be made to look like others'.
+    :raises ConfigError: `header` is no such name.
+    """
+
+    def __init__(
+        self, application: WSGIApplication, *, header: str = "X-Request-ID", trust: bool = True
+    ) -> None:
+        if not _NAME.fullmatch(header):
+            raise ConfigError(f"RequestId: {header!r} is not the name of a header field")
+        self._application = application
+        self._header = header
+        self._variable = "HTTP_" + header.upper().replace("-", "_")
+        self._trust = trust
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        name = environ.get(self._variable, "") if self._trust else ""
+        if not _SANE.fullmatch(name):
+            name = uuid.uuid4().hex
+        environ[KEY] = environ[self._variable] = name
+        field = (self._header, name)
+        lowered = self._header.lower()
+
+        def add(headers: Fields) -> Fields:
+            if any(str(header[0]).lower() == lowered for header in headers):
+                return headers
+            return [*headers, field]
+
+        return self._application(environ, start_with(start_response, add))
