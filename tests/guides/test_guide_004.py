@@ -261,10 +261,10 @@ def test_client_in_process() -> None:
 
     client = TestClient(patterns())
     home = client.get("/")
-    assert home.status == "200 OK"
-    assert home.body == b"<h1>Home</h1>"
-    assert home.text == "<h1>Home</h1>"
-    assert home.headers["Content-Type"] == "text/html"
+    assert home["status"] == "200 OK"
+    assert home["body"] == b"<h1>Home</h1>"
+    assert home["text"] == "<h1>Home</h1>"
+    assert home["headers"]["Content-Type"] == "text/html"
     sent = client.post("/echo", json={"message": "test"})
     assert "application/json" in sent.headers["Content-Type"]
     assert sent.json()["form"] == {"message": "test"}
