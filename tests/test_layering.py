@@ -39,7 +39,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("child",),
     ("launch",),
     ("run",),
-    ("cli", "testing"),
+    ("cli", "testing.fakes"),
+    ("testing",),
     ("__init__", "__main__"),
 )
 """A module may import from floors below its own only; modules of one floor know nothing of each
@@ -59,7 +60,7 @@ OWNERS: dict[str, set[str]] = {
         "connections",
         "server",
         "run",
-        "testing",
+        "testing.fakes",
     },
     "uvloop": {"server", "cli"},
     "threading": {
@@ -72,7 +73,6 @@ OWNERS: dict[str, set[str]] = {
         "exchange",
         "spool",
         "server",
-        "testing",
     },
     "multiprocessing": set(),
     "signal": {
