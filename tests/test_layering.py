@@ -39,7 +39,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("child",),
     ("launch",),
     ("run",),
-    ("cli", "testing.fakes"),
+    ("cli", "testing.fakes", "testing.cookies", "testing.request", "testing.logtap"),
+    ("testing.response",),
+    ("testing.inprocess", "testing.live"),
+    ("testing.client",),
     ("testing",),
     ("__init__", "__main__"),
 )
@@ -73,6 +76,8 @@ OWNERS: dict[str, set[str]] = {
         "exchange",
         "spool",
         "server",
+        "testing.live",
+        "testing.logtap",
     },
     "multiprocessing": set(),
     "signal": {
@@ -92,7 +97,7 @@ OWNERS: dict[str, set[str]] = {
     "werkzeug": {"static"},
     "pwd": {"identity"},
     "grp": {"identity"},
-    "logging": {"logs", "cli"},
+    "logging": {"logs", "cli", "testing.live", "testing.logtap"},
     "subprocess": set(),
 }
 """Which modules may import what."""
