@@ -43,7 +43,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("testing.response",),
     ("testing.inprocess", "testing.live"),
     ("testing.client",),
-    ("testing",),
+    ("testing", "testing.plugin"),
     ("__init__", "__main__"),
 )
 """A module may import from floors below its own only; modules of one floor know nothing of each
@@ -98,6 +98,7 @@ OWNERS: dict[str, set[str]] = {
     "pwd": {"identity"},
     "grp": {"identity"},
     "logging": {"logs", "cli", "testing.live", "testing.logtap"},
+    "pytest": {"testing.plugin"},
     "subprocess": set(),
 }
 """Which modules may import what."""
