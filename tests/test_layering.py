@@ -48,7 +48,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("compat",),
     ("compat.hosting", "compat.options", "compat.cgi"),
     ("compat.simple_server", "compat.pywsgi", "compat.tornado"),
-    ("cli", "testing"),
+    ("cli", "testing.fakes", "testing.cookies", "testing.request", "testing.logtap"),
+    ("testing.response",),
+    ("testing.inprocess", "testing.live"),
+    ("testing.client",),
+    ("testing", "testing.plugin"),
     ("__init__", "__main__"),
 )
 """A module may import from floors below its own only; modules of one floor know nothing of each
@@ -71,7 +75,7 @@ OWNERS: dict[str, set[str]] = {
         "compat.hosting",
         "compat.simple_server",
         "compat.tornado",
-        "testing",
+        "testing.fakes",
     },
     "uvloop": {"server", "cli"},
     "threading": {
@@ -87,9 +91,10 @@ OWNERS: dict[str, set[str]] = {
         "compat.hosting",
         "compat.simple_server",
         "compat.tornado",
-        "testing",
         "middleware.connectionpool",
         "middleware.healthchecks",
+        "testing.live",
+        "testing.logtap",
     },
     "multiprocessing": set(),
     "signal": {
@@ -117,7 +122,10 @@ OWNERS: dict[str, set[str]] = {
         "middleware.connectionpool",
         "middleware.errors",
         "middleware.healthchecks",
+        "testing.live",
+        "testing.logtap",
     },
+    "pytest": {"testing.plugin"},
     "subprocess": set(),
 }
 """Which modules may import what."""
