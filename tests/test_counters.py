@@ -176,6 +176,7 @@ def test_a_parked_iteration_is_two_crossings_a_resume() -> None:
 # --- Python calls -------------------------------------------------------------------------------
 
 PACKAGE = str(Path(wsgi_async.__file__).parent)
+FAKES = str(Path(PACKAGE, "testing"))
 
 CEILINGS = {"hello": 72, "browser": 72, "h11": 82, "stream": 111}
 """Calls of this package's own Python functions in one request: the 62 to 63, 68 to 72 and 96 to 97
@@ -206,7 +207,7 @@ class Counter:
         file = frame.f_code.co_filename
         ours = self._is_ours.get(file)
         if ours is None:
-            ours = file.startswith(PACKAGE) and not file.endswith("testing.py")
+            ours = file.startswith(PACKAGE) and not file.startswith(FAKES)
             self._is_ours[file] = ours
         if ours:
             self.names.append(frame.f_code.co_qualname)

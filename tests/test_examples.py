@@ -229,9 +229,13 @@ PROGRAMS = {
 }
 """Example that is a program of its own: all that it prints."""
 
+PLUGIN = "wsgi_async.testing.plugin"
+TESTS = {"test_form_post.py": 3}
+"""Example that is a file of tests: how many."""
+
 
 def test_every_example_is_run_here() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {*SERVED, *PROGRAMS}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {*SERVED, *PROGRAMS, *TESTS}
 
 
 @pytest.mark.parametrize("name", SERVED)
@@ -252,6 +256,16 @@ def test_program_runs_to_its_end(name: str, tmp_path: Path) -> None:
     with running(*python(str(EXAMPLES / name)), cwd=tmp_path) as process:
         assert process.wait() == 0
         assert re.fullmatch(PROGRAMS[name], process.output), process.output
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_tests_pass(name: str, tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    options = ("-c", str(tmp_path / "pytest.ini"), "-p", "no:cacheprovider", "-p", PLUGIN)
+    command = python("-m", "pytest", *options, str(EXAMPLES / name))
+    with running(*command, cwd=tmp_path, env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}) as process:
+        assert process.wait() == 0, process.output
+        assert f"{TESTS[name]} passed" in process.output
 
 
 def test_loop_goes_on_while_the_application_blocks(tmp_path: Path) -> None:
@@ -310,7 +324,7 @@ def test_hello_serves_itself(setup: str, options: str, expected: list[str], tmp_
 
 
 def test_docstring_names_the_file_and_how_to_run_it() -> None:
-    for name in (*SERVED, *PROGRAMS):
+    for name in (*SERVED, *PROGRAMS, *TESTS):
         text = (EXAMPLES / name).read_text()
-        command = "wsgi-async" if name in SERVED else "python"
+        command = "wsgi-async" if name in SERVED else "pytest" if name in TESTS else "python"
         assert f"\n    {command} examples/{name}\n" in text.split('"""')[1], name

@@ -51,10 +51,15 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("foreign.hooks",),
     ("foreign.gunicorn", "foreign.uwsgi"),
     ("foreign",),
-    ("cli", "testing", "gunicorn"),
+    ("cli", "gunicorn"),
     ("entry",),
     ("django", "django.apps", "django.management", "django.management.commands"),
     ("django.management.commands.runwsgiasync",),
+    ("testing.fakes", "testing.cookies", "testing.request", "testing.logtap"),
+    ("testing.response",),
+    ("testing.inprocess", "testing.live"),
+    ("testing.client",),
+    ("testing", "testing.plugin"),
     ("__init__", "__main__"),
 )
 """A module may import from floors below its own only; modules of one floor know nothing of each
@@ -77,8 +82,8 @@ OWNERS: dict[str, set[str]] = {
         "compat.hosting",
         "compat.simple_server",
         "compat.tornado",
-        "testing",
         "gunicorn",
+        "testing.fakes",
     },
     "uvloop": {"server", "cli"},
     "threading": {
@@ -94,9 +99,10 @@ OWNERS: dict[str, set[str]] = {
         "compat.hosting",
         "compat.simple_server",
         "compat.tornado",
-        "testing",
         "middleware.connectionpool",
         "middleware.healthchecks",
+        "testing.live",
+        "testing.logtap",
     },
     "multiprocessing": set(),
     "signal": {
@@ -127,7 +133,10 @@ OWNERS: dict[str, set[str]] = {
         "middleware.connectionpool",
         "middleware.errors",
         "middleware.healthchecks",
+        "testing.live",
+        "testing.logtap",
     },
+    "pytest": {"testing.plugin"},
     "subprocess": set(),
 }
 """Which modules may import what."""

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-import wsgi_async.testing
+import wsgi_async.testing.fakes
 
 from .benchmark import Benchmark, Opened, WrongResult
 
@@ -85,7 +85,7 @@ def measure_times(
 
 # --- calls --------------------------------------------------------------------------------------
 
-_OURS = (str(Path(__file__).parent) + os.sep, wsgi_async.testing.__file__)
+_OURS = (str(Path(__file__).parent) + os.sep, wsgi_async.testing.fakes.__file__)
 
 
 class _CallCounter:

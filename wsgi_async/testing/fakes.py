@@ -10,6 +10,22 @@
 
 The thread that calls these is the loop: callbacks run inside :meth:`FakeLoop.run_pending` and
 :meth:`FakeLoop.run_until` and nowhere else. Only ``call_soon_threadsafe`` is for any thread.
+
+What is faked is the boundary, and only that: the protocol under test is the real one, and what the
+fakes call, in which order, is what asyncio's own transports call (a test compares them). They fit
+any ``asyncio.Protocol`` that asks its loop for no more than ``time()``, ``call_soon()`` and
+``call_soon_threadsafe()``; timers are for the test to play, with :meth:`FakeClock.advance` and a
+call of whatever looks at the time.
+
+A client that does not read, and goes on later::
+
+    transport = FakeTransport(loop, protocol, window=0)   # takes nothing yet
+    ...                                                   # pause_writing() is called at high water
+    transport.take(4096)                                  # 4096 bytes arrive; resume_writing()
+    transport.take()                                      # the rest, and all that follows
+
+A client that leaves: :meth:`FakeTransport.receive_eof` (orderly) and :meth:`FakeTransport.reset`.
+What it saw of the end: ``transport.has_ended``, ``transport.was_reset``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,309 @@
+"""One request answered in the calling thread, by the parts that make up the server.
+
+The bytes of the request go through :class:`~wsgi_async.http1.RequestReader`, the body through
+:class:`~wsgi_async.spool.BodySpool`, the environ is :func:`~wsgi_async.environ.build_environ`'s,
+:class:`~wsgi_async.wsgi.WSGIResponse` calls the application, and the head is framed as for a
+socket. Only the thread line is missing: after each chunk the iteration is suspended, as for a
+client that has not read it yet, and resumed when the next one is asked for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from contextvars import Context
+from email.utils import formatdate
+from typing import NamedTuple
+
+from wsgi_async.config import Config
+from wsgi_async.environ import build_environ, client_name, remote_address, server_facts
+from wsgi_async.errors import ApplicationError, ClientDisconnected, HTTPError
+from wsgi_async.errorstream import ErrorStream
+from wsgi_async.filewrapper import FileWrapper
+from wsgi_async.framing import BodyFraming, FramedHead, ResponseHead, error_answer, frame_head
+from wsgi_async.http1 import Limits, RequestHead, RequestReader, Signal
+from wsgi_async.observer import Observer, RequestInfo
+from wsgi_async.receiving import largest_body
+from wsgi_async.spool import BodySpool, Budgets
+from wsgi_async.wsgi import Application, Step, WSGIResponse
+
+from .request import Request
+from .response import Headers
+
+__all__ = ["Call", "Setting"]
+
+_SERVER = b"Server: wsgi_async\r\n"
+_FILE_BLOCK = 64 * 1024
+_OPEN_FILES = 64
+
+_ids = itertools.count(1)
+
+
+class Setting(NamedTuple):
+    """The server that a client pretends to talk to."""
+
+    config: Config
+    server: object
+    """Its address, as of ``getsockname``."""
+    peer: object
+    """The client's, as of ``getpeername``."""
+    observer: Observer
+    raise_exceptions: bool
+
+
+class Call:
+    """One request and its response; the :class:`~wsgi_async.wsgi.Writer` that the latter goes to.
+
+    :param application: the WSGI application.
+    :param request: what is asked.
+    :param setting: of whom.
+    :param extra: for the environ, in place of what is there.
+
+    Made, it has run until the head and the first chunk are there. All of it runs on one thread; the
+    application's code in a context of its own, as in the server.
+
+    :raises Exception: what the application raised, if ``raise_exceptions`` is set.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        request: Request,
+        setting: Setting,
+        extra: dict[str, object],
+    ) -> None:
+        self.is_complete = False
+        self.errors: list[tuple[str, BaseException | None]] = []
+        self.stderr: list[str] = []
+        self._setting = setting
+        self._info: RequestInfo | None = None
+        self._context = Context()
+        self._framed: FramedHead | None = None
+        self._raised = 0
+        self._chunks: deque[bytes] = deque()
+        self._file: tuple[int, int, int] | None = None
+        self._response: WSGIResponse | None = None
+        self._body: BodySpool | None = None
+        self._errors = ErrorStream(self._app_stderr)
+        try:
+            head = self._receive(request)
+        except HTTPError as error:
+            self._refuse(error, request)
+            return
+        self._head = head
+        self._begin(application, request, extra)
+
+    # --- the request -------------------------------------------------------------------------
+
+    def _receive(self, request: Request) -> RequestHead:
+        """Read the request as a connection does."""
+        config = self._setting.config
+        limits = Limits(
+            config.limit_request_line,
+            config.limit_request_fields,
+            config.limit_request_field_size,
+            config.max_header_size,
+        )
+        reader = RequestReader(limits, config.parser)
+        pieces = request.wire()
+        reader.receive_data(pieces[0])
+        head = reader.next_event()
+        assert isinstance(head, RequestHead)  # all of it is there, and errors are raised
+        if not head.chunked and not head.content_length:
+            return head
+        limit = largest_body(config, streams=False)
+        if (head.content_length or 0) > limit:
+            raise HTTPError(413, "The request body is too large")
+        budgets = Budgets(
+            memory=config.max_buffer_size,
+            disk=config.max_spool_size,
+            files=_OPEN_FILES,
+            directory=config.spool_dir,
+        )
+        self._body = body = BodySpool(budgets, config.spool_threshold, config.spool_limit)
+        try:
+            for piece in pieces[1:]:
+                reader.receive_data(piece)
+                while isinstance(event := reader.next_event(), bytes):
+                    if body.size + len(event) > limit:
+                        raise HTTPError(413, "The request body is too large")
+                    body.append(event)
+            assert event is Signal.END_OF_BODY
+        except BaseException:
+            body.close()
+            raise
+        return head
+
+    def _begin(self, application: Application, request: Request, extra: dict[str, object]) -> None:
+        head, setting = self._head, self._setting
+        config = setting.config
+        facts = server_facts(
+            setting.server,
+            root_path=config.root_path,
+            scheme=request.origin.scheme,
+            threads=config.threads,
+            file_wrapper=FileWrapper,
+            processes=config.workers,
+        )
+        addr, port = remote_address(setting.peer)
+        self._info = RequestInfo(
+            f"test-{next(_ids):x}",
+            head.method,
+            head.target,
+            head.version,
+            client_name(addr, port),
+            head.fields,
+        )
+        body = self._body if self._body is not None else BodySpool(_NOTHING, 0, 0)
+        environ = build_environ(head, facts, addr, port, body.open(), body.size, self._errors)
+        environ |= extra
+        response = WSGIResponse(application, self, self._app_error, head.method == "HEAD")
+        self._response = response
+        self._after(self._context.run(response.begin, environ))
+
+    def _refuse(self, error: HTTPError, request: Request) -> None:
+        """The server's own answer; the application is not asked."""
+        head_only = request.method == "HEAD"
+        answer = error_answer(error, head_only=head_only, date=_date(), server=_SERVER)
+        data, _, body = answer.partition(b"\r\n\r\n")
+        self._framed = FramedHead(error.status, data + b"\r\n\r\n", BodyFraming.LENGTH, False)
+        self._chunks += [body] if body else []
+        self.is_complete = True
+
+    # --- the response ------------------------------------------------------------------------
+
+    @property
+    def head(self) -> tuple[int, str, Headers]:
+        """Status, reason phrase and fields, as sent."""
+        assert self._framed is not None
+        start, *lines = self._framed.data.decode("latin-1").split("\r\n")[:-2]
+        pairs = (line.partition(":") for line in lines)
+        return (
+            self._framed.status,
+            start.split(" ", 2)[2],
+            Headers((name, value.strip(" \t")) for name, _, value in pairs),
+        )
+
+    def next_chunk(self) -> bytes | None:
+        """The next chunk of the body; None at its end.
+
+        :raises Exception: what the application raises.
+        """
+        while not self._chunks:
+            if self._file is not None:
+                self._read_file()
+            elif self._response is not None:
+                self._after(self._context.run(self._response.advance))
+            else:
+                return None
+        return self._chunks.popleft()
+
+    def close(self) -> None:
+        """The client goes: the application's iterable is closed.
+
+        :raises Exception: what its ``close()`` raises.
+        """
+        self._chunks.clear()
+        self._close_file()
+        if self._response is not None:
+            self._context.run(self._response.abandon)
+            self._after(Step.DONE)
+
+    def _after(self, step: Step) -> None:
+        """A step has been done: clean up after the last one, and say what went wrong."""
+        if step is Step.DONE:
+            self._response = None
+            self._errors.flush()
+            if self._body is not None:
+                self._body.close()
+        new, self._raised = self.errors[self._raised :], len(self.errors)
+        for message, error in new:
+            # What ends a program or a test (Ctrl-C, a test's own timeout) is nobody's 500.
+            is_final = not isinstance(error, Exception | SystemExit | None)
+            if is_final or self._setting.raise_exceptions:
+                self._close_file()
+                raise error if error is not None else ApplicationError(message)
+        if step is Step.DONE and self._framed is None:
+            raise ClientDisconnected("the application ended the connection without a response")
+
+    def _read_file(self) -> None:
+        assert self._file is not None
+        descriptor, offset, count = self._file
+        data = os.pread(descriptor, min(_FILE_BLOCK, count), offset)
+        if data:
+            self._chunks.append(data)
+            self._file = descriptor, offset + len(data), count - len(data)
+        if not data or count == len(data):
+            self.is_complete = count == len(data)  # else it was cut short meanwhile
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            os.close(self._file[0])
+            self._file = None
+
+    # --- the reporter and the writer of the WSGIResponse, see handoff.ResponseWriter ----------
+
+    def _app_error(self, message: str, error: BaseException | None) -> None:
+        self.errors.append((message, error))
+        assert self._info is not None
+        if not self._setting.raise_exceptions:
+            self._setting.observer.app_error(self._info, message, error)
+
+    def _app_stderr(self, line: str) -> None:
+        self.stderr.append(line)
+        assert self._info is not None
+        self._setting.observer.app_stderr(self._info, line)
+
+    def _frame(self, head: ResponseHead, length: int | None) -> BodyFraming:
+        self._framed = frame_head(
+            head,
+            length,
+            head_only=self._head.method == "HEAD",
+            http10=self._head.version == "HTTP/1.0",
+            persists=self._head.keep_alive,
+            date=_date(),
+            server=_SERVER,
+        )
+        return self._framed.framing
+
+    def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None:
+        if self._frame(head, length) is not BodyFraming.NONE and body:
+            self._chunks.append(body)
+        self.is_complete = True
+
+    def start(self, head: ResponseHead, length: int | None) -> None:
+        self._frame(head, length)
+
+    def write(self, data: bytes) -> bool:
+        self._chunks.append(data)
+        return False  # this client has not taken it yet: the iteration is suspended
+
+    def write_and_wait(self, data: bytes) -> None:
+        self._chunks.append(data)
+
+    def write_last(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self.is_complete = True
+
+    def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> bool:
+        self._frame(head, count)
+        if count:
+            self._file = os.dup(descriptor), offset, count
+        else:
+            self.is_complete = True
+        return True
+
+    def finish(self) -> None:
+        self.is_complete = True
+
+    def cut(self) -> None:
+        pass  # and is not complete
+
+
+_NOTHING = Budgets(memory=0, disk=0, files=0, directory="")
+
+
+def _date() -> bytes:
+    return f"Date: {formatdate(usegmt=True)}\r\n".encode("ascii")
