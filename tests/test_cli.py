@@ -129,6 +129,11 @@ GIVEN = {
     "max_body_size": ("3M", "3M"),
     "root_path": ("/shop", "/shop"),
     "error_logfile": ("e.log", "e.log"),
+    "socket_mode": ("600", 0o600),
+    "limit_request_field_size": ("3K", "3K"),
+    "max_header_size": ("3K", "3K"),
+    "spool_threshold": ("3K", "3K"),
+    "response_buffer": ("3K", "3K"),
 }
 
 
@@ -213,7 +218,7 @@ def test_version(run: Run) -> None:
         (["--threads=0"], "--threads takes a whole number, from 1 to 10000, not '0'"),
         (["--parser", "x"], "--parser takes auto or h11, not 'x'"),
         (["--bind=a", "--port=1"], "--host and --port are short for --bind: give one or the other"),
-        (["-c", "x.ini"], "--config takes a .toml file, not 'x.ini'"),
+        (["-c", "x.yml"], "--config takes a file .toml, .py or .ini, not 'x.yml'"),
         (["site_cli", "--check-config", "-b", "a:http"], "'a:http' has no port from 0 to 65535"),
     ],
 )

@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("_version", "errors", "stacks"),
-    ("config", "observer", "deadlines", "errorstream", "variables", "tally"),
+    ("_version", "errors", "stacks", "spellings"),
+    ("config", "observer", "deadlines", "errorstream", "variables", "tally", "hooks"),
     ("systemd", "identity", "pidfile", "surroundings"),
     ("processes.channel", "processes.fleet", "processes.signals", "orders"),
     ("processes.program", "processes.forking"),
@@ -48,11 +48,17 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("compat",),
     ("compat.hosting", "compat.options", "compat.cgi"),
     ("compat.simple_server", "compat.pywsgi", "compat.tornado"),
+    ("foreign.hooks",),
+    ("foreign.gunicorn", "foreign.uwsgi"),
+    ("foreign", "gunicorn"),
     ("cli", "testing.fakes", "testing.cookies", "testing.request", "testing.logtap"),
     ("testing.response",),
     ("testing.inprocess", "testing.live"),
     ("testing.client",),
     ("testing", "testing.plugin"),
+    ("entry",),
+    ("django", "django.apps", "django.management", "django.management.commands"),
+    ("django.management.commands.runwsgiasync",),
     ("__init__", "__main__"),
 )
 """A module may import from floors below its own only; modules of one floor know nothing of each
@@ -76,6 +82,7 @@ OWNERS: dict[str, set[str]] = {
         "compat.simple_server",
         "compat.tornado",
         "testing.fakes",
+        "gunicorn",
     },
     "uvloop": {"server", "cli"},
     "threading": {
@@ -100,6 +107,7 @@ OWNERS: dict[str, set[str]] = {
     "signal": {
         "server",
         "compat.tornado",
+        "gunicorn",
         "child",
         "processes.fleet",
         "processes.forking",
@@ -108,9 +116,11 @@ OWNERS: dict[str, set[str]] = {
         "processes.signals",
         "processes.supervisor",
     },
-    "resource": {"server", "launch"},
+    "resource": {"server", "launch", "gunicorn"},
     "ctypes": {"stacks", "processes.forking"},
     "click": {"cli"},
+    "django": {"django.apps", "django.management.commands.runwsgiasync"},
+    "gunicorn": {"gunicorn"},
     "dotenv": {"surroundings"},
     "werkzeug": {"static"},
     "pwd": {"identity"},

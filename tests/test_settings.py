@@ -273,7 +273,7 @@ def test_an_error_in_the_arguments_of_the_environment_names_it(tmp_path: Path) -
     ("name", "message"),
     [
         ("gone.toml", "--config: there is no file 'gone.toml'"),
-        ("gunicorn.conf.py", "--config takes a .toml file, not 'gunicorn.conf.py'"),
+        ("gunicorn.conf.py", "--config takes a file .toml, .py or .ini, not 'gunicorn.conf.py'"),
         ("dir.toml", "dir.toml: Is a directory"),
     ],
 )

@@ -12,6 +12,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .config import Config
+    from .entry import main
     from .errors import (
         ApplicationError,
         ClientDisconnected,
@@ -43,6 +44,7 @@ __all__ = [
     "StorageExhausted",
     "WsgiAsyncError",
     "__version__",
+    "main",
     "serve",
 ]
 
@@ -52,6 +54,7 @@ _HOMES = {
     "Mounts": "mounts",
     "Observer": "observer",
     "Server": "server",
+    "main": "entry",
     "serve": "run",
 }
 

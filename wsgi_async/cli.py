@@ -6,27 +6,29 @@ application could not be loaded. Each error is one line on standard error.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import os
 import platform
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from . import launch, sockets
+from . import launch, sockets, spellings
 from ._version import __version__
 from .composition import describe, names_something
 from .config import OPTIONS, Option, did_you_mean
 from .errors import ConfigError, LoadError
 from .loading import application_traceback
 from .processes import SIGNALS, BootFailed
-from .settings import LAUNCH_OPTIONS, Settings, gather
+from .settings import LAUNCH_OPTIONS, ForeignFile, Settings, gather
 from .surroundings import start_directory
+from .wsgi import Application
 
 __all__ = ["main", "options_table", "signals_table"]
 
@@ -36,15 +38,22 @@ _ACTIONS = (
     ("version", "Print the versions of the server and of what it runs on."),
 )
 _BAD_CONFIG, _NOT_LOADED, _INTERRUPTED = 1, 3, 130
+_UNUSED = "unused_"
 
 
-def main(args: Sequence[str] | None = None, *, prog_name: str = "wsgi-async") -> NoReturn:
+def main(
+    args: Sequence[str] | None = None,
+    *,
+    prog_name: str = "wsgi-async",
+    application: Application | None = None,
+) -> NoReturn:
     """Run the command line and end the process.
 
     :param args: the arguments; None for the process's own.
+    :param application: what to serve, where the caller has it already.
     """
     _keep_standard_descriptors()
-    sys.exit(_run(list(sys.argv[1:] if args is None else args), prog_name))
+    sys.exit(_run(list(sys.argv[1:] if args is None else args), prog_name, application))
 
 
 def _keep_standard_descriptors() -> None:
@@ -57,11 +66,18 @@ def _keep_standard_descriptors() -> None:
     os.close(descriptor)
 
 
-def _run(args: list[str], prog_name: str) -> int:
+def _run(args: list[str], prog_name: str, application: Application | None) -> int:
     command = _command()
+    notices: list[str] = []
 
     def parse(words: list[str]) -> dict[str, object]:
-        return _parse(command, words, prog_name)
+        return _parse(command, words, prog_name, notices)
+
+    def collect(given: dict[str, object], directory: Path | None = None) -> Settings:
+        settings = gather(given, parse=parse, directory=directory, read_foreign=_read_foreign)
+        if application is not None and settings.app:
+            raise ConfigError("This program has its own application: leave APP out")
+        return dataclasses.replace(settings, notices=(*notices, *settings.notices))
 
     try:
         given = parse(args)
@@ -69,22 +85,23 @@ def _run(args: list[str], prog_name: str) -> int:
         if actions["version"]:
             click.echo(_version())
             return 0
-        settings = gather(given, parse=parse)
+        settings = collect(given)
         if actions["print_config"]:
             click.echo(_describe(settings))
             return 0
-        if not names_something(settings):
+        if not names_something(settings) and application is None:
             raise ConfigError(f"Which application? Write {prog_name} module:application")
         start = start_directory(os.environ)
         if actions["check_config"]:
-            return _check(settings, start)
+            return _check(settings, start, application)
         return launch.launch(
             settings,
             environ=os.environ,
             start=start,
             # By the name of the directory: it may be a link that has come to point at new code.
-            reread=lambda: gather(parse(args), parse=parse, directory=Path(start)),
+            reread=lambda: collect(parse(args), Path(start)),
             explain=_explain,
+            application=application,
         )
     except BootFailed as failure:
         message, _, details = failure.report.partition("\n")
@@ -111,7 +128,8 @@ def _explain(error: Exception) -> tuple[int, str]:
     """The exit code for what ended a start, and what to say: a line, and beneath it the traceback
     where the fault is in code."""
     if isinstance(error, ConfigError):
-        return _BAD_CONFIG, f"{error}\n"
+        # Code in a configuration file that fails leaves its traceback in a note.
+        return _BAD_CONFIG, "\n".join([str(error), *getattr(error, "__notes__", ())]) + "\n"
     if isinstance(error, LoadError):
         cause = error.__cause__
         details = "" if cause is None else application_traceback(cause)
@@ -120,12 +138,21 @@ def _explain(error: Exception) -> tuple[int, str]:
     return _BAD_CONFIG, f"An error inside the server: {error!r}\n{details}"
 
 
-def _check(settings: Settings, start: str) -> int:
+def _check(settings: Settings, start: str, application: Application | None) -> int:
+    for notice in settings.notices:
+        click.echo(notice)
     for address in settings.config.bind:
         sockets.parse_address(address)
-    launch.load(settings, environ=os.environ, start=start)
-    click.echo(f"The configuration and {describe(settings)} are good")
+    launch.load(settings, environ=os.environ, start=start, application=application)
+    what = describe(settings) or "the application"
+    click.echo(f"The configuration and {what} are good")
     return 0
+
+
+def _read_foreign(named: str, directory: Path, environ: Mapping[str, str]) -> ForeignFile | None:
+    from .foreign import read
+
+    return read(named, directory, environ)
 
 
 # --- The parser
@@ -173,6 +200,18 @@ def _command() -> click.Command:
         click.Option(["--fd"], multiple=True, hidden=True),
         click.Option(["--access-log/--no-access-log"], default=None, hidden=True),
         click.Option(["-D", "--daemon"], is_flag=True, hidden=True),
+        click.Option(["worker_class", "-k", "--worker-class"], hidden=True),
+        click.Option(["--unix-socket"], multiple=True, hidden=True),
+        click.Option(["--static-path-mount"], multiple=True, hidden=True),
+        click.Option(["--static-path-route"], multiple=True, hidden=True),
+    ]
+    params += [
+        click.Option([flag, f"{_UNUSED}{number}"], hidden=True, multiple=True)
+        for number, flag in enumerate(spellings.IGNORED)
+    ]
+    params += [
+        click.Option([flag, f"{_UNUSED}{number}"], hidden=True, is_flag=True)
+        for number, flag in enumerate(spellings.IGNORED_FLAGS, len(spellings.IGNORED))
     ]
     params += [
         click.Option([f"--{name.replace('_', '-')}", name], is_flag=True, help=text)
@@ -188,9 +227,12 @@ def _command() -> click.Command:
     )
 
 
-def _parse(command: click.Command, args: list[str], prog_name: str) -> dict[str, object]:
+def _parse(
+    command: click.Command, args: list[str], prog_name: str, notices: list[str]
+) -> dict[str, object]:
     """The options that `args` give, by name.
 
+    :param notices: takes a line on each kind of option that is accepted and not used.
     :raises ConfigError: instead of click's usage errors.
     """
     try:
@@ -201,13 +243,43 @@ def _parse(command: click.Command, args: list[str], prog_name: str) -> dict[str,
                 if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
             }
     except click.NoSuchOption as error:
-        name = error.option_name
-        shown = [spec.flag for spec in (*LAUNCH_OPTIONS, *OPTIONS)]
-        raise ConfigError(f"No such option: {name}.{did_you_mean(name, shown)}") from None
+        raise ConfigError(_unknown(error.option_name)) from None
     except click.UsageError as error:
         raise ConfigError(error.format_message().rstrip(".")) from None
+    _ignore(given, notices)
     _combine(given)
     return given
+
+
+def _unknown(flag: str) -> str:
+    """What to say of an option that there is not."""
+    absent = spellings.absence(flag)
+    if absent is not None:
+        return absent
+    specs = (*LAUNCH_OPTIONS, *OPTIONS)
+    names = {alias.split("/")[0]: spec.flag for spec in specs for alias in spec.aliases}
+    names |= {spec.flag: "" for spec in specs}
+    hint = did_you_mean(flag, names)
+    ours = names.get(hint.removeprefix(" Did you mean ").removesuffix("?"))
+    return f"No such option: {flag}." + (f"{hint[:-1]}, which is {ours} here?" if ours else hint)
+
+
+def _ignore(given: dict[str, Any], notices: list[str]) -> None:
+    """Take out what is accepted for the sake of other servers' command lines, and say so."""
+    worker_class = given.pop("worker_class", None)
+    if worker_class is not None:
+        known = "" if worker_class in spellings.WORKER_CLASSES else ", and not known"
+        notices.append(
+            f"--worker-class {worker_class} is not used{known}: an event loop takes the "
+            "connections, and --threads run the application"
+        )
+    flags = (*spellings.IGNORED, *spellings.IGNORED_FLAGS)
+    numbers = sorted(int(name.removeprefix(_UNUSED)) for name in given if name.startswith(_UNUSED))
+    for number in numbers:
+        del given[f"{_UNUSED}{number}"]
+    if numbers:
+        names = ", ".join(flags[number] for number in numbers)
+        notices.append(f"{names}: of no use here, and ignored")
 
 
 def _combine(given: dict[str, Any]) -> None:
@@ -221,10 +293,17 @@ def _combine(given: dict[str, Any]) -> None:
             "-D, --daemon: this server stays in the foreground, where systemd and Docker want it; "
             "examples/deploy has a unit for systemd, and a shell puts it behind with &"
         )
-    addresses = [f"unix:{path}" for path in given.pop("uds", ())]
+    addresses = [f"unix:{path}" for name in ("uds", "unix_socket") for path in given.pop(name, ())]
     addresses += [f"fd://{number}" for number in given.pop("fd", ())]
     if addresses:
         given["bind"] = [*given.get("bind", ()), *addresses]
+    directories = given.pop("static_path_mount", ())
+    routes = given.pop("static_path_route", ("/static",) if directories else ())
+    if len(directories) != len(routes):
+        raise ConfigError("Give each --static-path-mount its --static-path-route, or --static")
+    if directories:
+        pairs = [f"{route}={path}" for route, path in zip(routes, directories, strict=True)]
+        given["static"] = [*given.get("static", ()), *pairs]
     if "pythonpath" in given:
         given["pythonpath"] = [
             part for text in given["pythonpath"] for part in text.split(",") if part
@@ -247,7 +326,8 @@ def _describe(settings: Settings) -> str:
             value = value or (sockets.DEFAULT_ADDRESS,)
         lines.append((f"{spec.name} = {_toml(spec, value)}", origin))
     width = max(len(text) for text, _ in lines if len(text) < 60)
-    return "\n".join(f"{text:{width}}  # {origin}" for text, origin in lines)
+    texts = [f"{text:{width}}  # {origin}" for text, origin in lines]
+    return "\n".join([*texts, *(f"# {notice}" for notice in settings.notices)])
 
 
 def _toml(spec: Option, value: Any) -> str:

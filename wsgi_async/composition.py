@@ -42,8 +42,10 @@ def describe(settings: Settings) -> str:
     return ", ".join(parts)
 
 
-def compose(settings: Settings) -> Application:
+def compose(settings: Settings, own: Application | None = None) -> Application:
     """Load what the options name, and put it together.
+
+    :param own: in the place of APP, the application of a program that has it already.
 
     Relative names of files and directories are relative to the current directory. Runs the
     applications' imports on the calling thread.
@@ -52,7 +54,7 @@ def compose(settings: Settings) -> Application:
     :raises LoadError: an application or a middleware cannot be had; the message names its option.
     """
     # What is wrong with the options is said before anybody's code runs.
-    mounts = _mounts(settings)
+    mounts = _mounts(settings, own)
     finish = _finisher(settings)
     statics = [_split("static", "/static=./static", text) for text in settings.texts("static")]
     if statics:
@@ -62,7 +64,11 @@ def compose(settings: Settings) -> Application:
         with _naming(option):
             return finish(load_application(spec, factory=factory), f"the application {spec}")
 
-    application = load(settings.app, factory=settings.factory) if settings.app else None
+    application: Application | None = None
+    if own is not None:
+        application = finish(own, "the application")
+    elif settings.app:
+        application = load(settings.app, factory=settings.factory)
     if mounts or application is None:
         from .mounts import Mounts
 
@@ -83,7 +89,7 @@ def compose(settings: Settings) -> Application:
     return application
 
 
-def _mounts(settings: Settings) -> dict[str, str]:
+def _mounts(settings: Settings, own: Application | None) -> dict[str, str]:
     """Key, as :class:`.mounts.Mounts` takes it, and application of each ``--mount``."""
     texts = settings.texts("mount")
     if not texts:
@@ -92,6 +98,8 @@ def _mounts(settings: Settings) -> dict[str, str]:
 
     found: dict[str, str] = {}
     taken = {parse_key("/"): f"the argument {settings.app}"} if settings.app else {}
+    if own is not None:
+        taken = {parse_key("/"): "the program's own application"}
     for text in texts:
         key, spec = _split("mount", "/admin=mysite.admin:app", text)
         try:

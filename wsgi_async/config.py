@@ -291,7 +291,14 @@ class Config:
         maximum=(1 << 31) - 1,
     )
     socket_mode: int = option(
-        0o660, help="Permissions of a unix socket file.", unit="octal", maximum=0o777
+        0o660,
+        help="Permissions of a unix socket file.",
+        unit="octal",
+        maximum=0o777,
+        aliases=(
+            "--uds-permissions",
+            "--unix-socket-perms",
+        ),
     )
 
     # How much at once
@@ -301,6 +308,7 @@ class Config:
         flags=("-w",),
         minimum=1,
         maximum=1000,
+        aliases=("--processes",),
     )
     threads: int = option(
         8,
@@ -346,7 +354,7 @@ class Config:
         75.0,
         help="How long an idle connection is kept. 0 = close after each response.",
         unit="s",
-        aliases=("--timeout-keep-alive",),
+        aliases=("--timeout-keep-alive", "--channel-timeout"),
     )
     request_timeout: float = option(
         0.0,
@@ -365,6 +373,7 @@ class Config:
         "is killed and replaced; requests may take longer. 0 = off.",
         unit="s",
         flags=("-t",),
+        aliases=("--timeout-worker-healthcheck",),
     )
     boot_timeout: float = option(
         60.0,
@@ -381,7 +390,7 @@ class Config:
         30.0,
         help="For requests in flight to finish at a stop. 0 = no limit.",
         unit="s",
-        aliases=("--timeout-graceful-shutdown",),
+        aliases=("--timeout-graceful-shutdown", "--workers-kill-timeout"),
     )
     min_rate: int = option(
         500,
@@ -452,10 +461,21 @@ class Config:
     )
     limit_request_fields: int = option(100, help="Most header fields, then 431.", minimum=1)
     limit_request_field_size: int = option(
-        8190, help="Longest header field, then 431.", unit="bytes", minimum=1
+        8190,
+        help="Longest header field, then 431.",
+        unit="bytes",
+        minimum=1,
+        aliases=("--limit-request-field_size",),
     )
     max_header_size: int = option(
-        64 * KIB, help="Largest request head, then 431.", unit="bytes", minimum=1
+        64 * KIB,
+        help="Largest request head, then 431.",
+        unit="bytes",
+        minimum=1,
+        aliases=(
+            "--h11-max-incomplete-event-size",
+            "--max-request-header-size",
+        ),
     )
     max_body_size: int = option(
         1 * GIB,
@@ -476,12 +496,14 @@ class Config:
         512 * KIB,
         help="Memory one request body may take before it goes to a temporary file.",
         unit="bytes",
+        aliases=("--inbuf-overflow",),
     )
     response_buffer: int = option(
         1 * MIB,
         help="Memory one response may take when its client is slower than the application.",
         unit="bytes",
         minimum=1,
+        aliases=("--outbuf-overflow",),
     )
     response_overflow: str = option(
         "spool",

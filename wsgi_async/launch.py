@@ -18,6 +18,7 @@ from .child import serve_under_supervisor
 from .composition import compose
 from .config import Config
 from .errors import ConfigError, LoadError, WsgiAsyncError
+from .hooks import Hooks
 from .identity import Identity, parse_umask, resolve
 from .observer import Observer
 from .orders import IDLE_LINGER
@@ -53,6 +54,7 @@ def launch(
     start: str,
     reread: Callable[[], Settings],
     explain: Explain,
+    application: Application | None = None,
 ) -> int:
     """Serve as the command line does: a parent, and processes that it starts.
 
@@ -61,8 +63,9 @@ def launch(
     :param start: the directory it was started in, by the name the operator knows it by.
     :param reread: gathers the options again.
     :param explain: see :data:`Explain`.
+    :param application: what to serve where it is there already, instead of what `settings` name.
     :returns: the exit code, here and in the processes.
-    :raises ConfigError: an address or a file cannot be had.
+    :raises ConfigError: an address or a file cannot be had, or a hook has failed.
     :raises BootFailed: the first processes could not start.
     """
     config = _absolute(settings.config, start)
@@ -70,6 +73,9 @@ def launch(
     notifier = Notifier(environ)
     watcher = _watcher(settings, start)
     _configure_logs(config, identity)
+    for notice in settings.notices:
+        logs.LogObserver().warning(notice)
+    settings.hooks.starting(config.workers)
     pidfile = PidFile(settings.text("pid")) if settings.text("pid") else None
     common = _open(config)
     try:
@@ -78,13 +84,15 @@ def launch(
                 identity.own(path)
         if pidfile is not None:
             pidfile.create()
+        settings.hooks.listening()
 
         def make(settings: Settings) -> Program:
             return Program(
                 _absolute(settings.config, start),
                 common,
                 explain,
-                loader=_Loading(settings, environ, start, identity),
+                loader=_Loading(settings, environ, start, identity, application),
+                hooks=settings.hooks,
                 # A browser's next click is to meet the new code.
                 linger=0.0 if watcher is not None else IDLE_LINGER,
             )
@@ -167,7 +175,12 @@ def _supervise(
     """Run the processes of `program` until all is over."""
     observer = logs.LogObserver(access=bool(program.config.access_logfile))
     host = _Host(program, reread, observer, identity, watcher)
-    return Supervisor(program, host, observer, notifier).run()
+    parent = os.getpid()
+    try:
+        return Supervisor(program, host, observer, notifier).run()
+    finally:
+        if os.getpid() == parent:
+            host.over()
 
 
 class _Host:
@@ -186,13 +199,17 @@ class _Host:
         self._reread = reread
         self._observer = observer
         self._identity = identity
+        self._hooks = program.hooks
 
     def reconfigure(self) -> Program:
         program = self._reread()
+        program.hooks.follow(self._hooks)
+        self._hooks = program.hooks
         if program.config.bind != self._program.config.bind:
             self._observer.warning("--bind has changed: that takes effect at the next start")
         if program.configures_logs:
             _configure_logs(program.config, self._identity)
+        self._safely(self._hooks.reloading)
         return program
 
     def started(self, processes: int, loop: str) -> None:
@@ -217,10 +234,32 @@ class _Host:
             except ConfigError as error:
                 self._observer.warning(str(error))
 
-    def gone(self, number: int) -> None:
+    def forking(self, number: int) -> None:
+        self._hooks.forking(number)
+
+    def gone(self, number: int, pid: int) -> None:
         tally = self._program.common.tally
         if number < tally.capacity:
             tally.clear(number)
+        self._safely(self._hooks.ended, number, pid)
+
+    def wanted(self, processes: int, before: int) -> None:
+        self._safely(self._hooks.wanted, processes, before)
+
+    def over(self) -> None:
+        """All processes are gone."""
+        self._safely(self._hooks.exiting)
+
+    def _safely(self, hook: Callable[..., None], *args: int) -> None:
+        _safely(self._observer, hook, *args)
+
+
+def _safely(observer: Observer, hook: Callable[..., None], *args: int) -> None:
+    """Call a hook where its error is no reason to stop serving."""
+    try:
+        hook(*args)
+    except ConfigError as error:
+        observer.report("\n".join([str(error), *getattr(error, "__notes__", ())]))
 
 
 class Program:
@@ -230,7 +269,9 @@ class Program:
     :param common: see there.
     :param explain: see :data:`Explain`.
     :param linger: seconds for which a process that was replaced keeps idle connections.
-    :param loader: what there is to do before the application is there, and how it is had.
+    :param loader: what there is to do before the application is there, and how it is had. It is
+        given what is to be called in between.
+    :param hooks: called in processes.
     :param configures_logs: whether the logs are the server's, not those of a program around it.
     """
 
@@ -240,7 +281,8 @@ class Program:
         common: Common,
         explain: Explain,
         *,
-        loader: Callable[[], Application],
+        loader: Callable[[Callable[[], object]], Application],
+        hooks: Hooks | None = None,
         linger: float = IDLE_LINGER,
         configures_logs: bool = True,
     ) -> None:
@@ -256,16 +298,20 @@ class Program:
             drain_delay=config.drain_delay,
             linger=linger,
         )
+        self.hooks = hooks or Hooks()
         self._explain = explain
         self._loader = loader
 
-    def load(self) -> Application:
-        """*In a new process:* the application."""
+    def load(self, entered: Callable[[], object] = lambda: None) -> Application:
+        """*In a new process:* the application.
+
+        :param entered: called once the process is in its surroundings.
+        """
         for sock in self.common.sockets:
             sock.disown_file()
         # SIGABRT writes the stacks of all threads, also where Python code cannot run any more.
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
-        application = self._loader()
+        application = self._loader(entered)
         # What the application has loaded lives as long as the process: spare the collector from
         # it, and the pages it is on from being copied after a fork.
         gc.collect()
@@ -274,10 +320,18 @@ class Program:
 
     def serve(self, application: Application | None, boot: Boot) -> int:
         """*In a new process:* until told to end."""
-        config = self.config
         is_preloaded = application is not None
-        if application is None:
-            application = self.load()
+        try:
+            if application is None:
+                application = self.load(lambda: self.hooks.forked(boot.number))
+            else:
+                self.hooks.forked(boot.number)
+            return self._serve(application, boot, is_preloaded=is_preloaded)
+        finally:
+            _safely(logs.LogObserver(), self.hooks.leaving)
+
+    def _serve(self, application: Application, boot: Boot, *, is_preloaded: bool) -> int:
+        config = self.config
         if self.configures_logs:
             # After the import: an application's dictConfig() takes over what exists before it.
             _configure_logs(config, None)
@@ -287,6 +341,7 @@ class Program:
         _raise_descriptor_limit()
         if config.switch_interval:
             sys.setswitchinterval(config.switch_interval)
+        application = self.hooks.loaded(application)
         observer = logs.LogObserver(access=bool(config.access_logfile))
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             stuck = runner.run(
@@ -321,10 +376,16 @@ class Program:
         return code
 
 
-def load(settings: Settings, *, environ: MutableMapping[str, str], start: str) -> Application:
+def load(
+    settings: Settings,
+    *,
+    environ: MutableMapping[str, str],
+    start: str,
+    application: Application | None = None,
+) -> Application:
     """The application as a serving process would have it, in this one: for --check-config."""
     identity = resolve(settings.text("user"), settings.text("group"))
-    return _Loading(settings, environ, start, identity)()
+    return _Loading(settings, environ, start, identity, application)()
 
 
 class _Loading:
@@ -336,7 +397,9 @@ class _Loading:
         environ: MutableMapping[str, str],
         start: str,
         identity: Identity | None,
+        application: Application | None = None,
     ) -> None:
+        self._application = application
         self._settings = settings
         self._environ = environ
         self._identity = identity
@@ -348,7 +411,7 @@ class _Loading:
             env=settings.texts("env"),
         )
 
-    def __call__(self) -> Application:
+    def __call__(self, entered: Callable[[], object] = lambda: None) -> Application:
         settings, environ, identity = self._settings, self._environ, self._identity
         for name in VARIABLES:
             environ.pop(name, None)
@@ -359,9 +422,10 @@ class _Loading:
             os.umask(mask)
         # Still as root, who may read a file of secrets that the application's user may not.
         self._surroundings.enter(environ)
+        entered()
         if identity is not None:
             identity.assume()
-        return compose(settings)
+        return compose(settings, self._application)
 
 
 def _raise_descriptor_limit() -> None:
@@ -388,7 +452,7 @@ def serve_processes(application: Application, config: Config, *, configures_logs
             config,
             common,
             _explain_briefly,
-            loader=lambda: application,
+            loader=lambda _: application,
             configures_logs=configures_logs,
         )
         code = _supervise(program, lambda: program, Notifier({}))

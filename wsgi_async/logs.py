@@ -26,12 +26,14 @@ from .observer import Observer, RequestInfo, ResponseInfo
 
 __all__ = [
     "LogObserver",
+    "access_logger",
     "configure",
     "descriptors",
     "error_descriptor",
     "escape",
     "is_configured",
     "log_time",
+    "logger",
     "reopen",
 ]
 

@@ -5,8 +5,9 @@ Precedence, lowest first; each value keeps its origin:
 1. the defaults of :class:`~wsgi_async.config.Config`;
 2. what platforms set: ``$PORT`` (all interfaces on that port), ``$WEB_CONCURRENCY`` (workers),
    ``$LISTEN_FDS`` (sockets that a service manager has opened, instead of any other default);
-3. a file: the one that ``--config`` names, else ``wsgi_async.toml``, else the section
-   ``[tool.wsgi_async]`` of ``pyproject.toml``, both in the current directory;
+3. a file: the one that ``--config`` names, which may be gunicorn's or uWSGI's, else
+   ``wsgi_async.toml``, else the section ``[tool.wsgi_async]`` of ``pyproject.toml``, both in the
+   current directory;
 4. ``$WSGI_ASYNC_<LONG_NAME>``;
 5. ``$WSGI_ASYNC_CMD_ARGS``: a command line in a variable;
 6. the command line.
@@ -24,15 +25,16 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .config import OPTIONS, Config, Option, did_you_mean, join_address
 from .errors import ConfigError
+from .hooks import Hooks
 from .systemd import inherited_sockets
 
-__all__ = ["LAUNCH_OPTIONS", "Settings", "Value", "gather"]
+__all__ = ["LAUNCH_OPTIONS", "ForeignFile", "Settings", "Value", "gather", "knows"]
 
 PREFIX = "WSGI_ASYNC_"
 COMMAND_LINE = "command line"
@@ -56,8 +58,8 @@ LAUNCH_OPTIONS: tuple[Option, ...] = (
     Option(
         name="config",
         default="",
-        help="Configuration file (.toml). Without it wsgi_async.toml or [tool.wsgi_async] of "
-        "pyproject.toml in the current directory.",
+        help="Configuration file: .toml, a gunicorn file (.py) or a uWSGI file (.ini). Without it "
+        "wsgi_async.toml or [tool.wsgi_async] of pyproject.toml in the current directory.",
         flags=("-c",),
         metavar="FILE",
     ),
@@ -83,6 +85,7 @@ LAUNCH_OPTIONS: tuple[Option, ...] = (
         default="",
         help="Directory to change to before the application is loaded, anew for each process.",
         metavar="DIRECTORY",
+        aliases=("--working-dir",),
     ),
     Option(
         name="pythonpath",
@@ -108,6 +111,7 @@ LAUNCH_OPTIONS: tuple[Option, ...] = (
         default="",
         help="File of such variables, read anew for each process; needs wsgi_async[env].",
         metavar="FILE",
+        aliases=("--env-files",),
     ),
     Option(
         name="pid",
@@ -191,6 +195,7 @@ LAUNCH_OPTIONS: tuple[Option, ...] = (
         kind="texts",
         help="Directories to watch. Without it the current one, and --pythonpath. Repeatable.",
         metavar="DIRECTORY",
+        aliases=("--reload-paths",),
     ),
     Option(
         name="reload_include",
@@ -198,12 +203,14 @@ LAUNCH_OPTIONS: tuple[Option, ...] = (
         kind="texts",
         help="Patterns of further files to watch, besides *.py. Repeatable.",
         metavar="GLOB",
+        aliases=("--reload-extra-file",),
     ),
     Option(
         name="debug",
         default=False,
         kind="bool",
         help="Show the traceback of an exception to a client on this machine.",
+        aliases=("--expose-tracebacks/--no-expose-tracebacks",),
     ),
 )
 """What a command line has besides the options of :class:`Config`."""
@@ -225,6 +232,9 @@ class Settings:
     values: Mapping[str, Value]
     """``app``, ``factory`` and every option of :class:`Config`."""
     config: Config
+    notices: tuple[str, ...] = ()
+    """What an operator should know of the way here: each one line, to be logged once."""
+    hooks: Hooks = field(default_factory=Hooks)
 
     @property
     def app(self) -> str:
@@ -243,7 +253,26 @@ class Settings:
         return tuple(self.values[name].value)
 
 
+class ForeignFile(NamedTuple):
+    """What there is to have of another server's file."""
+
+    options: Mapping[str, object]
+    """By name, not validated."""
+    notices: tuple[str, ...] = ()
+    hooks: Callable[[Mapping[str, Value]], Hooks] | None = None
+    """Makes the hooks of the file, once all values are known."""
+
+
+ReadForeign = Callable[[str, Path, Mapping[str, str]], ForeignFile | None]
+"""Reads such a file, from its name as it was typed, the current directory and the environment; None
+where the name is not that of one."""
+
 Layer = dict[str, Value]
+
+
+def knows(name: str) -> bool:
+    """Whether there is an option of this name."""
+    return name in _KNOWN
 
 
 def gather(
@@ -252,6 +281,7 @@ def gather(
     parse: Callable[[list[str]], Mapping[str, object]],
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
+    read_foreign: ReadForeign = lambda named, directory, environ: None,
 ) -> Settings:
     """Collect the options from everywhere.
 
@@ -259,6 +289,7 @@ def gather(
     :param parse: reads the arguments in ``$WSGI_ASYNC_CMD_ARGS`` into such a mapping.
     :param environ: the environment; None for the process's own.
     :param directory: where configuration files are looked for; None for the current one.
+    :param read_foreign: reads a configuration file that is no TOML.
     :raises ConfigError: naming the place and the option.
     """
     environ = os.environ if environ is None else environ
@@ -273,7 +304,15 @@ def gather(
         arguments = _layer(_blamed(parse, words), f"${PREFIX}CMD_ARGS")
     given = _layer(command_line, COMMAND_LINE)
     named = {**variables, **arguments, **given}.get("config")
-    file = _from_file(str(named.value) if named else "", directory)
+    foreign: ForeignFile | None = None
+    name = str(named.value) if named else ""
+    if name and not name.endswith(".toml"):
+        foreign = read_foreign(name, directory, environ)
+        if foreign is None:
+            raise ConfigError(f"--config takes a file .toml, .py or .ini, not {name!r}")
+        file = _layer(foreign.options, name)
+    else:
+        file = _from_file(name, directory)
 
     layers = [_from_platform(environ), file, variables, arguments, given]
     merged: Layer = {name: Value(spec.default, DEFAULT) for name, spec in _KNOWN.items()}
@@ -285,7 +324,10 @@ def gather(
     for name in ("config", "host", "port"):
         del merged[name]
     config = Config(**{spec.name: merged[spec.name].value for spec in OPTIONS})
-    return Settings(merged, config)
+    if foreign is None:
+        return Settings(merged, config)
+    hooks = foreign.hooks(merged) if foreign.hooks is not None else Hooks()
+    return Settings(merged, config, foreign.notices, hooks)
 
 
 def _blamed(
@@ -342,8 +384,6 @@ def _from_environ(environ: Mapping[str, str]) -> Layer:
 
 def _from_file(named: str, directory: Path) -> Layer:
     """The options in the file that is named, else in the first of `_FILES` that has some."""
-    if named and not named.endswith(".toml"):
-        raise ConfigError(f"--config takes a .toml file, not {named!r}")
     for name in (named,) if named else _FILES:
         table = _read_toml(directory / name, name)
         if table is None and named:

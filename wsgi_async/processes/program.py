@@ -87,5 +87,11 @@ class Host(Protocol):
     def reopen_logs(self) -> None:
         """The log files were renamed."""
 
-    def gone(self, number: int) -> None:
-        """The process of this number has ended."""
+    def forking(self, number: int) -> None:
+        """A process of this number is about to be started. ConfigError where it cannot be."""
+
+    def gone(self, number: int, pid: int) -> None:
+        """The process of this number has ended; its pid is 0 where it was never known."""
+
+    def wanted(self, processes: int, before: int) -> None:
+        """So many processes are to serve from now on."""

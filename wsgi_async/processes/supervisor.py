@@ -59,6 +59,7 @@ class Supervisor:
         self._programs = {1: program}
         self._configured = program.processes
         self._fleet = Fleet(program.processes, program.limits, hasty=host.watch is not None)
+        self._wanted = program.processes
         self._host = host
         self._observer = observer
         self._notifier = notifier
@@ -267,7 +268,7 @@ class Supervisor:
         if channel is not None:
             self._unwatch(channel)
             channel.close()
-        self._host.gone(process.number)
+        self._host.gone(process.number, process.pid)
         self._fleet.exited(process, "" if self._report else how, code, time.monotonic())
         if self._report and not self._fleet.is_stopping:
             # Others of the first have started, so this is no end.
@@ -294,6 +295,9 @@ class Supervisor:
                 elif isinstance(action, Close):
                     self._host.close_sockets()
                     self._close_loaders()
+        if fleet.wanted != self._wanted:
+            before, self._wanted = self._wanted, fleet.wanted
+            self._host.wanted(fleet.wanted, before)
         self._tell_state()
         self._forget_old_generations()
 
@@ -329,6 +333,12 @@ class Supervisor:
     def _start(self, process: Process) -> None:
         program = self._programs[process.generation]
         is_first = not self._fleet.is_up
+        try:
+            self._host.forking(process.number)
+        except ConfigError as error:
+            self._report = self._report or "\n".join([str(error), *getattr(error, "__notes__", ())])
+            self._bury(process, "", 1)
+            return
         if program.preload:
             loader = self._loaders.get(process.generation)
             if loader is None:

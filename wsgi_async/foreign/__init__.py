@@ -1,0 +1,42 @@
+"""Configuration files of other servers: a gunicorn file in Python, an ini file of uWSGI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from wsgi_async.errors import ConfigError
+from wsgi_async.settings import ForeignFile
+
+from . import gunicorn, uwsgi
+
+__all__ = ["read"]
+
+
+def read(named: str, directory: Path, environ: Mapping[str, str]) -> ForeignFile | None:
+    """Read the file that ``--config`` names. A gunicorn file is executed, by nobody else.
+
+    :param named: as it was typed; also gunicorn's ``file:PATH`` and ``python:MODULE``, and
+        ``FILE.ini:SECTION`` as uWSGI has it.
+    :param directory: what a relative path is relative to.
+    :param environ: for ``$(NAME)`` in an ini file.
+    :returns: None where the name is neither server's.
+    :raises ConfigError: no such file, or what is wrong with it.
+    """
+    if named.startswith("python:"):
+        return gunicorn.read_module(named.removeprefix("python:"), directory)
+    name = named.removeprefix("file:")
+    if name.endswith(".py"):
+        return gunicorn.read(_existing(name, directory), name)
+    name, _, section = name.partition(".ini:")
+    if section or name.endswith(".ini"):
+        name = name.removesuffix(".ini") + ".ini"
+        return uwsgi.read(_existing(name, directory), name, environ, section=section or "uwsgi")
+    return None
+
+
+def _existing(name: str, directory: Path) -> Path:
+    path = directory / name
+    if not path.is_file():
+        raise ConfigError(f"--config: there is no file {name!r}")
+    return path.absolute()

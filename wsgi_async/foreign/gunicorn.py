@@ -1,0 +1,253 @@
+"""gunicorn's settings, as a configuration file in Python has them.
+
+The file is executed in the parent, once at the start and again at each reload, with the current
+directory on the path. ``GUNICORN_CMD_ARGS`` is not read.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import runpy
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from wsgi_async.errors import ConfigError
+from wsgi_async.settings import ForeignFile, knows
+
+from .hooks import HOOKS, GunicornHooks, describe
+
+__all__ = ["OPTIONS", "options_of", "read", "read_module"]
+
+OPTIONS: dict[str, str] = {
+    "accesslog": "access_logfile",
+    "access_log_format": "access_logformat",
+    "backlog": "backlog",
+    "bind": "bind",
+    "chdir": "chdir",
+    "errorlog": "error_logfile",
+    "forwarded_allow_ips": "forwarded_allow_ips",
+    "graceful_timeout": "graceful_timeout",
+    "group": "group",
+    "keepalive": "keep_alive",
+    "limit_request_field_size": "limit_request_field_size",
+    "limit_request_fields": "limit_request_fields",
+    "limit_request_line": "limit_request_line",
+    "logconfig": "log_config",
+    "loglevel": "log_level",
+    "max_requests": "max_requests",
+    "max_requests_jitter": "max_requests_jitter",
+    "pidfile": "pid",
+    "preload_app": "preload",
+    "proc_name": "name",
+    "pythonpath": "pythonpath",
+    "raw_env": "env",
+    "reload": "reload",
+    "reload_extra_files": "reload_include",
+    "reuse_port": "reuse_port",
+    "root_path": "root_path",
+    "statsd_host": "statsd_host",
+    "statsd_prefix": "statsd_prefix",
+    "threads": "threads",
+    "timeout": "timeout",
+    "umask": "umask",
+    "user": "user",
+    "worker_connections": "max_connections",
+    "workers": "workers",
+    "wsgi_app": "app",
+}
+"""gunicorn's name: ours. One that this version has no option for is ignored, and listed."""
+
+_OTHER_NAMES = (
+    "asgi_disconnect_grace_period asgi_lifespan asgi_loop capture_output casefold_http_method "
+    "check_config config control_socket control_socket_disable control_socket_mode "
+    "default_proc_name dirty_apps dirty_graceful_timeout dirty_post_fork dirty_threads "
+    "dirty_timeout dirty_worker_exit dirty_worker_init dirty_workers "
+    "disable_redirect_access_to_syslog dogstatsd_tags enable_backlog_metric "
+    "enable_stdio_inheritance forwarder_headers header_map http2_cleartext "
+    "http2_initial_window_size http2_max_concurrent_streams http2_max_frame_size "
+    "http2_max_header_list_size http_parser initgroups logconfig_dict logconfig_json "
+    "logger_class on_dirty_starting permit_obsolete_folding permit_unconventional_http_method "
+    "permit_unconventional_http_version pre_exec print_config proxy_allow_ips reload_engine "
+    "secure_scheme_headers sendfile spew strip_header_spaces suppress_ragged_eofs syslog "
+    "syslog_addr syslog_facility syslog_prefix tmp_upload_dir uwsgi_allow_ips "
+    "websocket_max_message_size worker_abort worker_class worker_int worker_tmp_dir"
+)
+_OTHERS = frozenset(_OTHER_NAMES.split())
+"""Settings without a counterpart, which may be ignored: the site is served all the same."""
+
+_TLS = "TLS is not to be had here yet: let nginx or another front-end server do it"
+_REFUSED: dict[str, str] = {
+    "ca_certs": _TLS,
+    "certfile": _TLS,
+    "keyfile": _TLS,
+    "ssl_context": _TLS,
+    "daemon": "this server stays in the foreground, where systemd and Docker want it: remove it",
+    "paste": "Paste files are not read: write wsgi_app = 'module:factory()'",
+    "proxy_protocol": "the PROXY protocol is not spoken here yet: let the front-end server send "
+    "X-Forwarded-For",
+    "protocol": "only HTTP is spoken here: write 'http', and proxy_pass in nginx",
+}
+"""Settings that cannot be ignored: what is served would not be what was asked for."""
+
+_NEUTRAL = {"protocol": ("http",), "proxy_protocol": ("off",)}
+
+UNLIMITED = 1 << 30
+"""What becomes of gunicorn's 0 for the sizes of request line and field."""
+
+
+def read(path: Path, name: str) -> ForeignFile:
+    """Execute the file.
+
+    :param name: what the operator calls it.
+    :raises ConfigError: it raises, or a setting is wrong.
+    """
+    return _convert(_run(lambda: runpy.run_path(str(path)), name, path.parent), name)
+
+
+def read_module(module: str, directory: Path) -> ForeignFile:
+    """Likewise for a module, ``python:MODULE``."""
+    return _convert(_run(lambda: _reload(module), f"python:{module}", directory), module)
+
+
+def _reload(module: str) -> dict[str, Any]:
+    before = sys.modules.pop(module, None)  # a reload reads it again
+    try:
+        return vars(importlib.import_module(module))
+    except BaseException:
+        if before is not None:
+            sys.modules[module] = before
+        raise
+
+
+def _run(execute: Callable[[], dict[str, Any]], name: str, directory: Path) -> dict[str, Any]:
+    here = os.getcwd()
+    if here not in sys.path:
+        # gunicorn does so before it executes the file; its hooks import from there as well.
+        sys.path.insert(0, here)
+    try:
+        return execute()
+    except (Exception, SystemExit) as error:
+        failure = ConfigError(f"{name} raised {describe(error)}")
+        failure.add_note("".join(traceback.format_exception(error)))
+        raise failure from None
+
+
+def _convert(values: Mapping[str, Any], name: str) -> ForeignFile:
+    hooks: dict[str, Callable[..., Any]] = {}
+    ignored = []
+    given: dict[str, Any] = {}
+    for setting, value in values.items():
+        if setting in HOOKS:
+            if value is not None:
+                _check_hook(setting, value, name)
+                hooks[setting] = value
+        elif setting in _REFUSED:
+            if value and value not in _NEUTRAL.get(setting, ()):
+                raise ConfigError(f"{name}: {setting} = {value!r}: {_REFUSED[setting]}")
+        elif setting in _OTHERS:
+            if value:
+                ignored.append(setting)
+        elif setting in OPTIONS:
+            given[setting] = value
+    options, unknown = options_of(given, name)
+    notices = []
+    if ignored or unknown:
+        notices.append(f"{name}: ignored here: {', '.join(sorted([*ignored, *unknown]))}")
+    if "threads" not in given:
+        notices.append(
+            f"{name}: threads is not set, where gunicorn has 1: the default here is --threads 8"
+        )
+    make = partial(GunicornHooks, hooks, dict(given), name, OPTIONS) if hooks else None
+    return ForeignFile(options, tuple(notices), make)
+
+
+def options_of(given: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[str]]:
+    """Our options for gunicorn's settings, by name, and those for which there is none here.
+
+    :param name: what to call their place in an error.
+    :raises ConfigError: a value that cannot be understood.
+    """
+    options: dict[str, Any] = {}
+    unknown: list[str] = []
+    for setting, value in given.items():
+        option = OPTIONS[setting]
+        if value is None or (value == [] and setting != "bind"):
+            continue
+        if not knows(option):
+            if value:
+                unknown.append(setting)
+            continue
+        convert = _CONVERSIONS.get(setting)
+        try:
+            options[option] = convert(value) if convert is not None else value
+        except (TypeError, ValueError):
+            raise ConfigError(f"{name}: {setting} cannot be {value!r}") from None
+    _anchor(options)
+    return options, unknown
+
+
+def _addresses(value: Any) -> list[str]:
+    parts = value.split(",") if isinstance(value, str) else list(value)
+    return [
+        re.sub(r"^(?:tcp://|(unix:)(?://)?)", r"\1", part.strip(" \t")) for part in parts if part
+    ]
+
+
+def _octal(value: Any) -> str:
+    number = int(value, 0) if isinstance(value, str) else int(value)
+    return f"{number:o}"
+
+
+def _limit(value: Any) -> int:
+    return int(value) or UNLIMITED
+
+
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
+    "bind": _addresses,
+    "chdir": os.fspath,
+    # 0 is no time at all there, and no limit here.
+    "graceful_timeout": lambda value: float(value) or 0.001,
+    "group": str,
+    "limit_request_field_size": _limit,
+    "limit_request_line": _limit,
+    "loglevel": lambda value: value.lower(),
+    "umask": _octal,
+    "user": str,
+}
+
+
+def _anchor(options: dict[str, Any]) -> None:
+    """gunicorn changes to `chdir` before it opens anything: what is relative is relative to it."""
+    chdir = options.get("chdir")
+    if not chdir:
+        return
+    for option in ("access_logfile", "error_logfile", "pid"):
+        if (value := options.get(option)) and value != "-":
+            options[option] = os.path.join(chdir, value)
+    if "bind" in options:
+        options["bind"] = [
+            re.sub(r"^unix:(?=[^/@])", f"unix:{chdir}/", address) for address in options["bind"]
+        ]
+
+
+def _check_hook(setting: str, value: Any, name: str) -> None:
+    if not callable(value):
+        raise ConfigError(f"{name}: {setting} takes a function, not {value!r}")
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):
+        return
+    for count in HOOKS[setting]:
+        try:
+            signature.bind(*(None,) * count)
+        except TypeError:
+            continue
+        return
+    raise ConfigError(f"{name}: {setting} takes {HOOKS[setting][0]} arguments, not {signature}")

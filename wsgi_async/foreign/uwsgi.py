@@ -1,0 +1,341 @@
+"""uWSGI's options, as an ini file has them.
+
+Understood are ``key = value`` and a bare ``key``, comments that begin with ``#`` or ``;``, the
+references ``$(VARIABLE)`` and ``%(key)``, ``set-placeholder``, and of the magic variables those of
+:data:`_MAGIC`. Conditions, loops and included files are errors. Relative paths are relative to
+``chdir``, where there is one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from wsgi_async.config import parse_bool
+from wsgi_async.errors import ConfigError
+from wsgi_async.settings import ForeignFile
+
+__all__ = ["read"]
+
+_MAGIC: dict[str, Callable[[Path], str]] = {
+    "%": lambda path: "%",
+    "c": lambda path: path.parent.name,
+    "d": lambda path: f"{path.parent}/",
+    "e": lambda path: path.suffix.removeprefix("."),
+    "g": lambda path: str(os.getgid()),
+    "h": lambda path: socket.gethostname(),
+    "k": lambda path: str(os.cpu_count() or 1),
+    "n": lambda path: path.stem,
+    "p": str,
+    "s": lambda path: path.name,
+    "u": lambda path: str(os.getuid()),
+    "x": lambda path: "",
+}
+
+_REFERENCE = re.compile(r"%\(([^)]*)\)|\$\(([^)]*)\)|@\(([^)]*)\)|%(.?)")
+
+_TEXTS: dict[str, str] = {
+    "buffer-size": "max_header_size",
+    "chmod": "socket_mode",
+    "chmod-socket": "socket_mode",
+    "gid": "group",
+    "harakiri": "request_timeout",
+    "limit-post": "max_body_size",
+    "listen": "backlog",
+    "max-requests": "max_requests",
+    "max-requests-delta": "max_requests_jitter",
+    "max-worker-lifetime": "worker_lifetime",
+    "processes": "workers",
+    "reload-mercy": "graceful_timeout",
+    "threads": "threads",
+    "uid": "user",
+    "umask": "umask",
+    "worker-reload-mercy": "graceful_timeout",
+    "workers": "workers",
+}
+_PATHS: dict[str, str] = {
+    "logto": "error_logfile",
+    "logto2": "error_logfile",
+    "pidfile": "pid",
+    "pidfile2": "pid",
+    "safe-pidfile": "pid",
+    "safe-pidfile2": "pid",
+}
+_MODULE = ("module", "wsgi")
+_FILE = ("wsgi-file", "file")
+_HTTP = ("http", "http-socket", "http11-socket")
+_PYTHONPATH = ("pythonpath", "python-path", "pp")
+_VIRTUALENV = ("virtualenv", "venv", "home", "pyhome")
+_STATIC = ("static-map", "static-map2")
+_SOCKETS = ("socket", "uwsgi-socket")
+_PLACEHOLDER = ("set", "set-placeholder", "set-ph")
+
+_FULFILLED_NAMES = (
+    "auto-procname close-on-exec die-on-term disable-logging disable-write-exception "
+    "enable-threads http-auto-chunked http-chunked-input http-keepalive ignore-sigpipe "
+    "ignore-write-errors lazy lazy-apps manage-script-name master need-app no-defer-accept "
+    "no-default-app no-orphans no-threads-wait offload-threads plugin plugins post-buffering "
+    "procname-prefix protocol single-interpreter socket-protocol strict thunder-lock vacuum "
+    "wsgi-env-behavior wsgi-env-behaviour yes"
+)
+_FULFILLED = frozenset(_FULFILLED_NAMES.split())
+"""What this server does anyway, or has no need of."""
+
+_FLOW = re.compile(
+    r"for|for-.*|end-?for|if-.*|if(?:env|exists|plugin|dir|reload).*|end-?if"
+    r"|include|inherit|ini|yaml|yml|json|xml|config|fallback-config|inject-.*"
+)
+_TLS = "TLS is not to be had here yet: let nginx or another front-end server do it"
+_REFUSED: dict[str, str] = {
+    "daemonize": "this server stays in the foreground, where systemd and Docker want it: remove it",
+    "daemonize2": "this server stays in the foreground: remove it",
+    "emperor": "there is no emperor here: one service for each file",
+    "eval": "write module = MODULE:CALLABLE",
+    "fastcgi-socket": "only HTTP is spoken here: write http-socket = {value}",
+    "https": _TLS,
+    "https-socket": _TLS,
+    "ini-paste": "Paste files are not read: write module = MODULE:FACTORY()",
+    "ini-paste-logged": "Paste files are not read: write module = MODULE:FACTORY()",
+    "paste": "Paste files are not read: write module = MODULE:FACTORY()",
+    "pecan": "write module = MODULE:CALLABLE",
+    "scgi-socket": "only HTTP is spoken here: write http-socket = {value}",
+    "shared-socket": "write http-socket = ADDRESS",
+    "ssl-socket": _TLS,
+    "suwsgi-socket": _TLS,
+}
+
+_UWSGI = (
+    "it speaks the uwsgi protocol: write http-socket = {value} (and in nginx proxy_pass in the "
+    "place of uwsgi_pass)"
+)
+
+
+class _Line(NamedTuple):
+    number: int
+    key: str
+    value: str
+    """``true`` where there is none."""
+
+
+def read(path: Path, name: str, environ: Mapping[str, str], *, section: str) -> ForeignFile:
+    """Read one section of the file.
+
+    :param path: absolute.
+    :param name: what the operator calls it.
+    :param environ: for ``$(NAME)``.
+    :raises ConfigError: naming the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name} is not UTF-8") from None
+    reader = _Reader(path, name, environ)
+    return reader.convert(reader.lines(text, section))
+
+
+class _Reader:
+    """One reading of one file."""
+
+    def __init__(self, path: Path, name: str, environ: Mapping[str, str]) -> None:
+        self._path = path
+        self._name = name
+        self._environ = environ
+        self._seen: dict[str, str] = {}
+        self._referred: set[str] = set()
+        self._chdir = ""
+        self._options: dict[str, Any] = {}
+        self._ignored: dict[str, None] = {}
+
+    # --- from text to lines ------------------------------------------------------------------
+
+    def lines(self, text: str, section: str) -> list[_Line]:
+        """The keys of the section with their values, references resolved."""
+        found = []
+        current = None
+        sections = set()
+        for number, raw in enumerate(text.split("\n"), 1):
+            line = raw.strip(" \t\r")
+            if not line or line[0] in "#;":
+                continue
+            if line[0] == "[":
+                current = line.strip("[]")
+                sections.add(current)
+                continue
+            key, equals, value = (part.strip(" \t") for part in line.partition("="))
+            if current is None or not key:
+                raise ConfigError(
+                    f"{self._name}, line {number}: expected [{section}], or a line such as "
+                    "processes = 4"
+                )
+            if current != section:
+                continue
+            entry = _Line(number, key, value if equals else "true")
+            if _FLOW.fullmatch(key):
+                self._fail(
+                    entry,
+                    "conditions, loops and other files are not read: write out here "
+                    "what it comes to",
+                )
+            entry = entry._replace(value=self._resolve(entry))
+            if key in _PLACEHOLDER:
+                variable, _, content = entry.value.partition("=")
+                self._seen[variable.strip(" \t")] = content.strip(" \t")
+                continue
+            self._seen[key] = entry.value
+            found.append(entry)
+        if section not in sections:
+            raise ConfigError(f"{self._name} has no section [{section}]")
+        return found
+
+    def _resolve(self, line: _Line) -> str:
+        def replace(match: re.Match[str]) -> str:
+            key, variable, file, letter = match.groups()
+            if key is not None:
+                if key not in self._seen:
+                    self._fail(line, f"%({key}) is not set in a line above")
+                self._referred.add(key)
+                return self._seen[key]
+            if variable is not None:
+                if variable not in self._environ:
+                    self._fail(line, f"there is no ${variable} in the environment")
+                return self._environ[variable]
+            if file is not None:
+                self._fail(line, "other files are not read: write out here what it comes to")
+            if letter not in _MAGIC:
+                known = " ".join(f"%{known}" for known in _MAGIC)
+                self._fail(line, f"%{letter} is not understood here, only {known}")
+            return _MAGIC[letter](self._path)
+
+        return _REFERENCE.sub(replace, line.value)
+
+    def _fail(self, line: _Line, why: str) -> NoReturn:
+        raise ConfigError(f"{self._name}, line {line.number}: {line.key}: {why}")
+
+    # --- from lines to options ---------------------------------------------------------------
+
+    def convert(self, lines: list[_Line]) -> ForeignFile:
+        """Our options for them."""
+        last = {line.key: line for line in lines}
+        self._chdir = last["chdir"].value if "chdir" in last else ""
+        speaks_http = any(
+            key in last and last[key].value.startswith("http")
+            for key in ("protocol", "socket-protocol")
+        )
+        modules = [line for line in lines if line.key in _MODULE]
+        files = [line for line in lines if line.key in _FILE]
+        for line in lines:
+            if line.key in (*_MODULE, *_FILE, "callable", "chdir"):
+                continue
+            if line.key in _SOCKETS and not speaks_http:
+                self._fail(line, _UWSGI.format(value=line.value))
+            self._take(line)
+        if self._chdir:
+            self._options["chdir"] = self._chdir
+        named = (files or modules)[-1:]
+        if named:
+            self._options["app"] = self._application(named[0], last.get("callable"))
+        notices = []
+        ignored = [key for key in self._ignored if key not in self._referred]
+        if ignored:
+            notices.append(f"{self._name}: ignored here: {', '.join(sorted(ignored))}")
+        if "threads" not in self._options:
+            notices.append(
+                f"{self._name}: threads is not set, where uWSGI has 1: the default here is "
+                "--threads 8"
+            )
+        return ForeignFile(self._options, tuple(notices))
+
+    def _take(self, line: _Line) -> None:
+        key, value = line.key, line.value
+        if key in _TEXTS:
+            self._options[_TEXTS[key]] = self._text(line)
+        elif key in _PATHS:
+            self._options[_PATHS[key]] = self._path_of(value)
+        elif key in (*_HTTP, *_SOCKETS):
+            self._append("bind", self._address(value))
+        elif key in _PYTHONPATH:
+            self._append("pythonpath", value)
+        elif key in _VIRTUALENV:
+            self._enter_virtualenv(line)
+        elif key in _STATIC:
+            self._append("static", self._static(line))
+        elif key == "mount":
+            prefix, equals, application = value.partition("=")
+            if not equals or not prefix.startswith("/"):
+                self._fail(line, f"expected /PREFIX=MODULE:CALLABLE, not {value!r}")
+            self._append("mount", f"{prefix}={application}")
+        elif key == "env":
+            self._append("env", value if "=" in value else f"{value}=")
+        elif key in ("logger", "req-logger") and value.startswith("file:"):
+            option = "error_logfile" if key == "logger" else "access_logfile"
+            self._options[option] = self._path_of(value.removeprefix("file:"))
+        elif key in ("py-autoreload", "python-autoreload"):
+            self._options["reload"] = value != "0"
+        elif key in _REFUSED:
+            self._fail(line, _REFUSED[key].format(value=value))
+        elif key not in _FULFILLED and not self._is_off(value):
+            self._ignored[key] = None
+
+    def _is_off(self, value: str) -> bool:
+        try:
+            return not parse_bool(value)
+        except ValueError:
+            return False
+
+    def _text(self, line: _Line) -> str:
+        key, value = line.key, line.value
+        if key in ("chmod-socket", "chmod") and value == "true":
+            return "666"
+        if key == "buffer-size":
+            # uWSGI bounds the whole head; a line and a field may then be as long.
+            self._options |= {"limit_request_line": value, "limit_request_field_size": value}
+        return value
+
+    def _append(self, option: str, value: str) -> None:
+        self._options.setdefault(option, []).append(value)
+
+    def _path_of(self, value: str) -> str:
+        return os.path.join(self._chdir, value)
+
+    def _address(self, value: str) -> str:
+        if value.startswith("@"):
+            return f"unix:{value}"
+        if "/" in value or ":" not in value:
+            return f"unix:{self._path_of(value)}"
+        return value
+
+    def _static(self, line: _Line) -> str:
+        prefix, equals, directory = line.value.partition("=")
+        if not equals or not prefix.startswith("/"):
+            self._fail(line, f"expected /PREFIX=DIRECTORY, not {line.value!r}")
+        directory = self._path_of(directory)
+        if line.key == "static-map2":
+            directory = directory.rstrip("/") + prefix
+        return f"{prefix}={directory}"
+
+    def _enter_virtualenv(self, line: _Line) -> None:
+        directory = os.path.realpath(self._path_of(line.value))
+        if directory == os.path.realpath(sys.prefix):
+            return
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        packages = os.path.join(directory, "lib", version, "site-packages")
+        if not os.path.isdir(packages):
+            self._fail(
+                line,
+                f"there is no {packages!r}; install wsgi_async into that environment and run "
+                f"{directory}/bin/wsgi-async",
+            )
+        self._append("pythonpath", packages)
+
+    def _application(self, line: _Line, callable_: _Line | None) -> str:
+        """``MODULE[:CALLABLE]`` or ``FILE[:CALLABLE]``."""
+        if callable_ is None:
+            return line.value
+        return f"{line.value.partition(':')[0]}:{callable_.value}"
