@@ -1,0 +1,150 @@
+"""gunicorn, with a worker of ours."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from rawclient import RawClient
+from tools import Process, python, require_module, running
+
+pytest.importorskip("gunicorn")
+
+SITE = """
+import os, threading, time
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/block":
+        os.write(1, b"blocking\\n")
+        time.sleep(60)
+    if path == "/wait":
+        os.write(1, b"waiting\\n")
+        with open(environ["QUERY_STRING"]) as fifo:
+            fifo.read()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{os.getpid()} {environ['wsgi.multithread']} {path}".encode()]
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    require_module("gunicorn")
+    (tmp_path / "gunicorn_site.py").write_text(SITE)
+    return tmp_path
+
+
+@contextmanager
+def gunicorn(directory: Path, *args: str, bind: str = "127.0.0.1:0") -> Iterator[Process]:
+    command = python(
+        *("-m", "gunicorn", "-k", "wsgi_async.gunicorn.Worker", "-b", bind),
+        *("--no-control-socket", *args, "gunicorn_site"),
+    )
+    with running(*command, cwd=directory, env={"GUNICORN_CMD_ARGS": ""}) as process:
+        yield process
+        process.signal(signal.SIGQUIT)
+
+
+def url(process: Process) -> str:
+    return process.wait_for(r"Listening at: (http://127\.0\.0\.1:[0-9]+)")[1]
+
+
+def get(process: Process, path: str = "/") -> str:
+    with urllib.request.urlopen(url(process) + path, timeout=20) as response:
+        assert response.headers["Server"] == "wsgi_async"
+        return str(response.read().decode())
+
+
+def test_it_serves_with_threads_and_logs_as_gunicorn_does(directory: Path) -> None:
+    (directory / "gunicorn.conf.py").write_text(
+        "def pre_request(worker, req): worker.log.info('before %s', req.uri)\n"
+        "def post_request(worker, req, environ, resp): worker.log.info('after %s', resp.status)\n"
+        "def post_fork(server, worker): server.log.info('forked %s', worker.pid)\n"
+        "def worker_exit(server, worker): server.log.info('gone %s', worker.pid)\n"
+    )
+    args = ("--threads", "3", "--access-logfile", "-", "--access-logformat", "%(m)s|%(U)s|%(s)s")
+    with gunicorn(directory, *args) as process:
+        pid = get(process, "/x?a=1").split()[0]
+        assert get(process, "/").split()[1] == "True"
+        process.wait_for(r"^GET\|/x\|200$")
+        process.wait_for(r"\[INFO\] before /x\?a=1$")
+        process.wait_for(r"\[INFO\] after 200 OK$")
+        process.wait_for(rf"\[INFO\] forked {pid}$")
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+        process.wait_for(rf"\[INFO\] gone {pid}$")
+
+
+def test_a_request_in_flight_is_finished_at_a_stop(directory: Path, fifo: Path) -> None:
+    path = directory / "socket"
+    with gunicorn(directory, bind=f"unix:{path}") as process:
+        process.wait_for("Booting worker")
+        process.wait_for("Listening at")
+        with RawClient(str(path)) as client:
+            client.send(f"GET /wait?{fifo} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            process.wait_for("^waiting$")
+            process.signal(signal.SIGTERM)
+            process.wait_for(r"\[INFO\] Stopping; requests in flight: 1$")
+            os.close(os.open(fifo, os.O_WRONLY))
+            assert client.response().status == 200
+        assert process.wait() == 0
+        assert not path.exists()
+
+
+def test_workers_are_replaced_after_requests(directory: Path) -> None:
+    with gunicorn(directory, "--max-requests", "2") as process:
+        first = get(process).split()[0]
+        get(process)
+        deadline = time.monotonic() + 20
+        while get(process).split()[0] == first:
+            assert time.monotonic() < deadline
+        process.wait_for("Autorestarting worker after [0-9]+ requests")
+
+
+def test_a_reload(directory: Path) -> None:
+    with gunicorn(directory) as process:
+        first = get(process).split()[0]
+        process.signal(signal.SIGHUP)
+        process.wait_for(rf"\[{first}\] \[INFO\] Worker exiting")
+        assert get(process).split()[0] != first
+
+
+def test_requests_may_take_longer_than_the_timeout(directory: Path, fifo: Path) -> None:
+    with gunicorn(directory, "--timeout", "1", "--threads", "2") as process:
+        host, port = url(process).removeprefix("http://").split(":")
+        with RawClient((host, int(port))) as client:
+            client.send(f"GET /wait?{fifo} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            process.wait_for("^waiting$")
+            pid = get(process).split()[0]
+            end = time.monotonic() + 1.5
+            while time.monotonic() < end:
+                assert get(process).split()[0] == pid
+            os.close(os.open(fifo, os.O_WRONLY))
+            assert client.response().status == 200
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (("--certfile", "x.pem", "--keyfile", "x.pem"), r"Worker serves no TLS: see --certfile"),
+        (("--proxy-protocol", "v1"), r"Worker has no --proxy-protocol"),
+    ],
+)
+def test_settings_that_it_cannot_follow(directory: Path, args: tuple[str, ...], line: str) -> None:
+    (directory / "x.pem").touch()
+    with gunicorn(directory, *args) as process:
+        process.wait_for(line)
+        assert process.wait() == 1
+
+
+def test_an_application_that_cannot_be_loaded(directory: Path) -> None:
+    (directory / "gunicorn_site.py").write_text("1 / 0")
+    with gunicorn(directory) as process:
+        assert process.wait() == 3
+        assert "ZeroDivisionError" in process.output

@@ -1,0 +1,220 @@
+"""``gunicorn -k wsgi_async.gunicorn.Worker app:app``: a step on the way here.
+
+gunicorn keeps its arbiter, its command line and its logs; in each of its workers a
+:class:`~wsgi_async.server.Server` takes the connections of gunicorn's sockets and runs the
+application in ``--threads`` threads. Slow clients cost no thread already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from gunicorn.workers.base import Worker as BaseWorker
+
+from .config import Config
+from .foreign.gunicorn import OPTIONS, options_of
+from .foreign.hooks import RequestHooks
+from .logs import LogObserver, access_logger, logger
+from .observer import RequestInfo, ResponseInfo
+from .orders import Order, obey
+from .server import Server, new_event_loop, plan_descriptors
+from .sockets import BoundSocket
+from .wsgi import Application
+
+__all__ = ["Worker"]
+
+BEAT = 1.0
+"""Seconds between two signs of life, at most."""
+
+_TAKEN = (
+    *("backlog", "graceful_timeout", "keepalive", "limit_request_field_size"),
+    *("limit_request_fields", "limit_request_line", "root_path", "threads"),
+)
+"""The settings of gunicorn that a server in one of its processes follows."""
+
+
+class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no type annotations
+    """A worker of gunicorn's. Its hooks are called as with gunicorn's own workers."""
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """*gunicorn calls it in the arbiter.*
+
+        :raises RuntimeError: a setting that this worker cannot follow: gunicorn shows it as it is.
+        """
+        if cfg.is_ssl:
+            raise RuntimeError(f"{cls.__module__}.{cls.__name__} serves no TLS: see --certfile")
+        if getattr(cfg, "protocol", "http") != "http":
+            raise RuntimeError(f"{cls.__module__}.{cls.__name__} speaks HTTP: see --protocol")
+        if cfg.proxy_protocol not in (False, None, "off"):
+            raise RuntimeError(f"{cls.__module__}.{cls.__name__} has no --proxy-protocol")
+
+    def run(self) -> None:
+        """Serve until told to end."""
+        # A worker that cannot start ends with the code at which gunicorn does not try again.
+        self.booted = False
+        _follow(self.log)
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        await _Serving(self, self._application()).run()
+
+    def _application(self) -> Application:
+        before, after = (self._hook(name) for name in ("pre_request", "post_request"))
+        if before is None and after is None:
+            application: Application = self.wsgi
+            return application
+        return RequestHooks(self.wsgi, self, before, after)
+
+    def _hook(self, name: str) -> Callable[..., Any] | None:
+        setting = self.cfg.settings[name]
+        hook: Callable[..., Any] = setting.get()
+        return None if hook is type(setting).default else hook
+
+
+class _Serving:
+    """A server in a worker, until its end."""
+
+    def __init__(self, worker: Worker, application: Application) -> None:
+        self._worker = worker
+        self._config = config = _config(worker.cfg)
+        observer = _Observer(worker.log, worker.cfg)
+        self._server = Server(application, config=config, observer=observer)
+        self._server.is_supervised = True
+        self._orders: asyncio.Queue[Order] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        timeout = worker.timeout  # half of gunicorn's
+        self._beat_every = min(BEAT, timeout / 2) if timeout else BEAT
+        self._is_ending = False
+
+    async def run(self) -> None:
+        worker, loop = self._worker, self._loop
+        loop.add_signal_handler(signal.SIGTERM, self._end, Order.DRAIN)
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, self._quit)
+        loop.add_signal_handler(signal.SIGUSR1, self._report)
+        sockets = [BoundSocket(fileno=os.dup(sock.fileno())) for sock in worker.sockets]
+        await self._server.start(sockets)
+        worker.booted = True
+        self._beat()
+        try:
+            await obey(self._server, self._orders, drain_delay=0.0)
+        finally:
+            worker.alive = False
+
+    def _beat(self) -> None:
+        """Tell the arbiter that the loop runs, and look at whether this process is to end."""
+        worker, server = self._worker, self._server
+        self._loop.call_later(self._beat_every, self._beat)
+        worker.notify()
+        worker.nr = server.requests
+        if self._is_ending:
+            return
+        if worker.ppid != os.getppid():
+            worker.log.info("Parent changed, shutting down: %s", worker)
+            self._end(Order.DRAIN)
+        elif server.requests >= worker.max_requests:
+            worker.log.info("Autorestarting worker after %d requests", server.requests)
+            self._end(Order.DRAIN)
+        elif server.lost_threads >= self._config.threads:
+            worker.log.error("The threads of %s do not return from the application", worker)
+            self._end(Order.DRAIN)
+
+    def _end(self, order: Order) -> None:
+        self._is_ending = True
+        self._orders.put_nowait(order)
+
+    def _quit(self) -> None:
+        self._worker.cfg.worker_int(self._worker)
+        self._end(Order.NOW)
+
+    def _report(self) -> None:
+        self._worker.log.reopen_files()
+        self._server.log_in_flight()
+
+
+def _config(cfg: Any) -> Config:
+    options, _ = options_of(
+        {name: getattr(cfg, name) for name in _TAKEN if name in OPTIONS and hasattr(cfg, name)},
+        "gunicorn",
+    )
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    possible = plan_descriptors(limit, max_connections=0).connections
+    return Config(
+        **options,
+        max_connections=min(cfg.worker_connections, possible),
+        request_timeout=0,
+    )
+
+
+def _follow(log: Any) -> None:
+    """Have this package's records written where gunicorn's are."""
+    for ours, theirs in ((logger, log.error_log), (access_logger, log.access_log)):
+        ours.handlers[:] = theirs.handlers
+        ours.setLevel(theirs.level)
+        ours.propagate = theirs.propagate
+        ours.disabled = False
+
+
+class _Observer(LogObserver):
+    """Writes the access log by gunicorn's logger, in the format and to the places it is set to.
+
+    It knows nothing of a response's fields.
+    """
+
+    def __init__(self, log: Any, cfg: Any) -> None:
+        wanted = getattr(log, "access_log_enabled", bool(cfg.accesslog)) or cfg.statsd_host
+        super().__init__(access=bool(wanted))
+        self._log = log
+
+    def started(
+        self,
+        addresses: tuple[str, ...],
+        threads: int,
+        loop: str,
+        parser: str,
+        processes: int = 1,
+    ) -> None:
+        logger.debug("Serving with %d threads (%s, parser %s)", threads, loop, parser)
+
+    def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
+        path, _, query = request.target.partition("?")
+        host, colon, port = request.client.rpartition(":")
+        environ = {
+            "REQUEST_METHOD": request.method,
+            "RAW_URI": request.target,
+            "SERVER_PROTOCOL": request.version,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "REMOTE_ADDR": host.strip("[]") if colon else "",
+            "REMOTE_PORT": port if colon else "",
+        }
+        for name, value in request.fields:
+            environ.setdefault(f"HTTP_{name.upper().replace('-', '_')}", value)
+        answer = SimpleNamespace(
+            status=str(response.status),
+            status_code=response.status,
+            sent=response.body_size,
+            headers=[],
+            response_length=None,
+        )
+        self._log.access(
+            answer,
+            SimpleNamespace(
+                headers=[(name.upper(), value) for name, value in request.fields],
+                method=request.method,
+                uri=request.target,
+                path=path,
+                query=query,
+            ),
+            environ,
+            timedelta(seconds=response.duration),
+        )
