@@ -138,6 +138,13 @@ def test_what_is_ignored_is_listed_once(tmp_path: Path) -> None:
     assert file.notices == (f"{NAME}: ignored here: worker_int, worker_tmp_dir", THREADS)
 
 
+def test_gunicorns_variable_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_text("threads = 1")
+    file = read(NAME, tmp_path, {"GUNICORN_CMD_ARGS": "--workers 9"})
+    notice = "$GUNICORN_CMD_ARGS is not read: $WSGI_ASYNC_CMD_ARGS is"
+    assert file == ForeignFile({"threads": 1}, (notice,))
+
+
 def test_names_that_are_no_settings_are_the_files_own(tmp_path: Path) -> None:
     assert convert(tmp_path, "import os\nhome = os.getcwd()\nthreads = 1").options == {"threads": 1}
 

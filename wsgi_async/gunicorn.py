@@ -33,6 +33,9 @@ __all__ = ["Worker"]
 BEAT = 1.0
 """Seconds between two signs of life, at most."""
 
+LINGER = 1.0
+"""Seconds for which a worker that ends waits for the next request of idle connections."""
+
 _TAKEN = (
     *("backlog", "graceful_timeout", "keepalive", "limit_request_field_size"),
     *("limit_request_fields", "limit_request_line", "root_path", "threads"),
@@ -97,7 +100,7 @@ class _Serving:
 
     async def run(self) -> None:
         worker, loop = self._worker, self._loop
-        loop.add_signal_handler(signal.SIGTERM, self._end, Order.DRAIN)
+        loop.add_signal_handler(signal.SIGTERM, self._end)
         for number in (signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._quit)
         loop.add_signal_handler(signal.SIGUSR1, self._report)
@@ -106,7 +109,7 @@ class _Serving:
         worker.booted = True
         self._beat()
         try:
-            await obey(self._server, self._orders, drain_delay=0.0)
+            await obey(self._server, self._orders, drain_delay=0.0, linger=LINGER)
         finally:
             worker.alive = False
 
@@ -120,21 +123,23 @@ class _Serving:
             return
         if worker.ppid != os.getppid():
             worker.log.info("Parent changed, shutting down: %s", worker)
-            self._end(Order.DRAIN)
+            self._end()
         elif server.requests >= worker.max_requests:
             worker.log.info("Autorestarting worker after %d requests", server.requests)
-            self._end(Order.DRAIN)
+            self._end()
         elif server.lost_threads >= self._config.threads:
             worker.log.error("The threads of %s do not return from the application", worker)
-            self._end(Order.DRAIN)
+            self._end()
 
-    def _end(self, order: Order) -> None:
+    def _end(self) -> None:
+        """Others may go on serving, so who has connected to this worker is to be answered by it."""
         self._is_ending = True
-        self._orders.put_nowait(order)
+        self._orders.put_nowait(Order.RETIRE)
 
     def _quit(self) -> None:
         self._worker.cfg.worker_int(self._worker)
-        self._end(Order.NOW)
+        self._is_ending = True
+        self._orders.put_nowait(Order.NOW)
 
     def _report(self) -> None:
         self._worker.log.reopen_files()

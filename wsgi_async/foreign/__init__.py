@@ -19,15 +19,15 @@ def read(named: str, directory: Path, environ: Mapping[str, str]) -> ForeignFile
     :param named: as it was typed; also gunicorn's ``file:PATH`` and ``python:MODULE``, and
         ``FILE.ini:SECTION`` as uWSGI has it.
     :param directory: what a relative path is relative to.
-    :param environ: for ``$(NAME)`` in an ini file.
+    :param environ: the environment: for ``$(NAME)`` in an ini file, and to say what is not read.
     :returns: None where the name is neither server's.
     :raises ConfigError: no such file, or what is wrong with it.
     """
     if named.startswith("python:"):
-        return gunicorn.read_module(named.removeprefix("python:"), directory)
+        return gunicorn.read_module(named.removeprefix("python:"), environ)
     name = named.removeprefix("file:")
     if name.endswith(".py"):
-        return gunicorn.read(_existing(name, directory), name)
+        return gunicorn.read(_existing(name, directory), name, environ)
     name, _, section = name.partition(".ini:")
     if section or name.endswith(".ini"):
         name = name.removesuffix(".ini") + ".ini"

@@ -1,7 +1,7 @@
 """gunicorn's settings, as a configuration file in Python has them.
 
 The file is executed in the parent, once at the start and again at each reload, with the current
-directory on the path. ``GUNICORN_CMD_ARGS`` is not read.
+directory on the path. ``GUNICORN_CMD_ARGS`` is not read; where it is set, a notice says so.
 """
 
 from __future__ import annotations
@@ -102,18 +102,18 @@ UNLIMITED = 1 << 30
 """What becomes of gunicorn's 0 for the sizes of request line and field."""
 
 
-def read(path: Path, name: str) -> ForeignFile:
+def read(path: Path, name: str, environ: Mapping[str, str]) -> ForeignFile:
     """Execute the file.
 
     :param name: what the operator calls it.
     :raises ConfigError: it raises, or a setting is wrong.
     """
-    return _convert(_run(lambda: runpy.run_path(str(path)), name, path.parent), name)
+    return _convert(_run(lambda: runpy.run_path(str(path)), name), name, environ)
 
 
-def read_module(module: str, directory: Path) -> ForeignFile:
+def read_module(module: str, environ: Mapping[str, str]) -> ForeignFile:
     """Likewise for a module, ``python:MODULE``."""
-    return _convert(_run(lambda: _reload(module), f"python:{module}", directory), module)
+    return _convert(_run(lambda: _reload(module), f"python:{module}"), module, environ)
 
 
 def _reload(module: str) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _reload(module: str) -> dict[str, Any]:
         raise
 
 
-def _run(execute: Callable[[], dict[str, Any]], name: str, directory: Path) -> dict[str, Any]:
+def _run(execute: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
     here = os.getcwd()
     if here not in sys.path:
         # gunicorn does so before it executes the file; its hooks import from there as well.
@@ -139,7 +139,7 @@ def _run(execute: Callable[[], dict[str, Any]], name: str, directory: Path) -> d
         raise failure from None
 
 
-def _convert(values: Mapping[str, Any], name: str) -> ForeignFile:
+def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -> ForeignFile:
     hooks: dict[str, Callable[..., Any]] = {}
     ignored = []
     given: dict[str, Any] = {}
@@ -164,6 +164,8 @@ def _convert(values: Mapping[str, Any], name: str) -> ForeignFile:
         notices.append(
             f"{name}: threads is not set, where gunicorn has 1: the default here is --threads 8"
         )
+    if environ.get("GUNICORN_CMD_ARGS"):
+        notices.append("$GUNICORN_CMD_ARGS is not read: $WSGI_ASYNC_CMD_ARGS is")
     make = partial(GunicornHooks, hooks, dict(given), name, OPTIONS) if hooks else None
     return ForeignFile(options, tuple(notices), make)
 
