@@ -30,7 +30,13 @@ def test_a_loaders_child_that_dies_in_the_moment_it_says_who_it_is() -> None:
     """Between the look at its channel and the wait for it: its pid is known by its last word only,
     and the kernel tells of it once."""
     program: Any = SimpleNamespace(processes=1, limits=Limits(60, 30, 30, 0, 5), preload=True)
-    host: Any = SimpleNamespace(gone=lambda number: None, close_sockets=lambda: None)
+    host: Any = SimpleNamespace(
+        watch=None,
+        forking=lambda number: None,
+        gone=lambda number, pid: None,
+        wanted=lambda processes, before: None,
+        close_sockets=lambda: None,
+    )
     notifier: Any = SimpleNamespace(watchdog_interval=None, stopping=lambda: None)
     observer = Told()
     supervisor = Reaping(program, host, observer, notifier)
