@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO
 
-from werkzeug.http import http_date, parse_etags, parse_range_header
+from werkzeug.http import http_date, parse_date, parse_etags, parse_range_header
 from werkzeug.sansio.http import is_resource_modified
 from werkzeug.security import safe_join
 from werkzeug.utils import get_content_type
@@ -205,8 +205,13 @@ def _judge_conditions(environ: Environ, etag: str, changed: str) -> str:
     if_match = parse_etags(environ.get("HTTP_IF_MATCH"))
     if if_match and not if_match.contains(tag):
         return "412 Precondition Failed"
+    since = environ.get("HTTP_IF_MODIFIED_SINCE")
+    try:
+        parse_date(since)
+    except OverflowError:  # years and zones that no date has; a wrong one is ignored
+        since = None
     is_modified = is_resource_modified(
-        http_if_modified_since=environ.get("HTTP_IF_MODIFIED_SINCE"),
+        http_if_modified_since=since,
         http_if_none_match=environ.get("HTTP_IF_NONE_MATCH"),
         etag=etag,
         last_modified=changed,
