@@ -194,9 +194,9 @@ def _serve(
         wrapped: Iterable[bytes] = wrapper(file)
         return wrapped
     # A stranger's wrapper would give all up to the file's end to who reads it.
-    part = FileWrapper(file)
-    part.size = stop - start
-    return part
+    limited = FileWrapper(file)
+    limited.size = stop - start
+    return limited
 
 
 def _judge_conditions(environ: Environ, etag: str, changed: str) -> str:
