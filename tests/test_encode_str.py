@@ -173,6 +173,23 @@ def test_a_response_replaced() -> None:
     assert [call[:2] for call in server.calls] == [("500 Broken", [("Content-Length", str(SIZE))])]
 
 
+def test_arguments_by_name() -> None:
+    """As the server itself takes them, so that the option breaks nothing that ran without."""
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response(status="200 OK", headers=[length(5)])
+        try:
+            raise ValueError
+        except ValueError:
+            start_response("500 Broken", [length(1)], exc_info=sys.exc_info())
+        return ["x"]
+
+    server = Server(EncodeStr(application, "utf-8"))
+    assert server.body() == [b"x"]
+    [(status, fields, exc_info)] = server.calls
+    assert (status, fields, exc_info[0]) == ("500 Broken", [length(1)], ValueError)
+
+
 def test_exc_info_after_the_first_chunk_reaches_the_server() -> None:
     def application(environ: dict[str, Any], start_response: Any) -> Iterator[str]:
         start_response("200 OK", [])

@@ -357,6 +357,16 @@ def test_other_wrong_calls() -> None:
 # --- close()
 
 
+def test_a_length_that_raises_is_none() -> None:
+    class Broken(Closing):
+        def __len__(self) -> int:
+            raise ValueError
+
+    body = Broken(b"x")
+    assert run(responding(body)) == b"x"
+    assert body.closed == 1
+
+
 def test_close_is_passed_on_once_and_a_second_is_told() -> None:
     body = Closing(b"x")
     environ = environ_of()

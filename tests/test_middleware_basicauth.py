@@ -181,7 +181,7 @@ def test_an_exempt_path_counts_the_mount() -> None:
     [
         ({"a:b": "x"}, {}, "cannot have a colon: 'a:b'"),
         ({"a": b"x"}, {}, "must be str"),
-        (["a"], {}, "a mapping or a function, not"),
+        ([("a", "secret")], {}, "a mapping or a function, not a list$"),
         (USERS, {"realm": "a\nb"}, "printable ASCII"),
         (USERS, {"realm": "ä"}, "printable ASCII"),
         (USERS, {"exempt": "/health"}, "a list of paths"),

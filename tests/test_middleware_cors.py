@@ -111,6 +111,20 @@ def test_a_function_decides() -> None:
     assert asked == ["https://a.home.example", FOREIGN], "never what no browser sends"
 
 
+def test_a_function_cannot_give_credentials_to_null() -> None:
+    asked = []
+
+    def allows(origin: str) -> bool:
+        asked.append(origin)
+        return True
+
+    app = cors(origins=allows, credentials=True)
+    assert asked == []
+    assert not sharing(ask(app, environ_of(HTTP_ORIGIN="null")))
+    assert sharing(ask(app, environ_of(HTTP_ORIGIN=HOME)))["allow-credentials"] == "true"
+    assert sharing(ask(cors(origins=allows), environ_of(HTTP_ORIGIN="null")))
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

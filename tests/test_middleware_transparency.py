@@ -438,6 +438,8 @@ def test_what_is_no_exception_is_nobodys_to_answer(
         lambda start: start("200 OK", [("Name:", "value")]) and [],
         lambda start: start("200 OK", [("Name", 7)]) and [],
         lambda start: start("200 OK", ["Name: value"]) and [],
+        lambda start: start("200 OK", [("Name",)]) and [],
+        lambda start: start("200 OK", [7]) and [],
         lambda start: start(200, TEXT) and [],
     ],
 )

@@ -288,6 +288,15 @@ def test_wrong_options(options: dict[str, Any], why: str) -> None:
     assert logging.getLogger("wsgi_async").filters == []
 
 
+def test_what_is_no_application() -> None:
+    no_application: Any = 3
+    with (
+        pytest.raises(wsgi_async.ConfigError, match="not callable: 3"),
+        live_server(no_application),
+    ):
+        pytest.fail("it serves")
+
+
 @pytest.mark.parametrize("result", ["file", "generator", "object", "None"])
 def test_the_application_is_not_changed(result: str) -> None:
     """What it returns is treated as without the clock around it."""

@@ -84,18 +84,19 @@ class _Response:
         """Status, headers and exc_info, if that was given."""
         self._write: Callable[[bytes], object] | None = None
 
-    def start(self, status: Any, headers: Any, *exc_info: Any) -> Callable[[Any], None]:
+    def start(self, status: Any, headers: Any, exc_info: Any = None) -> Callable[[Any], None]:
         """The application's ``start_response``."""
+        more = () if exc_info is None else (exc_info,)
         status = self._native(status)
         if type(headers) is list:
             headers = [self._native_field(field) for field in headers]
-        if self._held is not None and not (exc_info and exc_info[0]):
+        if self._held is not None and not exc_info:
             self.release()  # a second call: the server's to refuse
         self._held = None
         if not self._has_begun and type(headers) is list and _length(headers) is not None:
-            self._held = (status, headers, *exc_info)
+            self._held = (status, headers, *more)
         else:
-            self._write = self._start_response(status, headers, *exc_info)
+            self._write = self._start_response(status, headers, *more)
         return self._write_text
 
     def release(self) -> None:

@@ -21,6 +21,10 @@ class FileWrapper:
     :param block_size: bytes per read where the file has to be iterated.
     """
 
+    size: int | None = None
+    """Most bytes that an iteration gives, for a part of a file; None: all that there is. A server
+    that sends the file by itself goes by Content-Length."""
+
     def __init__(self, filelike: Any, block_size: int = 65536) -> None:
         self.filelike = filelike
         self.block_size = block_size
@@ -28,7 +32,14 @@ class FileWrapper:
             self.close = filelike.close
 
     def __iter__(self) -> Iterator[bytes]:
+        if self.size is not None:
+            return self._part(self.size)
         return iter(lambda: self.filelike.read(self.block_size), b"")
+
+    def _part(self, left: int) -> Iterator[bytes]:
+        while left and (data := self.filelike.read(min(left, self.block_size))):
+            left -= len(data)
+            yield data
 
     def regular_file(self) -> tuple[int, int, int] | None:
         """The descriptor, position and remaining size, if this is a plain file on disk.

@@ -460,7 +460,7 @@ def _length(result: Any) -> int | None:
         return None
     try:
         return len(result)
-    except TypeError:  # not a working one
+    except Exception:  # not a working one
         return None
 
 

@@ -15,14 +15,14 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO
-from wsgiref.util import FileWrapper
 
-from werkzeug.http import http_date, parse_etags, parse_range_header
+from werkzeug.http import http_date, parse_date, parse_etags, parse_range_header
 from werkzeug.sansio.http import is_resource_modified
 from werkzeug.security import safe_join
 from werkzeug.utils import get_content_type
 
 from .errors import ConfigError
+from .filewrapper import FileWrapper
 from .mounts import clean_prefix, is_below, refuse_method
 from .wsgi import Application, Environ
 
@@ -72,7 +72,8 @@ class StaticFiles:
     served as they are.
 
     The file goes by ``wsgi.file_wrapper``, ranges too: its position and Content-Length say which
-    part (PEP 3333, "Optional Platform-Specific File Handling"), so the server may use sendfile.
+    part (PEP 3333, "Optional Platform-Specific File Handling"), so the server may use sendfile;
+    middleware that reads it instead gets no more than that part.
 
     *Any thread.*
     """
@@ -189,8 +190,13 @@ def _serve(
         return []
     file.seek(start)
     wrapper = environ.get("wsgi.file_wrapper")
-    wrapped: Iterable[bytes] = FileWrapper(file) if wrapper is None else wrapper(file)
-    return wrapped
+    if wrapper not in (None, FileWrapper) and stop == size:
+        wrapped: Iterable[bytes] = wrapper(file)
+        return wrapped
+    # A stranger's wrapper would give all up to the file's end to who reads it.
+    limited = FileWrapper(file)
+    limited.size = stop - start
+    return limited
 
 
 def _judge_conditions(environ: Environ, etag: str, changed: str) -> str:
@@ -199,8 +205,13 @@ def _judge_conditions(environ: Environ, etag: str, changed: str) -> str:
     if_match = parse_etags(environ.get("HTTP_IF_MATCH"))
     if if_match and not if_match.contains(tag):
         return "412 Precondition Failed"
+    since = environ.get("HTTP_IF_MODIFIED_SINCE")
+    try:
+        parse_date(since)
+    except OverflowError:  # years and zones that no date has; a wrong one is ignored
+        since = None
     is_modified = is_resource_modified(
-        http_if_modified_since=environ.get("HTTP_IF_MODIFIED_SINCE"),
+        http_if_modified_since=since,
         http_if_none_match=environ.get("HTTP_IF_NONE_MATCH"),
         etag=etag,
         last_modified=changed,

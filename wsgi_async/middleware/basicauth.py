@@ -61,9 +61,8 @@ class BasicAuth:
         self._application = application
         self._check = _Table(users) if isinstance(users, Mapping) else users
         if not callable(self._check):
-            raise ConfigError(
-                "BasicAuth: users must be a mapping or a function, not " + repr(users)
-            )
+            kind = type(users).__name__  # and not what it is: it may have passwords
+            raise ConfigError(f"BasicAuth: users must be a mapping or a function, not a {kind}")
         self._exempt = _paths(exempt)
         quoted = realm.replace("\\", "\\\\").replace('"', '\\"')
         self._challenge = f'Basic realm="{quoted}", charset="UTF-8"'

@@ -45,7 +45,7 @@ class CORS:
     :param headers: fields they may send besides those any page may; ``"*"`` for all.
     :param expose: fields of a response they may see besides those any page may.
     :param credentials: whether they may send cookies and passwords along, and so act for the user.
-        Never with `origins` ``"*"`` or ``null``.
+        Never with `origins` ``"*"`` or ``null``; a function is then not asked about ``null``.
     :param max_age: seconds for which a browser may keep the answer to a preflight request; 0: not
         at all. None: as it likes, 5 s.
     :raises ConfigError: an origin that no browser would send, a bad name, or credentials for
@@ -69,7 +69,7 @@ class CORS:
         self._credentials = credentials
         if credentials and self._is_open:
             raise ConfigError("CORS: credentials need a list of origins, they are not for '*'")
-        if credentials and self._allows("null") and not callable(origins):
+        if credentials and not callable(origins) and self._allows("null"):
             raise ConfigError("CORS: 'null' is the origin of too many to have credentials")
         self._methods = _tokens(methods, "methods")
         if found := [name for name in self._methods if name.upper() in _FORBIDDEN]:
@@ -102,7 +102,7 @@ class CORS:
         """The fields that let a page of `origin` read a response; none where it may not."""
         if self._is_open:
             return [("Access-Control-Allow-Origin", "*")]
-        if not origin or not self._allows(origin):
+        if not origin or (self._credentials and origin == "null") or not self._allows(origin):
             return []
         fields = [("Access-Control-Allow-Origin", origin)]
         if self._credentials:

@@ -97,7 +97,7 @@ def start_with(
         status: str, headers: Fields, exc_info: ExcInfo | None = None
     ) -> Callable[[bytes], object]:
         try:
-            if isinstance(headers, list):
+            if isinstance(headers, list) and all(map(_is_pair, headers)):
                 headers = change(headers)
             if exc_info is None:
                 return start_response(status, headers)
@@ -106,6 +106,10 @@ def start_with(
             exc_info = None
 
     return start
+
+
+def _is_pair(field: object) -> bool:
+    return isinstance(field, tuple) and len(field) == 2
 
 
 def _is_whole(result: object) -> bool:

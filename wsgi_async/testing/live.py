@@ -357,10 +357,12 @@ def live_server(
         itself raised nothing; see :meth:`LiveServer.raise_errors`.
     :param options: the options of :class:`~wsgi_async.Config` by name; with ``bind`` neither `port`
         nor `host` counts.
-    :raises ConfigError: a wrong option, one for several processes, or an address that cannot be
-        had.
+    :raises ConfigError: a wrong option, one for several processes, an address that cannot be had,
+        or an application that cannot be called.
     :raises RuntimeError: at the end, threads never returned from the application.
     """
+    if not callable(application):
+        raise ConfigError(f"The application is not callable: {application!r}")
     refuse_process_options(options)
     for name in sorted(options.keys() & _LOG_OPTIONS):
         raise ConfigError(f"{name} is for the command line; a live server has its logs in .logs")
