@@ -10,7 +10,7 @@ import pytest
 
 from wsgi_async.errors import ConfigError
 from wsgi_async.foreign import read
-from wsgi_async.foreign.gunicorn import UNLIMITED
+from wsgi_async.foreign.gunicorn import MOST_FIELDS, UNLIMITED
 from wsgi_async.settings import ForeignFile, Settings, gather
 
 NAME = "gunicorn.conf.py"
@@ -110,6 +110,16 @@ def test_addresses(tmp_path: Path, bind: str, expected: list[str]) -> None:
     assert convert(tmp_path, f"bind = {bind}").options["bind"] == expected
 
 
+@pytest.mark.parametrize("umask", ["'0022'", "'0o22'", "'18'", "0o22"])
+def test_permissions_are_octal_as_gunicorn_has_them(tmp_path: Path, umask: str) -> None:
+    assert convert(tmp_path, f"umask = {umask}").options["umask"] == "22"
+
+
+def test_no_limit_on_the_number_of_fields_is_gunicorns_highest(tmp_path: Path) -> None:
+    settings = collect(tmp_path, "limit_request_fields = 0")
+    assert settings.config.limit_request_fields == MOST_FIELDS
+
+
 def test_files_are_relative_to_chdir(tmp_path: Path) -> None:
     file = convert(
         tmp_path,
@@ -160,6 +170,8 @@ def test_names_that_are_no_settings_are_the_files_own(tmp_path: Path) -> None:
         ("post_fork = 3", f"{NAME}: post_fork takes a function, not 3"),
         ("def post_fork(a): pass", f"{NAME}: post_fork takes 2 arguments, not (a)"),
         ("bind = 8000", f"{NAME}: bind cannot be 8000"),
+        ("bind = ['a:1', 8000]", f"{NAME}: bind cannot be ['a:1', 8000]"),
+        ("loglevel = 10", f"{NAME}: loglevel cannot be 10"),
         ("umask = 'x'", f"{NAME}: umask cannot be 'x'"),
         ("workers = 'x'", f"{NAME}: --workers takes a whole number"),
     ],

@@ -130,6 +130,11 @@ def test_what_is_ignored_is_listed_once(tmp_path: Path) -> None:
     assert convert(tmp_path, body).notices == ("uwsgi.ini: ignored here: cheaper, stats",)
 
 
+def test_a_log_format_has_references_of_its_own(tmp_path: Path) -> None:
+    body = "log-format = %(addr) %(ltime) %(uri)\nlog-date = %Y-%m-%d %H\nthreads = 2"
+    assert convert(tmp_path, body).notices == ("uwsgi.ini: ignored here: log-date, log-format",)
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -143,6 +148,8 @@ def test_what_is_ignored_is_listed_once(tmp_path: Path) -> None:
         ("py-autoreload = 1", {"reload": True}),
         ("env = A", {"env": ["A="]}),
         (f"virtualenv = {sys.prefix}", {}),
+        ("limit-post = 0", {}),
+        ("mount = /a=a.py\nmount = /b=b:c\ncallable = f", {"mount": ["/a=a.py:f", "/b=b:c"]}),
     ],
 )
 def test_single_options(tmp_path: Path, body: str, expected: dict[str, object]) -> None:

@@ -115,6 +115,15 @@ def test_a_reload(directory: Path) -> None:
         assert get(process).split()[0] != first
 
 
+def test_gunicorns_reloader(directory: Path) -> None:
+    with gunicorn(directory, "--reload", "--reload-engine", "poll") as process:
+        first = get(process).split()[0]
+        os.utime(directory / "gunicorn_site.py", (1, time.time() + 5))
+        process.wait_for("Worker reloading: .*gunicorn_site.py modified")
+        process.wait_for(rf"\[{first}\] \[INFO\] Worker exiting")
+        assert get(process).split()[0] != first
+
+
 def test_requests_may_take_longer_than_the_timeout(directory: Path, fifo: Path) -> None:
     with gunicorn(directory, "--timeout", "1", "--threads", "2") as process:
         host, port = url(process).removeprefix("http://").split(":")

@@ -121,7 +121,9 @@ class _Serving:
         worker.nr = server.requests
         if self._is_ending:
             return
-        if worker.ppid != os.getppid():
+        if not worker.alive:  # gunicorn's reloader has seen code change
+            self._end()
+        elif worker.ppid != os.getppid():
             worker.log.info("Parent changed, shutting down: %s", worker)
             self._end()
         elif server.requests >= worker.max_requests:

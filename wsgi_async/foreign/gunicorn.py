@@ -101,6 +101,9 @@ _NEUTRAL = {"protocol": ("http",), "proxy_protocol": ("off",)}
 UNLIMITED = 1 << 30
 """What becomes of gunicorn's 0 for the sizes of request line and field."""
 
+MOST_FIELDS = 32768
+"""What becomes of 0 for their number, there as well."""
+
 
 def read(path: Path, name: str, environ: Mapping[str, str]) -> ForeignFile:
     """Execute the file.
@@ -189,7 +192,7 @@ def options_of(given: Mapping[str, Any], name: str) -> tuple[dict[str, Any], lis
         convert = _CONVERSIONS.get(setting)
         try:
             options[option] = convert(value) if convert is not None else value
-        except (TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError):
             raise ConfigError(f"{name}: {setting} cannot be {value!r}") from None
     _anchor(options)
     return options, unknown
@@ -203,7 +206,8 @@ def _addresses(value: Any) -> list[str]:
 
 
 def _octal(value: Any) -> str:
-    number = int(value, 0) if isinstance(value, str) else int(value)
+    # Of texts gunicorn takes "022" as octal, too.
+    number = int(re.sub(r"^0(?=[0-9])", "0o", value), 0) if isinstance(value, str) else int(value)
     return f"{number:o}"
 
 
@@ -218,6 +222,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "graceful_timeout": lambda value: float(value) or 0.001,
     "group": str,
     "limit_request_field_size": _limit,
+    "limit_request_fields": lambda value: int(value) or MOST_FIELDS,
     "limit_request_line": _limit,
     "loglevel": lambda value: value.lower(),
     "umask": _octal,

@@ -73,6 +73,10 @@ _PYTHONPATH = ("pythonpath", "python-path", "pp")
 _VIRTUALENV = ("virtualenv", "venv", "home", "pyhome")
 _STATIC = ("static-map", "static-map2")
 _SOCKETS = ("socket", "uwsgi-socket")
+_LOG_FORMATS = (
+    *("log-date", "log-encoder", "log-format", "log-format-strftime", "log-req-encoder"),
+    *("logdate", "logformat", "logformat-strftime", "req-logformat"),
+)
 _PLACEHOLDER = ("set", "set-placeholder", "set-ph")
 
 _FULFILLED_NAMES = (
@@ -150,6 +154,7 @@ class _Reader:
         self._seen: dict[str, str] = {}
         self._referred: set[str] = set()
         self._chdir = ""
+        self._callable = ""
         self._options: dict[str, Any] = {}
         self._ignored: dict[str, None] = {}
 
@@ -195,10 +200,14 @@ class _Reader:
         return found
 
     def _resolve(self, line: _Line) -> str:
+        is_log = line.key in _LOG_FORMATS  # %(addr) is a part of a request there
+
         def replace(match: re.Match[str]) -> str:
             key, variable, file, letter = match.groups()
             if key is not None:
                 if key not in self._seen:
+                    if is_log:
+                        return match[0]
                     self._fail(line, f"%({key}) is not set in a line above")
                 self._referred.add(key)
                 return self._seen[key]
@@ -209,6 +218,8 @@ class _Reader:
             if file is not None:
                 self._fail(line, "other files are not read: write out here what it comes to")
             if letter not in _MAGIC:
+                if is_log:
+                    return match[0]
                 known = " ".join(f"%{known}" for known in _MAGIC)
                 self._fail(line, f"%{letter} is not understood here, only {known}")
             return _MAGIC[letter](self._path)
@@ -224,6 +235,7 @@ class _Reader:
         """Our options for them."""
         last = {line.key: line for line in lines}
         self._chdir = last["chdir"].value if "chdir" in last else ""
+        self._callable = last["callable"].value if "callable" in last else ""
         speaks_http = any(
             key in last and last[key].value.startswith("http")
             for key in ("protocol", "socket-protocol")
@@ -254,6 +266,8 @@ class _Reader:
 
     def _take(self, line: _Line) -> None:
         key, value = line.key, line.value
+        if key == "limit-post" and value == "0":
+            return  # no limit, there
         if key in _TEXTS:
             self._options[_TEXTS[key]] = self._text(line)
         elif key in _PATHS:
@@ -270,6 +284,8 @@ class _Reader:
             prefix, equals, application = value.partition("=")
             if not equals or not prefix.startswith("/"):
                 self._fail(line, f"expected /PREFIX=MODULE:CALLABLE, not {value!r}")
+            if self._callable and ":" not in application:
+                application = f"{application}:{self._callable}"
             self._append("mount", f"{prefix}={application}")
         elif key == "env":
             self._append("env", value if "=" in value else f"{value}=")
