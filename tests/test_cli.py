@@ -247,6 +247,13 @@ def test_check_config(run: Run, args: list[str]) -> None:
     assert not logging.getLogger("wsgi_async").handlers
 
 
+def test_check_config_looks_at_what_is_to_be_watched(run: Run) -> None:
+    pytest.importorskip("watchfiles")
+    done = run("--check-config", "--reload", "--reload-dir", "nowhere", "site_cli")
+    assert done.code == 1
+    assert "--reload-dir: there is no directory" in done.err
+
+
 def test_an_application_that_cannot_be_had_is_code_3(run: Run) -> None:
     assert run("--check-config", "site_cli:number") == (
         3,

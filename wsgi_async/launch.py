@@ -385,6 +385,7 @@ def load(
 ) -> Application:
     """The application as a serving process would have it, in this one: for --check-config."""
     identity = resolve(settings.text("user"), settings.text("group"))
+    _watcher(settings, start)  # for what is wrong with it
     return _Loading(settings, environ, start, identity, application)()
 
 
