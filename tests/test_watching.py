@@ -11,7 +11,7 @@ import pytest
 from processes import Site
 
 from wsgi_async.errors import ConfigError
-from wsgi_async.watching import Watcher
+from wsgi_async.watching import Watcher, matches
 
 pytest.importorskip("watchfiles")
 
@@ -90,6 +90,22 @@ def test_a_directory_that_is_not_there_is_one_line_and_code_1(site: Site) -> Non
         assert servers.wait() == 1
         [line] = servers.lines
         assert "--reload-dir: there is no directory" in line
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.html", True),
+        ("a.html", True),
+        ("pages/a.html", True),
+        ("./pages/a.html", True),
+        ("/srv/pages/a.html", True),
+        ("/pages/a.html", False),
+        (".html", False),
+    ],
+)
+def test_files_by_name_and_by_path(pattern: str, expected: bool) -> None:
+    assert matches("/srv/pages/a.html", (pattern,)) is expected
 
 
 def test_watchfiles_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,12 +20,18 @@ GLANCE = 1000
 """Milliseconds between two looks at whether the supervisor lives."""
 
 
+def matches(path: str, patterns: Sequence[str]) -> bool:
+    """Whether the file's name, the end of its path, or its path is as one of `patterns`."""
+    ends = (os.path.join("*", os.path.normpath(pattern)) for pattern in patterns)
+    return any(fnmatch(path, end) for end in ends)
+
+
 class Watcher:
     """What is watched.
 
     :param directories: they and all below them, but for hidden ones, caches and virtual
         environments.
-    :param patterns: of names of files, besides ``*.py``.
+    :param patterns: of names or paths of files, besides ``*.py``.
     :raises ConfigError: a directory does not exist, or watchfiles is not installed.
     """
 
@@ -46,8 +52,7 @@ class Watcher:
         known = DefaultFilter()
 
         def matters(change: Change, path: str) -> bool:
-            name = os.path.basename(path)
-            return any(fnmatch(name, pattern) for pattern in self._patterns) and known(change, path)
+            return matches(path, self._patterns) and known(change, path)
 
         parent = os.getppid()
         for changes in watch(

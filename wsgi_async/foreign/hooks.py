@@ -85,7 +85,7 @@ class Arbiter(_StandIn):
         self.num_workers = 0
         self.worker_age = 0
         self.WORKERS: dict[int, Worker] = {}
-        """Those that have ended leave; the others are known once the parent has heard of them."""
+        """Always empty: gunicorn has its workers by pid there."""
 
 
 class Worker(_StandIn):
