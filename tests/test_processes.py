@@ -132,7 +132,7 @@ def test_the_processes_of_a_script_log_where_it_does(site: Site) -> None:
             with RawClient(listener.getsockname()) as client:
                 assert client.get("/").status == 500
             servers.signal(signal.SIGTERM)
-            assert servers.wait() == 0
+            assert servers.wait() == 0, log.read_text() + "\n".join(servers.lines)
             assert servers.lines == []
     assert "OSError: that is what it does" in log.read_text()
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from processes import Site, await_pids, release
 from rawclient import TIMEOUT, RawClient, request
+from serving import APPS
 
 PAIR = ("--workers", "2")
 
@@ -159,6 +160,8 @@ def reachable() -> Iterator[Path]:
     directory.mkdir()
     try:
         directory.chmod(0o755)
+        # The checkout may be where nobody else may look.
+        shutil.copy(APPS / "process_app.py", directory)
         yield directory
     finally:
         shutil.rmtree(directory)
