@@ -19,6 +19,32 @@ class Told(Observer):
         self.lines.append(message)
 
 
+def test_who_is_up_as_it_is_told_to_stop_does_not_say_that_it_listens() -> None:
+    """SIGTERM between the last first process's word and the look at it: the sockets are closed."""
+    program: Any = SimpleNamespace(processes=1, limits=Limits(60, 30, 30, 0, 5), preload=False)
+    said: list[str] = []
+    host: Any = SimpleNamespace(
+        watch=None,
+        close_sockets=lambda: said.append("closed"),
+        started=lambda processes, loop: said.append("listening"),
+    )
+    notifier: Any = SimpleNamespace(
+        watchdog_interval=None,
+        ready=lambda status: said.append("ready"),
+        stopping=lambda: said.append("stopping"),
+    )
+    supervisor = Supervisor(program, host, Told(), notifier)
+    process = Process(0, 1, 0.0)
+    supervisor._fleet.processes.append(process)
+    supervisor._fleet.ready(process, 1.0)
+    supervisor._fleet.drain(1.0)
+    supervisor._fleet.tick(1.0)
+    assert supervisor._fleet.is_up
+    supervisor._act()
+    assert said == ["closed", "stopping"]
+    supervisor._selector.close()
+
+
 class Reaping(Supervisor):
     """One to whom the kernel gives a child that was killed, pid 4711."""
 

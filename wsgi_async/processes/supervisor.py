@@ -307,7 +307,8 @@ class Supervisor:
         now = {name: getattr(fleet, name) for name in said}
         if now == said:
             return
-        if now["is_up"] and not said["is_up"]:
+        # The last one may be ready in the very moment of the stop: then nobody listens any more.
+        if now["is_up"] and not said["is_up"] and not now["is_stopping"]:
             self._host.started(fleet.wanted, self._loop_name)
             self._notifier.ready(f"{fleet.wanted} processes")
         if now["is_stopping"] and not said["is_stopping"]:
