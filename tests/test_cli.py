@@ -200,6 +200,24 @@ def test_version(run: Run) -> None:
     assert re.fullmatch(r"wsgi-async \d+\.\d+\.\d+ \(CPython 3\.\S+, h11 \S+, .*\)\n", result.out)
 
 
+@pytest.mark.parametrize("action", ["--version", "--help", "--print-config"])
+def test_what_only_prints_does_not_import_the_server(action: str) -> None:
+    program = (
+        "import sys\n"
+        "from wsgi_async.cli import main\n"
+        "try:\n"
+        f"    main([{action!r}])\n"
+        "finally:\n"
+        "    assert not {'asyncio', 'h11', 'wsgi_async.server'} & sys.modules.keys()\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=env, timeout=30
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout
+
+
 # --- Errors
 
 
