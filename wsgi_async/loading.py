@@ -46,14 +46,7 @@ def load_application(spec: str, *, factory: bool = False) -> Callable[..., Any]:
     :param factory: the named object is called without arguments and returns the application.
     :raises LoadError: see the module's docstring.
     """
-    where, expression = _split(spec)
-    rest: list[str] = []
-    if _names_file(where):
-        module = _load_file(where)
-    else:
-        module, rest = _import(where, whole=expression is not None)
-    if expression is None and rest:
-        where, expression = module.__name__, ".".join(rest)
+    module, where, expression = _locate(spec)
     if expression:
         node = _parse(expression)
         found = _evaluate(node, module, where)
@@ -79,13 +72,7 @@ def load_middleware(spec: str) -> Callable[[Callable[..., Any]], Callable[..., A
         what it returns is no WSGI application.
     :raises LoadError: there is no such thing, or it cannot be called.
     """
-    where, expression = _split(spec)
-    if _names_file(where):
-        module = _load_file(where)
-    else:
-        module, rest = _import(where, whole=expression is not None)
-        if expression is None and rest:
-            where, expression = module.__name__, ".".join(rest)
+    module, where, expression = _locate(spec)
     if not expression:
         raise LoadError(f"{spec!r} names no factory: write {spec}:Factory")
     node = _parse(expression)
@@ -103,6 +90,21 @@ def load_middleware(spec: str) -> Callable[[Callable[..., Any]], Callable[..., A
         return _checked(made, f"what {name} returned")
 
     return wrap
+
+
+def _locate(spec: str) -> tuple[ModuleType, str, str | None]:
+    """Import the module or file that `spec` names.
+
+    :return: the module, what to call it in messages, and the expression for an object in it, None
+        where `spec` has none.
+    """
+    where, expression = _split(spec)
+    if _names_file(where):
+        return _load_file(where), where, expression
+    module, rest = _import(where, whole=expression is not None)
+    if rest:  # only where `spec` has no colon
+        return module, module.__name__, ".".join(rest)
+    return module, where, expression
 
 
 def _checked(found: Any, name: str) -> Callable[..., Any]:
