@@ -116,7 +116,7 @@ def test_nothing_is_loaded_before_it_is_asked_for(run: pytest.Pytester) -> None:
         def test_modules():
             ours = {name for name in sys.modules if name.split(".")[0] == "wsgi_async"}
             assert ours == {
-                "wsgi_async", "wsgi_async._version", "wsgi_async.testing",
+                "wsgi_async", "wsgi_async._lazy", "wsgi_async._version", "wsgi_async.testing",
                 "wsgi_async.testing.plugin",
             }
             assert not {"asyncio", "h11", "uvloop", "click"} & set(sys.modules)

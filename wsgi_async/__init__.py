@@ -5,9 +5,9 @@ The names below are the whole public interface; each is imported when it is firs
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ._lazy import lazy_names
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -48,24 +48,23 @@ __all__ = [
     "serve",
 ]
 
-_HOMES = {
-    "Config": "config",
-    "LogObserver": "logs",
-    "Mounts": "mounts",
-    "Observer": "observer",
-    "Server": "server",
-    "main": "entry",
-    "serve": "run",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name.startswith("_") or name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOMES.get(name, 'errors')}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    globals(),
+    {
+        "ApplicationError": "errors",
+        "ClientDisconnected": "errors",
+        "Config": "config",
+        "ConfigError": "errors",
+        "HTTPError": "errors",
+        "LoadError": "errors",
+        "LogObserver": "logs",
+        "Mounts": "mounts",
+        "Observer": "observer",
+        "RequestTimeout": "errors",
+        "Server": "server",
+        "StorageExhausted": "errors",
+        "WsgiAsyncError": "errors",
+        "main": "entry",
+        "serve": "run",
+    },
+)

@@ -27,8 +27,9 @@ The names below are imported when they are first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from wsgi_async._lazy import lazy_names
 
 if TYPE_CHECKING:
     from .access import AccessLog
@@ -57,31 +58,22 @@ __all__ = [
     "debugging",
 ]
 
-_HOMES = {
-    "AccessLog": "access",
-    "BasicAuth": "basicauth",
-    "CORS": "cors",
-    "Check": "healthchecks",
-    "ConnectionPool": "connectionpool",
-    "Errors": "errors",
-    "HTTPException": "httpexceptions",
-    "HTTPExceptions": "httpexceptions",
-    "HealthChecks": "healthchecks",
-    "Loan": "connectionpool",
-    "PoolExhausted": "connectionpool",
-    "Pooled": "connectionpool",
-    "RequestId": "requestid",
-    "debugging": "errors",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    globals(),
+    {
+        "CORS": "cors",
+        "AccessLog": "access",
+        "BasicAuth": "basicauth",
+        "Check": "healthchecks",
+        "ConnectionPool": "connectionpool",
+        "Errors": "errors",
+        "HTTPException": "httpexceptions",
+        "HTTPExceptions": "httpexceptions",
+        "HealthChecks": "healthchecks",
+        "Loan": "connectionpool",
+        "PoolExhausted": "connectionpool",
+        "Pooled": "connectionpool",
+        "RequestId": "requestid",
+        "debugging": "errors",
+    },
+)

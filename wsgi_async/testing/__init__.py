@@ -15,8 +15,9 @@ package in every run.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from wsgi_async._lazy import lazy_names
 
 if TYPE_CHECKING:
     from .client import TestClient, TooManyRedirects
@@ -44,28 +45,23 @@ __all__ = [
     "live_server",
 ]
 
-_HOMES = {
-    "AppError": "live",
-    "Cookie": "cookies",
-    "CookieJar": "cookies",
-    "Headers": "response",
-    "LiveRequest": "live",
-    "LiveServer": "live",
-    "Request": "request",
-    "Response": "response",
-    "TestClient": "client",
-    "TooManyRedirects": "client",
-    "live_server": "live",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name.startswith("_") or name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOMES.get(name, 'fakes')}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    globals(),
+    {
+        "AppError": "live",
+        "Cookie": "cookies",
+        "CookieJar": "cookies",
+        "FakeClock": "fakes",
+        "FakeLoop": "fakes",
+        "FakeSocket": "fakes",
+        "FakeTransport": "fakes",
+        "Headers": "response",
+        "LiveRequest": "live",
+        "LiveServer": "live",
+        "Request": "request",
+        "Response": "response",
+        "TestClient": "client",
+        "TooManyRedirects": "client",
+        "live_server": "live",
+    },
+)
