@@ -33,7 +33,7 @@ from .tally import Slot, Tally
 from .watching import Watcher
 from .wsgi import Application
 
-__all__ = ["launch", "load", "serve_processes"]
+__all__ = ["configure_logs", "launch", "load", "serve_processes"]
 
 MAX_DESCRIPTORS = 65536
 """The soft limit of open files is raised to the hard one, but not beyond this: some kernels'
@@ -72,7 +72,7 @@ def launch(
     identity = resolve(settings.text("user"), settings.text("group"))
     notifier = Notifier(environ)
     watcher = _watcher(settings, start)
-    _configure_logs(config, identity)
+    configure_logs(config, identity)
     for notice in settings.notices:
         logs.LogObserver().warning(notice)
     settings.hooks.starting(config.workers)
@@ -149,7 +149,11 @@ def _absolute(config: Config, start: str) -> Config:
     )
 
 
-def _configure_logs(config: Config, identity: Identity | None) -> None:
+def configure_logs(config: Config, identity: Identity | None = None) -> None:
+    """Have the logs go where the options say.
+
+    :param identity: as whom other processes will open the files again.
+    """
     logs.configure(
         error_logfile=config.error_logfile,
         access_logfile=config.access_logfile,
@@ -208,7 +212,7 @@ class _Host:
         if program.config.bind != self._program.config.bind:
             self._observer.warning("--bind has changed: that takes effect at the next start")
         if program.configures_logs:
-            _configure_logs(program.config, self._identity)
+            configure_logs(program.config, self._identity)
         self._safely(self._hooks.reloading)
         return program
 
@@ -334,7 +338,7 @@ class Program:
         config = self.config
         if self.configures_logs:
             # After the import: an application's dictConfig() takes over what exists before it.
-            _configure_logs(config, None)
+            configure_logs(config)
         if is_preloaded:
             logs.reopen()  # the loader has the files of its own start, which may be renamed by now
         faulthandler.enable(logs.error_descriptor(), all_threads=True)

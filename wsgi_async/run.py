@@ -54,17 +54,13 @@ def serve(
         config = make_config(port, host, options)
     configures_logs = bool(LOG_OPTIONS & options.keys()) or not logs.is_configured()
     if configures_logs:
-        logs.configure(
-            error_logfile=config.error_logfile,
-            access_logfile=config.access_logfile,
-            log_level=config.log_level,
-        )
-    observer = logs.LogObserver(access=bool(config.access_logfile))
+        launch.configure_logs(config)
     if config.workers > 1:
         refuse_other_threads()
         launch.serve_processes(application, config, configures_logs=configures_logs)
         return
     refuse_process_options(options)
+    observer = logs.LogObserver(access=bool(config.access_logfile))
     server = Server(application, config=config, observer=observer)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(server.serve_until_signalled())
