@@ -23,7 +23,7 @@ from . import sockets, spellings
 from ._version import __version__
 from .composition import describe, names_something
 from .config import OPTIONS, Option, did_you_mean
-from .errors import ConfigError, LoadError
+from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError
 from .loading import application_traceback
 from .processes import SIGNALS, BootFailed
 from .settings import LAUNCH_OPTIONS, ForeignFile, Settings, gather
@@ -37,7 +37,7 @@ _ACTIONS = (
     ("print_config", "Print each option (as TOML) with its value and where that comes from."),
     ("version", "Print the versions of the server and of what it runs on."),
 )
-_BAD_CONFIG, _NOT_LOADED, _INTERRUPTED = 1, 3, 130
+_INTERRUPTED = 130
 _UNUSED = "unused_"
 
 
@@ -133,13 +133,13 @@ def _explain(error: Exception) -> tuple[int, str]:
     where the fault is in code."""
     if isinstance(error, ConfigError):
         # Code in a configuration file that fails leaves its traceback in a note.
-        return _BAD_CONFIG, "\n".join([str(error), *getattr(error, "__notes__", ())]) + "\n"
+        return EXIT_FAILED, "\n".join([str(error), *getattr(error, "__notes__", ())]) + "\n"
     if isinstance(error, LoadError):
         cause = error.__cause__
         details = "" if cause is None else application_traceback(cause)
-        return _NOT_LOADED, f"{error}\n{details}"
+        return EXIT_NOT_LOADED, f"{error}\n{details}"
     details = "".join(traceback.format_exception(error))
-    return _BAD_CONFIG, f"An error inside the server: {error!r}\n{details}"
+    return EXIT_FAILED, f"An error inside the server: {error!r}\n{details}"
 
 
 def _check(settings: Settings, start: str, application: Application | None) -> int:

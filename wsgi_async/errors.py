@@ -3,8 +3,8 @@
 ::
 
     WsgiAsyncError
-    ├── ConfigError          the operator asked for something impossible   (exit code 1)
-    ├── LoadError            the application could not be loaded           (exit code 3)
+    ├── ConfigError          the operator asked for something impossible   (EXIT_FAILED)
+    ├── LoadError            the application could not be loaded           (EXIT_NOT_LOADED)
     ├── HTTPError            a request deserves this 4xx/5xx, not the application
     └── ApplicationError     the application broke PEP 3333  (also an AssertionError)
     ClientDisconnected       the client is gone              (an OSError, as file-like code expects)
@@ -19,6 +19,8 @@ from __future__ import annotations
 from http import HTTPStatus
 
 __all__ = [
+    "EXIT_FAILED",
+    "EXIT_NOT_LOADED",
     "ApplicationError",
     "ClientDisconnected",
     "ConfigError",
@@ -28,6 +30,14 @@ __all__ = [
     "StorageExhausted",
     "WsgiAsyncError",
 ]
+
+EXIT_FAILED = 1
+"""The exit code where the configuration is wrong, the server has an error, or something did not
+end in time."""
+
+EXIT_NOT_LOADED = 3
+"""The exit code where the application could not be loaded. Also what counts as the exit code of a
+process that has none: ended by a signal, never forked, or waited for by somebody else."""
 
 
 class WsgiAsyncError(Exception):

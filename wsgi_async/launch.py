@@ -17,7 +17,7 @@ from . import logs
 from .child import serve_under_supervisor
 from .composition import compose
 from .config import Config
-from .errors import ConfigError, LoadError, WsgiAsyncError
+from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError, WsgiAsyncError
 from .hooks import Hooks
 from .identity import Identity, parse_umask, resolve
 from .observer import Observer
@@ -38,9 +38,6 @@ __all__ = ["configure_logs", "launch", "load", "serve_processes"]
 MAX_DESCRIPTORS = 65536
 """The soft limit of open files is raised to the hard one, but not beyond this: some kernels'
 hard limit is a thousand million, and tables grow with what is used."""
-
-_NOT_LOADED = 3
-"""The exit code of a process that did not get its application to work."""
 
 Explain = Callable[[Exception], tuple[int, str]]
 """For what ended a start: the exit code, and a line that says what to change, with a traceback
@@ -360,7 +357,7 @@ class Program:
                     linger=self.limits.linger,
                 )
             )
-        return 1 if stuck else 0
+        return EXIT_FAILED if stuck else 0
 
     def _slot(self, number: int) -> Slot | None:
         """A process that is alone need not share; nor can one for which there is no room."""
@@ -450,7 +447,7 @@ def serve_processes(application: Application, config: Config, *, configures_logs
     if config.preload:
         raise ConfigError("--preload is for the command line: this application is loaded already")
     parent = os.getpid()
-    code = 1
+    code = EXIT_FAILED
     common = _open(config)
     try:
         program = Program(
@@ -462,7 +459,8 @@ def serve_processes(application: Application, config: Config, *, configures_logs
         )
         code = _supervise(program, lambda: program, Notifier({}))
     except BootFailed as failure:
-        raise (LoadError if failure.code == _NOT_LOADED else ConfigError)(failure.report) from None
+        kind = LoadError if failure.code == EXIT_NOT_LOADED else ConfigError
+        raise kind(failure.report) from None
     finally:
         close_all(common.sockets)
         if os.getpid() != parent:
@@ -476,5 +474,5 @@ def serve_processes(application: Application, config: Config, *, configures_logs
 
 
 def _explain_briefly(error: Exception) -> tuple[int, str]:
-    code = _NOT_LOADED if isinstance(error, LoadError) else 1
+    code = EXIT_NOT_LOADED if isinstance(error, LoadError) else EXIT_FAILED
     return code, str(error) if isinstance(error, WsgiAsyncError) else repr(error)

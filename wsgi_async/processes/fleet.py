@@ -16,6 +16,8 @@ import math
 import signal
 from typing import NamedTuple
 
+from wsgi_async.errors import EXIT_FAILED, EXIT_NOT_LOADED
+
 __all__ = [
     "Action",
     "Close",
@@ -190,19 +192,19 @@ class Fleet:
         """It has ended.
 
         :param how: in words, for the log; empty where it has said why itself.
-        :param code: its exit code, or 3 where it was ended by a signal.
+        :param code: its exit code, or EXIT_NOT_LOADED where it was ended by a signal.
         """
         self.processes.remove(process)
         before, process.status = process.status, Status.DOOMED
         if before is Status.LEAVING:
             if code:
                 self._say("warning", f"{process} did not end well: {how}")
-                self._stop_code = self._stop_code or int(self.is_stopping)
+                self._count_bad_end()
         elif before is not Status.DOOMED:
             booted = before is Status.READY
             if how:
                 self._say("error", f"{process} {'died' if booted else 'did not start'}: {how}")
-            self._count_failure(process, now, booted=booted, code=3 if how else code)
+            self._count_failure(process, now, booted=booted, code=EXIT_NOT_LOADED if how else code)
         self._reconcile(now)
 
     def reload(self, now: float) -> None:
@@ -395,6 +397,11 @@ class Fleet:
         if pause and self._is_short():
             self._say("warning", f"The next process is started in {pause:g} s")
 
+    def _count_bad_end(self) -> None:
+        """A process did not end as it was asked to."""
+        if self.is_stopping:
+            self._stop_code = self._stop_code or EXIT_FAILED
+
     def _anybody_is_ready(self) -> bool:
         return any(process.status is Status.READY for process in self.processes)
 
@@ -427,18 +434,18 @@ class Fleet:
         """End one that does not answer; its last words are the stacks of its threads."""
         was_booting = process.status is Status.BOOTING
         if process.status is Status.LEAVING:
-            self._stop_code = self._stop_code or int(self.is_stopping)
+            self._count_bad_end()
         process.status = Status.DOOMED
         process.deadline = now + LAST_WORDS
         self.actions.append(Kill(process, signal.SIGABRT))
         if not self.is_stopping:
-            self._count_failure(process, now, booted=not was_booting, code=3)
+            self._count_failure(process, now, booted=not was_booting, code=EXIT_NOT_LOADED)
 
     def _execute(self, process: Process, now: float) -> None:
         """The last resort; repeated for one that even this does not end (it waits for a device)."""
         if process.status is Status.LEAVING:
             self._say("error", f"{process} has not ended in time, and is killed")
-            self._stop_code = self._stop_code or int(self.is_stopping)
+            self._count_bad_end()
         process.status = Status.DOOMED
         process.deadline = now + LAST_WORDS
         self.actions.append(Kill(process, signal.SIGKILL))

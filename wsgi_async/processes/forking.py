@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 
-from wsgi_async.errors import ConfigError
+from wsgi_async.errors import EXIT_NOT_LOADED, ConfigError
 
 from .signals import SIGNALS
 
@@ -93,7 +93,7 @@ def become_subreaper() -> None:
 
 
 def verdict(status: int) -> tuple[str, int]:
-    """How a process ended, in words, and its exit code."""
+    """How a process ended, in words, and its exit code, or EXIT_NOT_LOADED after a signal."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exit code {code}", code
@@ -102,4 +102,4 @@ def verdict(status: int) -> tuple[str, int]:
     except ValueError:
         name = "unknown"
     hint = "; out of memory, perhaps" if -code == signal.SIGKILL else ""
-    return f"signal {-code} ({name}{hint})", 3
+    return f"signal {-code} ({name}{hint})", EXIT_NOT_LOADED

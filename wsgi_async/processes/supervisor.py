@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from wsgi_async.errors import ConfigError
+from wsgi_async.errors import EXIT_NOT_LOADED, ConfigError
 from wsgi_async.observer import Observer
 
 from . import jobs
@@ -175,7 +175,7 @@ class Supervisor:
         if not channel.is_open:
             self._unwatch(channel)
             if not process.pid:  # it died before it could say who it is
-                self._bury(process, "it ended at once", 3)
+                self._bury(process, "it ended at once", EXIT_NOT_LOADED)
 
     def _hear_watcher(self, channel: Channel) -> None:
         words = channel.listen()
@@ -257,7 +257,8 @@ class Supervisor:
             except ChildProcessError:
                 if pid == -1:
                     return
-                ended, status = pid, 3 << 8  # somebody else in this program has waited for it
+                # Somebody else in this program has waited for it.
+                ended, status = pid, EXIT_NOT_LOADED << 8
             if ended:
                 yield ended, status
             elif pid == -1:
@@ -329,7 +330,7 @@ class Supervisor:
         try:
             self._start(process)
         except OSError as error:  # no more processes, or descriptors
-            self._bury(process, error.strerror or str(error), 3)
+            self._bury(process, error.strerror or str(error), EXIT_NOT_LOADED)
 
     def _start(self, process: Process) -> None:
         program = self._programs[process.generation]
@@ -416,7 +417,7 @@ class Supervisor:
             try:
                 channel = loader.fork(process.number, is_first=not self._fleet.is_up)
             except OSError as error:
-                self._bury(process, error.strerror or str(error), 3)
+                self._bury(process, error.strerror or str(error), EXIT_NOT_LOADED)
                 continue
             if channel is None:
                 loader.waiting.append(process)  # to be buried with it
@@ -442,7 +443,7 @@ class Supervisor:
         self._unwatch(loader.channel)
         loader.close()
         for process in loader.waiting:
-            self._bury(process, how, code or 3)
+            self._bury(process, how, code or EXIT_NOT_LOADED)
 
     def _close_loaders(self) -> None:
         """A loader has the listening sockets too: while it lives, clients can connect and are
