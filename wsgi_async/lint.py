@@ -114,7 +114,6 @@ class _Check:
         self._size = 0
         self._chunks = 0
         self._iterates = False
-        self._is_told = False
         self._errors: Any = environ.get("wsgi.errors")
         self.server_start_response: Callable[..., Callable[[bytes], object]] | None = None
         self.violation: Violation | None = None
