@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 import time
@@ -117,6 +118,78 @@ def test_threads_are_daemons_with_names(make: Callable[..., Rig]) -> None:
     names = {thread.name: thread.daemon for thread in threading.enumerate()}
     assert [names.get(f"named-{number}") for number in (1, 2, 3)] == [True] * 3
     assert {gate.thread for gate in rig.occupy()} == {"named-1", "named-2", "named-3"}
+
+
+class Turn:
+    """A pool whose tasks come from a loop, and the end of that loop's turn."""
+
+    def __init__(self, threads: int) -> None:
+        self.callbacks: list[Callable[[], object]] = []
+        self.pool: ThreadPool[Call] = ThreadPool(
+            threads, 10, on_error=pytest.fail, soon=self.callbacks.append
+        )
+        self.stopped = threading.Event()
+        self.pool.start()
+        until(lambda: not self.pool.busy)
+
+    def end(self) -> None:
+        callbacks, self.callbacks[:] = self.callbacks[:], []
+        for callback in callbacks:
+            callback()
+
+
+@pytest.fixture
+def turns() -> Iterator[Callable[[int], Turn]]:
+    made: list[Turn] = []
+
+    def start(threads: int) -> Turn:
+        made.append(Turn(threads))
+        return made[-1]
+
+    yield start
+    for turn in made:
+        turn.pool.stop(turn.stopped.set)
+        assert turn.stopped.wait(WAIT)
+
+
+def test_a_loop_has_one_thread_woken_at_the_end_of_its_turn(
+    turns: Callable[[int], Turn],
+) -> None:
+    turn = turns(2)
+    ran: queue.Queue[int] = queue.Queue()
+    for number in range(3):
+        assert turn.pool.submit(Call(functools.partial(ran.put, number)))
+    turn.pool.submit_urgent(Call(functools.partial(ran.put, 3)))
+    assert (len(turn.callbacks), turn.pool.queued, ran.qsize()) == (1, 4, 0)
+    turn.end()
+    assert {ran.get(timeout=WAIT) for _ in range(4)} == {0, 1, 2, 3}
+
+
+def test_in_a_rush_a_woken_thread_wakes_no_other(turns: Callable[[int], Turn]) -> None:
+    turn = turns(3)
+    pool = turn.pool
+    pool.is_rushed = True
+    gates = [Gate() for _ in range(3)]
+    for gate in gates:
+        assert pool.submit(gate)
+    turn.end()
+    assert gates[0].began.wait(WAIT)
+    assert (pool.busy, pool.queued) == (1, 2)
+    pool.wake()
+    assert gates[1].began.wait(WAIT)
+    assert (pool.busy, pool.queued) == (2, 1)
+    pool.is_rushed = False
+    pool.wake()
+    assert gates[2].began.wait(WAIT)
+    for gate in gates:
+        gate.opened.set()
+
+
+def test_wake_finds_nothing_to_do_where_nothing_waits(make: Callable[..., Rig]) -> None:
+    rig = make(threads=2)
+    rig.pool.wake()
+    assert not rig.pool.busy
+    rig.flush()
 
 
 def test_at_most_that_many_run_at_once(make: Callable[..., Rig]) -> None:

@@ -14,6 +14,7 @@ import resource
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ from .orders import Order, obey
 from .overdue import SWEEP
 from .pool import Call, Task, ThreadPool
 from .protocol import HTTPProtocol
+from .rush import RushWatch
 from .sockets import BoundSocket, address_of, bind, close_all, listen
 from .spool import Budgets
 from .tally import Slot
@@ -250,8 +252,9 @@ class Server:
         """
         if self._process is not None:
             raise RuntimeError("this server is running already")
-        max_lost = self.config.threads * (2 if self.is_supervised else 1)
-        self._process = process = _Process(self.application, self.config, self.observer, max_lost)
+        self._process = process = _Process(
+            self.application, self.config, self.observer, is_supervised=self.is_supervised
+        )
         try:
             await process.start(sockets, slot, permission)
         except BaseException:
@@ -469,7 +472,12 @@ class _Process:
     """A server between its start and its stop."""
 
     def __init__(
-        self, application: Application, config: Config, observer: Observer, max_lost: int
+        self,
+        application: Application,
+        config: Config,
+        observer: Observer,
+        *,
+        is_supervised: bool,
     ) -> None:
         self.sockets: list[BoundSocket] = []
         self.no_linger = asyncio.Event()
@@ -478,6 +486,8 @@ class _Process:
         """Set to end the graceful part of a stop."""
         self._config = config
         self._observer = observer
+        # Where it is not supervised, it is a guest in somebody else's process.
+        self._tunes_interpreter = is_supervised and config.switch_interval > 0
         self._loop = loop = asyncio.get_running_loop()
         self._plan = plan = plan_descriptors(
             resource.getrlimit(resource.RLIMIT_NOFILE)[0],
@@ -498,9 +508,10 @@ class _Process:
         self._pool: ThreadPool[Exchange] = ThreadPool(
             config.threads,
             config.queue_size,
-            max_lost=max_lost,
+            max_lost=config.threads * (2 if is_supervised else 1),
             on_error=self._own_error,
             on_returned=Exchange.has_returned,
+            soon=loop.call_soon,
         )
         self._io_pool: ThreadPool[Task] = ThreadPool(
             IO_THREADS, 0, name="wsgi_async-io", on_error=self._own_error
@@ -528,6 +539,7 @@ class _Process:
         )
         self._servers: list[asyncio.Server] = []
         self._acceptor: Acceptor | None = None
+        self._rush_watch: RushWatch | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
 
@@ -556,6 +568,10 @@ class _Process:
         try:
             self._tick()
             self._pool.start()
+            if _has_gil():
+                self._rush_watch = RushWatch(
+                    self._loop.call_later, self._pool, switches=self._tunes_interpreter
+                )
             self._io_pool.start()
             for target in config.warmup:
                 await warm_up(target, self._make_protocol, config.boot_timeout)
@@ -640,6 +656,8 @@ class _Process:
         for timer in (self._timer, self._sweep_timer):
             if timer is not None:
                 timer.cancel()
+        if self._rush_watch is not None:
+            self._rush_watch.stop()
 
     async def stop(self, graceful_timeout: float, linger: float) -> int:
         """See :meth:`Server.stop`."""
@@ -698,6 +716,10 @@ class _Process:
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
+
+
+def _has_gil() -> bool:
+    return getattr(sys, "_is_gil_enabled", lambda: True)()  # since CPython 3.13
 
 
 async def _wait_briefly(event: asyncio.Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -33,14 +34,20 @@ class Mailbox:
         self._call_soon_threadsafe = call_soon_threadsafe
         self._on_error = on_error
         self._lock = threading.Lock()
-        self._items: list[Posted] = []
+        self._items: deque[Posted] = deque()
+        self._is_woken = False
 
     def post(self, item: Posted) -> None:
         """*Any thread:* have ``item.on_wake()`` called on the loop. Nothing, if it is closed."""
+        # Under load most items come while a wake is on its way, and take no lock: first the item is
+        # put there, then the flag is looked at; _drain() does it the other way round.
+        self._items.append(item)
+        if self._is_woken:
+            return
         with self._lock:
-            self._items.append(item)
-            if len(self._items) > 1:
+            if self._is_woken:
                 return
+            self._is_woken = True
             self.wakes += 1
         try:
             self._call_soon_threadsafe(self._drain)
@@ -49,9 +56,11 @@ class Mailbox:
 
     def _drain(self) -> None:
         with self._lock:
-            items, self._items = self._items, []
-        for item in items:
+            self._is_woken = False
+        items = self._items
+        # What comes from here on has a wake of its own, and others have their turn first.
+        for _ in range(len(items)):
             try:
-                item.on_wake()
+                items.popleft().on_wake()
             except Exception as error:  # one exchange's fault is not the others'
                 self._on_error(error)
