@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_lazy", "_version", "errors", "stacks", "spellings"),
     ("config", "observer", "deadlines", "errorstream", "variables", "tally", "hooks"),
-    ("systemd", "identity", "pidfile", "surroundings"),
+    ("systemd", "identity", "pidfile", "surroundings", "greenlets"),
     ("processes.channel", "processes.fleet", "processes.signals", "orders"),
     ("processes.program", "processes.forking"),
     ("processes.jobs",),

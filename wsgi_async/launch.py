@@ -18,6 +18,7 @@ from .child import serve_under_supervisor
 from .composition import compose
 from .config import Config
 from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError, WsgiAsyncError
+from .greenlets import refuse_greenlets
 from .hooks import Hooks
 from .identity import Identity, parse_umask, resolve
 from .observer import Observer
@@ -65,6 +66,7 @@ def launch(
     :raises ConfigError: an address or a file cannot be had, or a hook has failed.
     :raises BootFailed: the first processes could not start.
     """
+    refuse_greenlets()  # a configuration file may be code
     config = _absolute(settings.config, start)
     identity = resolve(settings.text("user"), settings.text("group"))
     notifier = Notifier(environ)
@@ -427,7 +429,9 @@ class _Loading:
         entered()
         if identity is not None:
             identity.assume()
-        return compose(settings, self._application)
+        application = compose(settings, self._application)
+        refuse_greenlets()
+        return application
 
 
 def _raise_descriptor_limit() -> None:

@@ -26,6 +26,7 @@ from .config import Config, from_options, join_address
 from .connections import REFUSAL_MARGIN, TICK, WARN_EVERY, Connections, Phase
 from .errors import ConfigError
 from .exchange import Exchange, Gateway, request_ids
+from .greenlets import refuse_greenlets
 from .handoff import BlockedWriters, Mailbox, Overflow, ResponseBounds
 from .observer import Observer
 from .orders import Order, obey
@@ -246,12 +247,13 @@ class Server:
             its share of the connections and no more.
         :param permission: awaited before the first connection is accepted; what it raises ends
             the start.
-        :raises ConfigError: an address cannot be had.
+        :raises ConfigError: an address cannot be had, or gevent has replaced the threads.
         :raises LoadError: the application did not answer its warm-up.
         :raises RuntimeError: it is running already.
         """
         if self._process is not None:
             raise RuntimeError("this server is running already")
+        refuse_greenlets()
         self._process = process = _Process(
             self.application, self.config, self.observer, is_supervised=self.is_supervised
         )
