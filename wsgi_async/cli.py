@@ -7,7 +7,6 @@ application could not be loaded. Each error is one line on standard error.
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 import os
 import platform
@@ -346,6 +345,8 @@ def _toml(spec: Option, value: Any) -> str:
 
 
 def _version() -> str:
+    import importlib.metadata  # 9 ms of each start, for this alone
+
     parts = [f"{platform.python_implementation()} {platform.python_version()}"]
     for package in ("h11", "uvloop"):
         try:
