@@ -185,9 +185,9 @@ def app(environ, start_response):
     start_response("200 OK", [])
     return [b"hello"]
 server = WSGIServer(("127.0.0.1", 0), app)
-server.start()
-print("Serving on http://127.0.0.1:%d" % server.server_port)
-try:
+try:  # it answers from start() on: the signal may come before serve_forever()
+    server.start()
+    print("Serving on http://127.0.0.1:%d" % server.server_port)
     server.serve_forever()
 except KeyboardInterrupt:
     print("interrupted")
