@@ -15,6 +15,7 @@ from wsgi_async.greenlets import refuse_greenlets
 CULPRITS = [
     ("gevent", "monkey", "is_module_patched", "threading", "gevent.monkey.patch_all()"),
     ("eventlet", "patcher", "is_monkey_patched", "thread", "eventlet.monkey_patch()"),
+    ("eventlet", "patcher", "is_monkey_patched", "select", "eventlet.monkey_patch()"),
 ]
 
 

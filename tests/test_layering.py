@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("warmup", "head", "framing", "spool", "loading", "sockets", "logs", "settings"),
     ("accepting",),
     ("chunked", "fastlane", "environ", "checks", "filewrapper", "pool"),
-    ("http1", "wsgi", "health", "rush", "handoff.mailbox", "handoff.bounds", "handoff.backlog"),
+    ("http1", "wsgi", "health", "handoff.mailbox", "handoff.bounds", "handoff.backlog"),
     ("handoff.writer", "handoff.body"),
     ("handoff.inputstream",),
     ("handoff",),

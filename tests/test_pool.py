@@ -165,31 +165,19 @@ def test_a_loop_has_one_thread_woken_at_the_end_of_its_turn(
     assert {ran.get(timeout=WAIT) for _ in range(4)} == {0, 1, 2, 3}
 
 
-def test_in_a_rush_a_woken_thread_wakes_no_other(turns: Callable[[int], Turn]) -> None:
-    turn = turns(3)
-    pool = turn.pool
-    pool.is_rushed = True
-    gates = [Gate() for _ in range(3)]
-    for gate in gates:
-        assert pool.submit(gate)
-    turn.end()
-    assert gates[0].began.wait(WAIT)
-    assert (pool.busy, pool.queued) == (1, 2)
-    pool.wake()
-    assert gates[1].began.wait(WAIT)
-    assert (pool.busy, pool.queued) == (2, 1)
-    pool.is_rushed = False
-    pool.wake()
-    assert gates[2].began.wait(WAIT)
-    for gate in gates:
-        gate.opened.set()
+def test_a_loop_that_is_closed_has_no_further_turn() -> None:
+    def closed(callback: object) -> None:
+        raise RuntimeError("Event loop is closed")
 
-
-def test_wake_finds_nothing_to_do_where_nothing_waits(make: Callable[..., Rig]) -> None:
-    rig = make(threads=2)
-    rig.pool.wake()
-    assert not rig.pool.busy
-    rig.flush()
+    pool: ThreadPool[Call] = ThreadPool(1, 10, on_error=pytest.fail, soon=closed)
+    pool.start()
+    ran = threading.Event()
+    until(lambda: not pool.busy)
+    assert pool.submit(Call(ran.set))
+    assert ran.wait(WAIT)
+    stopped = threading.Event()
+    pool.stop(stopped.set)
+    assert stopped.wait(WAIT)
 
 
 def test_at_most_that_many_run_at_once(make: Callable[..., Rig]) -> None:

@@ -540,8 +540,8 @@ class Config:
     )
     switch_interval: float = option(
         0.0005,
-        help="How long a thread may hold the GIL while others wait (command line only); "
-        "5 ms while all requests are quick and many. 0 = as it is.",
+        help="How long a thread may hold the GIL while others wait (command line only). "
+        "0 = as it is.",
         unit="s",
         maximum=10.0,
     )

@@ -9,9 +9,11 @@ from .errors import ConfigError
 __all__ = ["refuse_greenlets"]
 
 _PATCHERS = (
-    ("gevent.monkey", "is_module_patched", "threading", "gevent.monkey.patch_all()"),
-    ("eventlet.patcher", "is_monkey_patched", "thread", "eventlet.monkey_patch()"),
+    ("gevent.monkey", "is_module_patched", "gevent.monkey.patch_all()"),
+    ("eventlet.patcher", "is_monkey_patched", "eventlet.monkey_patch()"),
 )
+_PARTS = ("threading", "thread", "select", "socket")
+"""What they call the parts that matter; each knows some of these words."""
 
 
 def refuse_greenlets() -> None:
@@ -21,9 +23,9 @@ def refuse_greenlets() -> None:
 
     :raises ConfigError: they are replaced.
     """
-    for module, question, part, culprit in _PATCHERS:
+    for module, question, culprit in _PATCHERS:
         is_patched = getattr(sys.modules.get(module), question, None)
-        if is_patched is not None and is_patched(part):
+        if is_patched is not None and any(map(is_patched, _PARTS)):
             raise ConfigError(
                 f"{culprit} has replaced threads and sockets, which this server needs as they "
                 "are: take that call out"

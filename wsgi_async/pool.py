@@ -24,9 +24,6 @@ A loop that submits has that thread woken at the end of its turn (`soon`), not i
 takes and gives back the GIL for each socket that it reads: a thread that was awake by then took it
 in between, and the two changed places for every request (1.24 context switches each, 64
 connections on one core; with the end of the turn 0.22, and 1.07 to 1.25 times the requests).
-
-Where the threads at work use up the GIL already (`is_rushed`, see :mod:`.rush`), a woken thread
-wakes no other: it would only wait for the GIL, and disturb.
 """
 
 from __future__ import annotations
@@ -123,8 +120,8 @@ class ThreadPool(Generic[T]):
     :param on_returned: told of the task of a lost thread that has returned or raised at last, when
         the pool does not count the thread any more, and how many seconds after it was lost. *Pool
         thread.*
-    :param soon: the ``call_soon`` of the loop that submits all tasks, and nobody else does.
-        Default: a thread is woken at once, and anybody may submit.
+    :param soon: the ``call_soon`` of the loop that submits all tasks, and nobody else does; it is
+        to outlive the pool. Default: a thread is woken at once, and anybody may submit.
     """
 
     def __init__(
@@ -140,8 +137,6 @@ class ThreadPool(Generic[T]):
     ) -> None:
         self.threads = threads
         self.max_lost = max_lost
-        self.is_rushed = False
-        """Whether threads at work wake no others. *Any thread* may set it."""
         self.submitted = 0
         """Tasks accepted so far: one crossing of the thread line each."""
         self.completed = 0
@@ -247,7 +242,7 @@ class ThreadPool(Generic[T]):
                 return True
             self._waking = True
             sleeper = sleepers.pop()
-        self._soon(sleeper.release)
+        self._wake_soon(sleeper)
         return True
 
     def submit_urgent(self, task: T) -> None:
@@ -257,13 +252,12 @@ class ThreadPool(Generic[T]):
             self._urgent.append(task)
             sleeper = self._sleeper_to_wake()
         if sleeper is not None:
-            self._soon(sleeper.release)
+            self._wake_soon(sleeper)
 
-    def wake(self) -> None:
-        """*Any thread:* wake a sleeping thread, if tasks wait."""
-        with self._lock:
-            sleeper = self._sleeper_to_wake() if self._new or self._urgent else None
-        if sleeper is not None:
+    def _wake_soon(self, sleeper: threading.Lock) -> None:
+        try:
+            self._soon(sleeper.release)
+        except RuntimeError:  # the loop is closed, and has no further turn
             sleeper.release()
 
     def withdraw(self, task: T) -> bool:
@@ -435,7 +429,7 @@ class ThreadPool(Generic[T]):
                     if self._on_stopped is not None:
                         return
                     self._sleepers.append(sleeper)
-                if upcoming is not None and not self.is_rushed and (self._new or self._urgent):
+                if upcoming is not None and (self._new or self._urgent):
                     next_sleeper = self._sleeper_to_wake()
             task = upcoming
             if task is None:

@@ -14,7 +14,6 @@ import resource
 import select
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -33,7 +32,6 @@ from .orders import Order, obey
 from .overdue import SWEEP
 from .pool import Call, Task, ThreadPool
 from .protocol import HTTPProtocol
-from .rush import RushWatch
 from .sockets import BoundSocket, address_of, bind, close_all, listen
 from .spool import Budgets
 from .tally import Slot
@@ -488,8 +486,6 @@ class _Process:
         """Set to end the graceful part of a stop."""
         self._config = config
         self._observer = observer
-        # Where it is not supervised, it is a guest in somebody else's process.
-        self._tunes_interpreter = is_supervised and config.switch_interval > 0
         self._loop = loop = asyncio.get_running_loop()
         self._plan = plan = plan_descriptors(
             resource.getrlimit(resource.RLIMIT_NOFILE)[0],
@@ -541,7 +537,6 @@ class _Process:
         )
         self._servers: list[asyncio.Server] = []
         self._acceptor: Acceptor | None = None
-        self._rush_watch: RushWatch | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
 
@@ -570,10 +565,6 @@ class _Process:
         try:
             self._tick()
             self._pool.start()
-            if _has_gil():
-                self._rush_watch = RushWatch(
-                    self._loop.call_later, self._pool, switches=self._tunes_interpreter
-                )
             self._io_pool.start()
             for target in config.warmup:
                 await warm_up(target, self._make_protocol, config.boot_timeout)
@@ -658,8 +649,6 @@ class _Process:
         for timer in (self._timer, self._sweep_timer):
             if timer is not None:
                 timer.cancel()
-        if self._rush_watch is not None:
-            self._rush_watch.stop()
 
     async def stop(self, graceful_timeout: float, linger: float) -> int:
         """See :meth:`Server.stop`."""
@@ -718,10 +707,6 @@ class _Process:
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-
-
-def _has_gil() -> bool:
-    return getattr(sys, "_is_gil_enabled", lambda: True)()  # since CPython 3.13
 
 
 async def _wait_briefly(event: asyncio.Event) -> None:
