@@ -98,9 +98,10 @@ class Reply:
         self._note("respond", body)
         self.head, self.length, self.end = head, length, "finished"
 
-    def start(self, head: ResponseHead, length: int | None) -> None:
+    def start(self, head: ResponseHead, length: int | None) -> Reply:
         self._note("start")
         self.head, self.length = head, length
+        return self
 
     def write(self, data: bytes) -> bool:
         self._note("write", data)

@@ -61,7 +61,7 @@ WRONG: dict[str, Callable[[Any], object]] = {
     "http1.h11.short": lambda result: (result[0], None),
     "environ.browser": lambda result: (result[0], {**result[1], "HTTP_COOKIE": "other"}),
     "wsgi.list": lambda step: None,
-    "handoff.stream": lambda taken: (*taken[:2], taken[2][1:], taken[3]),
+    "handoff.stream": lambda taken: (taken[0], taken[1][1:], True),
     "handoff.respond": lambda taken: (None, *taken[1:]),
     "pool.1": lambda left: (left[0], 1),
     "protocol.hello": lambda result: (result[0] + b"more", 0),

@@ -23,7 +23,7 @@ from wsgi_async.errors import ClientDisconnected, HTTPError
 from wsgi_async.exchange import Exchange, Gateway, request_ids
 from wsgi_async.filewrapper import FileWrapper
 from wsgi_async.handoff import LARGE_FILE, RequestBody
-from wsgi_async.handoff import writer as writer_module
+from wsgi_async.handoff import stream as stream_module
 from wsgi_async.head import admit
 from wsgi_async.observer import Observer, RequestInfo
 from wsgi_async.pool import Call, ThreadPool
@@ -568,7 +568,7 @@ def test_a_client_that_leaves_just_before_its_iteration_parks(
     make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its own thread closes: at shutdown no other may be left."""
-    monkeypatch.setattr(writer_module, "SLICE", -1.0)
+    monkeypatch.setattr(stream_module, "SLICE", -1.0)
     stream = Stream()
     stopped = threading.Event()
 

@@ -1,4 +1,5 @@
-"""ResponseWriter: bytes from a pool thread to the loop, in order, bounded, and nothing left over.
+"""ResponseWriter and ResponseStream: bytes from a pool thread to the loop, in order, bounded, and
+nothing left over.
 
 The test's thread is the loop: it serves wakes from a queue. A producer thread is only used where
 the writer may block.
@@ -22,7 +23,7 @@ import pytest
 from threadline import HEAD, KIB, MIB, WAIT, Client, Line, no_leaks
 
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.handoff import writer as writer_module
+from wsgi_async.handoff import stream as stream_module
 
 Make = Callable[..., Line]
 
@@ -58,8 +59,8 @@ class Producer(threading.Thread):
 def write_all(client: Client, chunks: list[bytes]) -> None:
     client.writer.start(HEAD, None)
     for chunk in chunks:
-        client.writer.write(chunk)
-    client.writer.finish()
+        client.stream.write(chunk)
+    client.stream.finish()
 
 
 def blocked(line: Line, count: int = 1) -> None:
@@ -74,7 +75,7 @@ def fill(client: Client, line: Line) -> None:
     """Write to the writer until it can take no more without waiting: room 1 MiB."""
     client.writer.start(HEAD, None)
     for _ in range(line.bounds.memory // (64 * KIB)):
-        assert client.writer.write(b"x" * (64 * KIB))
+        assert client.stream.write(b"x" * (64 * KIB))
 
 
 # --- small responses and wakes -------------------------------------------------------------------
@@ -105,8 +106,8 @@ def test_the_chunk_that_completes_the_response_needs_no_wake_of_its_own(make: Ma
     line = make()
     client = Client(line)
     client.writer.start(HEAD, None)
-    client.writer.write(b"first ")
-    client.writer.write_last(b"last")
+    client.stream.write(b"first ")
+    client.stream.write_last(b"last")
     line.turn()
     assert (bytes(client.body), client.end, line.mailbox.wakes) == (b"first last", "finished", 1)
 
@@ -126,12 +127,12 @@ def test_a_chunk_after_each_take_is_one_wake_each(make: Make) -> None:
     client = Client(line)
     client.writer.start(HEAD, None)
     for number in range(1, 6):
-        client.writer.write(b"x")
-        client.writer.write(b"y")
+        client.stream.write(b"x")
+        client.stream.write(b"y")
         assert line.wakes.qsize() == 1
         line.turn()
         assert client.woken == number
-    client.writer.finish()
+    client.stream.finish()
     line.turn()
     assert (client.end, client.woken) == ("finished", 6)
 
@@ -140,12 +141,12 @@ def test_a_full_transport_needs_no_wake_the_loop_comes_by_itself(make: Make) -> 
     line = make()
     client = Client(line)
     client.writer.start(HEAD, None)
-    client.writer.write(b"x" * (client.high + 1))
+    client.stream.write(b"x" * (client.high + 1))
     line.turn()
     assert not client.is_writable
     for _ in range(100):
-        client.writer.write(b"y" * 100)
-    client.writer.finish()
+        client.stream.write(b"y" * 100)
+    client.stream.finish()
     assert line.wakes.empty()
     client.drain(client.unsent - client.low)
     assert (client.end, client.woken) == ("finished", 1)
@@ -168,10 +169,10 @@ def test_the_end_alone_is_told(make: Make) -> None:
         line = make()
         client = Client(line)
         client.writer.start(HEAD, None)
-        client.writer.write(b"x")
+        client.stream.write(b"x")
         line.turn()
         assert client.end is None
-        getattr(client.writer, how)()
+        client.writer.cut() if how == "cut" else client.stream.finish()
         line.turn()
         assert client.end == end
 
@@ -180,31 +181,35 @@ def test_what_was_written_before_a_cut_is_delivered(make: Make) -> None:
     line = make()
     client = Client(line)
     client.writer.start(HEAD, None)
-    client.writer.write(b"some")
+    client.stream.write(b"some")
     client.writer.cut()
     line.turn()
     assert (bytes(client.body), client.end) == (b"some", "cut")
 
 
 def test_only_the_first_end_counts(make: Make) -> None:
-    line = make()
-    client = Client(line)
-    client.writer.respond(HEAD, b"x", None)
-    client.writer.cut()
-    client.writer.finish()
-    line.turn()
-    assert client.end == "finished"
-    client.writer.cut()
-    assert line.wakes.empty()
+    for send in ("respond", "write_last"):
+        line = make()
+        client = Client(line)
+        if send == "respond":
+            client.writer.respond(HEAD, b"x", None)
+        else:
+            client.writer.start(HEAD, None).write_last(b"x")
+            client.stream.finish()
+        client.writer.cut()
+        line.turn()
+        assert client.end == "finished"
+        client.writer.cut()
+        assert line.wakes.empty()
 
 
 def test_writes_after_the_end_go_nowhere(make: Make) -> None:
     """An application may keep write() and call it when its response is long complete."""
     line = make()
     client = Client(line)
-    client.writer.respond(HEAD, b"x", None)
+    client.writer.start(HEAD, None).write_last(b"x")
     line.turn()
-    for write in (client.writer.write, client.writer.write_and_wait):
+    for write in (client.stream.write, client.stream.write_and_wait):
         with pytest.raises(ClientDisconnected):
             write(b"y" * MIB)
     assert line.wakes.empty()
@@ -241,8 +246,8 @@ def test_one_giant_chunk_is_spooled_too(make: Make) -> None:
             client.writer.respond(HEAD, data, None)
         else:
             client.writer.start(HEAD, None)
-            getattr(client.writer, send)(data)
-            client.writer.finish()
+            getattr(client.stream, send)(data)
+            client.stream.finish()
         assert line.budgets.memory.used <= MIB
         assert line.budgets.disk.used >= 3 * MIB
         drain_all(client, line)
@@ -260,7 +265,7 @@ def drain_all(client: Client, line: Line) -> None:
 def test_a_client_that_catches_up_within_the_grace_meets_no_disk(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", WAIT)
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", WAIT)
     line = make(overflow="spool")
     client = Client(line)
     producer = Producer(lambda: write_all(client, [b"x" * (64 * KIB)] * 64))
@@ -274,7 +279,7 @@ def test_block_holds_the_thread_until_the_client_has_taken_half(make: Make) -> N
     line = make(overflow="block")
     client = Client(line)
     fill(client, line)
-    producer = Producer(lambda: client.writer.write(b"y" * (64 * KIB)))
+    producer = Producer(lambda: client.stream.write(b"y" * (64 * KIB)))
     blocked(line)
     line.turn()
     client.drain(client.unsent - MIB // 2 - 1)
@@ -282,7 +287,7 @@ def test_block_holds_the_thread_until_the_client_has_taken_half(make: Make) -> N
     assert line.budgets.disk.peak == 0
     client.drain()
     assert producer.result() is None
-    client.writer.finish()
+    client.stream.finish()
     drain_all(client, line)
     assert len(client.body) == MIB + 64 * KIB
 
@@ -291,8 +296,8 @@ def test_park_asks_to_be_suspended_and_is_resumed_once(make: Make) -> None:
     line = make(overflow="park")
     client = Client(line)
     fill(client, line)
-    assert client.writer.write(b"y") is False
-    client.writer.park()
+    assert client.stream.write(b"y") is False
+    client.stream.park()
     line.turn()
     assert client.resumes.empty()
     client.drain()
@@ -300,7 +305,7 @@ def test_park_asks_to_be_suspended_and_is_resumed_once(make: Make) -> None:
     client.send()
     client.drain()
     assert client.resumes.empty()
-    client.writer.write_last(b"z")
+    client.stream.write_last(b"z")
     line.turn()
     assert (client.end, len(client.body)) == ("finished", MIB + 2)
     assert line.budgets.disk.peak == 0
@@ -316,15 +321,15 @@ def test_park_takes_a_giant_chunk_whole_and_never_blocks(make: Make) -> None:
         else:
             client.writer.start(HEAD, None)
             if send == "write":
-                assert client.writer.write(data) is False
-                client.writer.park()
+                assert client.stream.write(data) is False
+                client.stream.park()
             else:
-                client.writer.write_last(data)
+                client.stream.write_last(data)
         line.turn()
         client.drain()
         if send == "write":
             assert client.resumes.get_nowait() == "go on"
-            client.writer.finish()
+            client.stream.finish()
             drain_all(client, line)
         assert (client.end, len(client.body)) == ("finished", 5 * MIB)
 
@@ -333,12 +338,12 @@ def test_the_legacy_write_blocks_where_the_iteration_would_park(make: Make) -> N
     line = make(overflow="park")
     client = Client(line)
     fill(client, line)
-    producer = Producer(lambda: client.writer.write_and_wait(b"y"))
+    producer = Producer(lambda: client.stream.write_and_wait(b"y"))
     blocked(line)
     line.turn()
     client.drain()
     assert producer.result() is None
-    client.writer.finish()
+    client.stream.finish()
     line.turn()
     assert len(client.body) == MIB + 1
 
@@ -347,21 +352,21 @@ def test_a_long_slice_gives_way_only_if_others_wait(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(writer_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(stream_module.time, "monotonic", lambda: now[0])
     others: list[bool] = []
     line = make(overflow="park", others_wait=lambda: bool(others))
     client = Client(line)
     client.writer.start(HEAD, None)
-    assert client.writer.write(b"a")
-    now[0] += writer_module.SLICE * 2
-    assert client.writer.write(b"b"), "nobody waits"
+    assert client.stream.write(b"a")
+    now[0] += stream_module.SLICE * 2
+    assert client.stream.write(b"b"), "nobody waits"
     others.append(True)
-    assert client.writer.write(b"c") is False
-    client.writer.park()
+    assert client.stream.write(b"c") is False
+    client.stream.park()
     line.turn()
     assert client.resumes.get_nowait() == "go on", "there is room, so at once"
-    assert client.writer.write(b"d"), "a new slice"
-    client.writer.finish()
+    assert client.stream.write(b"d"), "a new slice"
+    client.stream.finish()
     line.turn()
     assert bytes(client.body) == b"abcd"
 
@@ -375,13 +380,13 @@ def parked(make: Make, state: str) -> tuple[Line, Client]:
     client = Client(line)
     client.writer.start(HEAD, None)
     if state == "FULL":
-        client.writer.write(b"x" * (client.high + 1))
+        client.stream.write(b"x" * (client.high + 1))
         line.turn()
     elif state == "READY":
-        client.writer.write(b"x")
+        client.stream.write(b"x")
         line.turn()
     elif state == "WOKEN":
-        client.writer.write(b"x")
+        client.stream.write(b"x")
     elif state == "GONE":
         client.leave()
     return line, client
@@ -390,7 +395,7 @@ def parked(make: Make, state: str) -> tuple[Line, Client]:
 @pytest.mark.parametrize("state", ["READY", "WOKEN", "FULL"])
 def test_whoever_parks_is_resumed_exactly_once(make: Make, state: str) -> None:
     line, client = parked(make, state)
-    assert client.writer.park()
+    assert client.stream.park()
     if state == "FULL":
         assert line.wakes.empty()
         client.drain()
@@ -399,7 +404,7 @@ def test_whoever_parks_is_resumed_exactly_once(make: Make, state: str) -> None:
     assert client.resumes.get_nowait() == "go on"
     client.send()
     assert client.resumes.empty()
-    client.writer.write_last(b"end")
+    client.stream.write_last(b"end")
     while client.end is None:
         line.turn()
     assert client.body.endswith(b"end")
@@ -407,7 +412,7 @@ def test_whoever_parks_is_resumed_exactly_once(make: Make, state: str) -> None:
 
 def test_whoever_parks_when_the_client_has_gone_is_told_to_close(make: Make) -> None:
     line, client = parked(make, "GONE")
-    assert not client.writer.park()
+    assert not client.stream.park()
     assert client.resumes.empty(), "its own thread closes"
     assert line.wakes.empty()
     client.writer.cut()
@@ -416,7 +421,7 @@ def test_whoever_parks_when_the_client_has_gone_is_told_to_close(make: Make) -> 
 @pytest.mark.parametrize("state", ["READY", "WOKEN", "FULL"])
 def test_a_client_that_leaves_has_the_parked_iteration_closed_once(make: Make, state: str) -> None:
     line, client = parked(make, state)
-    assert client.writer.park()
+    assert client.stream.park()
     client.leave()
     assert client.resumes.get_nowait() == "close"
     client.leave()
@@ -437,7 +442,7 @@ def test_park_and_leave_race_but_exactly_one_side_closes(make: Make) -> None:
 
         def park(client: Client = client, start: Any = start, outcome: Any = outcome) -> None:
             start.wait(WAIT)
-            outcome.append(client.writer.park())
+            outcome.append(client.stream.park())
 
         producer = Producer(park)
         start.wait(WAIT)
@@ -460,7 +465,7 @@ def test_nothing_is_lost_or_doubled_at_any_pace(
 ) -> None:
     """RAM, file, RAM again, in random portions, against a client of random speed. A client that
     waits for ever without unsent bytes and without a wake would show as ``queue.Empty``."""
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.001)
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
     chance = random.Random(seed)
     line = make(
         overflow=overflow,
@@ -476,19 +481,18 @@ def test_nothing_is_lost_or_doubled_at_any_pace(
     legacy = chance.random() < 0.2
 
     def produce() -> None:
-        writer = client.writer
-        writer.start(HEAD, None)
+        stream = client.writer.start(HEAD, None)
         for chunk in chunks[:-1]:
             if legacy:
-                writer.write_and_wait(chunk)
-            elif not writer.write(chunk):
-                assert writer.park()
+                stream.write_and_wait(chunk)
+            elif not stream.write(chunk):
+                assert stream.park()
                 assert client.resumes.get(timeout=WAIT) == "go on"
         if counted:
-            writer.write_last(chunks[-1])
+            stream.write_last(chunks[-1])
         else:
-            writer.write_and_wait(chunks[-1])
-            writer.finish()
+            stream.write_and_wait(chunks[-1])
+            stream.finish()
 
     producer = Producer(produce)
     fast = chance.random() < 0.5
@@ -505,7 +509,7 @@ def test_nothing_is_lost_or_doubled_at_any_pace(
 
 
 def test_spool_then_memory_then_spool_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
     line = make(overflow="spool", memory=64 * KIB)
     client = Client(line)
     sent = bytearray()
@@ -515,7 +519,7 @@ def test_spool_then_memory_then_spool_again(make: Make, monkeypatch: pytest.Monk
         for number in range(20):
             chunk = bytes([round_ * 20 + number]) * 10_000
             sent += chunk
-            client.writer.write(chunk)
+            client.stream.write(chunk)
         seen_on_disk.append(line.budgets.disk.used)
         while client.unsent or not line.wakes.empty():
             if line.wakes.empty():
@@ -525,7 +529,7 @@ def test_spool_then_memory_then_spool_again(make: Make, monkeypatch: pytest.Monk
         assert client.body == sent, "all of it, before the producer goes on"
     assert min(seen_on_disk) > 100_000, "each round overflowed anew"
     assert line.budgets.files.peak == 1, "one file serves them all"
-    client.writer.finish()
+    client.stream.finish()
     line.turn()
     assert client.end == "finished"
 
@@ -534,13 +538,13 @@ def test_the_account_holds_bytes_until_the_transport_has_drained_them(make: Make
     line = make(overflow="park")
     client = Client(line)
     fill(client, line)
-    client.writer.take()
-    assert client.writer.write(b"y") is False, "taken by the loop is not sent"
-    client.writer.settle(MIB, writable=False)
-    assert client.writer.write(b"y") is False
-    client.writer.take()
-    client.writer.settle(0, writable=True)
-    assert client.writer.write(b"y"), "now it is"
+    client.stream.take()
+    assert client.stream.write(b"y") is False, "taken by the loop is not sent"
+    client.stream.settle(MIB, writable=False)
+    assert client.stream.write(b"y") is False
+    client.stream.take()
+    client.stream.settle(0, writable=True)
+    assert client.stream.write(b"y"), "now it is"
     client.leave()
     client.writer.cut()
 
@@ -551,7 +555,7 @@ def test_the_account_holds_bytes_until_the_transport_has_drained_them(make: Make
 def test_at_the_spools_bound_the_thread_waits_and_then_goes_on(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.001)
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
     line = make(overflow="spool", memory=64 * KIB, disk=300 * KIB)
     client = Client(line)
     data = random.Random(3).randbytes(2 * MIB)
@@ -573,7 +577,7 @@ def test_at_the_spools_bound_the_thread_waits_and_then_goes_on(
 def test_at_the_process_bounds_a_response_blocks_and_completes(
     make: Make, monkeypatch: pytest.MonkeyPatch, bounds: dict[str, int]
 ) -> None:
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.001)
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
     line = make(overflow="spool", memory=64 * KIB, **bounds)
     client = Client(line)
     producer = Producer(lambda: write_all(client, [b"x" * 10_000] * 60))
@@ -612,7 +616,7 @@ def test_a_directory_that_has_gone_is_told_and_the_response_blocks(tmp_path: Pat
 def test_a_disk_that_fails_cuts_that_response_only(
     make: Make, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
 
     def fail(*args: object) -> int:
         raise OSError(code, os.strerror(code))
@@ -623,9 +627,9 @@ def test_a_disk_that_fails_cuts_that_response_only(
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", fail)
         for _ in range(7):
-            client.writer.write(b"x" * 10_000)
+            client.stream.write(b"x" * 10_000)
         with pytest.raises(ClientDisconnected, match="temporary file failed") as caught:
-            client.writer.write(b"x" * 10_000)
+            client.stream.write(b"x" * 10_000)
     assert isinstance(caught.value.__cause__, OSError)
     [warning] = line.warnings
     assert os.strerror(code) in warning
@@ -641,10 +645,10 @@ def test_the_process_budget_bounds_what_all_hold(make: Make) -> None:
     clients = [Client(line) for _ in range(10)]
     for client in clients:
         client.writer.start(HEAD, None)
-        while client.writer.write(b"x" * 4096):
+        while client.stream.write(b"x" * 4096):
             pass
     assert line.budgets.memory.peak <= MIB
-    held = [4096 * len(client.writer.take()[2]) for client in clients]
+    held = [4096 * len(client.stream.take()[0]) for client in clients]
     assert sum(held) <= MIB + 10 * (16 * KIB + 4096)
     assert max(held) > 10 * min(held), "first come, first served"
     for client in clients:
@@ -665,10 +669,10 @@ def test_without_budget_a_writer_still_hears_of_the_room_there_is(
     def produce() -> None:
         client.writer.start(HEAD, None)
         for _ in range(3):
-            if not client.writer.write(b"x" * unsent):
-                assert client.writer.park()
+            if not client.stream.write(b"x" * unsent):
+                assert client.stream.park()
                 assert client.resumes.get(timeout=WAIT) == "go on"
-        client.writer.finish()
+        client.stream.finish()
 
     producer = Producer(produce)
     drain_all(client, line)
@@ -705,14 +709,14 @@ def test_an_evicted_response_keeps_its_file_until_the_loop_lets_go(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop may be sending from it: its number would be another file's at once."""
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
     line = make(overflow="spool", memory=64 * KIB)
     client = Client(line)
     client.writer.start(HEAD, None)
     for _ in range(20):
-        client.writer.write(b"x" * 10_000)
+        client.stream.write(b"x" * 10_000)
     assert line.budgets.files.used == 1
-    client.writer.evict()
+    client.stream.evict()
     client.writer.cut()
     assert line.budgets.files.used == 1
     while not line.wakes.empty():
@@ -739,13 +743,34 @@ def test_a_client_that_leaves_early_ends_every_kind_of_write(make: Make, overflo
     line = make(overflow=overflow)
     client = Client(line)
     client.writer.start(HEAD, None)
-    client.writer.write(b"x")
+    client.stream.write(b"x")
     client.leave()
     assert client.writer.gone
-    for write in (client.writer.write, client.writer.write_and_wait):
+    for write in (client.stream.write, client.stream.write_and_wait):
         with pytest.raises(ClientDisconnected):
             write(b"y")
     client.writer.cut()
+
+
+def test_a_client_that_leaves_while_a_stream_is_opened_is_always_noticed(make: Make) -> None:
+    for _ in range(300):
+        line = make(overflow="park")
+        client = Client(line)
+        start = threading.Barrier(2)
+
+        def produce(client: Client = client, start: Any = start) -> None:
+            start.wait(WAIT)
+            stream = client.writer.start(HEAD, None)
+            start.wait(WAIT)
+            stream.write(b"x")
+
+        producer = Producer(produce)
+        start.wait(WAIT)
+        client.leave()
+        start.wait(WAIT)
+        assert isinstance(producer.result(), ClientDisconnected)
+        assert not client.stream.park()
+        client.writer.cut()
 
 
 @pytest.mark.parametrize("size", [1, 20 * KIB, 5 * MIB])
@@ -759,16 +784,39 @@ def test_a_whole_response_for_nobody_is_dropped(make: Make, overflow: str, size:
             client.writer.respond(HEAD, b"x" * size, None)
         else:
             client.writer.start(HEAD, None)
-            client.writer.write_last(b"x" * size)
+            client.stream.write_last(b"x" * size)
         assert client.body == b""
+        assert line.wakes.empty()
         assert line.used == (0, 0, 0)
+
+
+def test_a_whole_response_and_a_client_that_leaves_race(make: Make) -> None:
+    for _ in range(300):
+        line = make()
+        client = Client(line)
+        start = threading.Barrier(2)
+
+        def produce(client: Client = client, start: Any = start) -> None:
+            start.wait(WAIT)
+            client.writer.respond(HEAD, b"x", 1)
+            client.writer.cut()
+
+        producer = Producer(produce)
+        start.wait(WAIT)
+        client.leave()
+        assert producer.result() is None
+        while not line.wakes.empty():
+            line.turn()
+        assert (client.end, client.body) == ("left", b"")
+        assert client.resumes.empty()
+        assert client.writer.has_ended
 
 
 def test_a_client_that_leaves_frees_a_blocked_thread(make: Make) -> None:
     line = make(overflow="block")
     client = Client(line)
     fill(client, line)
-    producer = Producer(lambda: client.writer.write(b"y"))
+    producer = Producer(lambda: client.stream.write(b"y"))
     blocked(line)
     client.leave()
     assert isinstance(producer.result(), ClientDisconnected)
@@ -776,16 +824,16 @@ def test_a_client_that_leaves_frees_a_blocked_thread(make: Make) -> None:
 
 
 def test_a_client_that_leaves_ends_the_spooling(make: Make, monkeypatch: Any) -> None:
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
     line = make(overflow="spool", memory=64 * KIB)
     client = Client(line)
     client.writer.start(HEAD, None)
     for _ in range(30):
-        client.writer.write(b"x" * 10_000)
+        client.stream.write(b"x" * 10_000)
     assert line.used[2] == 1
     client.leave()
     with pytest.raises(ClientDisconnected):
-        client.writer.write(b"x")
+        client.stream.write(b"x")
     assert line.used[2] == 1, "the thread may still be writing"
     client.writer.cut()
     assert line.used == (0, 0, 0)
@@ -794,12 +842,12 @@ def test_a_client_that_leaves_ends_the_spooling(make: Make, monkeypatch: Any) ->
 def test_a_client_that_leaves_during_the_write_to_the_file(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
     line = make(overflow="spool", memory=64 * KIB)
     client = Client(line)
     client.writer.start(HEAD, None)
     for _ in range(10):
-        client.writer.write(b"x" * 10_000)
+        client.stream.write(b"x" * 10_000)
     pwrite = os.pwrite
 
     def leave_and_write(*args: Any) -> int:
@@ -808,14 +856,14 @@ def test_a_client_that_leaves_during_the_write_to_the_file(
 
     monkeypatch.setattr(os, "pwrite", leave_and_write)
     with pytest.raises(ClientDisconnected):
-        client.writer.write(b"x")
+        client.stream.write(b"x")
     client.writer.cut()
 
 
 def test_a_client_that_leaves_when_all_is_written_has_its_file_closed(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
     line = make(overflow="spool", memory=64 * KIB)
     client = Client(line)
     write_all(client, [b"x" * 10_000] * 30)
@@ -831,7 +879,7 @@ def test_a_client_that_leaves_when_all_is_written_has_its_file_closed(
 def test_a_client_that_leaves_at_any_moment_leaves_nothing_behind(
     make: Make, monkeypatch: pytest.MonkeyPatch, seed: int, overflow: str
 ) -> None:
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.001)
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
     chance = random.Random(seed)
     for _ in range(5):
         line = make(overflow=overflow, memory=40_000, disk=100_000)
@@ -841,13 +889,13 @@ def test_a_client_that_leaves_at_any_moment_leaves_nothing_behind(
         def produce(client: Client = client, closes: list[str] = closes) -> None:
             writer = client.writer
             try:
-                writer.start(HEAD, None)
+                stream = writer.start(HEAD, None)
                 for _ in range(40):
-                    if writer.write(b"x" * 9000):
+                    if stream.write(b"x" * 9000):
                         continue
-                    if not writer.park() or client.resumes.get(timeout=WAIT) == "close":
+                    if not stream.park() or client.resumes.get(timeout=WAIT) == "close":
                         return
-                writer.write_last(b"end")
+                stream.write_last(b"end")
             except ClientDisconnected:
                 pass
             finally:
@@ -881,8 +929,8 @@ def test_a_closed_loop_is_no_error(make: Make) -> None:
     line.mailbox._call_soon_threadsafe = closed
     client = Client(line)
     client.writer.start(HEAD, None)
-    client.writer.write(b"x")
-    client.writer.write_last(b"y")
+    client.stream.write(b"x")
+    client.stream.write_last(b"y")
     other = Client(line)
     other.writer.respond(HEAD, b"x", None)
 
@@ -911,7 +959,7 @@ def test_a_file_is_sent_from_a_descriptor_of_the_writers_own(
     assert client.body == path.read_bytes()[offset : offset + count]
     assert line.mailbox.wakes == 1
     # What is read ahead counts like any other byte in RAM, beyond what is free of charge.
-    assert (line.budgets.memory.peak > 0) is (count > writer_module.FREE_MEMORY)
+    assert (line.budgets.memory.peak > 0) is (count > stream_module.FREE_MEMORY)
 
 
 def test_without_memory_a_file_is_read_in_small_blocks(make: Make, path: Path) -> None:
@@ -919,10 +967,10 @@ def test_without_memory_a_file_is_read_in_small_blocks(make: Make, path: Path) -
     client = Client(line)
     with path.open("rb") as file:
         assert client.writer.send_file(HEAD, file.fileno(), 0, 1_024_000)
-    client.writer.take()
-    extent = client.writer.extent()
+    client.stream.take()
+    extent = client.stream.extent()
     assert extent is not None
-    assert client.writer.block_size(extent.size) == writer_module.FREE_MEMORY
+    assert client.stream.block_size(extent.size) == stream_module.FREE_MEMORY
     client.leave()
 
 
@@ -930,11 +978,11 @@ def test_a_thousand_chunks_that_wait_are_joined(make: Make) -> None:
     line = make()
     client = Client(line)
     client.writer.start(HEAD, None)
-    chunks = [b"%04d" % number for number in range(3 * writer_module.LOOSE_CHUNKS + 5)]
+    chunks = [b"%04d" % number for number in range(3 * stream_module.LOOSE_CHUNKS + 5)]
     for chunk in chunks:
-        assert client.writer.write(chunk)
-    assert len(client.writer._chunks) == 3 + 5
-    client.writer.finish()
+        assert client.stream.write(chunk)
+    assert len(client.stream._chunks) == 3 + 5
+    client.stream.finish()
     line.turn()
     assert bytes(client.body) == b"".join(chunks)
 
@@ -949,8 +997,8 @@ def test_who_keeps_taking_is_not_evicted_for_others(make: Make) -> None:
         def produce(client: Client) -> None:
             client.writer.start(HEAD, None)
             for start in range(0, len(data), 8 * KIB):
-                client.writer.write(data[start : start + 8 * KIB])
-            client.writer.finish()
+                client.stream.write(data[start : start + 8 * KIB])
+            client.stream.finish()
 
         producers = [pool.submit(produce, client) for client in clients]
         while not all(client.end == "finished" for client in clients):
@@ -998,18 +1046,18 @@ def test_a_file_is_closed_when_the_client_leaves(make: Make, path: Path, moment:
 
 def test_a_file_waits_for_what_came_before_it(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The producer may fill the RAM and begin a file between the loop's two questions."""
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
     line = make(memory=64 * KIB)
     client = Client(line)
     client.writer.start(HEAD, None)
-    client.writer.write(b"first")
-    client.writer.take()
+    client.stream.write(b"first")
+    client.stream.take()
     for _ in range(20):
-        client.writer.write(b"x" * 10_000)
+        client.stream.write(b"x" * 10_000)
     assert line.used[2] == 1
-    assert client.writer.extent() is None
-    assert client.writer.take()[2]
-    assert client.writer.extent() is not None
+    assert client.stream.extent() is None
+    assert client.stream.take()[0]
+    assert client.stream.extent() is not None
     client.leave()
     client.writer.cut()
 
@@ -1019,15 +1067,15 @@ def test_a_file_stays_open_while_an_io_thread_reads_it(make: Make, path: Path) -
     client = Client(line)
     with path.open("rb") as file:
         assert client.writer.send_file(HEAD, file.fileno(), 0, 1_024_000)
-    writer = client.writer
-    writer.take()
-    extent = writer.extent()
+    stream = client.stream
+    stream.take()
+    extent = stream.extent()
     assert extent is not None
-    writer.begin_read()
+    stream.begin_read()
     client.leave()
     assert line.used[1:] == (0, 1)
     assert os.pread(extent.descriptor, 4, extent.offset) == b"\x00\x01\x02\x03"
-    writer.end_read()
+    stream.end_read()
     assert line.used == (0, 0, 0)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.pread(extent.descriptor, 4, extent.offset)
@@ -1036,19 +1084,19 @@ def test_a_file_stays_open_while_an_io_thread_reads_it(make: Make, path: Path) -
 def test_the_spool_stays_open_while_an_io_thread_reads_it(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
     line = make(memory=64 * KIB)
     client = Client(line)
     client.writer.start(HEAD, None)
     for _ in range(20):
-        client.writer.write(b"x" * 10_000)
-    client.writer.take()
-    extent = client.writer.extent()
+        client.stream.write(b"x" * 10_000)
+    client.stream.take()
+    extent = client.stream.extent()
     assert extent is not None
-    client.writer.begin_read()
+    client.stream.begin_read()
     client.leave()
     client.writer.cut()
     assert line.used[2] == 1
     assert os.pread(extent.descriptor, 4, extent.offset) == b"xxxx"
-    client.writer.end_read()
+    client.stream.end_read()
     assert line.used == (0, 0, 0)

@@ -24,8 +24,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("accepting",),
     ("chunked", "fastlane", "environ", "checks", "filewrapper", "pool"),
     ("http1", "wsgi", "health", "handoff.mailbox", "handoff.bounds", "handoff.backlog"),
-    ("handoff.writer", "handoff.body"),
-    ("handoff.inputstream",),
+    ("handoff.stream", "handoff.body"),
+    ("handoff.inputstream", "handoff.writer"),
     ("handoff",),
     ("exchange",),
     ("middleware.interface", "middleware.pages"),
@@ -88,6 +88,7 @@ OWNERS: dict[str, set[str]] = {
     "threading": {
         "handoff.bounds",
         "handoff.mailbox",
+        "handoff.stream",
         "handoff.writer",
         "handoff.body",
         "pool",

@@ -14,7 +14,7 @@ import pytest
 from wire import HELLO, TIMEOUT, Client, Site, responding
 
 from wsgi_async import sending
-from wsgi_async.handoff.writer import FILE_BLOCK
+from wsgi_async.handoff.stream import FILE_BLOCK
 from wsgi_async.sending import FILE_TURNS, JOIN_LIMIT
 from wsgi_async.spool import read_nowait
 from wsgi_async.states import State
@@ -342,7 +342,8 @@ def test_an_evicted_response_waits_for_the_disk_and_is_cut(
         site.loop.run_until(reading.is_set)
         exchange = client.protocol._exchange
         assert exchange is not None
-        exchange.writer.evict()
+        assert exchange.writer.stream is not None
+        exchange.writer.stream.evict()
         site.loop.run_pending()
         gate.set()
         site.loop.run_until(lambda: client.transport.is_lost)

@@ -61,9 +61,10 @@ class Recorder:
         self._take_head(head, length)
         self.end = "finished"
 
-    def start(self, head: ResponseHead, length: int | None) -> None:
+    def start(self, head: ResponseHead, length: int | None) -> Recorder:
         self._note("start")
         self._take_head(head, length)
+        return self
 
     def _take_head(self, head: ResponseHead, length: int | None) -> None:
         if self.head is not None:
@@ -847,6 +848,20 @@ def test_write_may_be_called_before_the_iterable_has_begun() -> None:
 
     outcome = call(application)
     assert (outcome.body, outcome.end) == (b"ab", "finished")
+
+
+def test_write_raises_when_the_response_was_sent_at_once() -> None:
+    """An application may keep it, and call it when all is over."""
+    kept: list[Callable[[bytes], object]] = []
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        kept.append(start_response("200 OK", TEXT))
+        return [b"a"]
+
+    outcome = call(application)
+    assert (outcome.body, outcome.writer.calls) == (b"a", ["respond"])
+    with pytest.raises(ClientDisconnected):
+        kept[0](b"b")
 
 
 def test_write_raises_when_the_client_has_gone() -> None:

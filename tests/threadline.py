@@ -17,6 +17,7 @@ from wsgi_async.handoff import (
     Overflow,
     Producer,
     ResponseBounds,
+    ResponseStream,
     ResponseWriter,
 )
 from wsgi_async.spool import Budgets
@@ -101,6 +102,12 @@ class Client:
         self.woken = 0
         self.resumes: queue.Queue[str] = queue.Queue()
 
+    @property
+    def stream(self) -> ResponseStream:
+        """What the writer has started."""
+        assert self.writer.stream is not None
+        return self.writer.stream
+
     def on_wake(self) -> None:
         self.woken += 1
         if self.end is not None:
@@ -110,30 +117,34 @@ class Client:
 
     def send(self) -> None:
         """Take what there is, as ``Sender.send`` does."""
-        writer = self.writer
+        if self.writer.whole is not None:
+            self.head, body, self.length = self.writer.whole
+            self._write([body])
+            self.end = "finished"
+            return
+        stream = self.writer.stream
+        if stream is None:
+            return
         while True:
-            head, length, chunks, end = writer.take()
-            if head is not None:
-                assert self.head is None
-                self.head = head
-                self.length = length
+            chunks, end = stream.take()
+            self.head, self.length = stream.head, stream.length
             self._write(chunks)
             if end is Producer.FINISHED:
                 self.end = "finished"
-                writer.release()
+                self.writer.release()
                 return
             if end is Producer.CUT:
                 self.end = "cut"
                 self.leave()
                 return
-            extent = writer.extent() if self.is_writable else None
+            extent = stream.extent() if self.is_writable else None
             if extent is None:
                 break
-            data = os.pread(extent.descriptor, writer.block_size(extent.size), extent.offset)
+            data = os.pread(extent.descriptor, stream.block_size(extent.size), extent.offset)
             assert data
-            writer.consumed(len(data))
+            stream.consumed(len(data))
             self._write([data])
-        if writer.settle(self.unsent, writable=self.is_writable):
+        if stream.settle(self.unsent, writable=self.is_writable):
             self.resume("go on")
 
     def _write(self, chunks: list[bytes]) -> None:

@@ -183,7 +183,7 @@ class Exchange:
                 response = self._response
                 step = self._context.run(self._first_step if response is None else response.advance)
                 # Only now that the context has been left: another thread may enter it at once.
-                if step is not _PARKED or self.writer.park():
+                if step is not _PARKED or self._park():
                     return
                 step = _DONE  # the client has gone meanwhile: close
             # A queued request whose client has gone never reaches the application.
@@ -201,8 +201,14 @@ class Exchange:
         """*Pool thread:* a thread that was given up has come back, so long after."""
         self._gateway.observer.thread_returned(self.info, seconds)
 
+    def _park(self) -> bool:
+        stream = self.writer.stream
+        assert stream is not None
+        return stream.park()
+
     def _clean_up(self) -> None:
-        self.writer.cut()  # nothing, unless the response did not come to an end
+        if self.writer.whole is None:
+            self.writer.cut()  # nothing, unless the response did not come to an end
         self._response = None  # it refers to this exchange: leave no cycle to the collector
         if self.spool is not None:
             self.spool.close()

@@ -217,8 +217,9 @@ class HTTPProtocol(asyncio.Protocol):
             if why is not None:
                 self._drop(f"it does not take its response: {why}")
                 return False
-            if self._exchange is not None and pace.progress_at == now:
-                self._exchange.writer.note_progress()
+            stream = self._exchange.writer.stream if self._exchange is not None else None
+            if stream is not None and pace.progress_at == now:
+                stream.note_progress()
         upload = self._awaited_upload()
         if upload is not None and upload.judge(now, self._received) is not None:
             self._break_off(HTTPError(408, "The request body did not arrive in time"))
@@ -350,6 +351,7 @@ class HTTPProtocol(asyncio.Protocol):
         else:
             framed = self.frame_head(exchange, head, len(body))
         self._sender.respond(framed, body)
+        exchange.writer.release()
         if self._reader.buffered or self._input_ended:
             self._loop.call_soon(self._probe_answered, exchange)
         else:
@@ -463,7 +465,8 @@ class HTTPProtocol(asyncio.Protocol):
             unsent = sender.unsent
             if unsent and sender.framed is not None:
                 self._watch_sending(unsent)
-            if exchange.writer.settle(unsent, writable=sender.is_writable):
+            stream = exchange.writer.stream
+            if stream is not None and stream.settle(unsent, writable=sender.is_writable):
                 exchange.resume()
 
     def frame_head(self, exchange: Exchange, head: ResponseHead, length: int | None) -> FramedHead:
@@ -511,7 +514,8 @@ class HTTPProtocol(asyncio.Protocol):
         assert framed is not None
         if self._shared.gateway.observer.wants_requests:
             self._log_response(exchange, complete=True)
-        exchange.writer.release()
+        if exchange.writer.stream is not None:
+            exchange.writer.release()
         self._exchange = self._upload = self._send_pace = None
         sender.begin()
         if not framed.persists:

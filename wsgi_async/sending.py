@@ -17,7 +17,7 @@ from typing import Protocol
 
 from .exchange import Exchange
 from .framing import BodyFraming, FramedHead, ResponseHead, frame_chunks
-from .handoff import Extent, Producer
+from .handoff import Extent, Producer, ResponseStream
 from .pool import Task, ThreadPool
 from .sendfile import NUDGE, STRETCH, WORTHWHILE, Bypass
 from .spool import read_nowait
@@ -46,7 +46,7 @@ class Sent(enum.Enum):
 
 _OPEN, _COMPLETE, _CUT, _AGAIN, _READING = Sent
 _FINISHED, _BROKEN_OFF = Producer.FINISHED, Producer.CUT
-_NO_BODY, _LENGTH, _CHUNKED, _CLOSE = BodyFraming
+_NO_BODY, _CHUNKED = BodyFraming.NONE, BodyFraming.CHUNKED
 
 
 class Sending(Protocol):
@@ -121,12 +121,12 @@ class Sender:
             self._close_bypass()
 
     def respond(self, framed: FramedHead, body: bytes) -> None:
-        """Write a whole response of the server's own."""
+        """Write a whole response, a small one whose length is known."""
         self.framed = framed
         if framed.framing is _NO_BODY:
             body = b""
         self.body_size = len(body)
-        self.write([framed.data, body])
+        self._write_joined(framed.data + body)
 
     def write(self, pieces: list[bytes]) -> None:
         """Give bytes to the transport: one call, whatever the number of pieces."""
@@ -157,30 +157,32 @@ class Sender:
         """Write what the exchange's writer has, from memory and then from a file."""
         if self._is_reading:
             return _READING  # whatever woke us: the block that is being read goes first
-        writer = exchange.writer
+        whole = exchange.writer.whole
+        if whole is not None:
+            head, body, length = whole
+            self.respond(connection.frame_head(exchange, head, length), body)
+            return _COMPLETE
+        stream = exchange.writer.stream
+        if stream is None:
+            return _OPEN
         for _ in range(FILE_TURNS):
-            head, length, chunks, end = writer.take()
-            if head is not None:
-                self.framed = framed = connection.frame_head(exchange, head, length)
-                if len(chunks) == 1 and framed.framing is _LENGTH and len(chunks[0]) < JOIN_LIMIT:
-                    # What write() would do, without its lists: 0.2 us of most responses.
-                    self.body_size = len(chunks[0])
-                    self._write_joined(framed.data + chunks[0])
-                else:
-                    self.write([framed.data, *self._frame_body(chunks, end is _FINISHED)])
-            elif self.framed is not None:
+            chunks, end = stream.take()
+            if self.framed is not None:
                 self.write(self._frame_body(chunks, end is _FINISHED))
+            elif stream.head is not None:
+                self.framed = framed = connection.frame_head(exchange, stream.head, stream.length)
+                self.write([framed.data, *self._frame_body(chunks, end is _FINISHED)])
             if end is _FINISHED:
                 return _COMPLETE
             if end is _BROKEN_OFF:
                 return _CUT
             if not self.is_writable:
                 return _OPEN
-            extent = writer.extent()
+            extent = stream.extent()
             if extent is None:
                 self._close_bypass()
                 return _OPEN
-            sent = self._send_extent(exchange, extent, connection)
+            sent = self._send_extent(exchange, stream, extent, connection)
             if sent is not _OPEN:
                 return sent
         return _AGAIN
@@ -195,9 +197,10 @@ class Sender:
             return frame_chunks(chunks, last=finished)
         return chunks
 
-    def _send_extent(self, exchange: Exchange, extent: Extent, connection: Sending) -> Sent:
+    def _send_extent(
+        self, exchange: Exchange, stream: ResponseStream, extent: Extent, connection: Sending
+    ) -> Sent:
         """Send the next stretch of a file past the transport, or write the next block of it."""
-        writer = exchange.writer
         descriptor, offset, size = extent
         amount = 0
         bypass = self._bypass_for(size)
@@ -208,22 +211,22 @@ class Sender:
             if sent:
                 self.written += sent
                 self.body_size += sent
-                writer.consumed(sent, in_memory=False)
+                stream.consumed(sent, in_memory=False)
                 if sent in (size, STRETCH):
                     return _OPEN if sent == size else _AGAIN
                 offset += sent
                 size -= sent
             amount = min(size, NUDGE) if bypass.is_open else 0
         try:
-            data = read_nowait(descriptor, amount or writer.block_size(size), offset)
+            data = read_nowait(descriptor, amount or stream.block_size(size), offset)
         except OSError as error:
             return _file_failed(connection, error)
         if data is not None:
-            return self._write_block(exchange, data, connection)
-        writer.begin_read()
+            return self._write_block(stream, data, connection)
+        stream.begin_read()
         self._is_reading = True
-        block = Extent(descriptor, offset, writer.block_size(size))
-        self._io_pool.submit_urgent(_DiskRead(self, exchange, block, connection))
+        block = Extent(descriptor, offset, stream.block_size(size))
+        self._io_pool.submit_urgent(_DiskRead(self, exchange, stream, block, connection))
         return _READING
 
     def _bypass_for(self, size: int) -> Bypass | None:
@@ -245,26 +248,29 @@ class Sender:
             self._bypass.close()
             self._bypass = None
 
-    def _write_block(self, exchange: Exchange, data: bytes, connection: Sending) -> Sent:
+    def _write_block(self, stream: ResponseStream, data: bytes, connection: Sending) -> Sent:
         if not data:
             return _file_failed(connection, "it is shorter than it was")
-        exchange.writer.consumed(len(data))
+        stream.consumed(len(data))
         self.write(self._frame_body([data], False))
         return _OPEN
 
     def disk_has_answered(
-        self, exchange: Exchange, data: bytes | OSError, connection: Sending
+        self,
+        exchange: Exchange,
+        stream: ResponseStream,
+        data: bytes | OSError,
+        connection: Sending,
     ) -> None:
         """*Loop:* an I/O thread has read what the page cache did not have."""
         self._is_reading = False
-        writer = exchange.writer
-        writer.end_read()
-        if not writer.gone:
+        stream.end_read()
+        if not stream.gone:
             if isinstance(data, OSError):
                 _file_failed(connection, data)
-                writer.evict()
-            elif self._write_block(exchange, data, connection) is _CUT:
-                writer.evict()
+                stream.evict()
+            elif self._write_block(stream, data, connection) is _CUT:
+                stream.evict()
         connection.send_on(exchange)
 
 
@@ -310,16 +316,22 @@ def _gathered(pieces: list[bytes]) -> list[bytes]:
 class _DiskRead:
     """One read that has to wait for the disk, on an I/O thread."""
 
-    __slots__ = ("_connection", "_exchange", "_extent", "_result", "_sender")
+    __slots__ = ("_connection", "_exchange", "_extent", "_result", "_sender", "_stream")
 
     has_begun = True  # it is never withdrawn
 
     def __init__(
-        self, sender: Sender, exchange: Exchange, extent: Extent, connection: Sending
+        self,
+        sender: Sender,
+        exchange: Exchange,
+        stream: ResponseStream,
+        extent: Extent,
+        connection: Sending,
     ) -> None:
         self._connection = connection
         self._sender = sender
         self._exchange = exchange
+        self._stream = stream
         self._extent = extent
         self._result: bytes | OSError = b""
 
@@ -333,4 +345,4 @@ class _DiskRead:
 
     def on_wake(self) -> None:
         """*Loop:* the read is done."""
-        self._sender.disk_has_answered(self._exchange, self._result, self._connection)
+        self._sender.disk_has_answered(self._exchange, self._stream, self._result, self._connection)

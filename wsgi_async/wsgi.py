@@ -10,14 +10,14 @@ import enum
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from .checks import BODILESS, HEADS, brief, check_chunk, check_head
 from .errors import ApplicationError, ClientDisconnected
 from .filewrapper import FileWrapper
 from .framing import ResponseHead
 
-__all__ = ["Reporter", "Step", "WSGIResponse", "Writer"]
+__all__ = ["Reporter", "Step", "Stream", "WSGIResponse", "Writer"]
 
 Environ = dict[str, Any]
 Fields = list[tuple[str, str]]
@@ -39,18 +39,38 @@ class Step(enum.Enum):
 _DONE, _PARKED = Step
 
 
+class Stream(Protocol):
+    """Where chunks go. See ``handoff.ResponseStream``, which documents each method."""
+
+    def write(self, data: bytes) -> bool: ...
+    def write_and_wait(self, data: bytes) -> None: ...
+    def write_last(self, data: bytes) -> None: ...
+    def finish(self) -> None: ...
+
+
 class Writer(Protocol):
     """Where a response goes. See ``handoff.ResponseWriter``, which documents each method."""
 
     def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None: ...
-    def start(self, head: ResponseHead, length: int | None) -> None: ...
-    def write(self, data: bytes) -> bool: ...
-    def write_and_wait(self, data: bytes) -> None: ...
-    def write_last(self, data: bytes) -> None: ...
+    def start(self, head: ResponseHead, length: int | None) -> Stream: ...
     def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> bool: ...
-    def finish(self) -> None: ...
     def cut(self) -> None: ...
 
+
+class _Nowhere:
+    """Takes no chunks: the response is not to have any, or was sent at once. An application may
+    keep ``write()`` and call it when all is over."""
+
+    def write(self, data: bytes) -> NoReturn:
+        raise ClientDisconnected("the response is complete")
+
+    write_and_wait = write_last = write
+
+    def finish(self) -> None:
+        pass
+
+
+_NOWHERE = _Nowhere()
 
 Reporter = Callable[[str, BaseException | None], None]
 """Told, on the pool thread, what the application did wrong: one line, and the exception."""
@@ -77,6 +97,7 @@ class WSGIResponse:
         "_iterator",
         "_remaining",
         "_report",
+        "_stream",
         "_writer",
     )
 
@@ -90,6 +111,7 @@ class WSGIResponse:
         self._head: ResponseHead | None = None
         self._head_sent = False
         self._remaining: int | None = None
+        self._stream: Stream = _NOWHERE
         self._iterable: Iterable[bytes] | None = None
         self._iterator: Iterator[bytes] | None = None
 
@@ -205,10 +227,10 @@ class WSGIResponse:
             length = size
         elif size != length:
             if size < length:
-                self._writer.start(head, length)
                 self._head_sent = True
+                stream = self._writer.start(head, length)
                 if body:
-                    self._writer.write(body)
+                    stream.write(body)
                 self._too_short(length - size)
                 return True
             self._report(_TOO_LONG, None)
@@ -222,7 +244,6 @@ class WSGIResponse:
         assert iterator is not None
         if self._head_only and self._head_sent:
             return _DONE  # write() has begun, and ended, a response without a body
-        write = self._writer.write
         for chunk in iterator:
             if type(chunk) is not bytes:
                 check_chunk(chunk)
@@ -233,6 +254,7 @@ class WSGIResponse:
                     continue
                 if not self._start():
                     return _DONE  # HEAD, 204, 304: the first chunk told that the head is final
+            write = self._stream.write  # the iterable may have called write() meanwhile
             if self._remaining is None:
                 if not write(chunk):
                     return _PARKED
@@ -241,6 +263,7 @@ class WSGIResponse:
                 return _PARKED
             if self._remaining < 0:
                 return _DONE
+        write = self._stream.write
         # Where no length was promised there is nothing to count: 60 ns less for each chunk.
         for chunk in iterator:
             if type(chunk) is not bytes:
@@ -271,7 +294,7 @@ class WSGIResponse:
             return write(chunk)
         if remaining > 0:
             # The chunk that completes the length ends the response: no second wake for the end.
-            self._writer.write_last(chunk if size == remaining else chunk[:remaining])
+            self._stream.write_last(chunk if size == remaining else chunk[:remaining])
         if size == remaining:
             self._remaining = 0
         elif remaining >= 0:
@@ -292,12 +315,12 @@ class WSGIResponse:
         if self._head_only:
             return
         if self._remaining is None:
-            self._writer.write_and_wait(data)
+            self._stream.write_and_wait(data)
         else:
             self._write_counted(data, self._write_waiting)
 
     def _write_waiting(self, data: bytes) -> bool:
-        self._writer.write_and_wait(data)
+        self._stream.write_and_wait(data)
         return True
 
     def _start(self) -> bool:
@@ -314,7 +337,7 @@ class WSGIResponse:
         if self._remaining == 0:
             self._writer.respond(head, b"", 0)  # and the chunk at hand is already too much
         else:
-            self._writer.start(head, self._remaining)
+            self._stream = self._writer.start(head, self._remaining)
         return True
 
     def _end(self) -> None:
@@ -332,7 +355,7 @@ class WSGIResponse:
                 self._writer.respond(head, b"", 0)
         elif self._remaining is None:
             if not self._head_only:
-                self._writer.finish()
+                self._stream.finish()
         elif self._remaining > 0 and not self._head_only:
             self._too_short(self._remaining)
 

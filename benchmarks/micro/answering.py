@@ -9,7 +9,7 @@ from typing import Any
 
 from wsgi_async.config import Config
 from wsgi_async.framing import ResponseHead
-from wsgi_async.handoff import Mailbox, Producer, ResponseWriter, Taken
+from wsgi_async.handoff import Mailbox, Producer, ResponseWriter
 from wsgi_async.wsgi import Step, WSGIResponse
 
 from .benchmark import Opened, WrongResult
@@ -34,8 +34,9 @@ class _Sheet:
     def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None:
         self.head, self.body, self.is_finished = head, body, True
 
-    def start(self, head: ResponseHead, length: int | None) -> None:
+    def start(self, head: ResponseHead, length: int | None) -> _Sheet:
         self.head, self.pieces, self.is_finished = head, 0, False
+        return self
 
     def write(self, data: bytes) -> bool:
         self.pieces += 1
@@ -91,12 +92,17 @@ class _Owner:
     """The loop's side of a response: takes what there is when it is woken."""
 
     writer: ResponseWriter
-    taken: Taken | None = None
+    taken: tuple[ResponseHead | None, bytes, bool] | None = None
 
     def on_wake(self) -> None:
-        self.taken = self.writer.take()
-        self.writer.settle(0, writable=True)
-        self.writer.release()
+        whole, stream = self.writer.whole, self.writer.stream
+        if whole is not None:
+            self.taken = whole[0], whole[1], True
+        elif stream is not None:
+            chunks, end = stream.take()
+            stream.settle(0, writable=True)
+            stream.release()
+            self.taken = stream.head, b"".join(chunks), end is Producer.FINISHED
 
 
 def open_handoff(pieces: list[bytes], stack: ExitStack) -> Opened:
@@ -119,20 +125,14 @@ def open_handoff(pieces: list[bytes], stack: ExitStack) -> Opened:
     def write(count: int) -> object:
         for _ in repeat(None, count):
             writer = owner.writer = ResponseWriter(shared, mailbox, owner)
-            writer.start(head, None)
+            stream = writer.start(head, None)
             for piece in pieces:
-                writer.write(piece)
-            writer.finish()
+                stream.write(piece)
+            stream.finish()
             run_pending()
         return owner.taken
 
     def check(taken: object) -> bool:
-        assert isinstance(taken, tuple)
-        found, _, chunks, end = taken
-        return (
-            found is head
-            and b"".join(chunks) == (b"".join(pieces) or BODY)
-            and end is Producer.FINISHED
-        )
+        return taken == (head, b"".join(pieces) or BODY, True)
 
     return Opened(write if pieces else respond, check)

@@ -184,13 +184,14 @@ class _Output:
         self.start(head, length)
         self.write(body)
 
-    def start(self, head: ResponseHead, length: int | None) -> None:
+    def start(self, head: ResponseHead, length: int | None) -> _Output:
         # RFC 3875 §6.3.3: "Status: 200 OK" in the place of the status line.
         lines = [b"Status: " + head.start_line.partition(b" ")[2], head.fields]
         if length is not None and head.status not in (204, 304):
             lines.append(b"Content-Length: %d\r\n" % length)
         self._stream.write(b"".join([*lines, b"\r\n"]))
         self._stream.flush()
+        return self
 
     def write(self, data: bytes) -> bool:
         if data:

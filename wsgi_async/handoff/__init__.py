@@ -5,8 +5,10 @@ Guarantees:
 * :class:`Mailbox` wakes the loop at most once for everything posted before it drains.
 * :class:`ResponseWriter`: one producer (the pool thread that runs the exchange, never two at
   once) and one consumer (the loop). Bytes come out in the order they went in, and stay in the
-  account until the *transport* has drained them. A response costs one wake per drain, not one
-  per chunk. (A chunk that is taken just as it is told of costs an empty one.)
+  account until the *transport* has drained them. A response that is small and all there crosses
+  as one immutable value; of any other a :class:`ResponseStream` carries what follows the head, and
+  costs one wake per drain, not one per chunk. (A chunk that is taken just as it is told of costs
+  an empty one.)
 * :class:`RequestBody`: the same in the other direction, for ``request_buffering=stream``. While
   reading is paused, its reader may take bytes from the connection's socket itself; at any time the
   loop can have the socket back. :class:`InputStream` makes a file of it.
@@ -24,7 +26,8 @@ from .body import RequestBody
 from .bounds import LARGE_FILE, BlockedWriters, Overflow, ResponseBounds
 from .inputstream import InputStream
 from .mailbox import Mailbox, Posted
-from .writer import Producer, Progress, ResponseWriter, Taken
+from .stream import Producer, Progress, ResponseStream, Taken
+from .writer import ResponseWriter, Whole
 
 __all__ = [
     "LARGE_FILE",
@@ -38,6 +41,8 @@ __all__ = [
     "Progress",
     "RequestBody",
     "ResponseBounds",
+    "ResponseStream",
     "ResponseWriter",
     "Taken",
+    "Whole",
 ]

@@ -273,8 +273,9 @@ class Call:
             self._chunks.append(body)
         self.is_complete = True
 
-    def start(self, head: ResponseHead, length: int | None) -> None:
+    def start(self, head: ResponseHead, length: int | None) -> Call:
         self._frame(head, length)
+        return self
 
     def write(self, data: bytes) -> bool:
         self._chunks.append(data)
