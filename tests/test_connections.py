@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -453,7 +454,7 @@ def test_retry_after_is_the_queue_by_the_rate(queued: int, per_second: int, seco
     with Site() as site:
         pool = Counts()
         connections = site.connections
-        connections.gateway = connections.gateway._replace(pool=pool)  # type: ignore[arg-type]
+        connections.gateway = replace(connections.gateway, pool=pool)  # type: ignore[arg-type]
         connections._completions.clear()
         assert connections.retry_after() == 1  # nothing is known yet
         for _ in range(round(30 / TICK)):
@@ -467,7 +468,7 @@ def test_only_the_last_ten_seconds_count() -> None:
     with Site() as site:
         pool = Counts()
         connections = site.connections
-        connections.gateway = connections.gateway._replace(pool=pool)  # type: ignore[arg-type]
+        connections.gateway = replace(connections.gateway, pool=pool)  # type: ignore[arg-type]
         pool.completed = 1_000_000
         site.advance(RATE_WINDOW + 1)
         pool.queued = 5

@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,7 +288,8 @@ def test_a_large_body_that_nobody_reads_is_not_deleted_on_the_loop(
     stream = Stream()
     rig = make(stream, threads=1, overflow="block", memory=64 * KIB)
     later: list[Callable[[], object]] = []
-    rig.gateway = rig.gateway._replace(bounds=rig.line.bounds._replace(in_background=later.append))
+    bounds = rig.line.bounds._replace(in_background=later.append)
+    rig.gateway = replace(rig.gateway, bounds=bounds)
     running = rig.begin()
     rig.line.turn()
     for size, calls in ((LARGE_FILE, 0), (LARGE_FILE + 1, 1)):

@@ -11,7 +11,8 @@ import os
 import threading
 from collections.abc import Callable
 from contextvars import Context
-from typing import BinaryIO, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
 
 from .environ import build_environ
 from .errors import HTTPError, RequestTimeout
@@ -59,7 +60,8 @@ class Connection(Protocol):
         """*Loop:* the application has not answered in time: answer instead, or cut the response."""
 
 
-class Gateway(NamedTuple):
+@dataclass(frozen=True, slots=True)  # each look into a named tuple takes three times as long
+class Gateway:
     """What all exchanges of one server share."""
 
     application: Application
