@@ -22,7 +22,7 @@ from .http1 import RequestHead, RequestReader, Signal
 from .observer import ResponseInfo
 from .receiving import Upload, largest_body
 from .sending import Sender, Sent
-from .states import ENDS, NEXT, WAIT_OF, State
+from .states import ENDS, MOVES, State
 
 __all__ = ["HTTPProtocol"]
 
@@ -620,10 +620,11 @@ class HTTPProtocol(asyncio.Protocol):
     def _enter(self, state: State) -> None:
         """The one place where the state changes, and with it what is being waited for."""
         before = self.state
-        if state not in NEXT[before]:
+        move = MOVES[before].get(state)
+        if move is None:
             raise RuntimeError(f"a connection cannot go from {before.name} to {state.name}")
         self.state = state
-        old, new = WAIT_OF[before], WAIT_OF[state]
+        old, new = move
         if old is not None:
             self._shared.waits[old].discard(self)
         if new is not None:

@@ -6,7 +6,7 @@ import enum
 
 from .connections import Wait
 
-__all__ = ["ENDS", "NEXT", "WAIT_OF", "State"]
+__all__ = ["ENDS", "MOVES", "NEXT", "State"]
 
 
 class State(enum.Enum):
@@ -37,10 +37,15 @@ NEXT: dict[State, set[State]] = {
     State.CLOSING: {State.CLOSED},
     State.CLOSED: set(),
 }
-WAIT_OF = {
+_WAIT_OF = {
     **dict.fromkeys(State),
     State.NEW: Wait.FIRST_BYTE,
     State.HEAD: Wait.HEAD,
     State.IDLE: Wait.REQUEST,
     State.LINGERING: Wait.LINGER,
 }
+MOVES = {
+    before: {state: (_WAIT_OF[before], _WAIT_OF[state]) for state in following}
+    for before, following in NEXT.items()
+}
+"""For each step that a connection may take, which wait ends with it and which begins."""
