@@ -189,7 +189,7 @@ class HTTPProtocol(asyncio.Protocol):
         if self.state is _RUNNING and self._exchange is not None:
             self.send_on(self._exchange)
         elif self.state is _FLUSHING and self._sender.is_writable:
-            self._next_request()
+            self._response_complete()
 
     # --- called by the server's tick, by its shutdown, and by other connections ----------------
 
@@ -499,16 +499,14 @@ class HTTPProtocol(asyncio.Protocol):
     # --- ends of a response --------------------------------------------------------------------
 
     def _response_complete(self) -> None:
-        if self._sender.is_writable:
-            self._next_request()
-        else:
+        """All of it is with the transport: once that is below its high water, go on with what was
+        pipelined, wait, or close."""
+        exchange, sender, upload = self._exchange, self._sender, self._upload
+        if not sender.is_writable:
             self._enter(_FLUSHING)
             self._watch_sending(self._sender.unsent)
             self._adjust_reading()
-
-    def _next_request(self) -> None:
-        """The response is out; go on with what was pipelined, wait, or close."""
-        exchange, sender, upload = self._exchange, self._sender, self._upload
+            return
         framed = sender.framed
         assert exchange is not None
         assert framed is not None

@@ -126,32 +126,30 @@ class Sender:
         if framed.framing is _NO_BODY:
             body = b""
         self.body_size = len(body)
-        self._write_joined(framed.data + body)
+        transport = self._transport
+        if not transport.is_closing():
+            data = framed.data + body
+            self.written += len(data)
+            transport.write(data)
 
     def write(self, pieces: list[bytes]) -> None:
         """Give bytes to the transport: one call, whatever the number of pieces."""
         size = sum(map(len, pieces))
-        if size <= JOIN_LIMIT or len(pieces) == 1:
-            if size:
-                self._write_joined(b"".join(pieces))
-            return
         transport = self._transport
-        if transport.is_closing():
-            # From CPython 3.12 on asyncio's writelines() does not look: after a reset within the
-            # same turn it would watch a descriptor that the next connection is about to get.
+        # From CPython 3.12 on asyncio's writelines() does not look itself: after a reset within the
+        # same turn it would watch a descriptor that the next connection is about to get.
+        if not size or transport.is_closing():
             return
         self.written += size
+        if size <= JOIN_LIMIT or len(pieces) == 1:
+            transport.write(b"".join(pieces))
+            return
         transport.writelines(_gathered(pieces))
         # asyncio's own transports forgot to ask for a pause here until 3.12.9 and 3.13.2
         # (CPython gh-127655), and then never told when they drained. Setting the limits makes
         # them look.
         low, high = transport.get_write_buffer_limits()
         transport.set_write_buffer_limits(high=high, low=low)
-
-    def _write_joined(self, data: bytes) -> None:
-        if not self._transport.is_closing():
-            self.written += len(data)
-            self._transport.write(data)
 
     def send(self, exchange: Exchange, connection: Sending) -> Sent:
         """Write what the exchange's writer has, from memory and then from a file."""
