@@ -93,10 +93,14 @@ class Framer:
         self._framed.clear()
 
     def frame(
-        self, head: ResponseHead, length: int | None, head_only: bool, http10: bool, persists: bool
+        self, head: ResponseHead, length: int | None, method: str, version: str, persists: bool
     ) -> FramedHead:
-        """As :func:`frame_head`."""
-        key = head, length, head_only, http10, persists
+        """As :func:`frame_head`.
+
+        :param method: of the request, and
+        :param version: of HTTP that it is in.
+        """
+        key = head, length, method, version, persists
         try:
             return self._framed[key]
         except KeyError:
@@ -104,8 +108,8 @@ class Framer:
         framed = frame_head(
             head,
             length,
-            head_only=head_only,
-            http10=http10,
+            head_only=method == "HEAD",
+            http10=version == "HTTP/1.0",
             persists=persists,
             date=self.date,
             server=self.server,

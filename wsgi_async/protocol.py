@@ -346,8 +346,9 @@ class HTTPProtocol(asyncio.Protocol):
         shared, request = self._shared, exchange.head
         head, body = shared.answer_probe(request, self._loop.time())
         if self in shared.refused:
-            is_head, is_old = request.method == "HEAD", request.version == "HTTP/1.0"
-            framed = shared.framer.frame(head, len(body), is_head, is_old, False)
+            framed = shared.framer.frame(
+                head, len(body), request.method, request.version, persists=False
+            )
         else:
             framed = self.frame_head(exchange, head, len(body))
         self._sender.respond(framed, body)
@@ -476,8 +477,8 @@ class HTTPProtocol(asyncio.Protocol):
         return shared.framer.frame(
             head,
             length,
-            request.method == "HEAD",
-            request.version == "HTTP/1.0",
+            request.method,
+            request.version,
             request.keep_alive
             and shared.config.keep_alive > 0
             and (self._upload is None or not self._upload.is_open)
@@ -504,7 +505,7 @@ class HTTPProtocol(asyncio.Protocol):
         exchange, sender, upload = self._exchange, self._sender, self._upload
         if not sender.is_writable:
             self._enter(_FLUSHING)
-            self._watch_sending(self._sender.unsent)
+            self._watch_sending(sender.unsent)
             self._adjust_reading()
             return
         framed = sender.framed
