@@ -15,6 +15,14 @@ __all__ = ["build_environ", "client_name", "remote_address", "server_facts"]
 _SERVER_SOFTWARE = f"wsgi_async/{__version__}"
 
 
+_OF_EACH_REQUEST = (
+    *("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "SERVER_PROTOCOL", "RAW_URI", "REQUEST_URI"),
+    *("REMOTE_ADDR", "REMOTE_PORT", "wsgi.input", "wsgi.errors"),
+)
+"""Names that have a value of their own in each request. The dict that is copied has them already,
+without a value, so that the copy need not grow: 1 to 2 thousand instructions of a request's 68."""
+
+
 def server_facts(
     local: object,
     *,
@@ -24,7 +32,8 @@ def server_facts(
     file_wrapper: object,
     processes: int = 1,
 ) -> dict[str, object]:
-    """The part of the environ that all requests to one address of the server have in common.
+    """The part of the environ that all requests to one address of the server have in common; what
+    else each has is None in it.
 
     :param local: that address, as ``getsockname`` gives it; of a unix socket it is no tuple.
     :param root_path: where the application is mounted, as Unicode text; "" or "/" for the root.
@@ -55,7 +64,7 @@ def server_facts(
     }
     if scheme == "https":
         facts["HTTPS"] = "on"
-    return facts
+    return dict.fromkeys(_OF_EACH_REQUEST) | facts
 
 
 def remote_address(peer: object) -> tuple[str, str]:
