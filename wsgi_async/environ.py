@@ -109,7 +109,7 @@ def build_environ(
     :param remote_port: its port, from :func:`remote_address`.
     :param body: ``wsgi.input``.
     :param body_size: bytes in `body` where all of it is there: then it is CONTENT_LENGTH also for
-        a chunked body. None where it is still coming.
+        a chunked body. None where it is still coming, or where there is none.
     :param errors: ``wsgi.errors``.
     """
     environ = facts | head.variables
@@ -120,7 +120,7 @@ def build_environ(
     root = environ["SCRIPT_NAME"]
     if root:
         environ["PATH_INFO"] = _below(head.variables["PATH_INFO"], str(root))
-    if head.chunked and body_size is not None:
+    if body_size is not None and head.chunked:
         environ["CONTENT_LENGTH"] = str(body_size)
     return environ
 

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import threading
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
+from io import BytesIO
 from typing import BinaryIO, Protocol
 
 from .environ import build_environ
@@ -222,13 +222,13 @@ class Exchange:
 
     def _first_step(self) -> Step:
         body: BinaryIO | InputStream
-        size: int | None = 0
+        size: int | None = None
         if self.spool is not None:
             body, size = self.spool.open(), self.spool.size
         elif self.stream is not None:
-            body, size = InputStream(self.stream), None
+            body = InputStream(self.stream)
         else:
-            body = io.BytesIO()
+            body = BytesIO()
         self._errors = errors = ErrorStream(self._app_stderr)
         head = self.head
         self._response = response = WSGIResponse(
