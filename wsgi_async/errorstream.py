@@ -16,11 +16,12 @@ class ErrorStream:
     :param emit: given each line without its newline, on the thread that wrote it.
     """
 
-    __slots__ = ("_emit", "_line")
+    __slots__ = ("_emit", "unfinished")
 
     def __init__(self, emit: Callable[[str], None]) -> None:
         self._emit = emit
-        self._line = ""
+        self.unfinished = ""
+        """The beginning of a line that is not passed on yet."""
 
     def write(self, text: str, /) -> int:
         """Pass on the lines this completes, and keep the rest.
@@ -29,10 +30,10 @@ class ErrorStream:
         """
         if not isinstance(text, str):
             raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
-        *lines, self._line = (self._line + text).split("\n")
+        *lines, self.unfinished = (self.unfinished + text).split("\n")
         for line in lines:
             self._emit(line)
-        if len(self._line) > LINE_LIMIT:
+        if len(self.unfinished) > LINE_LIMIT:
             self.flush()
         return len(text)
 
@@ -43,6 +44,6 @@ class ErrorStream:
 
     def flush(self) -> None:
         """Pass on an unfinished line too."""
-        if self._line:
-            line, self._line = self._line, ""
+        if self.unfinished:
+            line, self.unfinished = self.unfinished, ""
             self._emit(line)

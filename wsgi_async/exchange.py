@@ -217,7 +217,7 @@ class Exchange:
         if self.stream is not None:
             self.stream.release()
         errors, self._errors = self._errors, None  # so does this
-        if errors is not None:
+        if errors is not None and errors.unfinished:
             errors.flush()
 
     def _first_step(self) -> Step:
