@@ -124,6 +124,7 @@ class Connections:
         refusals: int = REFUSAL_MARGIN,
     ) -> None:
         self.config = config
+        self.keeps_alive = config.keep_alive > 0
         self.gateway = gateway
         self.io_pool = io_pool
         self.budgets = budgets

@@ -252,14 +252,16 @@ class HTTPProtocol(asyncio.Protocol):
 
     def exchange_woke(self, exchange: Exchange) -> None:
         """The exchange's thread has something. One that is not ours any more is let go."""
+        upload = self._upload
         if exchange is not self._exchange:
             exchange.let_go("the client has gone")
-            return
-        if self._upload is not None:
-            self._account_for_taken(self._upload)
-        self.send_on(exchange)
-        if self._upload is not None and exchange is self._exchange:
-            self._tend_stream(self._upload)
+        elif upload is None:
+            self.send_on(exchange)
+        else:
+            self._account_for_taken(upload)
+            self.send_on(exchange)
+            if self._upload is not None and exchange is self._exchange:
+                self._tend_stream(self._upload)
 
     def give_up(self, exchange: Exchange, error: HTTPError) -> None:
         """The application has not answered in time."""
@@ -480,7 +482,7 @@ class HTTPProtocol(asyncio.Protocol):
             request.method,
             request.version,
             request.keep_alive
-            and shared.config.keep_alive > 0
+            and shared.keeps_alive
             and (self._upload is None or not self._upload.is_open)
             and (shared.phase is _SERVING or self._reader.buffered > 0),
         )
