@@ -64,10 +64,10 @@ class Connection:
 
     def __init__(self, rig: Rig, method: str, length: int | None) -> None:
         self.rig = rig
-        fields = [("Host", "a")]
+        lines = ["Host: a"]
         if length is not None:
-            fields.append(("Content-Length", str(length)))
-        head = admit(method, "/p?q", "1.1", fields)
+            lines.append(f"Content-Length: {length}")
+        head = admit(method, "/p?q", "1.1", lines)
         self.exchange = Exchange(rig.gateway, self, head, 0.0)
         self.side = _Side(rig.line, self.exchange)
 

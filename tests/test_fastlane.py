@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wsgi_async import http1
+from wsgi_async import fastlane, http1, variables
 from wsgi_async.errors import HTTPError
 from wsgi_async.fastlane import MAX_FIELDS, parse
 from wsgi_async.http1 import Limits, RequestHead, RequestReader
@@ -35,10 +38,20 @@ def with_h11(raw: bytes) -> RequestHead | None:
 
 
 def check(raw: bytes) -> None:
+    """As the memory is, and again with the lines of `raw` in it: the verdict is the same."""
     head = parse(raw)
+    assert parse(raw) == head
     if head is not None:
-        assert head == with_h11(raw)
+        judged = with_h11(raw)
+        assert judged is not None
+        assert head == judged
+        assert head.fields == judged.fields
         assert type(head) is RequestHead
+
+
+def forget() -> None:
+    fastlane._lines.clear()
+    variables.KEYS.clear()
 
 
 PARTS = st.sampled_from(
@@ -143,6 +156,103 @@ def test_declines_or_agrees_with_h11_on_damaged_heads(
     for at, cut, new in edits:
         raw = raw[:at] + new + raw[at + cut :]
     check(raw)
+
+
+REMEMBERED = st.sampled_from(
+    [
+        *(b"Host: a", b"host: b:80", b"HOST:c", b"Accept: */*", b"accept: */*", b"Accept:x"),
+        *(b"Connection: close", b"connection: keep-alive", b"Content-Type: text/plain"),
+        *(b"User-Agent: x y", b"Sec-Fetch-Mode: cors", b"Via: 1.1 a", b"Pragma: no-cache"),
+    ]
+)
+ODD = st.sampled_from(
+    [
+        *(
+            b"X-A: b",
+            b"x-a: c",
+            b"X-A:b",
+            b"X-A:  b",
+            b"X-A:\tb",
+            b"X-A: b ",
+            b"X-A: b\t",
+            b"X-A: ",
+        ),
+        *(b"X-A:", b"X-A", b": b", b":b", b"", b" ", b"X A: b", b"X-A : b", b" X-A: b", b"X_A: b"),
+        *(b"X-\xe9: b", b"X-A: b\tc", b"X-A: \xe9", b"X-A: \xa0b", b"X-A: b\x85", b"X-A: b\xad"),
+        *(
+            b"X-A: b\rc",
+            b"X-A: b\nc",
+            b"X-A: b\n",
+            b"\rX-A: b",
+            b"X-A: \0",
+            b"X-A: \x7f",
+            b"X-A:b: c",
+        ),
+        *(b"X-A: b\nHost: a", b"Accept: a\nHost: a", b"Accept: \xe9", b"Accept: a\tb", b"Accept: "),
+        *(b"Host: a b", b"Host: ", b"Connection: x", b"Cookie: a=b", b"cookie:c", b"Proxy: p"),
+        *(b"Content-Length: 5", b"Content-Length: 05", b"content-length:5", b"Content-Length: +5"),
+        *(b"Expect: 100-continue", b"Upgrade: h2c", b"Transfer-Encoding: chunked", b"TE: trailers"),
+    ]
+)
+LINES = st.lists(st.one_of(REMEMBERED, REMEMBERED, ODD), max_size=6)
+TWO_HEADS = st.lists(LINES, min_size=2, max_size=4)
+
+
+@given(TWO_HEADS, st.integers(0, 3), st.booleans())
+@settings(max_examples=1500, deadline=None)
+def test_what_is_remembered_does_not_change_a_verdict(
+    heads: list[list[bytes]], room: int, knows_names: bool
+) -> None:
+    """Lines of one head in another, with a memory that is full after a few of them."""
+    raws = [b"GET / HTTP/1.1\r\n%b\r\n\r\n" % b"\r\n".join(lines) for lines in heads]
+    forget()
+    if knows_names:
+        with_h11(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\nCookie: a\r\nAccept: b\r\n\r\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fastlane, "_LINES_LIMIT", max(room, 1) if room < 3 else 1024)
+        found = [parse(raw) for raw in raws]
+        for raw in raws:
+            check(raw)
+            assert len(fastlane._lines) <= fastlane._LINES_LIMIT
+    for raw, head in zip(raws, found, strict=True):
+        forget()
+        assert parse(raw) == head
+
+
+def test_lines_that_come_again_are_remembered_and_no_others() -> None:
+    forget()
+    secrets = b"Cookie: a\r\nAuthorization: Basic b\r\nReferer: http://c/\r\nX-Request-ID: d\r\n"
+    rest = b"Content-Length: 0\r\nX-Forwarded-For: 192.0.2.1\r\nHost: a\r\nAccept:b\r\n"
+    assert parse(b"POST / HTTP/1.1\r\n%bUser-Agent: %b\r\n\r\n" % (secrets + rest, b"x" * 300))
+    assert fastlane._lines == {"Host: a": ("HTTP_HOST", "a"), "Accept:b": ("HTTP_ACCEPT", "b")}
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    forget()
+    for number in range(2 * fastlane._LINES_LIMIT):
+        assert parse(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: %d\r\n\r\n" % number)
+        assert len(fastlane._lines) <= fastlane._LINES_LIMIT
+
+
+def test_what_is_refused_is_not_remembered() -> None:
+    forget()
+    for line in (b"Host: a b", b"Host: ", b"Connection: x", b"TE: a\0", b"Accept: a\nb"):
+        assert parse(b"GET / HTTP/1.1\r\n%b\r\nHost: a\r\n\r\n" % line) is None
+    assert set(fastlane._lines) <= {"Host: a"}
+
+
+def test_threads_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastlane, "_LINES_LIMIT", 3)
+    raws = [BROWSER.replace(b"rv:128", b"rv:%d" % number) for number in range(20)]
+    expected = [with_h11(raw) for raw in raws]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as executor:
+            done = [executor.submit(lambda: [parse(raw) for raw in raws * 20]) for _ in range(4)]
+        assert all(future.result() == expected * 20 for future in done)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("byte", [bytes([number]) for number in range(256)])

@@ -275,15 +275,14 @@ def test_unlimited_is_not_zero() -> None:
 
 
 def test_admit_takes_what_any_parser_gives() -> None:
-    head = admit("GET", "/a?b", "1.1", [("Host", "c"), ("Content-Length", "3")])
+    head = admit("GET", "/a?b", "1.1", ["Host: c", "Content-Length:3\t"])
     assert head == RequestHead(
         "GET",
         "/a?b",
         "/a",
         "b",
         "HTTP/1.1",
-        ("Host", "Content-Length"),
-        ("c", "3"),
+        ["Host: c", "Content-Length:3\t"],
         {
             "REQUEST_METHOD": "GET",
             "RAW_URI": "/a?b",
@@ -299,22 +298,23 @@ def test_admit_takes_what_any_parser_gives() -> None:
         True,
         False,
     )
+    assert head.fields == (("Host", "c"), ("Content-Length", "3"))
 
 
 @pytest.mark.parametrize(
-    ("fields", "status"),
+    ("lines", "status"),
     [
-        ([("Host", "a"), ("Content-Length", "5, 5")], 400),
-        ([("Host", "a"), ("Content-Length", "5"), ("content-length", "5")], 400),
-        ([("Host", "a"), ("Transfer-Encoding", "gzip")], 501),
-        ([("Host", "a"), ("Transfer-Encoding", "chunked"), ("transfer-encoding", "chunked")], 501),
+        (["Host: a", "Content-Length: 5, 5"], 400),
+        (["Host: a", "Content-Length: 5", "content-length: 5"], 400),
+        (["Host: a", "Transfer-Encoding: gzip"], 501),
+        (["Host: a", "Transfer-Encoding: chunked", "transfer-encoding: chunked"], 501),
         ([], 400),
-        ([("Host", "a"), ("host", "a")], 400),
+        (["Host: a", "host: a"], 400),
     ],
 )
-def test_admit_does_not_rely_on_h11(fields: list[tuple[str, str]], status: int) -> None:
+def test_admit_does_not_rely_on_h11(lines: list[str], status: int) -> None:
     with pytest.raises(HTTPError) as caught:
-        admit("GET", "/", "1.1", fields)
+        admit("GET", "/", "1.1", lines)
     assert caught.value.status == status
 
 

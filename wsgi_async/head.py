@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 import sys
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -51,13 +50,8 @@ class RequestHead(NamedTuple):
     """What follows the first "?", without it."""
     version: str
     """``HTTP/1.1`` or ``HTTP/1.0``; a later minor version is treated as 1.1 (RFC 9110 §2.5)."""
-    names: tuple[str, ...]
-    """Of the fields, as received and in their order."""
-    values: tuple[str, ...]
-    """Of the fields, without surrounding whitespace.
-
-    With a target in absolute-form, Host holds the target's authority (RFC 9112 §3.2.2).
-    """
+    lines: list[str]
+    """The field lines as received, without their CRLF. Never changed."""
     variables: dict[str, str]
     """What all that is in the environ, see :mod:`.variables`. To be copied, never changed."""
     content_length: int | None
@@ -70,8 +64,14 @@ class RequestHead(NamedTuple):
 
     @property
     def fields(self) -> tuple[tuple[str, str], ...]:
-        """Name and value of each field."""
-        return tuple(zip(self.names, self.values, strict=True))
+        """Name and value of each field, as received and in their order; made when asked for.
+
+        Values are without surrounding whitespace. With a target in absolute-form, Host holds the
+        target's authority (RFC 9112 §3.2.2).
+        """
+        fields = _take_apart(self.lines)
+        authority = _read_target(self.method, self.target)[2]
+        return fields if authority is None else _replace_host(fields, authority)
 
     @property
     def has_body(self) -> bool:
@@ -139,13 +139,14 @@ _DIGITS = re.compile(r"[0-9]{1,20}")  # 20: as h11
 _ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)([^?]*)(?:(\?)(.*))?")
 
 
-def admit(method: str, target: str, version: str, fields: Iterable[tuple[str, str]]) -> RequestHead:
+def admit(method: str, target: str, version: str, lines: list[str]) -> RequestHead:
     """Judge a head that is syntactically sound, and say what it means.
 
     :param method: a token.
     :param target: visible ASCII.
     :param version: ``1.1``, as after ``HTTP/``.
-    :param fields: names (tokens) and values without surrounding whitespace, latin-1, in order.
+    :param lines: the field lines without their CRLF, latin-1, in order: a token, a colon, a value
+        that may have spaces and tabs around it. Kept.
     :raises HTTPError: 505 for another major version; 501 for CONNECT and for a transfer coding
         other than chunked; 417 for an unknown expectation; 400 for framing, Host, target or a
         value that RFC 9110 and 9112 call invalid or that two readers could read differently.
@@ -155,7 +156,7 @@ def admit(method: str, target: str, version: str, fields: Iterable[tuple[str, st
     http11 = version[2:] != "0"
     if method == "CONNECT":
         raise HTTPError(501, "This is not a proxy")
-    fields = tuple(fields)
+    fields = _take_apart(lines)
     values: dict[str, list[str]] = {}
     for name, value in fields:
         values.setdefault(name.lower(), []).append(value)
@@ -177,14 +178,19 @@ def admit(method: str, target: str, version: str, fields: Iterable[tuple[str, st
         path,
         query,
         version,
-        tuple(name for name, _ in fields),
-        tuple(value for _, value in fields),
+        lines,
         request_variables(method, target, path, query, version, fields, content_length),
         content_length,
         chunked,
         "close" not in connection and (http11 or "keep-alive" in connection),
         bool(expectations) and (chunked or bool(content_length)),
     )
+
+
+def _take_apart(lines: list[str]) -> tuple[tuple[str, str], ...]:
+    """Name and value of each line; whitespace around a value is not part of it (RFC 9112 §5)."""
+    cut = [line.partition(":") for line in lines]
+    return tuple([(name, value.strip(" \t")) for name, _, value in cut])
 
 
 def _members(values: list[str]) -> set[str]:

@@ -87,12 +87,8 @@ class Probes:
 
 
 def _wants_details(head: RequestHead) -> bool:
-    if head.query == "json":
-        return True
-    fields = zip(head.names, head.values, strict=True)
-    return any(
-        name.lower() == "accept" and "application/json" in value.lower() for name, value in fields
-    )
+    accepted = head.variables.get("HTTP_ACCEPT", "")
+    return head.query == "json" or "application/json" in accepted.lower()
 
 
 def _details(word: str, vitals: Vitals) -> bytes:
