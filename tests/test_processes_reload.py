@@ -100,11 +100,17 @@ def test_a_request_in_flight_is_finished_by_the_old_code(site: Site, fifo: Path)
     with site.serve() as servers:
         servers.wait_for("Listening on ")
         client, pid = servers.hold(fifo)
-        with client:
+        with client, servers.client() as kept:
             life = Life(pid)
+            kept.send(request())
+            assert kept.response().body.split()[0] == str(pid).encode()
             site.write("v1")
             servers.reload()
             servers.wait_for_version("v1")
+            while True:  # until the old one has been told
+                kept.send(request())
+                if kept.response().fields.get("connection") == "close":
+                    break
             assert not life.is_over()
             release(fifo)
             response = client.response()
