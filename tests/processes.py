@@ -112,6 +112,10 @@ class Servers(Command):
         matches = [re.fullmatch(rf"loaded {version} in ([0-9]+)", line) for line in self.lines]
         return [int(match[1]) for match in matches if match]
 
+    def wait_for_load(self, pid: int) -> None:
+        """Until that process has said that it has loaded the application."""
+        self.wait_for(rf"^loaded \S+ in {pid}$")
+
     def count(self, pattern: str) -> int:
         """How many lines there are so far with a match."""
         return sum(re.search(pattern, line) is not None for line in self.lines)

@@ -258,6 +258,7 @@ def test_an_interrupted_measurement_leaves_no_load(client: str) -> None:
         require_program("wrk")
     load = Load(seconds=120, pin=(), python=sys.executable)
     held: list[socket.socket] = []
+    stopped = threading.Event()
     main = threading.main_thread().ident
     assert main is not None
 
@@ -269,17 +270,23 @@ def test_an_interrupted_measurement_leaves_no_load(client: str) -> None:
                 held.append(connection)
             else:  # wrk tries the address before it begins
                 connection.close()
+        # One that comes just before a blocking system call is seen only after it.
         signal.pthread_kill(main, signal.SIGUSR1)
+        while not stopped.wait(0.1):
+            signal.pthread_kill(main, signal.SIGUSR1)
 
     def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        if not stopped.is_set():
+            stopped.set()
+            raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGUSR1, stop)
+    interrupter = threading.Thread(target=interrupt)
     try:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.settimeout(30)
             target = Target(listener.getsockname()[1])
-            threading.Thread(target=interrupt).start()
+            interrupter.start()
             runs: dict[str, Callable[[], object]] = {
                 "wrk": lambda: wrk.run(target, load, connections=1),
                 "mix": lambda: programs.run(target, load, "mix", busy="/", connections=1),
@@ -288,6 +295,8 @@ def test_an_interrupted_measurement_leaves_no_load(client: str) -> None:
             with pytest.raises(KeyboardInterrupt):
                 runs[client]()
     finally:
+        stopped.set()
+        interrupter.join(30)
         signal.signal(signal.SIGUSR1, before)
     (connection,) = held
     with connection:

@@ -249,7 +249,7 @@ def test_a_process_that_ends_itself_is_replaced(site: Site) -> None:
             assert client.is_dropped()
         servers.wait_for(r"\[ERROR\] Process [0-9]+ died: exit code 9$")
         [new] = servers.wait_for_pids(1, others=pids)
-        assert new in servers.loaded()
+        servers.wait_for_load(new)
 
 
 def test_who_dies_again_and_again_is_replaced_ever_more_slowly(site: Site) -> None:

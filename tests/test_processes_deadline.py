@@ -46,7 +46,7 @@ def test_a_blocked_process_is_killed_and_replaced(site: Site, loop: str) -> None
         servers.wait_for(r'File ".*process_app\.py", line [0-9]+ in block$')
         servers.wait_for(r'File ".*process_app\.py", line [0-9]+ in application$')
         assert servers.count(r"^(Current )?[Tt]hread 0x") >= 2
-        assert new in servers.loaded()
+        servers.wait_for_load(new)
 
 
 def test_a_busy_thread_is_none_of_the_heartbeats_business(site: Site) -> None:
