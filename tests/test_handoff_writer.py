@@ -187,6 +187,27 @@ def test_what_was_written_before_a_cut_is_delivered(make: Make) -> None:
     assert (bytes(client.body), client.end) == (b"some", "cut")
 
 
+def test_after_a_cut_there_is_no_second_stream(make: Make) -> None:
+    line = make()
+    client = Client(line)
+    client.writer.cut()
+    with pytest.raises(ClientDisconnected):
+        client.writer.start(HEAD, None).write(b"late")
+    line.turn()
+    assert (bytes(client.body), client.end) == (b"", "cut")
+
+
+def test_a_body_that_is_with_the_transport_is_not_kept(make: Make) -> None:
+    for forget in ("forget_body", "abort"):
+        client = Client(make())
+        client.writer.respond(HEAD, b"x" * KIB, KIB)
+        getattr(client.writer, forget)()
+        assert client.writer.whole == (HEAD, b"", KIB)
+        assert client.writer.has_ended
+        client.writer.cut()
+        assert client.writer.stream is None
+
+
 def test_only_the_first_end_counts(make: Make) -> None:
     for send in ("respond", "write_last"):
         line = make()

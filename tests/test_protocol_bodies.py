@@ -923,3 +923,29 @@ def test_a_refusal_is_told_once_with_what_is_known(
         assert [response.status for _, response in site.observer.finished] == (
             [status] if is_running else []
         )
+
+
+def test_a_response_that_its_client_does_not_take_is_kept_once() -> None:
+    with Site(responding(chunks=[bytes(16384)]), response_buffer=16384) as site:
+        client = site.connect(window=0)
+        client.ask("/")
+        site.settle()
+        assert client.state is State.FLUSHING
+        exchange = client.protocol._exchange
+        assert exchange is not None
+        assert exchange.writer.whole is not None
+        assert exchange.writer.whole[1] == b""
+
+
+def test_a_client_too_many_leaves_no_cycle_to_the_collector() -> None:
+    with Site(cap=1, health_path="/up") as site:
+        site.connect().send("GET / HT")
+        client = site.connect()
+        gc.collect()
+        gc.disable()
+        try:
+            client.ask("/")
+            left = [o for o in gc.get_objects() if isinstance(o, Exchange)]
+        finally:
+            gc.enable()
+        assert left == []

@@ -864,6 +864,24 @@ def test_write_raises_when_the_response_was_sent_at_once() -> None:
         kept[0](b"b")
 
 
+def test_write_raises_after_a_response_that_was_cut_before_its_head() -> None:
+    """As when the application lets out another connection's error."""
+
+    class Upstream:
+        def __init__(self, write: Callable[[bytes], object]) -> None:
+            self.write = write
+
+        def __iter__(self) -> Iterator[bytes]:
+            raise ClientDisconnected("the upstream has gone")
+
+        def close(self) -> None:
+            self.write(b"late")
+
+    outcome = call(lambda environ, start_response: Upstream(start_response("200 OK", TEXT)))
+    assert (outcome.body, outcome.end) == (b"", "cut")
+    assert "start" not in outcome.writer.calls
+
+
 def test_write_raises_when_the_client_has_gone() -> None:
     seen: list[BaseException] = []
 

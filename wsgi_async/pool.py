@@ -231,9 +231,8 @@ class ThreadPool(Generic[T]):
 
         :returns: False, and nothing done, where the queue is full.
         """
-        lock = self._lock
-        lock.acquire()  # on CPython 3.11 `with` takes 1.1 thousand instructions more
-        try:
+        # Not acquire() and release(): a signal's handler may raise between the two and their `try`.
+        with self._lock:
             sleepers = self._sleepers
             # The condition of `full`, and _sleeper_to_wake(), written out: 0.1 us a request.
             if len(self._new) >= self._room + len(sleepers) + self._waking:
@@ -244,8 +243,6 @@ class ThreadPool(Generic[T]):
                 return True
             self._waking = True
             sleeper = sleepers.pop()
-        finally:
-            lock.release()
         self._wake_soon(sleeper)
         return True
 

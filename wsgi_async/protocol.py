@@ -304,6 +304,7 @@ class HTTPProtocol(asyncio.Protocol):
                 self._answer_probe(exchange)
                 return
             if self in shared.refused:
+                exchange.writer.release()  # else it would be a cycle of references
                 raise _too_many()
         if not head.chunked and not head.content_length:
             self._submit(exchange)
@@ -505,13 +506,14 @@ class HTTPProtocol(asyncio.Protocol):
         """All of it is with the transport: once that is below its high water, go on with what was
         pipelined, wait, or close."""
         exchange, sender, upload = self._exchange, self._sender, self._upload
+        assert exchange is not None
         if not sender.is_writable:
+            exchange.writer.forget_body()
             self._enter(_FLUSHING)
             self._watch_sending(sender.unsent)
             self._adjust_reading()
             return
         framed = sender.framed
-        assert exchange is not None
         assert framed is not None
         if self._shared.gateway.observer.wants_requests:
             self._log_response(exchange, complete=True)

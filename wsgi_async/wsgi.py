@@ -395,6 +395,7 @@ class WSGIResponse:
     def _fail(self, error: BaseException) -> None:
         """Answer 500 where nothing is sent yet, else cut: the client must be able to tell."""
         if isinstance(error, ClientDisconnected):
+            self._head_sent = True  # what close() may still write goes nowhere
             self._writer.cut()
             return
         broken = isinstance(error, ApplicationError)

@@ -98,6 +98,8 @@ class ResponseWriter:
             stream.cut()
 
     def _open(self, head: ResponseHead | None, length: int | None) -> ResponseStream:
+        if self.stream is not None:
+            return self.stream  # it was cut, and takes nothing more
         owner, self._owner = self._owner, None
         stream = ResponseStream(self._bounds, self._mailbox, owner, head, length)
         with _meeting:
@@ -146,7 +148,14 @@ class ResponseWriter:
         with _meeting:
             self.gone = True
             stream = self.stream
+        self.forget_body()
         return stream is not None and stream.abort()
+
+    def forget_body(self) -> None:
+        """*Loop:* the body of a response that came at once is with the transport, or for nobody."""
+        if self.whole is not None:
+            head, _, length = self.whole
+            self.whole = head, b"", length
 
     def release(self) -> None:
         """*Loop:* the response is on its way, or no thread has this or will: see
