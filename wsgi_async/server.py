@@ -252,9 +252,8 @@ class Server:
         if self._process is not None:
             raise RuntimeError("this server is running already")
         refuse_greenlets()
-        self._process = process = _Process(
-            self.application, self.config, self.observer, is_supervised=self.is_supervised
-        )
+        max_lost = self.config.threads * (2 if self.is_supervised else 1)
+        self._process = process = _Process(self.application, self.config, self.observer, max_lost)
         try:
             await process.start(sockets, slot, permission)
         except BaseException:
@@ -472,12 +471,7 @@ class _Process:
     """A server between its start and its stop."""
 
     def __init__(
-        self,
-        application: Application,
-        config: Config,
-        observer: Observer,
-        *,
-        is_supervised: bool,
+        self, application: Application, config: Config, observer: Observer, max_lost: int
     ) -> None:
         self.sockets: list[BoundSocket] = []
         self.no_linger = asyncio.Event()
@@ -506,7 +500,7 @@ class _Process:
         self._pool: ThreadPool[Exchange] = ThreadPool(
             config.threads,
             config.queue_size,
-            max_lost=config.threads * (2 if is_supervised else 1),
+            max_lost=max_lost,
             on_error=self._own_error,
             on_returned=Exchange.has_returned,
             soon=loop.call_soon,
