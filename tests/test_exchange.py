@@ -64,10 +64,10 @@ class Connection:
 
     def __init__(self, rig: Rig, method: str, length: int | None) -> None:
         self.rig = rig
-        lines = ["Host: a"]
+        text = f"{method} /p?q HTTP/1.1\r\nHost: a\r\n"
         if length is not None:
-            lines.append(f"Content-Length: {length}")
-        head = admit(method, "/p?q", "1.1", lines)
+            text += f"Content-Length: {length}\r\n"
+        head = admit(method, "/p?q", "1.1", text + "\r\n")
         self.exchange = Exchange(rig.gateway, self, head, 0.0)
         self.side = _Side(rig.line, self.exchange)
 

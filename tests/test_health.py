@@ -20,8 +20,8 @@ WELL = Vitals(threads=8, busy=1, lost=0, queued=0, oldest_wait=0.0, connections=
 
 
 def head(target: str = "/readyz", method: str = "GET", *fields: tuple[str, str]) -> RequestHead:
-    lines = [f"{name}: {value}" for name, value in fields]
-    return admit(method, target, "1.1", ["Host: a", *lines])
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
+    return admit(method, target, "1.1", f"{method} {target} HTTP/1.1\r\nHost: a\r\n{lines}\r\n")
 
 
 def ask(vitals: Vitals = WELL, *args: Any, is_leaving: bool = False) -> tuple[int, bytes, bytes]:

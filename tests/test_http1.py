@@ -275,14 +275,16 @@ def test_unlimited_is_not_zero() -> None:
 
 
 def test_admit_takes_what_any_parser_gives() -> None:
-    head = admit("GET", "/a?b", "1.1", ["Host: c", "Content-Length:3\t"])
+    text = "GET /a?b HTTP/1.1\r\nHost: c\r\nContent-Length:3\t\r\n\r\n"
+    head = admit("GET", "/a?b", "1.1", text)
     assert head == RequestHead(
         "GET",
         "/a?b",
         "/a",
         "b",
         "HTTP/1.1",
-        ["Host: c", "Content-Length:3\t"],
+        text,
+        2,
         {
             "REQUEST_METHOD": "GET",
             "RAW_URI": "/a?b",
@@ -314,7 +316,7 @@ def test_admit_takes_what_any_parser_gives() -> None:
 )
 def test_admit_does_not_rely_on_h11(lines: list[str], status: int) -> None:
     with pytest.raises(HTTPError) as caught:
-        admit("GET", "/", "1.1", lines)
+        admit("GET", "/", "1.1", "\r\n".join(["GET / HTTP/1.1", *lines, "", ""]))
     assert caught.value.status == status
 
 

@@ -22,9 +22,9 @@ from .errors import HTTPError
 from .head import Limits, RequestHead, admit, end_of_line
 
 try:  # The lane is an optimisation: without its file everything goes to h11.
-    from .fastlane import parse as _fast_parse
+    from .fastlane import FastLane
 except ModuleNotFoundError:  # pragma: no cover
-    _fast_parse = None  # type: ignore[assignment]
+    FastLane = None  # type: ignore[assignment,misc]
 
 __all__ = ["Limits", "RequestHead", "RequestReader", "Signal", "admit"]
 
@@ -97,7 +97,7 @@ class RequestReader:
 
     def __init__(self, limits: Limits, parser: str = "auto") -> None:
         self._bounds, self._quick_size = _bounds(limits)
-        self._lane = _fast_parse if parser == "auto" else None
+        self._lane = FastLane() if parser == "auto" and FastLane is not None else None
         self._state = _HEAD
         self._data: bytes | bytearray = b""  # a bytearray only where pieces had to be joined
         self._pos = 0  # what lies before it has been turned into events
@@ -183,7 +183,7 @@ class RequestReader:
                 raise
             if head is None:
                 return None
-        if len(head.lines) > self._bounds.fields:
+        if head.field_count > self._bounds.fields:
             return None
         return self._begin(head, 0) if head.chunked or head.content_length else head
 
@@ -230,7 +230,7 @@ class RequestReader:
                 head = _heads.get(raw) if len(raw) <= _HEAD_SIZE_LIMIT else None
                 if head is None:
                     head = self._read_whole(raw)
-                if head is not None and len(head.lines) <= self._bounds.fields:
+                if head is not None and head.field_count <= self._bounds.fields:
                     return self._begin(head, end)
         if not self._at_token():
             return _NEED_DATA
@@ -238,7 +238,7 @@ class RequestReader:
         if end < 0:
             return _NEED_DATA
         raw = bytes(self._data[self._pos : end])
-        return self._begin((self._lane and self._lane(raw)) or _parse_with_h11(raw), end)
+        return self._begin((self._lane and self._lane.parse(raw)) or _parse_with_h11(raw), end)
 
     def _read_whole(self, raw: bytes) -> RequestHead | None:
         """A head that came in one piece, and to which no limit on lengths can apply.
@@ -247,7 +247,7 @@ class RequestReader:
         that by the way. None where the lines have to be looked at in their order, or where `raw`
         ends in an empty line but is not one head.
         """
-        head = self._lane(raw) if self._lane is not None else None
+        head = self._lane.parse(raw) if self._lane is not None else None
         if head is None:
             sound = _SOUND_LINES.fullmatch(raw) is not None
             if not sound or raw.count(b"\n") - 2 > self._bounds.fields:
@@ -395,5 +395,5 @@ def _parse_with_h11(raw: bytes) -> RequestHead:
         event.method.decode("latin-1"),
         event.target.decode("latin-1"),
         event.http_version.decode("latin-1"),
-        raw.decode("latin-1").split("\r\n")[1:-2],
+        raw.decode("latin-1"),
     )

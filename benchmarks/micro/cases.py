@@ -10,7 +10,7 @@ from . import heads
 from .answering import PIECES, open_handoff, open_wsgi, stream
 from .benchmark import Benchmark, Opened
 from .inside import hello
-from .reading import open_environ, open_fastlane, open_reader
+from .reading import open_environ, open_fastlane, open_lines, open_reader
 from .serving import BURST, open_pool, open_protocol
 
 __all__ = ["BENCHMARKS"]
@@ -24,6 +24,7 @@ def _all() -> list[Benchmark]:
     rows: list[tuple[str, str, Callable[[ExitStack], Opened]]] = [
         ("fastlane.short", "a short head", of(open_fastlane, heads.short)),
         ("fastlane.browser", "a browser's head", of(open_fastlane, heads.browser)),
+        ("fastlane.lines", "the same, the connection's first", of(open_lines, heads.browser)),
         ("http1.hello", "a head seen before", of(open_reader, heads.hello, "auto")),
         ("http1.short", "a short head", of(open_reader, of(heads.short, "lane"), "auto")),
         ("http1.browser", "a browser's head", of(open_reader, heads.browser, "auto")),

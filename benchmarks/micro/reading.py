@@ -15,7 +15,7 @@ from wsgi_async.http1 import Limits, RequestHead, RequestReader
 from .benchmark import Heads, Opened
 from .heads import DISTINCT
 
-__all__ = ["environ_of", "open_environ", "open_fastlane", "open_reader"]
+__all__ = ["environ_of", "open_environ", "open_fastlane", "open_lines", "open_reader"]
 
 LIMITS = Limits(request_line=8190, fields=100, field_size=8190, header_size=65536)
 
@@ -38,11 +38,22 @@ def _is_parsed(result: object) -> bool:
 
 
 def open_fastlane(supply: Heads, stack: ExitStack) -> Opened:
-    source, parse = supply(), fastlane.parse
+    source, parse = supply(), fastlane.FastLane().parse
 
     def run(count: int) -> object:
         for raw in islice(source, count):
             head = parse(raw)
+        return raw, head
+
+    return Opened(run, _is_parsed)
+
+
+def open_lines(supply: Heads, stack: ExitStack) -> Opened:
+    source, read_lines = supply(), fastlane.read_lines
+
+    def run(count: int) -> object:
+        for raw in islice(source, count):
+            head = read_lines(raw.decode("latin-1"))
         return raw, head
 
     return Opened(run, _is_parsed)
