@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Watcher"]
 
-GLANCE = 1000
-"""Milliseconds between two looks at whether the supervisor lives."""
-
 
 def matches(path: str, patterns: Sequence[str]) -> bool:
     """Whether the file's name, the end of its path, or its path is as one of `patterns`."""
@@ -45,8 +42,8 @@ class Watcher:
         self._patterns = ("*.py", *patterns)
 
     def watch(self, channel: Channel) -> int:
-        """*In a process of its own:* say ``changed`` with a name after each batch of changes,
-        until the supervisor has gone."""
+        """*In a process of its own:* say ``watching`` once no change is missed any more, and then
+        ``changed`` with a name after each batch of changes, until the supervisor has gone."""
         from watchfiles import DefaultFilter, watch
 
         known = DefaultFilter()
@@ -54,16 +51,28 @@ class Watcher:
         def matters(change: Change, path: str) -> bool:
             return matches(path, self._patterns) and known(change, path)
 
-        parent = os.getppid()
         for changes in watch(
             *self._directories,
             watch_filter=matters,
-            rust_timeout=GLANCE,
-            yield_on_timeout=True,
+            rust_timeout=0,
+            stop_event=_SupervisorGone(channel),
             raise_interrupt=False,
         ):
-            if os.getppid() != parent:
-                break
-            if changes:
-                channel.say("changed", min(path for _, path in changes))
+            channel.say("changed", min(path for _, path in changes))
         return 0
+
+
+class _SupervisorGone:
+    """The event that ends the watching. It is asked every 50 ms, and only once the watching has
+    begun, which it tells the supervisor."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._parent = os.getppid()
+        self._has_told = False
+
+    def is_set(self) -> bool:
+        if not self._has_told:
+            self._has_told = True
+            self._channel.say("watching")
+        return os.getppid() != self._parent

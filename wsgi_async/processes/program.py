@@ -73,7 +73,8 @@ class Host(Protocol):
     """Where a supervisor runs: what is done for the server as a whole."""
 
     watch: Callable[[Channel], int] | None
-    """*In a process of its own:* say ``changed`` whenever the code has changed."""
+    """*In a process of its own:* say ``watching`` once it does, and ``changed`` whenever the code
+    has changed."""
 
     def reconfigure(self) -> Program:
         """Read the configuration again, for a reload. May raise ConfigError."""

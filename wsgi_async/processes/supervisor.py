@@ -40,6 +40,9 @@ __all__ = ["Supervisor"]
 LONGEST_WAIT = 3600.0
 """Seconds: epoll_wait(2) takes no more than 24 days."""
 
+WATCHING_BEGINS = 10.0
+"""Seconds to wait, at most, until the process that watches files does so. It takes 0.2."""
+
 OVERSLEPT = 1.0
 """Seconds after the time to wake up from which on this process must have been stopped."""
 
@@ -178,9 +181,9 @@ class Supervisor:
                 self._bury(process, "it ended at once", EXIT_NOT_LOADED)
 
     def _hear_watcher(self, channel: Channel) -> None:
-        words = channel.listen()
-        if words:
-            self._observer.info(f"Changed: {words[-1].detail}")
+        changes = [detail for word, detail in channel.listen() if word == "changed"]
+        if changes:
+            self._observer.info(f"Changed: {changes[-1]}")
             self._reload()
         if not channel.is_open and not self._fleet.is_stopping:
             self._unwatch(channel)
@@ -377,6 +380,9 @@ class Supervisor:
             raise Forked(partial(watch, theirs))
         theirs.close()
         self._selector.register(self._watcher, selectors.EVENT_READ, self._watcher)
+        # Until it watches, or has ended, or a signal has come: no change after the application is
+        # loaded is to be missed.
+        self._selector.select(WATCHING_BEGINS)
 
     def _leave(self) -> None:
         """*In a new process:* drop what is the parent's alone."""
