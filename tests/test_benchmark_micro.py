@@ -66,6 +66,7 @@ WRONG: dict[str, Callable[[Any], object]] = {
     "pool.1": lambda left: (left[0], 1),
     "protocol.hello": lambda result: (result[0] + b"more", 0),
     "protocol.browser": lambda result: (result[0], 1),
+    "protocol.closing": lambda result: (result[0][:-1], 0),
     "protocol.stream": lambda result: (result[0].replace(b"200 OK", b"500 Oh"), 0),
 }
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from . import heads
 from .answering import PIECES, open_handoff, open_wsgi, stream
 from .benchmark import Benchmark, Opened
-from .inside import hello
+from .inside import closing, hello
 from .reading import open_environ, open_fastlane, open_lines, open_reader
 from .serving import BURST, open_pool, open_protocol
 
@@ -43,6 +43,7 @@ def _all() -> list[Benchmark]:
         ),
         ("protocol.hello", "a request", of(whole, heads.hello, hello)),
         ("protocol.browser", "a request", of(whole, heads.browser, hello)),
+        ("protocol.closing", "a request, as of Flask", of(whole, heads.hello, closing)),
         (
             "protocol.h11.browser",
             "a request",

@@ -24,6 +24,7 @@ __all__ = [
     "Loop",
     "bounds",
     "budgets_of",
+    "closing",
     "hello",
     "raising",
 ]
@@ -38,6 +39,27 @@ def hello(environ: dict[str, Any], start_response: Callable[..., object]) -> Ite
     """The least that an application can do."""
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "13")])
     return [BODY]
+
+
+class _Closing:
+    """As Werkzeug's ClosingIterator: Flask's responses are such."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._next = iter(chunks).__next__
+
+    def __iter__(self) -> _Closing:
+        return self
+
+    def __next__(self) -> bytes:
+        return self._next()
+
+    def close(self) -> None:
+        pass
+
+
+def closing(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+    """The same, returned as frameworks do: an iterable that has to be closed."""
+    return _Closing(hello(environ, start_response))
 
 
 def raising(error: BaseException) -> None:
