@@ -288,7 +288,7 @@ def test_a_large_body_that_nobody_reads_is_not_deleted_on_the_loop(
     stream = Stream()
     rig = make(stream, threads=1, overflow="block", memory=64 * KIB)
     later: list[Callable[[], object]] = []
-    bounds = rig.line.bounds._replace(in_background=later.append)
+    bounds = replace(rig.line.bounds, in_background=later.append)
     rig.gateway = replace(rig.gateway, bounds=bounds)
     running = rig.begin()
     rig.line.turn()

@@ -73,10 +73,11 @@ def check_head(status: object, headers: object) -> ResponseHead:
             raise ApplicationError("two Content-Length headers that differ")
     fields = "".join(lines).encode("latin-1")
     start_line = f"HTTP/1.1 {status if len(status) > 3 else status + ' '}\r\n".encode("latin-1")
+    recurs = len(fields) <= _HEAD_SIZE_LIMIT and "set-cookie" not in names
     head = ResponseHead(
-        int(status[:3]), start_line, fields, length, "date" in names, "server" in names
+        int(status[:3]), start_line, fields, length, "date" in names, "server" in names, recurs
     )
-    if len(fields) <= _HEAD_SIZE_LIMIT and "set-cookie" not in names:
+    if recurs:
         if len(HEADS) >= _HEADS_LIMIT:
             HEADS.clear()
         HEADS[(status, *headers)] = head

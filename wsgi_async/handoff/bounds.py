@@ -7,7 +7,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from wsgi_async.spool import Budgets
 
@@ -89,7 +90,8 @@ def _at_once(task: Callable[[], object]) -> None:
     task()
 
 
-class ResponseBounds(NamedTuple):
+@dataclass(frozen=True, slots=True)  # each look into a named tuple takes three times as long
+class ResponseBounds:
     """What all responses of one server share."""
 
     overflow: Overflow
