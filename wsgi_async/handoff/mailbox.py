@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -31,35 +32,33 @@ class Mailbox:
     ) -> None:
         self.wakes = 0
         """Times the loop was woken: one crossing of the thread line each."""
-        self._call_soon_threadsafe = call_soon_threadsafe
+        self._wake_loop = functools.partial(call_soon_threadsafe, self._drain)
         self._on_error = on_error
-        self._lock = threading.Lock()
         self._items: deque[Posted] = deque()
-        self._is_woken = False
+        # Held from the post that wakes the loop until the loop comes, by no thread in particular.
+        self._is_woken = threading.Lock()
 
     def post(self, item: Posted) -> None:
         """*Any thread:* have ``item.on_wake()`` called on the loop. Nothing, if it is closed."""
-        # Under load most items come while a wake is on its way, and take no lock: first the item is
-        # put there, then the flag is looked at; _drain() does it the other way round.
+        # First the item is put there, then the lock is looked at; _drain() does it the other way
+        # round. Under load most items come while a wake is on its way: a look tells that for less
+        # than trying to take the lock.
         self._items.append(item)
-        if self._is_woken:
+        if self._is_woken.locked() or not self._is_woken.acquire(False):
             return
-        with self._lock:
-            if self._is_woken:
-                return
-            self._is_woken = True
-            self.wakes += 1
+        self.wakes += 1
         try:
-            self._call_soon_threadsafe(self._drain)
+            self._wake_loop()
         except RuntimeError:
             return  # the loop is closed: nobody is left to be told
 
     def _drain(self) -> None:
-        with self._lock:
-            self._is_woken = False
+        self._is_woken.release()
         items = self._items
         # What comes from here on has a wake of its own, and others have their turn first.
-        for _ in range(len(items)):
+        left = len(items)
+        while left:  # to make a range costs as much as several rounds
+            left -= 1
             try:
                 items.popleft().on_wake()
             except Exception as error:  # one exchange's fault is not the others'
