@@ -205,13 +205,15 @@ class WSGIResponse:
     def _respond(self, items: list[bytes] | tuple[bytes, ...]) -> bool:
         """A list or tuple is all there at once: its length is known (PEP 3333, "Handling the
         Content-Length Header")."""
-        for item in items:
-            if type(item) is not bytes:
-                check_chunk(item)
         if len(items) == 1:
             body = items[0]
+            if type(body) is not bytes:
+                check_chunk(body)
             size = len(body)
         else:
+            for item in items:
+                if type(item) is not bytes:
+                    check_chunk(item)
             size = sum(map(len, items))
             if size > JOIN_LIMIT:
                 self._remaining = size
