@@ -57,6 +57,10 @@ class Writer(Protocol):
     def cut(self) -> None: ...
 
 
+_WHOLE = (str, bytes, bytearray)
+"""What can be iterated, but is not meant to be. (A union would be made anew at each look.)"""
+
+
 class _Nowhere:
     """Takes no chunks: the response is not to have any, or was sent at once. An application may
     keep ``write()`` and call it when all is over."""
@@ -190,12 +194,12 @@ class WSGIResponse:
                 f"the application returned {brief(iterable)}; "
                 "it must return an iterable of bytes, such as [b'...']"
             ) from None
-        if isinstance(iterable, str):
-            raise ApplicationError(
-                "the application returned str; encode it and return a list: "
-                "[text.encode('utf-8')]; or start with --encode-str utf-8"
-            )
-        if isinstance(iterable, bytes | bytearray):
+        if isinstance(iterable, _WHOLE):
+            if isinstance(iterable, str):
+                raise ApplicationError(
+                    "the application returned str; encode it and return a list: "
+                    "[text.encode('utf-8')]; or start with --encode-str utf-8"
+                )
             raise ApplicationError(
                 f"the application returned {type(iterable).__name__}; "
                 "return a list with it, as [b'...'], else it is sent byte by byte"
@@ -265,25 +269,29 @@ class WSGIResponse:
                 return _PARKED
             if self._remaining < 0:
                 return _DONE
-        write = self._stream.write
-        # Where no length was promised there is nothing to count: 60 ns less for each chunk.
+        # Where no length was promised there is nothing to count: 60 ns less for each chunk. Nothing
+        # is left here but after the break, so `write` is the one it has used.
         for chunk in iterator:
             if type(chunk) is not bytes:
                 check_chunk(chunk)
             if chunk and not write(chunk):
                 return _PARKED
-        self._end()
+        if self._remaining != 0:  # else all that was promised has been handed over
+            self._end()
         return _DONE
 
     def _is_all(self, chunk: bytes) -> bool:
         """Hand over the head together with the first chunk, if that is as long as was promised:
         most responses of frameworks. 0.5 us less than by parts. False: nothing is done."""
-        head = self._known_head()
-        if head.content_length != len(chunk) or self._head_only or head.status in BODILESS:
+        head = self._head
+        if head is None:
+            head = self._known_head()
+        length = head.content_length
+        if length != len(chunk) or self._head_only or head.status in BODILESS:
             return False
         self._head_sent = True
         self._remaining = 0
-        self._writer.respond(head, chunk, head.content_length)
+        self._writer.respond(head, chunk, length)
         return True
 
     def _write_counted(self, chunk: bytes, write: Callable[[bytes], bool]) -> bool:
