@@ -130,27 +130,27 @@ def test_a_head_that_recurs_is_framed_once_a_second() -> None:
     head = make_head(recurs=True)
     framer.set_date(DATE)
     ways = [("GET", "HTTP/1.1", True), ("HEAD", "HTTP/1.1", True), ("GET", "HTTP/1.0", False)]
-    first = [framer.frame(head, length, *way) for way in ways for length in (1, None)]
-    again = [framer.frame(head, length, *way) for way in ways for length in (1, None)]
+    first = [framer[head, length, *way] for way in ways for length in (1, None)]
+    again = [framer[head, length, *way] for way in ways for length in (1, None)]
     assert all(one is other for one, other in zip(first, again, strict=True))
     assert len(set(first)) == 6
     framer.set_date(b"Date: later\r\n")
-    assert b"Date: later\r\n" in framer.frame(head, 1, *ways[0]).data
+    assert b"Date: later\r\n" in framer[head, 1, *ways[0]].data
 
 
 def test_what_would_not_be_found_again_is_not_kept() -> None:
     framer = Framer(SERVER)
     kept = make_head(recurs=True)
-    first = framer.frame(kept, 1, "GET", "HTTP/1.1", True)
+    first = framer[kept, 1, "GET", "HTTP/1.1", True]
     for _ in range(FRAMED_LIMIT):
-        framer.frame(make_head(), 1, "GET", "HTTP/1.1", True)
-    assert framer.frame(kept, 1, "GET", "HTTP/1.1", True) is first
+        framer[make_head(), 1, "GET", "HTTP/1.1", True]
+    assert framer[kept, 1, "GET", "HTTP/1.1", True] is first
     large = make_head(fields=b"X: " + b"x" * FRAMED_SIZE_LIMIT, recurs=True)
-    framed = [framer.frame(large, 1, "GET", "HTTP/1.1", True) for _ in range(2)]
+    framed = [framer[large, 1, "GET", "HTTP/1.1", True] for _ in range(2)]
     assert framed[0] is not framed[1]
     for _ in range(FRAMED_LIMIT):
-        framer.frame(make_head(recurs=True), 1, "GET", "HTTP/1.1", True)
-    assert framer.frame(kept, 1, "GET", "HTTP/1.1", True) is not first  # a bounded memory
+        framer[make_head(recurs=True), 1, "GET", "HTTP/1.1", True]
+    assert framer[kept, 1, "GET", "HTTP/1.1", True] is not first  # a bounded memory
 
 
 def test_many_pieces_are_one_chunk() -> None:

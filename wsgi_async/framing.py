@@ -78,20 +78,24 @@ class FramedHead:
     """Whether the connection may carry another request afterwards."""
 
 
-class Framer:
-    """Frames the heads of one server's responses, and remembers those that recur for as long as its
-    Date stays the same: 0.4 us a request. On the loop.
+Wanted = tuple[ResponseHead, int | None, str, str, bool]
+"""What is to be framed: a head, the length of its body, the request's method and version, and
+whether the connection may persist; see :func:`frame_head`."""
+
+
+class Framer(dict[Wanted, FramedHead]):
+    """The framed heads of one server's responses: looking one up frames it. Those that recur are
+    remembered for as long as the Date stays the same: 0.5 us a request. On the loop.
 
     :param server: the ``Server`` field line.
     """
 
-    __slots__ = ("_framed", "date", "server")
+    __slots__ = ("date", "server")
 
     def __init__(self, server: bytes) -> None:
         self.server = server
         self.date = b""
         """The ``Date`` field line (RFC 9110 §6.6.1); set with :meth:`set_date`."""
-        self._framed: dict[tuple[object, ...], FramedHead] = {}
 
     def set_date(self, date: bytes) -> None:
         """Begin another second.
@@ -99,21 +103,10 @@ class Framer:
         :param date: the ``Date`` field line.
         """
         self.date = date
-        self._framed.clear()
+        self.clear()
 
-    def frame(
-        self, head: ResponseHead, length: int | None, method: str, version: str, persists: bool
-    ) -> FramedHead:
-        """As :func:`frame_head`.
-
-        :param method: of the request, and
-        :param version: of HTTP that it is in.
-        """
-        key = head, length, method, version, persists
-        try:
-            return self._framed[key]
-        except KeyError:
-            pass
+    def __missing__(self, wanted: Wanted) -> FramedHead:
+        head, length, method, version, persists = wanted
         framed = frame_head(
             head,
             length,
@@ -124,9 +117,9 @@ class Framer:
             server=self.server,
         )
         if head.recurs and len(framed.data) <= FRAMED_SIZE_LIMIT:
-            if len(self._framed) >= FRAMED_LIMIT:
-                self._framed.clear()
-            self._framed[key] = framed
+            if len(self) >= FRAMED_LIMIT:
+                self.clear()
+            self[wanted] = framed
         return framed
 
 

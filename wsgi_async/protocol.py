@@ -349,9 +349,7 @@ class HTTPProtocol(asyncio.Protocol):
         shared, request = self._shared, exchange.head
         head, body = shared.answer_probe(request, self._loop.time())
         if self in shared.refused:
-            framed = shared.framer.frame(
-                head, len(body), request.method, request.version, persists=False
-            )
+            framed = shared.framer[head, len(body), request.method, request.version, False]
         else:
             framed = self.frame_head(exchange, head, len(body))
         self._sender.respond(framed, body)
@@ -477,16 +475,13 @@ class HTTPProtocol(asyncio.Protocol):
         """Frame a head; whether the connection persists is decided here, once."""
         shared = self._shared
         request = exchange.head
-        return shared.framer.frame(
-            head,
-            length,
-            request.method,
-            request.version,
+        persists = (
             request.keep_alive
             and shared.keeps_alive
             and (self._upload is None or not self._upload.is_open)
-            and (shared.phase is _SERVING or self._reader.buffered > 0),
+            and (shared.phase is _SERVING or self._reader.buffered > 0)
         )
+        return shared.framer[head, length, request.method, request.version, persists]
 
     def _watch_sending(self, unsent: int) -> None:
         now = self._loop.time()
