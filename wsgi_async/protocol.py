@@ -618,11 +618,12 @@ class HTTPProtocol(asyncio.Protocol):
     def _enter(self, state: State) -> None:
         """The one place where the state changes, and with it what is being waited for."""
         before = self.state
-        move = MOVES[before].get(state)
-        if move is None:
-            raise RuntimeError(f"a connection cannot go from {before.name} to {state.name}")
+        try:
+            old, new = MOVES[before][state]
+        except KeyError:
+            error = f"a connection cannot go from {before.name} to {state.name}"
+            raise RuntimeError(error) from None
         self.state = state
-        old, new = move
         if old is not None:
             self._shared.waits[old].discard(self)
         if new is not None:
