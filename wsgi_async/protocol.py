@@ -455,8 +455,16 @@ class HTTPProtocol(asyncio.Protocol):
         """Go on with a response, if it is still the one that is due here."""
         if exchange is not self._exchange or self.state is not _RUNNING:
             return
-        sender = self._sender
-        sent = sender.send(exchange, self)
+        sender, writer = self._sender, exchange.writer
+        if writer.whole is not None:
+            head, body, length = writer.whole
+            sender.respond(self.frame_head(exchange, head, length), body)
+            self._response_complete()
+            return
+        stream = writer.stream
+        if stream is None:
+            return
+        sent = sender.send(exchange, stream, self)
         if sent is _COMPLETE:
             self._response_complete()
         elif sent is _CUT:
@@ -467,8 +475,7 @@ class HTTPProtocol(asyncio.Protocol):
             unsent = sender.unsent
             if unsent and sender.framed is not None:
                 self._watch_sending(unsent)
-            stream = exchange.writer.stream
-            if stream is not None and stream.settle(unsent, writable=sender.is_writable):
+            if stream.settle(unsent, writable=sender.is_writable):
                 exchange.resume()
 
     def frame_head(self, exchange: Exchange, head: ResponseHead, length: int | None) -> FramedHead:

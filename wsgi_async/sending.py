@@ -35,7 +35,7 @@ SMALL_PIECE = 16 * 1024
 
 
 class Sent(enum.Enum):
-    """What became of a response after :meth:`Sender.send`."""
+    """What became of a streamed response after :meth:`Sender.send`."""
 
     OPEN = "more will come"
     COMPLETE = "all of it is with the transport"
@@ -151,18 +151,10 @@ class Sender:
         low, high = transport.get_write_buffer_limits()
         transport.set_write_buffer_limits(high=high, low=low)
 
-    def send(self, exchange: Exchange, connection: Sending) -> Sent:
-        """Write what the exchange's writer has, from memory and then from a file."""
+    def send(self, exchange: Exchange, stream: ResponseStream, connection: Sending) -> Sent:
+        """Write what the exchange's stream has, from memory and then from a file."""
         if self._is_reading:
             return _READING  # whatever woke us: the block that is being read goes first
-        whole = exchange.writer.whole
-        if whole is not None:
-            head, body, length = whole
-            self.respond(connection.frame_head(exchange, head, length), body)
-            return _COMPLETE
-        stream = exchange.writer.stream
-        if stream is None:
-            return _OPEN
         for _ in range(FILE_TURNS):
             chunks, end = stream.take()
             if self.framed is not None:
