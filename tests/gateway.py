@@ -49,7 +49,7 @@ def parse_fields(fields: bytes) -> list[tuple[str, str]]:
 
 
 class Reply:
-    """What became of one request; the writer of its response.
+    """What became of one request; the writer of its response, and who is told of errors.
 
     :param events: where "sent" is noted; the application may note what it does there as well.
     :param leaves: whether the client has gone when the second chunk is written.
@@ -127,6 +127,9 @@ class Reply:
         if not self.end:
             self.end = "cut"
 
+    def app_error(self, message: str, error: BaseException | None) -> None:
+        self.reports.append((message, error))
+
 
 def ask(
     application: App,
@@ -138,11 +141,7 @@ def ask(
     """One request, served to its end as a thread of the pool does it."""
     environ = environ_of() if environ is None else environ
     reply = Reply(events, leaves=leaves)
-
-    def report(message: str, error: BaseException | None) -> None:
-        reply.reports.append((message, error))
-
-    response = WSGIResponse(application, reply, report, environ["REQUEST_METHOD"] == "HEAD")
+    response = WSGIResponse(application, reply, reply, environ["REQUEST_METHOD"] == "HEAD")
     assert Context().run(response.begin, environ) is Step.DONE
     return reply
 

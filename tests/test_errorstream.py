@@ -10,14 +10,20 @@ import pytest
 from wsgi_async.errorstream import LINE_LIMIT, ErrorStream
 
 
-@pytest.fixture
-def lines() -> list[str]:
-    return []
+class Lines(list[str]):
+    """Keeps what it is told."""
+
+    app_stderr = list.append
 
 
 @pytest.fixture
-def stream(lines: list[str]) -> ErrorStream:
-    return ErrorStream(lines.append)
+def lines() -> Lines:
+    return Lines()
+
+
+@pytest.fixture
+def stream(lines: Lines) -> ErrorStream:
+    return ErrorStream(lines)
 
 
 def test_a_line_is_passed_on_when_it_is_complete(stream: ErrorStream, lines: list[str]) -> None:
@@ -78,8 +84,8 @@ def test_a_logging_handler_writes_to_it(stream: ErrorStream, lines: list[str]) -
 
 
 def test_a_line_that_never_ends_is_passed_on_in_parts() -> None:
-    parts: list[str] = []
-    stream = ErrorStream(parts.append)
+    parts = Lines()
+    stream = ErrorStream(parts)
     for _ in range(3 * LINE_LIMIT // 1000):
         stream.write("x" * 1000)
     assert len(parts) == 2

@@ -266,15 +266,16 @@ def test_a_traceback_begins_in_the_application(
         start_response("200 OK", [])
         return "text"
 
-    def report(message: str, error: BaseException | None) -> None:
-        LogObserver().app_error(REQUEST, message, error)
-
     class Nowhere:
         def respond(self, *_: object) -> None:
             pass
 
+        def app_error(self, message: str, error: BaseException | None) -> None:
+            LogObserver().app_error(REQUEST, message, error)
+
+    nowhere: Any = Nowhere()
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path}
-    WSGIResponse(cast("Any", application), cast("Any", Nowhere()), report, False).begin(environ)
+    WSGIResponse(cast("Any", application), nowhere, nowhere, False).begin(environ)
     first, *lines = error_lines(error_log)
     assert first.startswith("[ERROR] GET /path?q=1 [127.0.0.1:50312 r-1]: ")
     shown = [line.rpartition(" in ")[2] for line in lines if line.startswith('    File "')][:1]

@@ -69,6 +69,9 @@ class Waiting:
     def __init__(self, blocked: Blocked | None = None) -> None:
         self._blocked = blocked
 
+    def app_error(self, message: str, error: BaseException | None) -> None:
+        pass
+
     def __getattr__(self, name: str) -> Callable[..., bool]:
         def method(*args: object) -> bool:
             if self._blocked is not None:
@@ -79,7 +82,7 @@ class Waiting:
 
 
 def respond(application: Callable[..., Any], writer: Any) -> None:
-    response = WSGIResponse(application, writer, lambda message, error: None, False)
+    response = WSGIResponse(application, writer, writer, False)
     response.begin({})
 
 

@@ -108,6 +108,13 @@ class Recorder:
             self.end = "cut"
 
 
+class Reports(list[tuple[str, BaseException | None]]):
+    """Keeps what it is told."""
+
+    def app_error(self, message: str, error: BaseException | None) -> None:
+        self.append((message, error))
+
+
 class Outcome(NamedTuple):
     """What became of one call of an application."""
 
@@ -135,12 +142,8 @@ def make_environ(method: str = "GET") -> dict[str, Any]:
 def call(application: App, method: str = "GET", writer: Recorder | None = None) -> Outcome:
     """Run an application to the end of its response."""
     writer = writer or Recorder()
-    reports: list[tuple[str, BaseException | None]] = []
-
-    def report(message: str, error: BaseException | None) -> None:
-        reports.append((message, error))
-
-    response = WSGIResponse(application, writer, report, method == "HEAD")
+    reports = Reports()
+    response = WSGIResponse(application, writer, reports, method == "HEAD")
     parked = 0
     step = response.begin(make_environ(method))
     while step is Step.PARKED:
@@ -1087,13 +1090,8 @@ def test_start_response_may_be_called_by_iter() -> None:
 
 def test_an_abandoned_iteration_is_closed_and_never_asked_for_more() -> None:
     body = Body(b"a", b"b")
-    reports: list[str] = []
-    response = WSGIResponse(
-        returning(body),
-        Recorder(parks=True),
-        lambda message, error: reports.append(message),
-        head_only=False,
-    )
+    reports = Reports()
+    response = WSGIResponse(returning(body), Recorder(parks=True), reports, head_only=False)
     assert response.begin(make_environ()) is Step.PARKED
     assert (body.taken, body.closed) == (1, 0)
     response.abandon()

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Protocol
 
-__all__ = ["LINE_LIMIT", "ErrorStream"]
+__all__ = ["LINE_LIMIT", "ErrorStream", "Log"]
 
 LINE_LIMIT = 64 * 1024
 """Characters of a line that has not ended; a longer one is passed on in parts."""
 
 
+class Log(Protocol):
+    """Where the lines go. An object, for a method of one would be bound anew in each request."""
+
+    def app_stderr(self, line: str) -> None:
+        """A line without its newline, on the thread that wrote it."""
+
+
 class ErrorStream:
     """A write-only text stream that passes complete lines on (PEP 3333, "Input and Error Streams").
 
-    :param emit: given each line without its newline, on the thread that wrote it.
+    :param log: given each line.
     """
 
-    __slots__ = ("_emit", "unfinished")
+    __slots__ = ("_log", "unfinished")
 
-    def __init__(self, emit: Callable[[str], None]) -> None:
-        self._emit = emit
+    def __init__(self, log: Log) -> None:
+        self._log = log
         self.unfinished = ""
         """The beginning of a line that is not passed on yet."""
 
@@ -32,7 +40,7 @@ class ErrorStream:
             raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
         *lines, self.unfinished = (self.unfinished + text).split("\n")
         for line in lines:
-            self._emit(line)
+            self._log.app_stderr(line)
         if len(self.unfinished) > LINE_LIMIT:
             self.flush()
         return len(text)
@@ -46,4 +54,4 @@ class ErrorStream:
         """Pass on an unfinished line too."""
         if self.unfinished:
             line, self.unfinished = self.unfinished, ""
-            self._emit(line)
+            self._log.app_stderr(line)

@@ -229,10 +229,10 @@ class Exchange:
             body = InputStream(self.stream)
         else:
             body = BytesIO()
-        self._errors = errors = ErrorStream(self._app_stderr)
+        self._errors = errors = ErrorStream(self)
         head = self.head
         self._response = response = WSGIResponse(
-            self._gateway.application, self.writer, self._app_error, head.method == "HEAD"
+            self._gateway.application, self.writer, self, head.method == "HEAD"
         )
         connection = self.connection
         return response.begin(
@@ -278,9 +278,9 @@ class Exchange:
             head.fields,
         )
 
-    def _app_error(self, message: str, error: BaseException | None) -> None:
+    def app_error(self, message: str, error: BaseException | None) -> None:
         if not self.is_given_up:
             self._gateway.observer.app_error(self.info, message, error)
 
-    def _app_stderr(self, line: str) -> None:
+    def app_stderr(self, line: str) -> None:
         self._gateway.observer.app_stderr(self.info, line)

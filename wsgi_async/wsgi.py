@@ -76,8 +76,13 @@ class _Nowhere:
 
 _NOWHERE = _Nowhere()
 
-Reporter = Callable[[str, BaseException | None], None]
-"""Told, on the pool thread, what the application did wrong: one line, and the exception."""
+
+class Reporter(Protocol):
+    """Told what the application did wrong. An object, for a method of one would be bound anew in
+    each request."""
+
+    def app_error(self, message: str, error: BaseException | None) -> None:
+        """*Pool thread:* one line, and the exception where there is one."""
 
 
 class WSGIResponse:
@@ -85,7 +90,7 @@ class WSGIResponse:
 
     :param application: the WSGI application.
     :param writer: where the response goes.
-    :param report: told what goes wrong.
+    :param reporter: told what goes wrong.
     :param head_only: the request is a HEAD: its response has no body.
 
     ``begin`` is called once, then ``advance`` until one of them returns :attr:`Step.DONE`. Whatever
@@ -100,17 +105,17 @@ class WSGIResponse:
         "_iterable",
         "_iterator",
         "_remaining",
-        "_report",
+        "_reporter",
         "_stream",
         "_writer",
     )
 
     def __init__(
-        self, application: Application, writer: Writer, report: Reporter, head_only: bool
+        self, application: Application, writer: Writer, reporter: Reporter, head_only: bool
     ) -> None:
         self._application = application
         self._writer = writer
-        self._report = report
+        self._reporter = reporter
         self._head_only = head_only
         self._head: ResponseHead | None = None
         self._head_sent = False
@@ -239,7 +244,7 @@ class WSGIResponse:
                     stream.write(body)
                 self._too_short(length - size)
                 return True
-            self._report(_TOO_LONG, None)
+            self._reporter.app_error(_TOO_LONG, None)
             body = body[:length]
         self._head_sent = True
         self._writer.respond(head, body, length)
@@ -311,7 +316,7 @@ class WSGIResponse:
             self._remaining = -1
             # PEP 3333 lets a Content-Length choose how much of a wrapped file is sent.
             if type(self._iterable) is not FileWrapper:
-                self._report(_TOO_LONG, None)
+                self._reporter.app_error(_TOO_LONG, None)
         return True
 
     def _write(self, data: bytes) -> None:
@@ -399,7 +404,7 @@ class WSGIResponse:
             if close is not None:
                 close()
         except BaseException as error:  # SystemExit too
-            self._report("the iterable's close() raised", error)
+            self._reporter.app_error("the iterable's close() raised", error)
         return _DONE
 
     def _fail(self, error: BaseException) -> None:
@@ -409,7 +414,7 @@ class WSGIResponse:
             self._writer.cut()
             return
         broken = isinstance(error, ApplicationError)
-        self._report(str(error) if broken else "the application raised", error)
+        self._reporter.app_error(str(error) if broken else "the application raised", error)
         if self._head_sent:
             self._writer.cut()
             return
@@ -418,7 +423,8 @@ class WSGIResponse:
         self._writer.respond(_INTERNAL_ERROR, body, len(_INTERNAL_ERROR_BODY))
 
     def _too_short(self, missing: int) -> None:
-        self._report(f"the body is {missing} bytes shorter than its Content-Length", None)
+        message = f"the body is {missing} bytes shorter than its Content-Length"
+        self._reporter.app_error(message, None)
         self._writer.cut()
 
     def _known_head(self) -> ResponseHead:

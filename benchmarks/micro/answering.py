@@ -23,7 +23,7 @@ PIECES = [b"x" * 10] * 10
 
 
 class _Sheet:
-    """A writer that takes note of the last response."""
+    """A writer that takes note of the last response, and is told of no error."""
 
     def __init__(self) -> None:
         self.head: ResponseHead | None = None
@@ -58,14 +58,13 @@ class _Sheet:
     def cut(self) -> None:
         raise WrongResult("a response was cut")
 
+    def app_error(self, message: str, error: BaseException | None) -> None:
+        raise WrongResult(message) from error
+
 
 def stream(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterator[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain")])
     return iter(PIECES)
-
-
-def _report(message: str, error: BaseException | None) -> None:
-    raise WrongResult(message) from error
 
 
 def open_wsgi(application: Any, pieces: int, stack: ExitStack) -> Opened:
@@ -73,7 +72,7 @@ def open_wsgi(application: Any, pieces: int, stack: ExitStack) -> Opened:
 
     def run(count: int) -> object:
         for _ in repeat(None, count):
-            step = WSGIResponse(application, sheet, _report, False).begin(environ)
+            step = WSGIResponse(application, sheet, sheet, False).begin(environ)
         return step
 
     def check(step: object) -> bool:

@@ -12,7 +12,7 @@ from wsgi_async.errorstream import ErrorStream
 from wsgi_async.filewrapper import FileWrapper
 from wsgi_async.http1 import Limits, RequestHead, RequestReader
 
-from .benchmark import Heads, Opened
+from .benchmark import Heads, Opened, WrongResult
 from .heads import DISTINCT
 
 __all__ = ["environ_of", "open_environ", "open_fastlane", "open_lines", "open_reader"]
@@ -86,15 +86,22 @@ def _read(raw: bytes) -> RequestHead:
     return head
 
 
+class _Log:
+    """Nothing comes to it."""
+
+    def app_stderr(self, line: str) -> None:
+        raise WrongResult(line)
+
+
 def environ_of(raw: bytes) -> dict[str, object]:
-    head, errors = _read(raw), ErrorStream(print)
+    head, errors = _read(raw), ErrorStream(_Log())
     return build_environ(head, _facts(), "127.0.0.1", "50312", io.BytesIO(), 0, errors)
 
 
 def open_environ(supply: Heads, stack: ExitStack) -> Opened:
     # Heads of their own, as from a parser: equal names that are not the same object.
     found, facts = [_read(raw) for raw in islice(supply(), DISTINCT)], _facts()
-    source, body, errors = cycle(found), io.BytesIO(), ErrorStream(print)
+    source, body, errors = cycle(found), io.BytesIO(), ErrorStream(_Log())
 
     def run(count: int) -> object:
         for head in islice(source, count):

@@ -73,6 +73,7 @@ class CGIHandler:
         self._stdin = sys.stdin.buffer if stdin is None else stdin
         self._stdout = sys.stdout.buffer if stdout is None else stdout
         self._stderr = sys.stderr if stderr is None else stderr
+        self._reporter = _Reporter(self._stderr)
         self._variables = os.environ if environ is None else environ
 
     def run(self, application: Application) -> None:
@@ -101,9 +102,8 @@ class CGIHandler:
             "wsgi.file_wrapper": FileWrapper,
             "wsgi_async.threads": 1,
         }
-        WSGIResponse(application, output, self._report, environ["REQUEST_METHOD"] == "HEAD").begin(
-            values
-        )
+        head_only = environ["REQUEST_METHOD"] == "HEAD"
+        WSGIResponse(application, output, self._reporter, head_only).begin(values)
         self._stderr.flush()
 
     def _body(self, environ: dict[str, str]) -> BinaryIO | None:
@@ -111,21 +111,16 @@ class CGIHandler:
         is no number, or less than that comes."""
         text = environ.get("CONTENT_LENGTH", "")
         if not re.fullmatch(r"[0-9]{0,19}", text):
-            self._report(f"CONTENT_LENGTH is no number: {text!r}", None)
+            self._reporter.app_error(f"CONTENT_LENGTH is no number: {text!r}", None)
             return None
         size = int(text or 0)
         if size > SMALL_BODY:
             return io.BufferedReader(_Body(self._stdin, size))
         data = self._stdin.read(size) if size else b""
         if len(data) < size:
-            self._report(f"the body has {len(data)} bytes, not {size}", None)
+            self._reporter.app_error(f"the body has {len(data)} bytes, not {size}", None)
             return None
         return io.BytesIO(data)
-
-    def _report(self, message: str, error: BaseException | None) -> None:
-        print(f"wsgi_async: {message}", file=self._stderr)
-        if error is not None:
-            traceback.print_exception(error, file=self._stderr)
 
 
 def _meta_variables(variables: Mapping[str, str]) -> dict[str, str]:
@@ -166,6 +161,18 @@ class _Body(io.RawIOBase):
         buffer[: len(data)] = data
         self._left -= len(data)
         return len(data)
+
+
+class _Reporter:
+    """Tells on a stream what went wrong; see ``wsgi.Reporter``."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def app_error(self, message: str, error: BaseException | None) -> None:
+        print(f"wsgi_async: {message}", file=self._stream)
+        if error is not None:
+            traceback.print_exception(error, file=self._stream)
 
 
 class _Output:

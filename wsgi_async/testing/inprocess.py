@@ -85,7 +85,7 @@ class Call:
         self._file: tuple[int, int, int] | None = None
         self._response: WSGIResponse | None = None
         self._body: BodySpool | None = None
-        self._errors = ErrorStream(self._app_stderr)
+        self._errors = ErrorStream(self)
         try:
             head = self._receive(request)
         except HTTPError as error:
@@ -158,7 +158,7 @@ class Call:
         body = self._body if self._body is not None else BodySpool(_NOTHING, 0, 0)
         environ = build_environ(head, facts, addr, port, body.open(), body.size, self._errors)
         environ |= extra
-        response = WSGIResponse(application, self, self._app_error, head.method == "HEAD")
+        response = WSGIResponse(application, self, self, head.method == "HEAD")
         self._response = response
         self._after(self._context.run(response.begin, environ))
 
@@ -245,13 +245,13 @@ class Call:
 
     # --- the reporter and the writer of the WSGIResponse, see handoff.ResponseWriter ----------
 
-    def _app_error(self, message: str, error: BaseException | None) -> None:
+    def app_error(self, message: str, error: BaseException | None) -> None:
         self.errors.append((message, error))
         assert self._info is not None
         if not self._setting.raise_exceptions:
             self._setting.observer.app_error(self._info, message, error)
 
-    def _app_stderr(self, line: str) -> None:
+    def app_stderr(self, line: str) -> None:
         self.stderr.append(line)
         assert self._info is not None
         self._setting.observer.app_stderr(self._info, line)
