@@ -199,7 +199,7 @@ class WSGIResponse:
                 f"the application returned {brief(iterable)}; "
                 "it must return an iterable of bytes, such as [b'...']"
             ) from None
-        if isinstance(iterable, _WHOLE):
+        if issubclass(type(iterable), _WHOLE):  # isinstance() asks for __class__ three times
             if isinstance(iterable, str):
                 raise ApplicationError(
                     "the application returned str; encode it and return a list: "
