@@ -863,6 +863,56 @@ def test_an_interrupt_that_comes_too_late_hits_nobody_else(make: Callable[..., R
     assert ends["True"] > 0
 
 
+class Striking:
+    """A lock that lets a thread be struck as it is let go: the earliest and the worst moment."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self.strike: Callable[[], object] | None = None
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        if self.strike is not None and threading.current_thread().name.startswith("test-"):
+            self.strike()
+
+
+def test_a_thread_struck_before_it_wakes_the_next_is_counted_and_wakes_it() -> None:
+    rig = Rig(threads=2, queue_size=10, max_lost=2)
+    pool = rig.pool
+    lock = pool._lock = Striking(pool._lock)  # type: ignore[assignment]
+    pool.start()
+    rig.wait_until_idle()
+    struck: list[Call] = []
+
+    def strike() -> None:
+        """The thread has a task, and is to wake the other one."""
+        mine = (slot for slot in pool._slots if slot.ident == threading.get_ident())
+        slot = next(mine, None)
+        if slot is not None and slot.task is not None and slot.next is not None:
+            lock.strike = None
+            struck.append(slot.task)
+            assert pool.lose(slot.task) is not None
+            raise RequestTimeout("now")
+
+    done = threading.Event()
+    lock.strike = strike
+    with pool._lock:  # two in the queue before a thread comes
+        pool._new.extend([Call(lambda: None), Call(done.set)])
+        sleeper = pool._sleeper_to_wake()
+    assert sleeper is not None
+    sleeper.release()
+    assert done.wait(WAIT)
+    assert rig.returned.get(timeout=WAIT) is struck[0]
+    rig.wait_until_idle()
+    assert not struck[0].has_begun
+    assert (pool.completed, pool._waking) == (2, False)
+    pool.stop(rig.stopped.set)
+    assert rig.stopped.wait(WAIT)
+
+
 def test_threads_are_lost_while_everything_else_goes_on(make: Callable[..., Rig]) -> None:
     rig = make(threads=4, max_lost=1000, queue_size=10_000)
     ran: Counter[int] = Counter()

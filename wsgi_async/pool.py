@@ -95,13 +95,17 @@ def _at_once(call: Callable[[], object]) -> None:
 class _Slot(Generic[T]):
     """One thread's place in the pool, guarded by the pool's lock."""
 
-    __slots__ = ("ident", "is_exposed", "is_lost", "lost_at", "name", "task")
+    __slots__ = ("counts", "ident", "is_exposed", "is_lost", "lost_at", "name", "next", "task")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.ident = 0
         self.task: T | None = None
         """What it runs; None while it sleeps."""
+        self.counts = False
+        """Whether that will be one more of the completed ones."""
+        self.next: threading.Lock | None = None
+        """The sleeping thread that it is to wake. Nobody else is woken until it has."""
         self.is_lost = False
         self.lost_at = 0.0
         self.is_exposed = True
@@ -403,12 +407,13 @@ class ThreadPool(Generic[T]):
         sleeper = threading.Lock()
         sleeper.acquire()
         lock = self._lock
-        woken = is_new = False
+        woken = False
         while True:
-            next_sleeper = upcoming = None
+            upcoming = None
             with lock:
-                if is_new:
+                if slot.counts:
                     self.completed += 1  # the task before this one
+                    slot.counts = False
                 if slot.is_lost:
                     return
                 if woken:
@@ -416,34 +421,40 @@ class ThreadPool(Generic[T]):
                 # Urgent tasks and new ones in turn. `task` keeps the one before until the lock is
                 # let go: what it holds may be anything.
                 if self._urgent and (self._urgent_next or not self._new):
-                    self._urgent_next = is_new = False
+                    self._urgent_next = False
                     slot.task = upcoming = self._urgent.popleft()
                 elif self._new:
-                    self._urgent_next = is_new = True
+                    self._urgent_next = slot.counts = True
                     slot.task = upcoming = self._new.popleft()
                     if self._withdrawn:
                         self._trim()
                         self._set_room()
                 else:
-                    is_new = False
                     slot.task = None
                     if self._on_stopped is not None:
                         return
                     self._sleepers.append(sleeper)
                 if upcoming is not None and (self._new or self._urgent):
-                    next_sleeper = self._sleeper_to_wake()
+                    slot.next = self._sleeper_to_wake()
             task = upcoming
             if task is None:
                 sleeper.acquire()
                 woken = True
                 continue
-            if next_sleeper is not None:
-                next_sleeper.release()
+            if slot.next is not None:
+                self._wake_next(slot)
             try:
                 task.run()
             except BaseException as error:
                 if not slot.is_lost:
                     self._report(error)
+
+    @staticmethod
+    def _wake_next(slot: _Slot[T]) -> None:
+        # In this order: what strikes a thread strikes after a call.
+        sleeper, slot.next = slot.next, None
+        if sleeper is not None:
+            sleeper.release()
 
     def _shield(self, slot: _Slot[T]) -> None:
         """Have nothing raised in this thread any more, or what is on its way now.
@@ -460,7 +471,9 @@ class ThreadPool(Generic[T]):
         """A lost thread has returned, and nothing can be raised in it any more."""
         with self._lock:
             self._lost.discard(slot)
+            self.completed += slot.counts  # what struck it may have come before it could
             newcomers = self._replace_lost()
+        self._wake_next(slot)  # likewise
         self._begin_work(newcomers)
         if self._on_returned is not None and slot.task is not None:
             with contextlib.suppress(Exception):
