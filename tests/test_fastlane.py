@@ -336,6 +336,7 @@ def test_the_heads_before_do_not_change_a_verdict(heads: list[list[bytes]], room
     lane = FastLane()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fastlane, "_SHAPES_LIMIT", room or 256)
+        patch.setattr(fastlane, "_LINES_LIMIT", room or 1024)
         for raw in [raw for raw in raws for _ in range(3)] + raws * 3:
             assert lane.parse(raw) == read_lines(raw.decode("latin-1"))
 
@@ -357,8 +358,8 @@ def test_a_connections_second_head_teaches_the_shape_of_the_later_ones() -> None
     lane.parse(another(1))
     assert lane._shape is None
     lane.parse(another(2))
-    for number in range(3, 100):
-        head = without_lines(lane, another(number))
+    heads = [without_lines(lane, another(number)) for number in range(3, 100)]
+    for number, head in enumerate(heads, 3):  # none has changed with those after it
         assert head is not None
         assert head == with_h11(another(number))
         assert head.content_length == number
@@ -372,6 +373,45 @@ def test_a_head_of_another_shape_is_read_by_lines_and_teaches_another() -> None:
     others = [another(number, POST.replace(b"*/*", b"text/css")) for number in range(2)]
     assert lane.parse(others[0]) == with_h11(others[0])
     assert without_lines(lane, others[1]) == with_h11(others[1])
+
+
+@pytest.mark.parametrize(
+    ("line", "other"),
+    [
+        (b"Host: " + b"a." * 130 + b"b", b"Host: evil/x y@z"),
+        (b"Connection: " + b"x" * 300, b"Connection: close, x"),
+        (b"TE: trailers", b"Transfer-Encoding: chunked"),
+    ],
+)
+def test_what_decides_about_a_head_is_never_a_value_that_may_differ(
+    line: bytes, other: bytes
+) -> None:
+    """Also where the line is not remembered: it is too long, or the memory is full."""
+    raw = b"GET / HTTP/1.1\r\n%bAccept: */*\r\n%b\r\n\r\n"
+    host = b"" if b"Host" in line else b"Host: a\r\n"
+    lane = FastLane()
+    for _ in range(3):
+        assert lane.parse(raw % (host, line)) == read_lines((raw % (host, line)).decode("latin-1"))
+    assert lane.parse(raw % (host, other)) is None
+
+
+def test_a_head_that_is_declined_does_not_end_the_shape() -> None:
+    """As the first look at several requests in one piece is."""
+    lane = FastLane()
+    lane.parse(another(1))
+    lane.parse(another(2))
+    for number in range(2 * MISSES):
+        assert lane.parse(another(number) + another(number)) is None
+        assert without_lines(lane, another(number)) == with_h11(another(number))
+
+
+def test_a_shape_that_would_take_much_memory_is_not_kept() -> None:
+    names = fastlane._COMING_AGAIN.split()[1:12]
+    lines = b"".join(b"%b: %b\r\n" % (name.encode(), b"x" * 200) for name in names)
+    raw = b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % lines.replace(b"Connection:", b"X:")
+    forget()
+    assert shape_of(read(raw)) is None
+    assert not fastlane._shapes
 
 
 def test_a_connection_whose_heads_are_never_alike_is_not_asked_for_a_shape_any_more() -> None:

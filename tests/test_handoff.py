@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 from threadline import WAIT
 
-from wsgi_async.handoff import Mailbox
+from wsgi_async.handoff import Mailbox, Posted
 
 
 class Item:
@@ -73,6 +73,26 @@ def test_what_is_posted_during_the_drain_is_another_wake() -> None:
     calls.get_nowait()()
     assert not second.woken
     calls.get_nowait()()
+    assert sum(second.woken.values()) == 1
+
+
+def test_what_is_posted_while_the_drain_counts_is_not_lost() -> None:
+    """A thread may come between any two steps of the loop's: here it comes at the count."""
+    mailbox, calls, _ = make()
+    late = [Item()]
+    second = late[0]
+
+    class Counted(deque[Posted]):
+        def __len__(self) -> int:
+            size = super().__len__()
+            if late:
+                mailbox.post(late.pop())
+            return size
+
+    mailbox._items = Counted()
+    mailbox.post(Item())
+    while not calls.empty():
+        calls.get_nowait()()
     assert sum(second.woken.values()) == 1
 
 

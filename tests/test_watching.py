@@ -72,6 +72,19 @@ def test_broken_code_shows_its_traceback_and_waits(site: Site, is_first: bool) -
         assert servers.wait() == 0
 
 
+def test_a_change_while_the_first_code_is_being_loaded_is_not_missed(site: Site) -> None:
+    """Files are watched before it is: its import takes longer than it takes to begin to watch."""
+    said = "import sys, time; print('loading', file=sys.stderr, flush=True); time.sleep(1)\n"
+    site.write("v0", before=said)
+    with site.serve("--reload") as servers:
+        servers.wait_for("^loading")
+        write(site, "v1")
+        servers.wait_for(r"Changed: .*site_app\.py")
+        servers.wait_for("Listening on ")
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+
+
 def test_other_files_are_watched_on_demand(site: Site) -> None:
     page = site.directory / "page.html"
     page.write_text("one")

@@ -11,7 +11,7 @@ from typing import NoReturn
 from .errors import ApplicationError
 from .framing import ResponseHead
 
-__all__ = ["BODILESS", "HEADS", "brief", "check_chunk", "check_head", "known_head"]
+__all__ = ["BODILESS", "HEADS", "brief", "check_chunk", "check_head", "remembered_head"]
 
 # RFC 9110 §7.6.1 and PEP 3333 ("Other HTTP Features"): the server's own business.
 HOP_BY_HOP = frozenset(
@@ -39,7 +39,7 @@ _HEAD_SIZE_LIMIT = 512
 """Checked heads by (status, *headers), because most responses repeat them: at most 1024 of at
 most 512 bytes, forgotten all at once when full; none with a Set-Cookie. 2 us a request less."""
 
-known_head = HEADS.get
+remembered_head = HEADS.get
 """The checked head, where it is one of them."""
 
 BODILESS = frozenset((204, 205, 304))

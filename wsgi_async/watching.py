@@ -44,6 +44,7 @@ class Watcher:
     def watch(self, channel: Channel) -> int:
         """*In a process of its own:* say ``watching`` once no change is missed any more, and then
         ``changed`` with a name after each batch of changes, until the supervisor has gone."""
+        parent = os.getppid()  # before what takes its time: it may be killed meanwhile
         from watchfiles import DefaultFilter, watch
 
         known = DefaultFilter()
@@ -55,7 +56,7 @@ class Watcher:
             *self._directories,
             watch_filter=matters,
             rust_timeout=0,
-            stop_event=_SupervisorGone(channel),
+            stop_event=_SupervisorGone(channel, parent),
             raise_interrupt=False,
         ):
             channel.say("changed", min(path for _, path in changes))
@@ -66,13 +67,13 @@ class _SupervisorGone:
     """The event that ends the watching. It is asked every 50 ms, and only once the watching has
     begun, which it tells the supervisor."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, supervisor: int) -> None:
         self._channel = channel
-        self._parent = os.getppid()
+        self._supervisor = supervisor
         self._has_told = False
 
     def is_set(self) -> bool:
         if not self._has_told:
             self._has_told = True
             self._channel.say("watching")
-        return os.getppid() != self._parent
+        return os.getppid() != self._supervisor

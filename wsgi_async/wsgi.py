@@ -12,7 +12,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
-from .checks import BODILESS, brief, check_chunk, check_head, known_head
+from .checks import BODILESS, brief, check_chunk, check_head, remembered_head
 from .errors import ApplicationError, ClientDisconnected
 from .filewrapper import FileWrapper
 from .framing import ResponseHead
@@ -178,7 +178,7 @@ class WSGIResponse:
             )
         try:
             # A list and nothing else: a tuple would find what a list has left there.
-            head = known_head((status, *headers)) if type(headers) is list else None
+            head = remembered_head((status, *headers)) if type(headers) is list else None
         except TypeError:  # something in it is not hashable, so not a str either
             head = None
         self._head = check_head(status, headers) if head is None else head

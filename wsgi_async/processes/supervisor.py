@@ -185,8 +185,9 @@ class Supervisor:
         if changes:
             self._observer.info(f"Changed: {changes[-1]}")
             self._reload()
-        if not channel.is_open and not self._fleet.is_stopping:
+        if not channel.is_open:
             self._unwatch(channel)
+        if not channel.is_open and not self._fleet.is_stopping:
             self._observer.error("Files are not watched any more: restart to have them watched")
 
     def _obey(self, number: int) -> None:
@@ -382,7 +383,8 @@ class Supervisor:
         self._selector.register(self._watcher, selectors.EVENT_READ, self._watcher)
         # Until it watches, or has ended, or a signal has come: no change after the application is
         # loaded is to be missed.
-        self._selector.select(WATCHING_BEGINS)
+        if not self._selector.select(WATCHING_BEGINS):
+            self._observer.info("Files are not watched yet")
 
     def _leave(self) -> None:
         """*In a new process:* drop what is the parent's alone."""
