@@ -140,6 +140,41 @@ def test_numbers_are_used_again() -> None:
     assert story.spawned[0].number == gone.number
 
 
+def test_a_successor_has_the_seat_of_who_it_replaces() -> None:
+    story = Story.up(3)
+    assert [process.seat for process in story.serving()] == [0, 1, 2]
+    gone, asks, _ = story.serving()
+    story.exit(gone, 1)
+    story.ready(story.spawned[-1])
+    assert story.spawned[-1].seat == gone.seat
+    story.fleet.recycle(asks, "its age", story.now)
+    story.act()
+    assert story.spawned[-1].seat == asks.seat
+    story.ready(story.spawned[-1])
+    assert sorted(process.seat for process in story.serving()) == [0, 1, 2]
+
+
+def test_seats_are_even_after_each_reload_whoever_lives_on() -> None:
+    story = Story.up(3)
+    for number in range(4):
+        story.fleet.reload(story.now)
+        story.act()
+        while story.fleet.is_reloading:
+            booting = [p for p in story.fleet.processes if p.status is Status.BOOTING]
+            story.ready(booting[0])
+            leaving = [p for p in story.fleet.processes if p.status is Status.LEAVING]
+            if number % 2 and leaving:  # as different as leaving takes
+                story.exit(leaving[-1])
+        assert sorted(process.seat for process in story.serving()) == [0, 1, 2]
+
+
+def test_one_more_process_has_a_seat_of_its_own() -> None:
+    story = Story.up(2)
+    story.fleet.change_wanted(1, story.now)
+    story.act()
+    assert story.spawned[-1].seat == 2
+
+
 def test_pauses_double_while_processes_die_young() -> None:
     story = Story.up(1)
     pauses = []

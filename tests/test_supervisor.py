@@ -34,7 +34,7 @@ def test_who_is_up_as_it_is_told_to_stop_does_not_say_that_it_listens() -> None:
         stopping=lambda: said.append("stopping"),
     )
     supervisor = Supervisor(program, host, Told(), notifier)
-    process = Process(0, 1, 0.0)
+    process = Process(0, 0, 1, 0.0)
     supervisor._fleet.processes.append(process)
     supervisor._fleet.ready(process, 1.0)
     supervisor._fleet.drain(1.0)
@@ -66,7 +66,7 @@ def test_a_loaders_child_that_dies_in_the_moment_it_says_who_it_is() -> None:
     notifier: Any = SimpleNamespace(watchdog_interval=None, stopping=lambda: None)
     observer = Told()
     supervisor = Reaping(program, host, observer, notifier)
-    process = Process(0, 1, 0.0)
+    process = Process(0, 0, 1, 0.0)
     supervisor._fleet.processes.append(process)
     ours, theirs = Channel.pair()
     supervisor._watch(process, ours)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from .affinity import CAN_PIN
 from .errors import ConfigError
 
 __all__ = [
@@ -404,6 +405,13 @@ class Config:
         False,
         help="Load the application once, in a process that forks the serving ones: less memory, "
         "quicker starts. SIGHUP loads it anew.",
+    )
+    cpu_affinity: bool = option(
+        False,
+        help="Keep each process on one processor, in turn: for applications that compute in "
+        "Python, and as many processes as processors. Linux, under a supervisor.",
+        check=lambda wanted: not wanted or CAN_PIN,
+        takes="false on this system",
     )
     warmup: tuple[str, ...] = option(
         (),

@@ -14,6 +14,7 @@ from collections.abc import Callable, MutableMapping
 from typing import NamedTuple
 
 from . import logs
+from .affinity import pin
 from .child import serve_under_supervisor
 from .composition import compose
 from .config import Config
@@ -324,6 +325,8 @@ class Program:
     def serve(self, application: Application | None, boot: Boot) -> int:
         """*In a new process:* until told to end."""
         is_preloaded = application is not None
+        if self.config.cpu_affinity:
+            pin(boot.seat)  # before the application is loaded: it may start threads
         try:
             if application is None:
                 application = self.load(lambda: self.hooks.forked(boot.number))

@@ -70,11 +70,23 @@ class Status(enum.Enum):
 class Process:
     """One serving process, as its supervisor knows it."""
 
-    __slots__ = ("asked", "beat_at", "began", "deadline", "generation", "number", "pid", "status")
+    __slots__ = (
+        "asked",
+        "beat_at",
+        "began",
+        "deadline",
+        "generation",
+        "number",
+        "pid",
+        "seat",
+        "status",
+    )
 
-    def __init__(self, number: int, generation: int, now: float) -> None:
+    def __init__(self, number: int, seat: int, generation: int, now: float) -> None:
         self.number = number
         """A small number that no other living process has."""
+        self.seat = seat
+        """Which of the places it has; its predecessor, which may be alive still, has the same."""
         self.generation = generation
         self.began = self.beat_at = now
         self.status = Status.BOOTING
@@ -365,9 +377,19 @@ class Fleet:
     def _spawn(self, now: float) -> None:
         taken = {process.number for process in self.processes}
         number = next(number for number in range(len(taken) + 1) if number not in taken)
-        process = Process(number, self.generation, now)
+        process = Process(number, self._free_seat(), self.generation, now)
         self.processes.append(process)
         self.actions.append(Spawn(process))
+
+    def _free_seat(self) -> int:
+        """One that nobody has who is to stay."""
+        staying = (Status.BOOTING, Status.READY)
+        taken = {
+            process.seat
+            for process in self.processes
+            if process.status in staying and not self._is_stale(process)
+        }
+        return next(seat for seat in range(len(taken) + 1) if seat not in taken)
 
     def _count_failure(self, process: Process, now: float, *, booted: bool, code: int) -> None:
         """A process died, or could not start. Decide what that means for the next one."""

@@ -15,7 +15,7 @@ from .program import Boot, Program
 __all__ = ["load", "serve"]
 
 _ORDER_SIZE = 32
-"""Bytes of an order: the number of the new process, and whether none has been ready yet."""
+"""Bytes of an order: number and seat of the new process, and whether none has been ready yet."""
 
 
 def serve(program: Program, boot: Boot, application: Any = None) -> int:
@@ -51,12 +51,12 @@ def load(program: Program, boot: Boot, orders: socket.socket) -> int:
             orders.close()
             boot.channel.close()
             return 0
-        number, is_first = map(int, order.split())
+        number, seat, is_first = map(int, order.split())
         channel = Channel(socket.socket(fileno=descriptors[0]))
         if fork_orphan():
             orders.close()
             boot.channel.close()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            boot = Boot(channel, number, bool(is_first))
+            boot = Boot(channel, number, seat, bool(is_first))
             raise Forked(partial(serve, program, boot, application))
         channel.close()

@@ -45,11 +45,11 @@ class Loader:
         if not self.pid:
             leave_parent()
             self.close()
-            raise Forked(partial(jobs.load, program, Boot(theirs, -1, is_first), their_orders))
+            raise Forked(partial(jobs.load, program, Boot(theirs, -1, -1, is_first), their_orders))
         theirs.close()
         their_orders.close()
 
-    def fork(self, number: int, *, is_first: bool) -> Channel | None:
+    def fork(self, number: int, seat: int, *, is_first: bool) -> Channel | None:
         """Have it fork a process. None where it is dead, which the kernel will tell as well.
 
         :returns: the way to that process, which says ``hello`` with its pid.
@@ -57,7 +57,7 @@ class Loader:
         """
         ours, theirs = Channel.pair()
         try:
-            order = f"{number} {int(is_first)}".encode()
+            order = f"{number} {seat} {int(is_first)}".encode()
             socket.send_fds(self._orders, [order], [theirs.fileno()])
         except OSError:
             ours.close()
