@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from processes import Site
+from serving import APPS, ROOT
 
-from wsgi_async import affinity, config
+from wsgi_async import affinity, config, serve
 from wsgi_async.config import Config
 from wsgi_async.errors import ConfigError
 
@@ -30,8 +32,11 @@ def site(tmp_path: Path) -> Site:
 
 def processors(pid: int) -> set[int]:
     """Where the threads of a process may run."""
-    tasks = os.listdir(f"/proc/{pid}/task")
-    return set().union(*(os.sched_getaffinity(int(task)) for task in tasks))
+    found: set[int] = set()
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            found |= os.sched_getaffinity(int(task))
+    return found
 
 
 @pytest.mark.parametrize("options", [(), ("--preload",)], ids=["", "preload"])
@@ -67,6 +72,21 @@ def test_there_may_be_more_processes_than_processors() -> None:
     thread.join()
     assert found == [{USABLE[1 % len(USABLE)]}]
     assert sorted(os.sched_getaffinity(0)) == USABLE
+
+
+def test_one_process_alone_is_nobodys_to_pin() -> None:
+    with pytest.raises(ConfigError, match="cpu_affinity needs a supervisor"):
+        serve(lambda environ, start_response: [], 0, cpu_affinity=True)
+
+
+def test_a_system_that_refuses_is_served_without(site: Site) -> None:
+    refuse = "import os\ndef no(*args): raise PermissionError(1, 'Not here')\n"
+    (site.directory / "sitecustomize.py").write_text(refuse + "os.sched_setaffinity = no\n")
+    path = os.pathsep.join(map(str, (site.directory, ROOT, APPS)))
+    with site.serve("--cpu-affinity", env={"PYTHONPATH": path}) as servers:
+        servers.wait_for("--cpu-affinity has no effect: Not here")
+        [pid] = servers.wait_for_pids(1)
+        assert processors(pid) == set(USABLE)
 
 
 def test_where_it_cannot_be_had_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

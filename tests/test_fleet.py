@@ -168,6 +168,31 @@ def test_seats_are_even_after_each_reload_whoever_lives_on() -> None:
         assert sorted(process.seat for process in story.serving()) == [0, 1, 2]
 
 
+def test_who_has_the_last_seat_goes_first_however_young_others_are() -> None:
+    story = Story.up(3)
+    asks = story.serving()[1]
+    story.fleet.recycle(asks, "its age", story.now)
+    story.act()
+    story.ready(story.spawned[-1])
+    assert [process.seat for process in story.serving()] == [0, 2, 1]
+    story.fleet.change_wanted(-1, story.now)
+    story.act()
+    assert sorted(process.seat for process in story.serving()) == [0, 1]
+
+
+def test_a_reload_that_fails_half_way_leaves_no_seat_to_two() -> None:
+    story = Story.up(3)
+    story.exit(story.serving()[0], 1)
+    story.ready(story.spawned[-1])
+    assert [process.seat for process in story.serving()] == [1, 2, 0]
+    story.fleet.reload(story.now)
+    story.act()
+    story.ready(story.spawned[-1])
+    story.exit(story.spawned[-1], 3)
+    assert not story.fleet.is_reloading
+    assert sorted(process.seat for process in story.serving()) == [0, 1, 2]
+
+
 def test_one_more_process_has_a_seat_of_its_own() -> None:
     story = Story.up(2)
     story.fleet.change_wanted(1, story.now)

@@ -192,7 +192,7 @@ def test_access_log_has_every_refusal_also_where_the_error_log_has_one_a_second(
     for _ in range(3):
         observer.request_refused("unix", 503, "the queue is full", REQUEST)
     assert access.read_text().count('" 503 - "') == 3
-    assert error.read_text().count("503") == 1
+    assert error.read_text().count("refused with 503") == 1
 
 
 def test_access_log_has_a_request_that_ran_when_it_was_refused_only_once(tmp_path: Path) -> None:

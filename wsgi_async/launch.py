@@ -325,8 +325,11 @@ class Program:
     def serve(self, application: Application | None, boot: Boot) -> int:
         """*In a new process:* until told to end."""
         is_preloaded = application is not None
-        if self.config.cpu_affinity:
-            pin(boot.seat)  # before the application is loaded: it may start threads
+        if self.config.cpu_affinity:  # before the application is loaded: it may start threads
+            try:
+                pin(boot.seat)
+            except OSError as error:
+                logs.LogObserver().warning(f"--cpu-affinity has no effect: {error.strerror}")
         try:
             if application is None:
                 application = self.load(lambda: self.hooks.forked(boot.number))

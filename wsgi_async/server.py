@@ -125,6 +125,7 @@ def _refuse_log_options(options: dict[str, Any]) -> None:
 
 
 _FOR_SUPERVISORS = {
+    "cpu_affinity",
     "max_requests",
     "max_requests_jitter",
     "preload",

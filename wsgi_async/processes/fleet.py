@@ -86,7 +86,7 @@ class Process:
         self.number = number
         """A small number that no other living process has."""
         self.seat = seat
-        """Which of the places it has; its predecessor, which may be alive still, has the same."""
+        """Which of the places it has. Who it replaces, perhaps alive still, has the same."""
         self.generation = generation
         self.began = self.beat_at = now
         self.status = Status.BOOTING
@@ -343,9 +343,7 @@ class Fleet:
             return
         ready = [process for process in self.processes if process.status is Status.READY]
         while len(ready) > self.wanted:
-            # First who is to be replaced, the oldest of them; else the youngest.
-            stale = [process for process in ready if self._is_stale(process)]
-            leaver = stale[0] if stale else ready[-1]
+            leaver = self._leaver(ready)
             ready.remove(leaver)
             self._retire(leaver, now)
         if not self.is_up and len(ready) == self.wanted:
@@ -380,6 +378,15 @@ class Fleet:
         process = Process(number, self._free_seat(), self.generation, now)
         self.processes.append(process)
         self.actions.append(Spawn(process))
+
+    def _leaver(self, ready: list[Process]) -> Process:
+        """Of too many: who is to be replaced, first whose seat its successor has already, then the
+        oldest; else who has the last seat."""
+        stale = [process for process in ready if self._is_stale(process)]
+        if not stale:
+            return max(ready, key=lambda process: process.seat)
+        taken = {process.seat for process in ready if not self._is_stale(process)}
+        return next((process for process in stale if process.seat in taken), stale[0])
 
     def _free_seat(self) -> int:
         """One that nobody has who is to stay."""
