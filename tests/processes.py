@@ -114,7 +114,8 @@ class Servers(Command):
 
     def wait_for_load(self, pid: int) -> None:
         """Until that process has said that it has loaded the application."""
-        self.wait_for(rf"^loaded \S+ in {pid}$")
+        # Not at the beginning of a line: a process that is aborted writes its stacks in pieces.
+        self.wait_for(rf"loaded \S+ in {pid}$")
 
     def count(self, pattern: str) -> int:
         """How many lines there are so far with a match."""
