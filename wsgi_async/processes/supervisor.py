@@ -187,8 +187,8 @@ class Supervisor:
             self._reload()
         if not channel.is_open:
             self._unwatch(channel)
-        if not channel.is_open and not self._fleet.is_stopping:
-            self._observer.error("Files are not watched any more: restart to have them watched")
+            if not self._fleet.is_stopping:
+                self._observer.error("Files are not watched any more: restart to have them watched")
 
     def _obey(self, number: int) -> None:
         """What an operator says, or the kernel of a child."""
