@@ -135,6 +135,10 @@ class Close(NamedTuple):
 Action = Spawn | Tell | Kill | Log | Close
 
 
+def _least_besides(taken: set[int]) -> int:
+    return next(number for number in range(len(taken) + 1) if number not in taken)
+
+
 class Fleet:
     """The processes of one server.
 
@@ -374,8 +378,7 @@ class Fleet:
 
     def _spawn(self, now: float) -> None:
         taken = {process.number for process in self.processes}
-        number = next(number for number in range(len(taken) + 1) if number not in taken)
-        process = Process(number, self._free_seat(), self.generation, now)
+        process = Process(_least_besides(taken), self._free_seat(), self.generation, now)
         self.processes.append(process)
         self.actions.append(Spawn(process))
 
@@ -396,7 +399,7 @@ class Fleet:
             for process in self.processes
             if process.status in staying and not self._is_stale(process)
         }
-        return next(seat for seat in range(len(taken) + 1) if seat not in taken)
+        return _least_besides(taken)
 
     def _count_failure(self, process: Process, now: float, *, booted: bool, code: int) -> None:
         """A process died, or could not start. Decide what that means for the next one."""
