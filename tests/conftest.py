@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from processes import Site
 from serving import Served, serving
+
+from wsgi_async.sockets import DEFAULT_ADDRESS, parse_address
 
 PROGRAMS = re.compile(r"\b(nginx|haproxy|systemd|wrk|h2load|curl|uvloop)\b")
 """What a test may lack on a developer's machine, never where all of them have to run."""
@@ -28,6 +31,19 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"TESTS_REQUIRE_ALL is set, and this was skipped: {reason}"
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def default_port_is_taken() -> Iterator[None]:
+    """Somebody has our default port, as on a developer's machine: a test that needs it fails
+    everywhere, and not only there."""
+    number = parse_address(DEFAULT_ADDRESS).port
+    with contextlib.ExitStack() as stack:
+        for host in ("127.0.0.1", "::1"):
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            with contextlib.suppress(OSError):  # taken already, or no IPv6
+                stack.enter_context(socket.create_server((host, number), family=family))
+        yield
 
 
 @pytest.fixture

@@ -22,12 +22,23 @@ from wsgi_async.connections import Connections
 from wsgi_async.observer import Observer, RequestInfo, ResponseInfo
 from wsgi_async.server import Server, new_event_loop
 
-__all__ = ["APPS", "Command", "LoopThread", "Recorder", "Served", "both_loops", "serving"]
+__all__ = [
+    "APPS",
+    "PACKAGE",
+    "Command",
+    "LoopThread",
+    "Recorder",
+    "Served",
+    "both_loops",
+    "serving",
+]
 
 T = TypeVar("T")
 
 APPS = Path(__file__).with_name("apps")
-ROOT = Path(wsgi_async.__file__).parent.parent
+PACKAGE = Path(wsgi_async.__file__).parent
+"""What the frames of our own code lie in. Its name alone may be that of any directory."""
+ROOT = PACKAGE.parent
 
 both_loops = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 """Parametrizes a test by the kind of its server's loop."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from serving import PACKAGE
 
 from wsgi_async.cli import main, options_table
 from wsgi_async.config import OPTIONS
@@ -292,7 +293,7 @@ def test_a_broken_application_shows_its_own_traceback_only(
     assert first == "Traceback (most recent call last):"
     assert re.fullmatch(r'  File ".*broken_cli\.py", line 5, in <module>', frame)
     assert "importlib" not in err
-    assert os.path.join("wsgi_async", "") not in err
+    assert str(PACKAGE) not in err
     assert last == (
         "python -m wsgi_async: error: Importing 'broken_cli' raised ModuleNotFoundError: "
         "No module named 'no_such_module'"

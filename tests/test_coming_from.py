@@ -86,8 +86,7 @@ def test_all_servers_are_there() -> None:
 def test_line_serves(row: Row, tmp_path: Path) -> None:
     line = row.here.removeprefix("`").removesuffix("`")
     assert "`" not in line
-    reserved = ReservedPort()
-    with contextlib.closing(reserved.socket):
+    with ReservedPort() as reserved:
         port = str(reserved.number)
         for name, text in FILES.items():
             (tmp_path / name).write_text(text.replace("8000", port))

@@ -203,9 +203,8 @@ def test_socket_activation_and_notification(tmp_path: Path) -> None:
     manager = Manager(tmp_path)
     environ = {"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "400000"}
     with manager.socket, contextlib.ExitStack() as stack:
-        reserved = ReservedPort()
-        port = reserved.number
-        with reserved.socket:
+        with ReservedPort() as reserved:
+            port = reserved.number
             command = stack.enter_context(activated(site, port, environ))
             command.wait_for(rf"Listening on 127\.0\.0\.1:{port}")
         with RawClient(("127.0.0.1", port)) as client:

@@ -43,7 +43,7 @@ class Site:
         self.application.write_text(APPLICATION)
         self.ports = {name: ReservedPort() for name in ("a", "b")}
         for port in self.ports.values():
-            stack.enter_context(port.socket)
+            stack.enter_context(port)
         commands = re.findall(r"^#   wsgi-async (.*)$", CONFIG.read_text(), re.MULTILINE)
         self._arguments = dict(zip("ab", map(shlex.split, commands), strict=True))
 

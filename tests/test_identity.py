@@ -254,10 +254,9 @@ def test_the_processes_of_another_user_follow_a_rotation() -> None:
             "    return [b'x']\n"
         )
         log = directory / "error.log"
-        port = ReservedPort()
         options = ("--error-logfile", str(log), "-u", "daemon", "--workers", "2")
         with (
-            port.socket,
+            ReservedPort() as port,
             Command(f"{directory}/site.py", "-b", f"127.0.0.1:{port.number}", *options) as server,
         ):
             ask(port.number, "/before")

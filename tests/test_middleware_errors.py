@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from gateway import TEXT, App, ask, environ_of
 from rawclient import RawClient
-from serving import Served
+from serving import PACKAGE, Served
 
 from wsgi_async.errors import ClientDisconnected
 from wsgi_async.middleware import Errors, HTTPExceptions, debugging
@@ -72,7 +72,7 @@ def test_the_log_has_the_whole_chain(log: pytest.LogCaptureFixture) -> None:
     text = log.text
     assert text.index("no <database>") < text.index("direct cause") < text.index("cannot list")
     assert "in connect" in text
-    assert "wsgi_async/middleware" not in text, "the frames begin with the application's"
+    assert str(PACKAGE) not in text, "the frames begin with the application's"
 
 
 def test_in_a_generator_before_the_head(log: pytest.LogCaptureFixture) -> None:
@@ -126,7 +126,7 @@ def test_the_page_has_the_traceback_escaped(log: pytest.LogCaptureFixture) -> No
     assert "no &lt;database&gt; at 10.0.0.7" in page
     assert "direct cause" in page
     assert "in connect" in page
-    assert "wsgi_async/middleware" not in page
+    assert str(PACKAGE) not in page
     assert not re.search(r"<(books|database|script|b|i)>", page)
     assert "GET /%3Cb%3E?q=&lt;i&gt;" in page
     assert reply.field("Cache-Control") == "no-store"

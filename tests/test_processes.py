@@ -16,7 +16,7 @@ import pytest
 from counting import Kind
 from processes import Life, Servers, Site, release
 from rawclient import RawClient, request
-from serving import both_loops
+from serving import PACKAGE, both_loops
 
 PAIR = ("--workers", "2")
 
@@ -174,7 +174,7 @@ def test_an_application_that_cannot_be_loaded_ends_it_with_code_3(
         text = "\n".join(servers.lines)
         assert text.count("Traceback (most recent call last)") == 1
         assert "Listening" not in text
-        assert os.path.join("wsgi_async", "") not in text
+        assert str(PACKAGE) not in text
 
 
 def test_an_application_that_is_not_there_ends_it_with_code_3(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import os
 import re
@@ -13,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Self
 
 import pytest
 from rawclient import TIMEOUT
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parent.parent
+ATTEMPTS = 20
+NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+"""What a kernel says that knows no IPv6, or has no ::1."""
 
 
 def require_program(name: str) -> str:
@@ -52,15 +56,48 @@ def _miss(what: str) -> NoReturn:
 
 
 class ReservedPort:
-    """A port of 127.0.0.1 for a server that cannot tell which one it took, or must take the same
-    one twice: a socket is bound to it, which keeps others away, and does not listen, which lets
-    one in that has SO_REUSEADDR too."""
+    """A port for a server that cannot tell which one it took, or must take the same one twice: a
+    socket of 127.0.0.1, and one of ::1 where there is IPv6, is bound to it, which keeps others
+    away, and does not listen, which lets one in that has SO_REUSEADDR too."""
 
     def __init__(self) -> None:
-        self.socket = socket.socket()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(("127.0.0.1", 0))
-        self.number: int = self.socket.getsockname()[1]
+        self._sockets: list[socket.socket] = []
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self.number = self._reserve()
+                return
+            except OSError as error:  # another program has it for the second family
+                if error.errno != errno.EADDRINUSE or attempt == ATTEMPTS:
+                    raise
+
+    def _reserve(self) -> int:
+        number = 0
+        try:
+            for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+                try:
+                    reserved = socket.socket(family)
+                    self._sockets.append(reserved)
+                    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    reserved.bind((host, number))
+                except OSError as error:
+                    if family == socket.AF_INET or error.errno not in NO_IPV6:
+                        raise
+                number = number or reserved.getsockname()[1]
+        except BaseException:
+            self.close()
+            raise
+        return number
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the port to whoever wants it."""
+        while self._sockets:
+            self._sockets.pop().close()
 
 
 def python(*args: str) -> list[str]:

@@ -110,8 +110,7 @@ def program(
     :param directory: an empty one, for the changed program.
     :param printed: what the program prints when it listens.
     """
-    reserved = ReservedPort()
-    with contextlib.closing(reserved.socket):
+    with ReservedPort() as reserved:
         source = moved(path.read_text())
         if port:
             assert source.count(str(port)) == 1

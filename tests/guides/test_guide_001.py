@@ -143,7 +143,7 @@ def test_one_process_and_many_threads_are_the_default() -> None:
 def test_wrong_encoding_is_one_clear_line(encoding: str) -> None:
     from tools import python, running
 
-    line = python("-m", "wsgi_async", "hello", "--encode-str", encoding)
+    line = python("-m", "wsgi_async", "hello", "--bind=127.0.0.1:0", "--encode-str", encoding)
     with running(*line, cwd=SITE) as process:
         assert process.wait() == 1
         assert len(process.output.splitlines()) == 1

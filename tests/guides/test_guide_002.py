@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import signal
 import subprocess
@@ -164,8 +163,7 @@ def test_nginx_in_front(shipped: bool, tmp_path: Path) -> None:
     import getpass
 
     nginx = require_program("nginx")
-    port = ReservedPort()
-    with contextlib.closing(port.socket), command("my_wsgi_app:app", cwd=SITE) as site:
+    with ReservedPort() as port, command("my_wsgi_app:app", cwd=SITE) as site:
         text = (ROOT / "examples" / "deploy" / "nginx.conf").read_text() if shipped else PLAIN
         assert text.count("listen 80;") == 1
         text = text.replace("listen 80;", f"listen 127.0.0.1:{port.number};")
@@ -232,7 +230,8 @@ def test_static_files_without_a_proxy() -> None:
 
 
 def test_wrong_static_is_one_clear_line() -> None:
-    line = python("-m", "wsgi_async", "my_wsgi_app:app", "--static", "/static=./nowhere")
+    static = ("--static", "/static=./nowhere")
+    line = python("-m", "wsgi_async", "my_wsgi_app:app", "--bind=127.0.0.1:0", *static)
     with running(*line, cwd=SITE) as process:
         assert process.wait() == 1
         assert "nowhere" in process.output
@@ -241,8 +240,7 @@ def test_wrong_static_is_one_clear_line() -> None:
 
 def test_procfile_of_heroku() -> None:
     """``web: wsgi-async my_wsgi_app:app``, with what the platform sets, until its SIGTERM."""
-    reserved = ReservedPort()
-    with contextlib.closing(reserved.socket):
+    with ReservedPort() as reserved:
         env = {"PORT": str(reserved.number), "WEB_CONCURRENCY": "2"}
         with command("my_wsgi_app:app", bind="--threads=3", cwd=SITE, env=env) as site:
             assert site.port == reserved.number

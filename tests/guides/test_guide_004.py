@@ -296,8 +296,7 @@ def test_factory_with_settings_of_the_environment(tmp_path: Path) -> None:
 
 
 def test_port_of_the_environment() -> None:
-    reserved = ReservedPort()
-    with contextlib.closing(reserved.socket):
+    with ReservedPort() as reserved:
         env = {"PORT": str(reserved.number)}
         with command("app:create_app()", bind="--threads=2", cwd=SITE, env=env) as site:
             assert site.port == reserved.number
