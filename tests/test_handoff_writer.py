@@ -633,32 +633,77 @@ def test_a_directory_that_has_gone_is_told_and_the_response_blocks(tmp_path: Pat
         assert "cannot make a temporary file for a response" in line.warnings[0]
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-def test_a_disk_that_fails_cuts_that_response_only(
-    make: Make, monkeypatch: pytest.MonkeyPatch, code: int
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])
+@pytest.mark.parametrize("room", [0, 25_000, 200_000])
+def test_at_a_disk_that_takes_no_more_the_thread_waits_and_then_goes_on(
+    make: Make, monkeypatch: pytest.MonkeyPatch, code: int, room: int
 ) -> None:
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
+    """As at a bound of our own; a pwrite() that meets the end first writes what has room."""
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
+    pwrite = os.pwrite
+
+    def fill(descriptor: int, data: bytes, offset: int) -> int:
+        if offset >= room:
+            raise OSError(code, os.strerror(code))
+        return pwrite(descriptor, data[: room - offset], offset)
+
+    monkeypatch.setattr(os, "pwrite", fill)
+    line = make(overflow="spool", memory=64 * KIB)
+    client = Client(line)
+    data = random.Random(3).randbytes(2 * MIB)
+    producer = Producer(
+        lambda: write_all(client, [data[n : n + 10_000] for n in range(0, len(data), 10_000)])
+    )
+    blocked(line)
+    assert line.budgets.disk.used == room // 10_000 * 10_000
+    drain_all(client, line)
+    assert producer.result() is None
+    assert client.end == "finished"
+    assert client.body == data
+    assert all(os.strerror(code) in warning for warning in line.warnings)
+    assert line.warnings[0].startswith("a temporary file takes no more of a response")
+
+
+def test_a_file_that_cannot_be_emptied_is_no_end_either(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int, length: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
+    monkeypatch.setattr(os, "ftruncate", fail)
+    line = make(overflow="spool", memory=64 * KIB, disk=100 * KIB)
+    client = Client(line)
+    producer = Producer(lambda: write_all(client, [b"x" * 10_000] * 60))
+    blocked(line)
+    while len(line.bounds.blocked):
+        if client.unsent:
+            client.drain()
+        else:
+            line.turn()
+    blocked(line)
+    drain_all(client, line)
+    assert producer.result() is None
+    assert (len(client.body), client.end) == (600_000, "finished")
+    assert "cannot make a temporary file for a response" in line.warnings[0]
+
+
+def test_whoever_leaves_while_the_disk_is_full_frees_the_thread(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
 
     def fail(*args: object) -> int:
-        raise OSError(code, os.strerror(code))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    monkeypatch.setattr(os, "pwrite", fail)
     line = make(overflow="spool", memory=64 * KIB)
-    client, other = Client(line), Client(line)
-    client.writer.start(HEAD, None)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "pwrite", fail)
-        for _ in range(7):
-            client.stream.write(b"x" * 10_000)
-        with pytest.raises(ClientDisconnected, match="temporary file failed") as caught:
-            client.stream.write(b"x" * 10_000)
-    assert isinstance(caught.value.__cause__, OSError)
-    [warning] = line.warnings
-    assert os.strerror(code) in warning
+    client = Client(line)
+    producer = Producer(lambda: write_all(client, [b"x" * 10_000] * 60))
+    blocked(line)
+    client.leave()
+    assert isinstance(producer.result(), ClientDisconnected)
     client.writer.cut()
-    other.writer.respond(HEAD, b"fine", None)
-    line.turn()
-    assert client.end == "cut"
-    assert (bytes(other.body), other.end) == (b"fine", "finished")
 
 
 def test_the_process_budget_bounds_what_all_hold(make: Make) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -241,7 +242,8 @@ def test_a_body_that_can_never_fit_on_the_disk_is_413(framing: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EIO, 500)]
+    ("error", "status"),
+    [(errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EFBIG, 507), (errno.EIO, 500)],
 )
 def test_a_disk_that_fails_ends_that_upload_and_nothing_else(
     error: int, status: int, monkeypatch: pytest.MonkeyPatch
@@ -256,9 +258,32 @@ def test_a_disk_that_fails_ends_that_upload_and_nothing_else(
             upload(client, 5000)
         (answer,) = client.answers
         assert answer.status == status
+        retries = [value for name, value in answer.fields if name.lower() == "retry-after"]
+        assert retries == ([] if status == 500 else ["1"])
         assert client.state is State.LINGERING
         assert len(site.observer.errors) == 1
         assert os.strerror(error) in site.observer.errors[0]
+        upload(other, 5000)
+        assert other.wait().status == 200
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOSPC])
+def test_no_file_for_an_upload_is_a_failure_that_passes(
+    error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **named: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    with Site(echo, spool_threshold=1000) as site:
+        client, other = site.connect(), site.connect()
+        with monkeypatch.context() as patch:
+            patch.setattr(tempfile, "TemporaryFile", fail)
+            upload(client, 5000)
+        (answer,) = client.answers
+        assert answer.status == (507 if error == errno.ENOSPC else 503)
+        assert answer["retry-after"] == "1"
+        assert os.strerror(error) in site.observer.errors[0]
+        assert site.budgets.memory.used == site.budgets.files.used == 0
         upload(other, 5000)
         assert other.wait().status == 200
 

@@ -210,7 +210,53 @@ def test_a_full_disk_is_the_systems_own_error_and_gives_the_budget_back(
     assert not isinstance(caught.value, StorageExhausted)
     assert used(budgets) == (0, 0, 1)
     assert budgets.response_disk.used == 0
+    assert os.fstat(file.fileno()).st_size == 0, "what it took is given back to others"
     file.close()
+
+
+def test_a_write_that_writes_nothing_is_a_full_disk(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: 0)
+    file = SpoolFile(rig.budgets(), 100)
+    with pytest.raises(OSError, match="No space left"):
+        file.append(b"0123456789")
+    file.close()
+
+
+def test_a_file_that_does_not_close_in_order_gives_everything_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an application wrote to ``wsgi.input`` is still in its buffer, and the disk is full."""
+    budgets = rig.budgets()
+    file = SpoolFile(budgets, 100)
+    file.append(b"0123456789")
+    with open("/dev/full", "wb", buffering=0) as full:
+        os.dup2(full.fileno(), file.fileno())
+    file.file.write(b"x")
+    file.close()
+    assert used(budgets) == (0, 0, 0)
+    detached = SpoolFile(budgets, 100)
+    raw = detached.file.detach()
+    detached.close()
+    raw.close()
+
+
+def test_a_duplicate_that_does_not_close_in_order_gives_its_place_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets = rig.budgets()
+    source = SourceFile(budgets, 0)
+    close = os.close
+
+    def fail(descriptor: int) -> None:
+        close(descriptor)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", fail)
+        source.close()
+    assert budgets.files.used == 0
 
 
 def test_a_file_of_the_applications_is_duplicated(rig: Rig, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextvars
+import errno
 import io
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -370,6 +372,18 @@ def test_a_large_body_is_a_file() -> None:
     shown = TestClient(echo, spool_threshold=10).post("/", data=b"x" * 11).json()
     assert shown["types"]["wsgi.input"] != "BytesIO"
     assert shown["body"] == "x" * 11
+
+
+@pytest.mark.parametrize(("options", "status"), [({"max_spool_size": 5}, 503), ({}, 507)])
+def test_a_body_that_cannot_be_kept_is_refused_as_by_the_server(
+    options: dict[str, int], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    answer = TestClient(echo, spool_threshold=10, **options).post("/", data=b"x" * 11)
+    assert (answer.status, answer.headers["Retry-After"]) == (status, "1")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,17 @@ from .exchange import Exchange
 from .handoff import RequestBody
 from .spool import BodySpool, SourceFile
 
-__all__ = ["Upload", "largest_body"]
+__all__ = ["Upload", "largest_body", "storage_error"]
+
+_STATUSES = {
+    errno.ENOSPC: 507,
+    errno.EDQUOT: 507,
+    errno.EFBIG: 507,
+    errno.EMFILE: 503,
+    errno.ENFILE: 503,
+}
+"""What the system says of a temporary file that is not to be had -> status: it passes. A disk that
+is broken (EIO and all others) is a 500."""
 
 
 def largest_body(config: Config, *, streams: bool) -> float:
@@ -27,6 +37,22 @@ def largest_body(config: Config, *, streams: bool) -> float:
     """
     limit = config.max_body_size or math.inf
     return limit if streams else min(limit, max(config.spool_limit, config.spool_threshold))
+
+
+def storage_error(error: OSError, retry_after: int) -> HTTPError:
+    """What a client is told whose body could not be kept.
+
+    :param error: of :meth:`.spool.BodySpool.append`.
+    :param retry_after: seconds, where the cause is one that passes.
+    """
+    if isinstance(error, StorageExhausted):
+        return HTTPError(503, "The server has no room for the body", retry_after=retry_after)
+    status = _STATUSES.get(error.errno or 0, 500)
+    return HTTPError(
+        status,
+        "The server could not store the body",
+        retry_after=None if status == 500 else retry_after,
+    )
 
 
 class Upload:
@@ -81,14 +107,10 @@ class Upload:
         self._check_size(spool.size + len(data))
         try:
             spool.append(data)
-        except StorageExhausted as error:
-            raise HTTPError(
-                503, "The server has no room for the body", retry_after=self._shared.retry_after()
-            ) from error
         except OSError as error:
-            self._shared.gateway.observer.error(f"an upload could not be spooled: {error}")
-            status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 500
-            raise HTTPError(status, "The server could not store the body") from error
+            if not isinstance(error, StorageExhausted):
+                self._shared.gateway.bounds.warn(f"an upload could not be spooled: {error}")
+            raise storage_error(error, self._shared.retry_after()) from error
 
     def _check_size(self, size: int) -> None:
         if size > self._limit:

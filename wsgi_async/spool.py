@@ -6,6 +6,7 @@ and open files. No loop and no threads here; the budgets alone may be used from 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -125,7 +126,8 @@ class SpoolFile:
     :param budgets: the process's bounds.
     :param limit: bytes that this file may hold.
     :param for_response: whether the responses' share of the disk bounds it too.
-    :raises StorageExhausted: no file may be opened: the budget of files, or the system's.
+    :raises StorageExhausted: the budget of files is used up.
+    :raises OSError: the system's own word: no descriptor (``errno.EMFILE``), no directory.
     """
 
     __slots__ = ("_budgets", "_limit", "_shares", "file", "size")
@@ -148,7 +150,7 @@ class SpoolFile:
         return self.file.fileno()
 
     def append(self, data: Part) -> None:
-        """Write at the end.
+        """Write all of it at the end, or nothing: what a full disk took of it is given back.
 
         :raises StorageExhausted: the file's or the process's bound (``errno.EDQUOT``).
         :raises OSError: the disk's own word, ``errno.ENOSPC`` for one that is full.
@@ -161,10 +163,14 @@ class SpoolFile:
             offset = self.size
             while view:
                 written = os.pwrite(self.file.fileno(), view, offset)
+                if not written:  # POSIX leaves open what that means; again and again it is no use
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 offset += written
                 view = view[written:]
         except BaseException:
             self._release(amount)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.file.fileno(), self.size)
             raise
         self.size += amount
 
@@ -188,13 +194,18 @@ class SpoolFile:
         self.size = 0
 
     def close(self) -> None:
-        """Give everything back. The application may have closed the file before: no matter."""
+        """Give everything back. The application may have closed the file before: no matter.
+
+        Nor that the file cannot be closed in order (the application wrote to it, and its disk is
+        full; a network's disk tells here what it could not write): nobody wants what is in it.
+        """
         if self._limit < 0:
             return
         self._limit = -1
         self._release(self.size)
         self._budgets.files.release(1)
-        self.file.close()
+        with contextlib.suppress(OSError, ValueError):  # ValueError: its buffer was detached
+            self.file.close()
 
 
 class SourceFile:
@@ -221,8 +232,9 @@ class SourceFile:
 
     def close(self) -> None:
         """Close it, once."""
-        os.close(self._descriptor)
         self._budgets.files.release(1)
+        with contextlib.suppress(OSError):  # whatever it says, Linux has closed it
+            os.close(self._descriptor)
 
 
 class BodySpool:

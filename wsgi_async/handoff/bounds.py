@@ -104,7 +104,7 @@ class ResponseBounds:
     others_wait: Callable[[], bool]
     """Whether other work waits for a thread."""
     warn: Callable[[str], None]
-    """Told of a failing disk, one line. *Any thread.*"""
+    """Told of a failing disk: what follows from it, a colon, its own word. *Any thread.*"""
     in_background: Callable[[Callable[[], object]], object] = _at_once
     """Has something done that would hold up the loop. *Any thread.*"""
 

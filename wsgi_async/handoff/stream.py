@@ -418,23 +418,28 @@ class ResponseStream:
         return True
 
     def _append_to_spool(self, data: bytes) -> None:
-        """Add to the file; at its bound, wait until the client has taken all of it."""
+        """Add to the file; at its bound, wait until the client has taken all of it.
+
+        A disk that takes no more is a bound like our own, whatever it says: nothing is lost, for
+        what it did not take is here, and what it took can be read.
+        """
         backlog = self._backlog
         assert backlog is not None
         assert isinstance(backlog.file, SpoolFile)
         try:
             backlog.file.append(data)
-        except StorageExhausted:
+        except OSError as error:
+            if not isinstance(error, StorageExhausted):
+                self._bounds.warn(
+                    "a temporary file takes no more of a response, which holds its thread until "
+                    f"its client has taken all: {error}"
+                )
             self._block()
             with self._lock:
                 self._spooling = False
             if not self._add(data):
                 self._overflow()
             return
-        except OSError as error:
-            self._bounds.warn(f"a response was cut, its temporary file failed: {error}")
-            self.evict()
-            raise ClientDisconnected("the response was cut: its temporary file failed") from error
         with self._lock:
             backlog.end = backlog.file.size
             consumer = self._consumer

@@ -24,7 +24,7 @@ from wsgi_async.filewrapper import FileWrapper
 from wsgi_async.framing import BodyFraming, FramedHead, ResponseHead, error_answer, frame_head
 from wsgi_async.http1 import Limits, RequestHead, RequestReader, Signal
 from wsgi_async.observer import Observer, RequestInfo
-from wsgi_async.receiving import largest_body
+from wsgi_async.receiving import largest_body, storage_error
 from wsgi_async.spool import BodySpool, Budgets
 from wsgi_async.wsgi import Application, Step, WSGIResponse
 
@@ -130,6 +130,9 @@ class Call:
                         raise HTTPError(413, "The request body is too large")
                     body.append(event)
             assert event is Signal.END_OF_BODY
+        except OSError as error:
+            body.close()
+            raise storage_error(error, 1) from error
         except BaseException:
             body.close()
             raise
