@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
@@ -12,6 +13,7 @@ from serving import serving
 
 import wsgi_async
 from wsgi_async.errors import ConfigError
+from wsgi_async.loading import load_application
 from wsgi_async.mounts import Mounts
 
 Answer = tuple[str, dict[str, str], bytes]
@@ -252,3 +254,41 @@ def test_keeps_to_pep_3333_on_both_sides(path: str) -> None:
 
 def test_is_public() -> None:
     assert wsgi_async.Mounts is Mounts
+
+
+def test_files_whose_names_differ_in_punctuation_are_two_applications(tmp_path: Path) -> None:
+    names = ["my-site/app.wsgi", "my_site/app.wsgi", "my/site_app.wsgi", "my.site/app.wsgi"]
+    names += ["my_2d_site/app.wsgi", "my/site/app.wsgi", "my__site/app.wsgi", "my-site-app.wsgi"]
+    for number, name in enumerate(names):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"number = {number}\ndef application(e, s): return number")
+    applications = [load_application(str(tmp_path / name)) for name in names]
+    assert [app({}, None) for app in applications] == list(range(len(names)))
+    assert load_application(str(tmp_path / "my/../my-site/app.wsgi")) is applications[0]
+
+
+@pytest.mark.parametrize("suffix", ["py", "wsgi"])
+def test_two_links_to_a_file_are_two_applications(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """As one program that serves several sites, each by the name it was called by."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / f"common_site.{suffix}").write_text("def application(e, s): return __file__")
+    for name in ("first_site", "second_site"):
+        (tmp_path / f"{name}.{suffix}").symlink_to(f"common_site.{suffix}")
+        application = load_application(f"{tmp_path}/{name}.{suffix}")
+        assert application({}, None) == f"{tmp_path}/{name}.{suffix}"
+
+
+def test_a_link_to_a_file_of_a_package_is_that_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = tmp_path / "linked_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "web.py").write_text("from . import __name__ as name\ndef app(e, s): return name")
+    (tmp_path / "run.py").symlink_to("linked_package/web.py")
+    application = load_application(f"{tmp_path}/run.py")
+    assert application.__module__ == "linked_package.web"

@@ -118,7 +118,8 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
         message, _, details = text.partition("\n")
         click.echo(details, err=True, nl=False)
         _complain(prog_name, message)
-        return code
+        # Only for --check-config is the application loaded here, within reach of Ctrl-C.
+        return _INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else code
     except KeyboardInterrupt:
         return _INTERRUPTED
 

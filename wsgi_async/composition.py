@@ -42,10 +42,15 @@ def describe(settings: Settings) -> str:
     return ", ".join(parts)
 
 
-def compose(settings: Settings, own: Application | None = None) -> Application:
+def compose(
+    settings: Settings,
+    own: Application | None = None,
+    warn: Callable[[str], object] = lambda _: None,
+) -> Application:
     """Load what the options name, and put it together.
 
     :param own: in the place of APP, the application of a program that has it already.
+    :param warn: is given a sentence on what looks wrong, and need not be.
 
     Relative names of files and directories are relative to the current directory. Runs the
     applications' imports on the calling thread.
@@ -62,7 +67,10 @@ def compose(settings: Settings, own: Application | None = None) -> Application:
 
     def load(spec: str, option: str = "", *, factory: bool = False) -> Application:
         with _naming(option):
-            return finish(load_application(spec, factory=factory), f"the application {spec}")
+            found = load_application(
+                spec, factory=factory, warn=lambda text: warn(f"{option}: {text}".lstrip(": "))
+            )
+            return finish(found, f"the application {spec}")
 
     application: Application | None = None
     if own is not None:

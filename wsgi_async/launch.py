@@ -41,6 +41,7 @@ MAX_DESCRIPTORS = 65536
 """The soft limit of open files is raised to the hard one, but not beyond this: some kernels'
 hard limit is a thousand million, and tables grow with what is used."""
 
+Warn = Callable[[str], object]
 Explain = Callable[[Exception], tuple[int, str]]
 """For what ended a start: the exit code, and a line that says what to change, with a traceback
 beneath it where that helps."""
@@ -274,7 +275,7 @@ class Program:
     :param explain: see :data:`Explain`.
     :param linger: seconds for which a process that was replaced keeps idle connections.
     :param loader: what there is to do before the application is there, and how it is had. It is
-        given what is to be called in between.
+        given what is to be called in between, and what is to be told of doubts.
     :param hooks: called in processes.
     :param configures_logs: whether the logs are the server's, not those of a program around it.
     """
@@ -285,7 +286,7 @@ class Program:
         common: Common,
         explain: Explain,
         *,
-        loader: Callable[[Callable[[], object]], Application],
+        loader: Callable[[Callable[[], object], Warn], Application],
         hooks: Hooks | None = None,
         linger: float = IDLE_LINGER,
         configures_logs: bool = True,
@@ -306,16 +307,31 @@ class Program:
         self._explain = explain
         self._loader = loader
 
-    def load(self, entered: Callable[[], object] = lambda: None) -> Application:
+    def load(
+        self, entered: Callable[[], object] = lambda: None, *, is_one_of_many: bool = False
+    ) -> Application:
         """*In a new process:* the application.
 
         :param entered: called once the process is in its surroundings.
+        :param is_one_of_many: another process says of the application what there is to say.
         """
         for sock in self.common.sockets:
             sock.disown_file()
         # SIGABRT writes the stacks of all threads, also where Python code cannot run any more.
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
-        application = self._loader(entered)
+        warn = (lambda _: None) if is_one_of_many else logs.LogObserver().warning
+        before = list(map(_inode, self.common.sockets))
+        try:
+            application = self._loader(entered, warn)
+        finally:
+            # What has their numbers now is the application's to close.
+            after = zip(self.common.sockets, before, strict=True)
+            lost = [sock.detach() for sock, inode in after if _inode(sock) != inode]
+        if lost:
+            raise LoadError(
+                "The application has closed descriptors that are the server's "
+                f"({', '.join(map(str, lost))}) while it was loaded"
+            )
         # What the application has loaded lives as long as the process: spare the collector from
         # it, and the pages it is on from being copied after a fork.
         gc.collect()
@@ -332,7 +348,9 @@ class Program:
                 logs.LogObserver().warning(f"--cpu-affinity has no effect: {error.strerror}")
         try:
             if application is None:
-                application = self.load(lambda: self.hooks.forked(boot.number))
+                application = self.load(
+                    lambda: self.hooks.forked(boot.number), is_one_of_many=boot.seat > 0
+                )
             else:
                 self.hooks.forked(boot.number)
             return self._serve(application, boot, is_preloaded=is_preloaded)
@@ -378,11 +396,18 @@ class Program:
         """*In a new process:* say why it cannot start: to the operator at the first start, who
         looks at the terminal, and later in the log."""
         code, text = self._explain(error)
-        if boot.is_first:
-            boot.channel.say("failed", text)
-        else:
+        if not boot.is_first or not boot.channel.say("failed", text):
             logs.LogObserver().report(text)
         return code
+
+
+def _inode(sock: BoundSocket) -> tuple[int, int] | None:
+    """What tells a socket from whatever else is given its descriptor."""
+    try:
+        found = os.fstat(sock.fileno())
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def load(
@@ -395,7 +420,8 @@ def load(
     """The application as a serving process would have it, in this one: for --check-config."""
     identity = resolve(settings.text("user"), settings.text("group"))
     _watcher(settings, start)  # for what is wrong with it
-    return _Loading(settings, environ, start, identity, application)()
+    loading = _Loading(settings, environ, start, identity, application)
+    return loading(lambda: None, logs.LogObserver().warning)
 
 
 class _Loading:
@@ -421,7 +447,7 @@ class _Loading:
             env=settings.texts("env"),
         )
 
-    def __call__(self, entered: Callable[[], object] = lambda: None) -> Application:
+    def __call__(self, entered: Callable[[], object], warn: Warn) -> Application:
         settings, environ, identity = self._settings, self._environ, self._identity
         for name in VARIABLES:
             environ.pop(name, None)
@@ -435,7 +461,7 @@ class _Loading:
         entered()
         if identity is not None:
             identity.assume()
-        application = compose(settings, self._application)
+        application = compose(settings, self._application, warn)
         refuse_greenlets()
         return application
 
@@ -464,7 +490,7 @@ def serve_processes(application: Application, config: Config, *, configures_logs
             config,
             common,
             _explain_briefly,
-            loader=lambda _: application,
+            loader=lambda entered, warn: application,
             configures_logs=configures_logs,
         )
         code = _supervise(program, lambda: program, Notifier({}))

@@ -17,19 +17,22 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import importlib
 import importlib.machinery
 import importlib.util
 import inspect
 import os
 import re
+import stat
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType, TracebackType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType, TracebackType
 from typing import Any, cast
 
+from . import factories
 from .config import did_you_mean
 from .errors import LoadError
 
@@ -37,13 +40,22 @@ __all__ = ["application_traceback", "load_application", "load_middleware"]
 
 _DEFAULTS = ("application", "app")
 
+_LONGEST_MESSAGE = 500
+_LONGEST_TRACEBACK = 16_000
+"""Characters that are shown: a process tells its parent no more than 64 KiB at once."""
 
-def load_application(spec: str, *, factory: bool = False) -> Callable[..., Any]:
+_RECURSION_LIMIT = sys.getrecursionlimit()
+
+
+def load_application(
+    spec: str, *, factory: bool = False, warn: Callable[[str], object] = lambda _: None
+) -> Callable[..., Any]:
     """Import the application that `spec` names, and call it first where it is a factory.
 
     ``sys.path`` is used as it is. Runs the application's import on the calling thread.
 
     :param factory: the named object is called without arguments and returns the application.
+    :param warn: is given a sentence where it can be an application and looks like a factory.
     :raises LoadError: see the module's docstring.
     """
     module, where, expression = _locate(spec)
@@ -59,7 +71,18 @@ def load_application(spec: str, *, factory: bool = False) -> Callable[..., Any]:
         _check_callable(found, name)
         found = _call(found, (), {}, name)
         name = f"what {name} returned"
-    return _checked(found, name)
+    application = _checked(found, name)
+    if not called and not factory:
+        hint = f"write {where}:{expression}(), or add --factory"
+        with _blaming(f"Looking at {name}"):
+            if why := factories.refusal(application):
+                raise LoadError(
+                    f"{name} cannot be called with environ and start_response: {why}. "
+                    f"Where it is a factory, which returns the application, {hint}"
+                )
+            if factories.doubt(application, expression.rpartition(".")[2]):
+                warn(f"{name} looks like a factory, not an application. If it is one, {hint}")
+    return application
 
 
 def load_middleware(spec: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -109,8 +132,9 @@ def _locate(spec: str) -> tuple[ModuleType, str, str | None]:
 
 def _checked(found: Any, name: str) -> Callable[..., Any]:
     _check_callable(found, name)
-    if any(map(inspect.iscoroutinefunction, (found, type(found).__call__))):
-        raise LoadError(f"{name} is an asynchronous (ASGI) application, not a WSGI one")
+    with _blaming(f"Looking at {name}"):  # a proxy may raise whatever is asked of it
+        if any(map(inspect.iscoroutinefunction, (found, type(found).__call__))):
+            raise LoadError(f"{name} is an asynchronous (ASGI) application, not a WSGI one")
     return cast("Callable[..., Any]", found)
 
 
@@ -134,15 +158,27 @@ def _names_file(where: str) -> bool:
 
 @contextlib.contextmanager
 def _blaming(doing: str) -> Iterator[None]:
-    """Turn what the application's own code raises into a LoadError with that cause."""
+    """Turn what the application's own code raises, whatever that is, into a LoadError with that
+    cause. A process that loads an application is sent no KeyboardInterrupt from outside, but for
+    --check-config."""
     try:
         yield
     except LoadError:
         raise
-    except (Exception, SystemExit) as error:
-        lines = str(error).splitlines() or [""]
-        text = f"{type(error).__name__}: {lines[0]}".removesuffix(": ")
-        raise LoadError(f"{doing} raised {text}") from error
+    except BaseException as error:
+        raise LoadError(f"{doing} raised {_in_a_line(error)}") from error
+
+
+def _in_a_line(error: BaseException) -> str:
+    kind = type(error).__name__
+    try:
+        text = str(error)
+    except BaseException as another:
+        return f"{kind}, whose text cannot be had ({type(another).__name__})"
+    line = (text.splitlines() or [""])[0]
+    if len(line) > _LONGEST_MESSAGE:
+        line = line[:_LONGEST_MESSAGE] + "..."
+    return f"{kind}: {line}".removesuffix(": ")
 
 
 def _import(name: str, *, whole: bool) -> tuple[ModuleType, list[str]]:
@@ -161,11 +197,11 @@ def _import(name: str, *, whole: bool) -> tuple[ModuleType, list[str]]:
                 module = importlib.import_module(front)
             except ModuleNotFoundError as error:
                 # Any other name is an import *inside* the module: the application's own fault.
-                if error.name != front:
+                if error.name != front or _first_frame(error) is not None:
                     raise
                 if module is None or whole:
                     raise LoadError(
-                        f"No module named {front!r} in the current directory {os.getcwd()} "
+                        f"No module named {front!r} in the current directory {_directory()} "
                         "or elsewhere on the path"
                     ) from None
                 return module, parts[count - 1 :]
@@ -173,15 +209,25 @@ def _import(name: str, *, whole: bool) -> tuple[ModuleType, list[str]]:
     return module, []
 
 
+def _directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it has been removed
+        return "."
+
+
 def _load_file(name: str) -> ModuleType:
-    path = Path(name).resolve()
-    if not path.is_file():
-        raise LoadError(f"No such file: {name!r}" + (" (a directory)" if path.is_dir() else ""))
+    try:
+        path = Path(os.path.abspath(name))
+        is_file = path.is_file()
+    except OSError as error:  # the current directory is gone, a name is too long
+        raise LoadError(f"Cannot find the file {name!r}: {error.strerror}") from None
+    if not is_file:
+        raise LoadError(f"{_absence(path)}: {name!r}" + (" (a directory)" if path.is_dir() else ""))
     importable = _importable_name(path)
     if importable is not None:
         return _import(importable, whole=True)[0]
-    # Named after its whole path: "django.wsgi" must not become the module "django".
-    module_name = re.sub(r"\W", "_", str(path))
+    module_name = _name_of_file(path)
     if module_name in sys.modules:
         return sys.modules[module_name]
     loader = importlib.machinery.SourceFileLoader(module_name, str(path))
@@ -193,29 +239,57 @@ def _load_file(name: str) -> ModuleType:
         with _blaming(f"Importing {name!r}"):
             loader.exec_module(module)
     except BaseException:
-        del sys.modules[module_name]
+        sys.modules.pop(module_name, None)
         raise
     return module
+
+
+def _absence(path: Path) -> str:
+    """What to say of a path that is no file to be read."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        return "No such file" if missing else f"Cannot find the file ({error.strerror})"
+    return "No such file" if stat.S_ISDIR(mode) else "No ordinary file"
+
+
+def _name_of_file(path: Path) -> str:
+    """The module's name for a file that no import finds: the whole path, so that ``django.wsgi``
+    does not become the module ``django``, and different for each path, so that ``my-site.wsgi``
+    and ``my_site.wsgi`` are two modules."""
+    # "__" is a slash, and between single ones there is a character's number: no two are alike.
+    return re.sub(
+        r"\W|_", lambda found: "__" if found[0] == "/" else f"_{ord(found[0]):x}_", str(path)
+    )
 
 
 def _importable_name(path: Path) -> str | None:
     """The dotted name under which an ordinary ``import`` finds this very file, if there is one.
 
     Then it is imported so: ``from app import db`` elsewhere in the project must not run the
-    file a second time, and relative imports in a package must work.
+    file a second time, and relative imports in a package must work. A link to a file of a package
+    is that file; a link elsewhere is a module of its own, by its own name.
     """
+    resolved = path.resolve()
+    if (resolved.parent / "__init__.py").is_file():
+        path = resolved
     parts, directory = [path.stem], path.parent
     while (directory / "__init__.py").is_file():
         parts.insert(0, directory.name)
         directory = directory.parent
     if path.suffix != ".py" or not all(part.isidentifier() for part in parts):
         return None
-    try:
-        spec = importlib.util.find_spec(parts[0])  # imports nothing: the name has no dot
-    except (ImportError, ValueError):
-        return None
+    with _blaming(f"Looking for {parts[0]!r}"):
+        try:
+            spec = importlib.util.find_spec(parts[0])  # imports nothing: the name has no dot
+        except (ImportError, ValueError):
+            return None
     top = path if len(parts) == 1 else directory / parts[0] / "__init__.py"
-    if spec is None or spec.origin is None or Path(spec.origin).resolve() != top:
+    if spec is None or spec.origin is None:
+        return None
+    found = Path(spec.origin)
+    if found.name != top.name or found.parent.resolve() != top.parent.resolve():
         return None
     return ".".join(parts)
 
@@ -281,9 +355,10 @@ def _default(module: ModuleType, where: str) -> tuple[str, Any]:
         with _blaming(f"Looking up {name!r} in {where!r}"):
             if hasattr(module, name):
                 return name, getattr(module, name)
+    with _blaming(f"Looking into {where!r}"):
+        names = _list(_callables(module))
     raise LoadError(
-        f"There is no 'application' and no 'app' in {where!r}; "
-        f"write {where}:NAME.{_list(_callables(module))}"
+        f"There is no 'application' and no 'app' in {where!r}; write {where}:NAME.{names}"
     )
 
 
@@ -320,11 +395,37 @@ def _check_callable(found: Any, name: str) -> None:
 
 
 def application_traceback(error: BaseException) -> str:
-    """`error` with its traceback from the application's first frame on."""
+    """`error` with its traceback from the application's first frame on; of a very long one the
+    beginning and the end. Whatever the application has done, as much of it as can be had."""
+    # An application may have left next to nothing of it.
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _RECURSION_LIMIT))
+    try:
+        text = "".join(traceback.format_exception(type(error), error, _first_frame(error)))
+    except BaseException as another:
+        text = "".join(
+            f'  File "{code.co_filename}", line {line}, in {code.co_name}\n'
+            for code, line in _calls(error)
+        )
+        text += f"{_in_a_line(error)}\n(its traceback cannot be shown: {_in_a_line(another)})\n"
+    if len(text) <= _LONGEST_TRACEBACK:
+        return text
+    half = _LONGEST_TRACEBACK // 2
+    return f"{text[:half]}\n[... {len(text) - 2 * half} characters ...]\n{text[-half:]}"
+
+
+def _calls(error: BaseException) -> Iterator[tuple[CodeType, int]]:
+    frames = _first_frame(error)
+    while frames is not None:
+        yield frames.tb_frame.f_code, frames.tb_lineno
+        frames = frames.tb_next
+
+
+def _first_frame(error: BaseException) -> TracebackType | None:
+    """The application's first frame in the traceback, None where all are of the import system."""
     frames = error.__traceback__
     while frames is not None and _is_importing(frames):
         frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames))
+    return frames
 
 
 def _is_importing(frames: TracebackType) -> bool:

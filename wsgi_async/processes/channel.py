@@ -46,13 +46,17 @@ class Channel:
     def fileno(self) -> int:
         return self._sock.fileno()
 
-    def say(self, name: str, detail: str = "") -> None:
-        """Send a word. It is lost where the other side is gone, or has not listened for long."""
+    def say(self, name: str, detail: str = "") -> bool:
+        """Send a word. It is lost where the other side is gone, or has not listened for long.
+
+        :returns: whether it has been sent.
+        """
         line = " ".join((name, detail.replace("\\", "\\\\").replace("\n", "\\n")))
         data = line.encode("utf-8", "backslashreplace")[: BUFFER - 1] + b"\n"
         # A blocked process misses what it is told and is killed for not answering.
         with contextlib.suppress(OSError):
-            self._sock.send(data)
+            return self._sock.send(data) == len(data)
+        return False
 
     def listen(self) -> list[Word]:
         """The words that have come."""
@@ -74,4 +78,5 @@ class Channel:
         return words
 
     def close(self) -> None:
-        self._sock.close()
+        with contextlib.suppress(OSError):  # the application has closed it
+            self._sock.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -40,7 +41,8 @@ def load(program: Program, boot: Boot, orders: socket.socket) -> int:
         try:
             return program.explain(error, boot)
         finally:
-            orders.close()
+            with contextlib.suppress(OSError):  # the application has closed it
+                orders.close()
             boot.channel.close()
     flush()
     signal.signal(signal.SIGTERM, ignore)
