@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextvars
 import gc
 import io
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ class Notes(Observer):
     def __init__(self) -> None:
         self.errors: list[tuple[RequestInfo, str, BaseException | None]] = []
         self.lines: list[tuple[RequestInfo, str]] = []
+        self.warnings: list[tuple[RequestInfo, str]] = []
 
     def app_error(
         self, request: RequestInfo, message: str, error: BaseException | None = None
@@ -48,6 +50,9 @@ class Notes(Observer):
 
     def app_stderr(self, request: RequestInfo, text: str) -> None:
         self.lines.append((request, text))
+
+    def app_warning(self, request: RequestInfo, message: str) -> None:
+        self.warnings.append((request, message))
 
 
 class Connection:
@@ -631,6 +636,32 @@ def test_errors_are_told_with_the_request(make: Callable[..., Rig]) -> None:
     assert info.client == "192.0.2.1:1234"
     assert info.fields == (("Host", "a"),)
     assert notes.lines == [(info, "a line"), (info, "and an unfinished one")]
+
+
+def test_of_a_field_that_is_dropped_an_application_is_warned_once(
+    make: Callable[..., Rig],
+) -> None:
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Connection", "keep-alive"), *TEXT])
+        try:
+            raise LookupError
+        except LookupError:
+            again = [("TE", "x"), ("connection", "keep-alive")]
+            start_response("200 OK", again, sys.exc_info())
+        return [b"x"]
+
+    notes, others = Notes(), Notes()
+    rig, other = make(application, observer=notes), make(application, observer=others)
+    for _ in range(3):
+        assert bytes(rig.get().body) == b"x"
+    assert [message[:38] for _, message in notes.warnings] == [
+        "the hop-by-hop header Connection was n",
+        "the hop-by-hop header TE was not sent:",
+    ]
+    assert notes.warnings[0][0].target == "/p?q"
+    assert notes.errors == []
+    other.get()
+    assert len(others.warnings) == 2, "another server's application is told too"
 
 
 def test_ids_are_unique_and_one_request_has_one(make: Callable[..., Rig]) -> None:

@@ -45,6 +45,15 @@ def frame(head: ResponseHead, length: int | None, **options: bool) -> FramedHead
     )
 
 
+@pytest.mark.parametrize("http10", [False, True])
+@pytest.mark.parametrize("length", [5, None])
+def test_a_head_may_end_the_connection(length: int | None, http10: bool) -> None:
+    framed = frame(make_head(closes=True), length, http10=http10)
+    assert not framed.persists
+    assert framed.data.endswith(b"Connection: close\r\n\r\n")
+    assert framed.framing is (LENGTH if length else CLOSE if http10 else CHUNKED)
+
+
 @pytest.mark.parametrize(
     ("status", "length", "head_only", "http10", "framing", "line"),
     [

@@ -291,6 +291,13 @@ def test_an_application_error_without_an_exception(error_log: Path) -> None:
     ]
 
 
+def test_a_warning_to_the_application(error_log: Path) -> None:
+    LogObserver().app_warning(REQUEST._replace(target=HOSTILE), "not sent:\nremove it")
+    assert error_lines(error_log) == [
+        f"[WARNING] GET {ESCAPED} [127.0.0.1:50312 r-1]: not sent:\\x0aremove it"
+    ]
+
+
 def test_what_the_application_writes_to_wsgi_errors(error_log: Path) -> None:
     LogObserver().app_stderr(REQUEST, "käse\t€\x1b\x85\u2028\n")
     assert error_lines(error_log) == ["[ERROR] [r-1] käse\t€" r"\x1b\x85\u2028"]

@@ -65,6 +65,43 @@ def test_keep_alive_off_closes_after_each_response() -> None:
         assert client.state is State.LINGERING  # it may be sending its next request
 
 
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0\r\nConnection: keep-alive"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_application_that_says_close_is_obeyed(version: str, stream: bool) -> None:
+    with Site(responding(fields=[("Connection", "close")], stream=stream)) as site:
+        client = site.connect()
+        client.send(f"GET / {version}\r\nHost: a\r\n\r\n", "GET")
+        answer = client.wait()
+        assert (answer.status, answer.body) == (200, HELLO)
+        assert [value for name, value in answer.fields if name == "connection"] == ["close"]
+        assert client.state is State.LINGERING
+        assert site.observer.app_warnings == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_hop_by_hop_fields_of_an_application_change_nothing(stream: bool) -> None:
+    """Of an event stream, as half of all snippets write it, and as gunicorn serves it."""
+    fields = [
+        ("Content-Type", "text/event-stream"),
+        ("Connection", "keep-alive"),
+        ("Keep-Alive", "timeout=5"),
+        ("Transfer-Encoding", "chunked"),
+        ("Upgrade", "h2c"),
+    ]
+    with Site(responding(fields=fields, stream=stream)) as site:
+        client = site.connect()
+        for number in (1, 2):
+            client.ask()
+            answer = client.wait(number)
+            assert (answer.status, answer.body) == (200, HELLO)
+            sent = [name for name, _ in answer.fields]
+            framing = "transfer-encoding" if stream else "content-length"
+            assert sorted(sent) == sorted(["server", "date", "content-type", framing])
+        assert client.state is State.IDLE
+        assert len(site.observer.app_warnings) == 4
+        assert site.observer.app_errors == []
+
+
 def test_a_client_that_says_close_is_not_lingered_for() -> None:
     with Site() as site:
         client = site.connect()

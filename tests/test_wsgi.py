@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
-from wsgiref.util import setup_testing_defaults
+from wsgiref.util import is_hop_by_hop, setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
 
-from wsgi_async.checks import _HEADS_LIMIT, HEADS
+from wsgi_async.checks import _HEADS_LIMIT, HEADS, HOP_BY_HOP
 from wsgi_async.errors import ApplicationError, ClientDisconnected
 from wsgi_async.filewrapper import LARGEST_PAGE, FileWrapper
 from wsgi_async.framing import ResponseHead
@@ -111,8 +111,15 @@ class Recorder:
 class Reports(list[tuple[str, BaseException | None]]):
     """Keeps what it is told."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[tuple[str, str]] = []
+
     def app_error(self, message: str, error: BaseException | None) -> None:
         self.append((message, error))
+
+    def app_warning(self, topic: str, message: str) -> None:
+        self.warnings.append((topic, message))
 
 
 class Outcome(NamedTuple):
@@ -123,7 +130,7 @@ class Outcome(NamedTuple):
     length: int | None
     body: bytes
     end: str | None
-    reports: list[tuple[str, BaseException | None]]
+    reports: Reports
     writer: Recorder
     parked: int
 
@@ -523,11 +530,54 @@ def test_a_wrong_header_is_refused(headers: Any, hint: str) -> None:
         "UPGRADE",
     ],
 )
-def test_hop_by_hop_headers_are_refused(name: str) -> None:
-    [message] = call(returning([b"x"], headers=[(name, "x")])).messages
-    assert (
-        message == f"{name} is a hop-by-hop header; it belongs to the server, remove it (PEP 3333)"
-    )
+def test_hop_by_hop_headers_are_dropped_with_a_warning(name: str) -> None:
+    for _ in range(2):  # nothing of it is remembered
+        outcome = call(
+            returning([b"x"], headers=[("A", "1"), (name, "x"), (name, "y"), ("B", "2")])
+        )
+        assert (outcome.status, outcome.body, outcome.reports) == (200, b"x", [])
+        assert outcome.fields == b"A: 1\r\nB: 2\r\n"
+        head = outcome.writer.head
+        assert head is not None
+        assert not head.closes
+        assert not head.recurs
+        [(topic, message)] = outcome.reports.warnings
+        assert topic == name.lower()
+        assert f"header {name} was not sent" in message
+        assert message.endswith("(PEP 3333)")
+        assert ("framed twice" in message) is (name == "Transfer-Encoding")
+
+
+def test_our_list_has_all_that_wsgiref_calls_hop_by_hop() -> None:
+    names = ["Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "TE"]
+    names += ["Trailers", "Transfer-Encoding", "Upgrade"]
+    assert all(map(is_hop_by_hop, names))
+    assert HOP_BY_HOP.issuperset(map(str.lower, names))
+
+
+@pytest.mark.parametrize(
+    ("values", "closes", "warns"),
+    [
+        (["close"], True, False),
+        ([" Close\t"], True, False),
+        (["close", "close,"], True, False),
+        (["keep-alive"], False, True),
+        (["keep-alive, close"], True, True),
+        (["upgrade", "close"], True, True),
+        (["closed"], False, True),
+        ([""], False, True),
+    ],
+)
+def test_of_connection_close_is_obeyed(values: list[str], closes: bool, warns: bool) -> None:
+    outcome = call(returning([b"x"], headers=[("Connection", value) for value in values]))
+    assert (outcome.status, outcome.fields) == (200, b"")
+    assert outcome.writer.head is not None
+    assert outcome.writer.head.closes is closes
+    assert bool(outcome.reports.warnings) is warns
+
+
+def test_a_bad_value_is_refused_also_where_the_field_would_be_dropped() -> None:
+    assert call(returning([b"x"], headers=[("Keep-Alive", "a\nb")])).status == 500
 
 
 def test_equal_content_lengths_count_as_one() -> None:

@@ -95,6 +95,7 @@ class Recorder(Observer):
         self.refused_requests: list[tuple[RequestInfo | None, bool]] = []
         self.dropped: list[str] = []
         self.app_errors: list[tuple[str, BaseException | None]] = []
+        self.app_warnings: list[str] = []
         self.warnings: list[str] = []
         self.errors: list[str] = []
         self.lost: list[tuple[RequestInfo, str, float, list[str]]] = []
@@ -123,6 +124,9 @@ class Recorder(Observer):
         self, request: RequestInfo, message: str, error: BaseException | None = None
     ) -> None:
         self.app_errors.append((message, error))
+
+    def app_warning(self, request: RequestInfo, message: str) -> None:
+        self.app_warnings.append(message)
 
     def thread_lost(
         self, request: RequestInfo, thread: str, seconds: float, stack: list[str]

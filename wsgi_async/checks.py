@@ -11,9 +11,22 @@ from typing import NoReturn
 from .errors import ApplicationError
 from .framing import ResponseHead
 
-__all__ = ["BODILESS", "HEADS", "brief", "check_chunk", "check_head", "remembered_head"]
+__all__ = [
+    "BODILESS",
+    "HEADS",
+    "HOP_BY_HOP",
+    "brief",
+    "check_chunk",
+    "check_head",
+    "remembered_head",
+    "why_dropped",
+]
 
-# RFC 9110 §7.6.1 and PEP 3333 ("Other HTTP Features"): the server's own business.
+# RFC 9110 §7.6.1 and PEP 3333 ("Other HTTP Features"): the server's own business, and not sent.
+# Refused they were a 500 for half of all event-stream snippets, which set `Connection: keep-alive`;
+# gunicorn drops them too. `Connection: close` is obeyed. Transfer-Encoding is dropped whatever it
+# says, as there: who sets it means a body that ends some time, seldom chunks framed by himself.
+# An Upgrade would promise what WSGI cannot keep: there is no 101.
 HOP_BY_HOP = frozenset(
     (
         "connection",
@@ -49,6 +62,9 @@ BODILESS = frozenset((204, 205, 304))
 def check_head(status: object, headers: object) -> ResponseHead:
     """Judge what ``start_response`` was given, and make the bytes of it.
 
+    Hop-by-hop fields are left out, and named in :attr:`.ResponseHead.dropped`. Such a head is not
+    remembered: whoever sends it is to be told, and is asked each time whether he has been.
+
     :raises ApplicationError: a wrong type or syntax.
     """
     if not isinstance(status, str) or _STATUS.fullmatch(status) is None:
@@ -61,13 +77,21 @@ def check_head(status: object, headers: object) -> ResponseHead:
     lines = []
     length: int | None = None
     names = set()
+    closes = False
+    dropped: dict[str, str] = {}
     for item in headers:
         if type(item) is not tuple or len(item) != 2:
             raise ApplicationError(f"each header must be a (name, value) tuple, not {brief(item)}")
         _check_field(*item)
         name, value = item
-        names.add(name.lower())
-        if name.lower() != "content-length":
+        lowered = name.lower()
+        names.add(lowered)
+        if lowered in HOP_BY_HOP:
+            if lowered == "connection" and "close" in _options(value):
+                closes = True
+            if lowered != "connection" or _options(value) != {"close"}:
+                dropped.setdefault(lowered, name)
+        elif lowered != "content-length":
             lines.append(f"{name}: {value}\r\n")
         elif length is None or length == int(value):
             length = int(value)
@@ -75,9 +99,17 @@ def check_head(status: object, headers: object) -> ResponseHead:
             raise ApplicationError("two Content-Length headers that differ")
     fields = "".join(lines).encode("latin-1")
     start_line = f"HTTP/1.1 {status if len(status) > 3 else status + ' '}\r\n".encode("latin-1")
-    recurs = len(fields) <= _HEAD_SIZE_LIMIT and "set-cookie" not in names
+    recurs = len(fields) <= _HEAD_SIZE_LIMIT and "set-cookie" not in names and not dropped
     head = ResponseHead(
-        int(status[:3]), start_line, fields, length, "date" in names, "server" in names, recurs
+        int(status[:3]),
+        start_line,
+        fields,
+        length,
+        "date" in names,
+        "server" in names,
+        recurs,
+        closes,
+        tuple(dropped.values()),
     )
     if recurs:
         if len(HEADS) >= _HEADS_LIMIT:
@@ -98,13 +130,26 @@ def _check_field(name: object, value: object) -> None:
             f"the value of header {name} has a control character or one outside latin-1: "
             f"{brief(value)}; encode it first (RFC 9110 §5.5)"
         )
-    lowered = name.lower()
-    if lowered in HOP_BY_HOP:
-        raise ApplicationError(
-            f"{name} is a hop-by-hop header; it belongs to the server, remove it (PEP 3333)"
-        )
-    if lowered == "content-length" and _DIGITS.fullmatch(value) is None:
+    if name.lower() == "content-length" and _DIGITS.fullmatch(value) is None:
         raise ApplicationError(f"Content-Length must be digits only, not {brief(value)}")
+
+
+def _options(value: str) -> set[str]:
+    """What a Connection field says, in lower case (RFC 9110 §7.6.1)."""
+    return {option.strip(" \t").lower() for option in value.split(",")} - {""}
+
+
+def why_dropped(name: str) -> str:
+    """The sentence on a hop-by-hop field that was not sent."""
+    if name.lower() == "transfer-encoding":
+        return (
+            f"the header {name} was not sent: the server frames the body, and chunks that the "
+            "application frames itself arrive framed twice; remove it and yield the plain body "
+            "(PEP 3333)"
+        )
+    return (
+        f"the hop-by-hop header {name} was not sent: it belongs to the server, remove it (PEP 3333)"
+    )
 
 
 def _refuse_status(status: object) -> NoReturn:

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import BinaryIO, Protocol
 
@@ -70,6 +70,8 @@ class Gateway:
     bounds: ResponseBounds
     observer: Observer
     next_id: Callable[[], str]
+    warned: dict[str, object] = field(default_factory=dict)
+    """Of what the application has been warned: once is enough. *Any thread.*"""
 
 
 def request_ids() -> Callable[[], str]:
@@ -281,6 +283,12 @@ class Exchange:
     def app_error(self, message: str, error: BaseException | None) -> None:
         if not self.is_given_up:
             self._gateway.observer.app_error(self.info, message, error)
+
+    def app_warning(self, topic: str, message: str) -> None:
+        # One call on one dict is atomic, without the GIL too: of two threads one is the first.
+        mine = object()
+        if self._gateway.warned.setdefault(topic, mine) is mine:
+            self._gateway.observer.app_warning(self.info, message)
 
     def app_stderr(self, line: str) -> None:
         self._gateway.observer.app_stderr(self.info, line)

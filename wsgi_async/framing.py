@@ -65,6 +65,10 @@ class ResponseHead:
     has_server: bool = False
     recurs: bool = False
     """Whether this very object is kept for further responses."""
+    closes: bool = False
+    """Whether the application asks for the connection to end after it."""
+    dropped: tuple[str, ...] = ()
+    """Names of fields that the application gave and that are not sent: see ``checks``."""
 
 
 @dataclass(slots=True, eq=False)
@@ -138,7 +142,8 @@ def frame_head(
     :param length: the size of the body, promised or known; None where nobody knows it yet.
     :param head_only: the request was a HEAD (RFC 9110 §9.3.2: same fields, no content).
     :param http10: the client speaks HTTP/1.0: no chunked coding, keep-alive has to be said.
-    :param persists: False where the connection must end for a reason outside this head.
+    :param persists: False where the connection must end for a reason outside this head; the head
+        itself may ask for that too.
     :param date: the ``Date`` field line, left out where the application sent its own.
     :param server: the ``Server`` field line, likewise.
     """
@@ -163,6 +168,8 @@ def frame_head(
         framing_line = b"Transfer-Encoding: chunked\r\n"
     else:
         framing = _CLOSE
+        persists = False
+    if head.closes:
         persists = False
     if not persists:
         connection = b"Connection: close\r\n\r\n"

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, NoReturn
 
-from .checks import brief, check_chunk, check_head
+from .checks import HOP_BY_HOP, brief, check_chunk, check_head
 from .errors import ApplicationError
 from .filewrapper import is_wrapped_file
 from .framing import ResponseHead
@@ -208,6 +208,11 @@ class _Check:
         if _STATUS.fullmatch(status) is None:
             self.refuse(f"gave the status {brief(status)}; it takes a space and a reason as well")
         for name, value in headers:
+            if name.lower() in HOP_BY_HOP:
+                self.refuse(
+                    f"gave start_response the hop-by-hop header {name}, which belongs to the "
+                    "server; remove it"
+                )
             if name.lower() == "status":
                 self.refuse(f"set the header Status, to {brief(value)}: that is start_response's")
         assert self.server_start_response is not None

@@ -189,6 +189,16 @@ class LogObserver(Observer):
             exc_info=_blame(error),
         )
 
+    def app_warning(self, request: RequestInfo, message: str) -> None:
+        logger.warning(
+            "%s %s [%s %s]: %s",
+            escape(request.method),
+            escape(request.target),
+            escape(request.client),
+            escape(request.id),
+            _one_line(message),
+        )
+
     def app_stderr(self, request: RequestInfo, text: str) -> None:
         # As mod_wsgi does: what an application writes to wsgi.errors is an error.
         logger.error("[%s] %s", escape(request.id), _one_line(text.rstrip("\r\n")))

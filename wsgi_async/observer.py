@@ -93,6 +93,12 @@ class Observer:
         :param error: the exception, where there is one whose traceback helps.
         """
 
+    def app_warning(self, request: RequestInfo, message: str) -> None:
+        """The application did what it may not, and the server has mended it. *Any thread.*
+
+        :param message: one line that says what was done, and what to change.
+        """
+
     def app_stderr(self, request: RequestInfo, text: str) -> None:
         """The application wrote a complete line to ``wsgi.errors``. *Any thread.*"""
 

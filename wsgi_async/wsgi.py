@@ -12,7 +12,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
-from .checks import BODILESS, brief, check_chunk, check_head, remembered_head
+from .checks import BODILESS, brief, check_chunk, check_head, remembered_head, why_dropped
 from .errors import ApplicationError, ClientDisconnected
 from .filewrapper import FileWrapper
 from .framing import ResponseHead
@@ -83,6 +83,9 @@ class Reporter(Protocol):
 
     def app_error(self, message: str, error: BaseException | None) -> None:
         """*Pool thread:* one line, and the exception where there is one."""
+
+    def app_warning(self, topic: str, message: str) -> None:
+        """*Pool thread:* one line on what was mended; once for each `topic` is enough."""
 
 
 class WSGIResponse:
@@ -181,7 +184,11 @@ class WSGIResponse:
             head = remembered_head((status, *headers)) if type(headers) is list else None
         except TypeError:  # something in it is not hashable, so not a str either
             head = None
-        self._head = check_head(status, headers) if head is None else head
+        if head is None:
+            head = check_head(status, headers)
+            for name in head.dropped:
+                self._reporter.app_warning(name.lower(), why_dropped(name))
+        self._head = head
         return self._write
 
     # --- steps -------------------------------------------------------------------------------

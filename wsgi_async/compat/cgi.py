@@ -174,6 +174,9 @@ class _Reporter:
         if error is not None:
             traceback.print_exception(error, file=self._stream)
 
+    def app_warning(self, topic: str, message: str) -> None:
+        print(f"wsgi_async: {message}", file=self._stream)
+
 
 class _Output:
     """The response as a CGI script gives it; see ``wsgi.Writer``. Each chunk is flushed."""

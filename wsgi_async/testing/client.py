@@ -139,6 +139,7 @@ class TestClient:
             peer,
             observer if observer is not None else LogObserver(),
             raise_exceptions,
+            set(),
         )
         self._open: weakref.WeakSet[Response] = weakref.WeakSet()
 

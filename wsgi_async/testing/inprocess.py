@@ -50,6 +50,8 @@ class Setting(NamedTuple):
     """The client's, as of ``getpeername``."""
     observer: Observer
     raise_exceptions: bool
+    warned: set[str]
+    """Of what the application has been warned."""
 
 
 class Call:
@@ -253,6 +255,12 @@ class Call:
         assert self._info is not None
         if not self._setting.raise_exceptions:
             self._setting.observer.app_error(self._info, message, error)
+
+    def app_warning(self, topic: str, message: str) -> None:
+        assert self._info is not None
+        if topic not in self._setting.warned:
+            self._setting.warned.add(topic)
+            self._setting.observer.app_warning(self._info, message)
 
     def app_stderr(self, line: str) -> None:
         self.stderr.append(line)
