@@ -48,7 +48,7 @@ class Process:
         self.acceptor = Acceptor(
             loop,
             [sock],
-            lambda: Telling(self),
+            lambda _: Telling(self),
             slot,
             count_open=self.open.__len__,
             warn=lambda why: print(why, file=sys.stderr, flush=True),

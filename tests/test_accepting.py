@@ -238,7 +238,7 @@ class Side:
         self.open: set[Recording] = set()
         self.accepted: asyncio.Queue[Recording] = asyncio.Queue()
         self.warnings: list[str] = []
-        options.setdefault("make_protocol", lambda: Recording(self))
+        options.setdefault("make_protocol", lambda _: Recording(self))
         self.acceptor = Acceptor(
             asyncio.get_running_loop(),
             sockets,
@@ -364,7 +364,7 @@ def test_what_was_accepted_before_a_close_is_served(loop: str) -> None:
         sock = stack.enter_context(listening())
         made = asyncio.Event()
 
-        def make_protocol() -> Recording:
+        def make_protocol(_: object) -> Recording:
             made.set()
             asyncio.get_running_loop().call_soon(side.acceptor.close)
             return Recording(side)
@@ -502,7 +502,7 @@ def test_a_protocol_that_cannot_be_made_is_reported(loop: str) -> None:
         sock = stack.enter_context(listening())
         broken = True
 
-        def make_protocol() -> Recording:
+        def make_protocol(_: object) -> Recording:
             if broken:
                 raise ZeroDivisionError
             return Recording(side)

@@ -281,7 +281,8 @@ class Client:
     ) -> None:
         self.site = site
         self.judge = Judge()
-        self.protocol = HTTPProtocol(site.connections, site.loop)  # type: ignore[arg-type]
+        peer = transport.setdefault("peername", ("127.0.0.1", 50312))
+        self.protocol = HTTPProtocol(site.connections, site.loop, peer)  # type: ignore[arg-type]
         self.transport = make(site.loop, self.protocol, **transport)
 
     def send(self, data: bytes | str, *methods: str) -> None:

@@ -70,7 +70,7 @@ def server_facts(
 def remote_address(peer: object) -> tuple[str, str]:
     """REMOTE_ADDR and REMOTE_PORT of a client.
 
-    :param peer: its address, as ``getpeername`` gives it.
+    :param peer: its address, as ``accept`` gives it.
     :returns: two empty strings for a unix socket.
     """
     if isinstance(peer, tuple):

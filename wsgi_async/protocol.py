@@ -50,6 +50,8 @@ class HTTPProtocol(asyncio.Protocol):
 
     :param shared: what all connections of the server share.
     :param loop: the loop that runs it.
+    :param peer: the client's address, as accept(2) returned it. The connection itself cannot tell
+        once it was reset.
     """
 
     __slots__ = (
@@ -71,9 +73,9 @@ class HTTPProtocol(asyncio.Protocol):
         "state",
     )
 
-    def __init__(self, shared: Connections, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, shared: Connections, loop: asyncio.AbstractEventLoop, peer: object) -> None:
         self.facts: dict[str, object] = {}
-        self.remote_addr = self.remote_port = ""
+        self.remote_addr, self.remote_port = remote_address(peer)
         self.state = _NEW
         self._shared = shared
         self._loop = loop
@@ -110,7 +112,6 @@ class HTTPProtocol(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=high, low=high // 4)
         self._sender = Sender(self._transport, shared.io_pool)
         self.facts = shared.facts_at(transport.get_extra_info("sockname"))
-        self.remote_addr, self.remote_port = remote_address(transport.get_extra_info("peername"))
         shared.open.add(self)
         now = self._loop.time()
         shared.waits[Wait.FIRST_BYTE].add(self, now)

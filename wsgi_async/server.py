@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
-import os
 import resource
 import select
 import signal
@@ -268,17 +268,22 @@ class Server:
                 self.addresses, self.config.threads, self.loop_name, self.config.parser
             )
 
-    async def serve_once(self, connection: socket.socket) -> None:
+    async def serve_once(self, connection: socket.socket, peer: object = None) -> None:
         """Serve a connection that somebody else has accepted, as the last of this server, and
         return once it is closed; see ``sockets`` of :meth:`start`.
 
         :param connection: it is this server's from here on. It has one request where
             ``keep_alive`` is 0.
+        :param peer: the client's address, as ``accept()`` returned it. None: the connection is
+            asked, which cannot tell once it was reset.
         :raises RuntimeError: it is not running.
         """
         if self._process is None:
             raise RuntimeError("this server is not running")
-        await self._process.serve_once(connection)
+        if peer is None:
+            with contextlib.suppress(OSError):
+                peer = connection.getpeername()
+        await self._process.serve_once(connection, peer)
 
     @property
     def loop_name(self) -> str:
@@ -530,7 +535,6 @@ class _Process:
         self.connections = Connections(
             config, gateway, self._io_pool, budgets, plan.connections, plan.refusals
         )
-        self._servers: list[asyncio.Server] = []
         self._acceptor: Acceptor | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -567,11 +571,10 @@ class _Process:
                 self._sweep()  # the warm-up had a time limit of its own
             if permission is not None:
                 await permission()
-            if slot is not None:
-                self._share(slot)
-                return
-            for sock in self.sockets:
-                self._servers.append(await self._listen(sock))
+            if slot is None:
+                for sock in self.sockets:
+                    listen(sock, config.backlog)
+            self._accept(slot)
         except BaseException:
             self._close_listeners()
             self._cancel_tick()
@@ -579,36 +582,21 @@ class _Process:
                 pool.stop(lambda: None)
             raise
 
-    def _make_protocol(self) -> HTTPProtocol:
-        return HTTPProtocol(self.connections, self._loop)
+    def _make_protocol(self, peer: object) -> HTTPProtocol:
+        return HTTPProtocol(self.connections, self._loop, peer)
 
-    async def serve_once(self, connection: socket.socket) -> None:
+    async def serve_once(self, connection: socket.socket, peer: object) -> None:
         """See :meth:`Server.serve_once`."""
         self.connections.phase = Phase.LEAVING
         connection.setblocking(False)
-        await self._loop.connect_accepted_socket(self._make_protocol, connection)
+        make_protocol = functools.partial(self._make_protocol, peer)
+        await self._loop.connect_accepted_socket(make_protocol, connection)
         await self.connections.all_closed().wait()
 
-    async def _listen(self, sock: socket.socket) -> asyncio.Server:
-        try:
-            # Not create_unix_server(), which in 3.13 unlinks a file that it did not make. asyncio's
-            # own loop accepts as many in a turn as it is told that may queue.
-            server = await self._loop.create_server(
-                self._make_protocol, sock=sock, backlog=self._accepts_at_once
-            )
-            listen(sock, self._config.backlog)
-            return server
-        except OSError as error:
-            why = os.strerror(error.errno) if error.errno else str(error)
-            raise ConfigError(f"Cannot listen on {address_of(sock)}: {why}") from error
-
-    @property
-    def _accepts_at_once(self) -> int:
-        """Connections that may be accepted in one turn of the loop, from each socket."""
-        return max(1, self._plan.unseen // (ACCEPT_TURNS * len(self.sockets)))
-
-    def _share(self, slot: Slot) -> None:
-        """Accept beside other processes."""
+    def _accept(self, slot: Slot | None) -> None:
+        """Begin to accept: all there are, or a share of them beside other processes."""
+        if not self.sockets:
+            return
         connections = self.connections
         self._acceptor = acceptor = Acceptor(
             self._loop,
@@ -618,9 +606,10 @@ class _Process:
             count_open=lambda: len(connections.open),
             warn=_rarely(self._observer.warning),
             cap=self._plan.connections,
-            at_once=self._accepts_at_once,
+            at_once=self._plan.unseen // (ACCEPT_TURNS * len(self.sockets)),
         )
-        connections.on_lost = acceptor.lost
+        if slot is not None:
+            connections.on_lost = acceptor.lost
         acceptor.start()
 
     def _close_listeners(self) -> None:
@@ -628,8 +617,6 @@ class _Process:
             self._acceptor.close()
         for sock in self.sockets:
             sock.remove_file()  # while it is open, the inode number of its file is ours
-        for server in self._servers:
-            server.close()
         close_all(self.sockets)
 
     def _tick(self) -> None:

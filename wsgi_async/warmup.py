@@ -16,11 +16,13 @@ __all__ = ["warm_up"]
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")
 
 
-async def warm_up(target: str, make_protocol: Callable[[], asyncio.Protocol], limit: float) -> None:
+async def warm_up(
+    target: str, make_protocol: Callable[[object], asyncio.Protocol], limit: float
+) -> None:
     """Ask for `target` over a connection that only this process has. *Loop.*
 
     :param target: a path with or without a query, or an ``http://`` URL for its Host field.
-    :param make_protocol: makes the server's side of a connection.
+    :param make_protocol: makes the server's side of a connection, of the client's address.
     :param limit: seconds for the whole answer; 0 for no bound.
     :raises LoadError: there is no answer, or its status is 500 or above.
     """
@@ -38,11 +40,11 @@ async def warm_up(target: str, make_protocol: Callable[[], asyncio.Protocol], li
         raise LoadError(f"--warmup {target} was answered with {status}")
 
 
-async def _ask(target: str, make_protocol: Callable[[], asyncio.Protocol]) -> int:
+async def _ask(target: str, make_protocol: Callable[[object], asyncio.Protocol]) -> int:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     loop = asyncio.get_running_loop()
-    await loop.connect_accepted_socket(make_protocol, theirs)
+    await loop.connect_accepted_socket(lambda: make_protocol(""), theirs)
     reader, writer = await asyncio.open_unix_connection(sock=ours)
     try:
         host, path = "localhost", target

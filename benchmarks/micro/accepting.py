@@ -5,7 +5,8 @@ plain      each process's loop accepts from the common socket, as ``create_serve
 one        each watches the common socket itself and takes one connection a turn
 exclusive  the same through an epoll of its own, with EPOLLEXCLUSIVE
 reuseport  each has a socket of its own; the kernel chooses one by a hash (SO_REUSEPORT)
-share      ``wsgi_async.accepting``: none takes more than its share while others are awake
+share      ``wsgi_async.accepting``: none takes more than its share while others are awake; of one
+           process alone, without a tally
 =========  =======================================================================================
 
 ``at once N`` and ``in turn`` are the connections of the process that has the most, by an even
@@ -166,7 +167,7 @@ class Processes:
         for _ in range(count if way.own_sockets else 1):
             sockets.append(_listener(sockets[0].getsockname()[1] if sockets else 0, way))
         self.port: int = sockets[0].getsockname()[1]
-        tally = Tally()
+        tally = Tally() if count > 1 else None
         self.pids = []
         for index in range(count):
             pid = os.fork()
@@ -225,7 +226,9 @@ def _listener(port: int, way: Way) -> socket.socket:
     return sock
 
 
-def _serve(way: Way, sock: socket.socket, counts: Counts, tally: Tally, index: int) -> NoReturn:
+def _serve(
+    way: Way, sock: socket.socket, counts: Counts, tally: Tally | None, index: int
+) -> NoReturn:
     try:
         loop = new_event_loop()
 
@@ -238,8 +241,8 @@ def _serve(way: Way, sock: socket.socket, counts: Counts, tally: Tally, index: i
             acceptor = Acceptor(
                 loop,
                 [sock],
-                make,
-                tally.join(index),
+                lambda _: make(),
+                tally.join(index) if tally is not None else None,
                 count_open=lambda: counts.words[Counts.OPEN],
                 warn=print,
             )

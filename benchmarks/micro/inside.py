@@ -209,7 +209,8 @@ class Inside:
         if application is None:
             protocol = Echo(self.pool, self.loop, b"HTTP/1.1 204 No Content\r\n\r\n")
         else:
-            protocol = HTTPProtocol(connections, self.loop)  # type: ignore[arg-type]
+            peer = ("127.0.0.1", 50312)
+            protocol = HTTPProtocol(connections, self.loop, peer)  # type: ignore[arg-type]
         self.line = Line(self.loop, protocol)
 
     def serve(self, heads: Iterator[bytes], count: int) -> tuple[bytes, int]:

@@ -195,15 +195,15 @@ class WSGIServer(simple_server.WSGIServer):
 
         After :attr:`timeout` seconds without one, ``handle_timeout()`` is called instead.
         """
-        connection = self._accept()
-        if connection is None:
+        accepted = self._accept()
+        if accepted is None:
             self.handle_timeout()
             return
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(self._serve_once(connection))
+            runner.run(self._serve_once(*accepted))
 
-    def _accept(self) -> socket.socket | None:
-        """The first connection, or None where none came in time."""
+    def _accept(self) -> tuple[socket.socket, object] | None:
+        """The first connection and its client's address, or None where none came in time."""
         times = [time for time in (self.socket.gettimeout(), self.timeout) if time is not None]
         deadline = time.monotonic() + min(times) if times else None
         with selectors.DefaultSelector() as selector:
@@ -218,7 +218,7 @@ class WSGIServer(simple_server.WSGIServer):
                     patience = listener.gettimeout()
                     listener.setblocking(False)  # the client may be gone again
                     try:
-                        return listener.accept()[0]
+                        return listener.accept()
                     except (BlockingIOError, ConnectionAbortedError):
                         continue
                     finally:
@@ -226,11 +226,11 @@ class WSGIServer(simple_server.WSGIServer):
                 if left is not None and left <= 0:
                     return None
 
-    async def _serve_once(self, connection: socket.socket) -> None:
+    async def _serve_once(self, connection: socket.socket, peer: object) -> None:
         server = self._new_server(threads=1, keep_alive=0.0)
         try:
             await server.start(())
-            await server.serve_once(connection)
+            await server.serve_once(connection, peer)
         finally:
             connection.close()
             await server.stop()
