@@ -15,6 +15,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -28,10 +30,11 @@ INTERRUPTED = 130
 
 COMPARE = """
 --compare OLD: with a directory, another checkout of this project, both checkouts' wsgi_async are
-measured by turns and judged round by round. With a JSON file, this run is judged beside that one
-(or NEW.json beside OLD.json, without measuring), by what the servers in both have changed by. The
-exit status is 1 if a scenario is slower, or void more often than it was, 2 if the two cannot be
-compared or nothing could be judged. benchmarks/README.md says what counts as slower.
+measured by turns, as often as it takes to tell them apart, within bounds. With a JSON file, this
+run is judged beside that one (or NEW.json beside OLD.json, without measuring), by what the servers
+in both have changed by. The exit status is 1 if a scenario is slower, or void more often than it
+was, 2 if the two cannot be compared or nothing could be judged. At most one table in a hundred says
+"slower" or "faster" of what is equal, however noisy the machine is; benchmarks/README.md says how.
 """
 
 
@@ -48,9 +51,15 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--servers", nargs="+", metavar="NAME", help="servers, or all (default: see --list)")
     add("--scenarios", nargs="+", metavar="NAME", help="scenarios (default: all)")
-    add("--rounds", type=int, metavar="N", help="default 3, with --compare DIRECTORY 5")
+    add("--rounds", type=int, metavar="N", help="default 3, with --compare as many as it takes")
     add("--seconds", type=float, default=2.0, help="of load per round (default: 2)")
     add("--threads", type=int, default=8, help="of each server (default: 8)")
+    add(
+        "--options",
+        default="",
+        metavar="TEXT",
+        help="more of this project's servers, one word: '--options=--access-logfile=-'",
+    )
     add("--python", default=sys.executable, help="the Python the servers are installed for")
     add("--json", type=Path, metavar="FILE", help="write every sample to this file")
     add("--into", type=Path, metavar="FILE", help="or into this one, beside other scenarios there")
@@ -120,7 +129,7 @@ def run(
     with contextlib.ExitStack() as stack:
         here = stack.enter_context(stage(CHECKOUT))
         try:
-            templates = servers.select(names)
+            templates = servers.select(names, options.options)
             python = servers.probe(options.python, templates.values(), here)
         except servers.UnknownServer as error:
             raise Stop(str(error)) from None
@@ -129,7 +138,7 @@ def run(
         contenders = []
         found = Run(
             record.environment(python.version, CHECKOUT),
-            rounds=options.rounds or (5 if old else 3),
+            rounds=options.rounds or 3,
             seconds=options.seconds,
             threads=options.threads,
             packages=python.others(),
@@ -147,6 +156,7 @@ def run(
         if old is not None:
             there = stack.enter_context(stage(old))
             contenders = _paired(contenders, old, there, found, options)
+            found.rounds = options.rounds or compare.most_rounds(compare.table_length(found))
         for directory in dict.fromkeys(contender.directory for contender in contenders):
             say(f"wsgi_async of {_origin(options.python, directory)}")
         into.append(found)
@@ -154,6 +164,8 @@ def run(
         plan = rounds.Plan(
             contenders, chosen, python, found.rounds, options.seconds, options.threads
         )
+        if old is not None and options.rounds is None:
+            plan = replace(plan, enough=partial(compare.is_decided, found))
         try:
             for row in rounds.measure(plan):
                 found.rows.append(row)
@@ -193,7 +205,7 @@ def _paired(
         label = compare.old_label(one.label)
         version = python.packages.get(one.template.package, "unknown")
         found.servers[label] = record.Measured(version, found.servers[one.label].command)
-        paired.append(rounds.Contender(label, one.template, there))
+        paired.append(rounds.Contender(label, one.template, there, partner=one.label))
         say(f"{label}: {version}")
     found.environment["old commit"] = record.commit(old)
     return paired
@@ -271,28 +283,37 @@ def _terminable() -> Iterator[None]:
 def guard(options: argparse.Namespace) -> int:
     """``--compare``: the exit status."""
     first, *second = options.compare
-    if options.rounds is not None and options.rounds < compare.LEAST_ROUNDS:
-        raise Stop(f"--compare needs at least --rounds {compare.LEAST_ROUNDS}")
     if first.is_dir():
         if second:
             raise Stop("--compare takes one directory, or JSON files")
         if not (first / "wsgi_async" / "__init__.py").is_file():
             raise Stop(f"{first} is no checkout: it has no wsgi_async")
+        ours = [name for name in options.servers or [servers.OURS] if servers.is_ours(name)]
+        _ask_for(options, compare.fewest_rounds(len(ours) * len(scenarios(options.scenarios))))
         new, finished = measured(options, old=first)
         verdicts = compare.by_turns(new)
         names = {"new": str(CHECKOUT), "old": str(first.resolve())}
     else:
         old = record.read(first)
-        _enough(first, old)
         finished = True
         if second:
             new = record.read(second[0])
-            _enough(second[0], new)
+            fewest = compare.fewest_rounds_each(max(1, len(compare.shared_lines(new, old))))
+            for path, one in ((first, old), (second[0], new)):
+                _enough(path, one, fewest)
         else:
             known = servers.load()
             options.servers = options.servers or [name for name in old.servers if name in known]
             options.scenarios = options.scenarios or list(old.scenarios)
+            asked = [
+                line
+                for line in compare.shared_lines(old, old)
+                if line[0] in options.scenarios and line[1] in options.servers
+            ]
+            fewest = compare.fewest_rounds_each(max(1, len(asked)))
+            _enough(first, old, fewest)
             options.rounds = options.rounds or old.rounds
+            _ask_for(options, fewest)
             options.threads, options.seconds = old.threads, old.seconds
             new, finished = measured(options)
         verdicts, warning = compare.with_earlier(new, old)
@@ -307,11 +328,17 @@ def guard(options: argparse.Namespace) -> int:
     return 1 if any(one.bad for one in verdicts) else 0
 
 
-def _enough(path: Path, one: Run) -> None:
+def _ask_for(options: argparse.Namespace, fewest: int) -> None:
+    """:raises Stop: fewer rounds are asked for than can show anything."""
+    if options.rounds is not None and options.rounds < fewest:
+        raise Stop(f"this comparison needs at least --rounds {fewest}")
+
+
+def _enough(path: Path, one: Run, fewest: int) -> None:
     """:raises Stop: a run has too few rounds to be judged."""
-    if one.rounds < compare.LEAST_ROUNDS:
+    if one.rounds < fewest:
         rounds_text = "1 round" if one.rounds == 1 else f"{one.rounds} rounds"
-        raise Stop(f"{path}: only {rounds_text}; at least {compare.LEAST_ROUNDS} are needed")
+        raise Stop(f"{path}: only {rounds_text}; at least {fewest} are needed")
 
 
 def _when(one: Run) -> str:

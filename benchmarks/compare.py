@@ -1,4 +1,9 @@
-"""Has it become slower? Two checkouts measured by turns, or a run beside an earlier one."""
+"""Has it become slower? Two checkouts measured by turns, or a run beside an earlier one.
+
+A verdict other than "no difference shown" is wrong in one table of a hundred at most, however noisy
+the machine is (:data:`ERROR`): its interval does not reach 1, and it is made as wide as the number
+of questions that the table answers demands.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +13,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .figures import advantage, figures, quantile
+from . import intervals
+from .figures import advantage
 from .record import Run
 from .servers import OURS, is_ours
 from .units import ratio_text
 
 __all__ = [
-    "LEAST_ROUNDS",
+    "ERROR",
     "LIMIT",
     "Incomparable",
     "Verdict",
     "by_turns",
+    "fewest_rounds",
+    "fewest_rounds_each",
+    "is_decided",
     "judge",
+    "most_rounds",
     "old_label",
+    "shared_lines",
     "table",
+    "table_length",
     "with_earlier",
 ]
 
+ERROR = 0.01
+"""The probability that a table says "slower" or "faster" anywhere of what is equal, at most."""
 LIMIT = 0.97
-"""A median ratio below this is slower, one above its inverse faster, if the spread agrees."""
-LEAST_ROUNDS = 3
-"""With two rounds, a spread says nothing."""
-MANY_ROUNDS = 8
-"""From here on a quarter of the rounds may contradict: the more rounds, the more outliers."""
+"""What is worth a word: a ratio below this, or above its inverse."""
+LOOKS = (1.0, 1.5, 2.0)
+"""When the rounds may end, in multiples of the fewest that can show anything. Each look is another
+chance to err, and is given its part of the error."""
 OLD = " (old)"
 """What ends the label of another checkout's server."""
 SPEEDS = ("requests/s", "chunks/s", "MB/s", "ms")
@@ -48,10 +61,11 @@ class Verdict:
 
     scenario: str
     verdict: str
-    """``faster``, ``slower``, ``no difference``, ``void`` or ``not judged``."""
+    """``faster``, ``slower``, ``no difference shown``, ``void`` or ``not judged``."""
     ratio: float = math.nan
     """How many times as good the new one is."""
     low: float = math.nan
+    """It is between these, as surely as :data:`ERROR` asks."""
     high: float = math.nan
     note: str = ""
     server: str = OURS
@@ -72,43 +86,104 @@ def old_label(server: str) -> str:
     return server + OLD
 
 
-def judge(scenario: str, ratios: Sequence[float], server: str = OURS) -> Verdict:
-    """From the ratios of paired rounds, each the new figure as a multiple of the old one."""
-    if len(ratios) < LEAST_ROUNDS:
-        note = f"fewer than {LEAST_ROUNDS} rounds"
-        return Verdict(scenario, "not judged", server=server, note=note)
-    middle = statistics.median(ratios)
-    part = 0.25 if len(ratios) >= MANY_ROUNDS else 0.0
-    low, high = quantile(ratios, part), quantile(ratios, 1 - part)
-    return Verdict(scenario, _word(middle, low, high), middle, low, high, server=server)
+def fewest_rounds(comparisons: int) -> int:
+    """Of two checkouts, by turns: with fewer, nothing can be shown in a table of so many lines."""
+    return intervals.fewest_pairs(_error(comparisons))
 
 
-def _word(middle: float, low: float, high: float) -> str:
-    if middle < LIMIT and high < 1:
+def most_rounds(comparisons: int) -> int:
+    """When the last look is taken, decided or not."""
+    return _looks(comparisons)[-1]
+
+
+def fewest_rounds_each(comparisons: int) -> int:
+    """Of two runs that are no pairs, in each."""
+    return intervals.fewest_each(ERROR / comparisons / 2)
+
+
+def _error(comparisons: int) -> float:
+    """Each line of the table has its part, and each look at it."""
+    return ERROR / max(comparisons, 1) / len(LOOKS)
+
+
+def _looks(comparisons: int) -> list[int]:
+    fewest = fewest_rounds(comparisons)
+    return [math.ceil(part * fewest) for part in LOOKS]
+
+
+def judge(
+    scenario: str, ratios: Sequence[float], server: str = OURS, comparisons: int = 1
+) -> Verdict:
+    """From the ratios of paired rounds, each the new figure as a multiple of the old one.
+
+    :param comparisons: how many lines the table has.
+    """
+    fewest = fewest_rounds(comparisons)
+    if len(ratios) < fewest:
+        return Verdict(scenario, "not judged", server=server, note=f"fewer than {fewest} rounds")
+    found = intervals.of_pairs(ratios, _error(comparisons))
+    return Verdict(scenario, _word(*found), *found, server=server)
+
+
+def _word(ratio: float, low: float, high: float) -> str:
+    if ratio < LIMIT and high < 1:
         return "slower"
-    if middle > 1 / LIMIT and low > 1:
+    if ratio > 1 / LIMIT and low > 1:
         return "faster"
-    return "no difference"
+    return "no difference shown"
 
 
 def by_turns(run: Run) -> list[Verdict]:
     """Compare each server of this checkout with the same one of the other, round by round."""
+    lines = _lines(run)
+    return [_turns(run, scenario, server, len(lines)) for scenario, server in lines]
+
+
+def is_decided(run: Run, scenario: str, number: int) -> bool:
+    """Whether more rounds of a scenario than `number` would tell nothing new.
+
+    That is so at the looks only: to look after each round, and to stop where it pleases, would
+    find a difference in any noise.
+    """
+    lines = _lines(run)
+    if number not in _looks(len(lines)):
+        return False
+    return all(
+        _is_clear(_turns(run, name, server, len(lines)))
+        for name, server in lines
+        if name == scenario
+    )
+
+
+def _is_clear(found: Verdict) -> bool:
+    if found.verdict in ("slower", "faster", "void"):
+        return True
+    return found.low > LIMIT and found.high < 1 / LIMIT
+
+
+def table_length(run: Run) -> int:
+    """How many lines the table of two checkouts has."""
+    return len(_lines(run))
+
+
+def _lines(run: Run) -> list[tuple[str, str]]:
+    """What the table tells of: scenarios and servers."""
     return [
-        _turns(run, scenario, server)
+        (scenario, server)
         for scenario in run.scenarios
         for server in run.servers
         if old_label(server) in run.servers
     ]
 
 
-def _turns(run: Run, scenario: str, server: str) -> Verdict:
+def _turns(run: Run, scenario: str, server: str, comparisons: int) -> Verdict:
     old = old_label(server)
     if spoilt := _spoilt(run, run, scenario, server, old):
         return spoilt
     more = run.scenarios[scenario].more_is_better
     ratios = [advantage(ours, theirs, more) for ours, theirs in _pairs(run, scenario, server, old)]
     ratios = [ratio for ratio in ratios if not math.isnan(ratio)]
-    return judge(scenario, ratios, server)
+    return judge(scenario, ratios, server, comparisons)
 
 
 def _spoilt(new: Run, old: Run, scenario: str, server: str, before: str) -> Verdict | None:
@@ -120,8 +195,8 @@ def _spoilt(new: Run, old: Run, scenario: str, server: str, before: str) -> Verd
     now, then = _Rounds.of(new, scenario, server), _Rounds.of(old, scenario, before)
     if not then.good:
         return Verdict(scenario, "not judged", server=server, note="the old one has no figures")
-    if not now.good or now.lost / new.rounds > then.lost / old.rounds:
-        note = f"{now.lost} of {new.rounds} rounds, {then.lost} of {old.rounds} of the old one"
+    if not now.good or now.lost / now.rounds > then.lost / then.rounds:
+        note = f"{now.lost} of {now.rounds} rounds, {then.lost} of {then.rounds} of the old one"
         return Verdict(scenario, "void", server=server, note=note)
     if now.failed / now.good > then.failed / then.good:
         note = f"requests fail in {now.failed} of {now.good} rounds, "
@@ -131,8 +206,10 @@ def _spoilt(new: Run, old: Run, scenario: str, server: str, before: str) -> Verd
 
 
 class _Rounds(NamedTuple):
-    """How many rounds of a server have a figure, are void, and have a figure but failures."""
+    """How many rounds a scenario had, and how many of a server have a figure, are void, and have a
+    figure but failures."""
 
+    rounds: int
     good: int
     lost: int
     failed: int
@@ -146,8 +223,14 @@ class _Rounds(NamedTuple):
         void = any(row.void is not None for row in rows)
         # After a wrong answer, and where it does not start, the other rounds are not even tried.
         # Without a void row, what is missing was interrupted.
-        lost = run.rounds - len(good) if void or not good else 0
-        return cls(len(good), lost, sum(row.errors > 0 for row in good))
+        rounds = _rounds(run, scenario)
+        lost = rounds - len(good) if void or not good else 0
+        return cls(rounds, len(good), lost, sum(row.errors > 0 for row in good))
+
+
+def _rounds(run: Run, scenario: str) -> int:
+    """Of one scenario, which may have had fewer than it was granted."""
+    return max((row.round for row in run.rows if row.scenario == scenario), default=run.rounds)
 
 
 def _pairs(run: Run, scenario: str, new: str, old: str) -> list[tuple[float, float]]:
@@ -158,7 +241,7 @@ def _pairs(run: Run, scenario: str, new: str, old: str) -> list[tuple[float, flo
     }
     return [
         (values[new, number], values[old, number])
-        for number in range(1, run.rounds + 1)
+        for number in range(1, _rounds(run, scenario) + 1)
         if (new, number) in values and (old, number) in values
     ]
 
@@ -169,6 +252,9 @@ def with_earlier(new: Run, old: Run) -> tuple[list[Verdict], str]:
     :returns: the verdicts, and a warning; empty if there is none.
     :raises Incomparable: Python, threads or seconds differ, or the machine does and there is no
         peer that both have measured in the same version; or they have nothing in common.
+
+    What has changed on the machine between the runs shows in the peers. Each has an interval of
+    its own for its change, and ours has changed by more only where it is beyond all of theirs.
     """
     for what, now, then in (
         ("Python", new.python, old.python),
@@ -197,24 +283,29 @@ def with_earlier(new: Run, old: Run) -> tuple[list[Verdict], str]:
             raise Incomparable(f"not comparable, another machine and no common peer: {told}")
         warning = f"another machine, compared only by {', '.join(sorted(shared))}: {told}"
     elif not shared:
-        warning = "no common peer: what changed on the machine counts as ours"
-    scenarios = [name for name in new.scenarios if name in old.scenarios]
-    if not scenarios:
+        warning = "no common peer: what changed on the machine is not known"
+    if not any(name in old.scenarios for name in new.scenarios):
         raise Incomparable("not comparable: no common scenario")
+    lines = shared_lines(new, old)
+    if not lines:
+        raise Incomparable(f"not comparable: no common server of {OURS}")
+    return [_beside(new, old, *line, shared, len(lines)) for line in lines], warning
+
+
+def shared_lines(new: Run, old: Run) -> list[tuple[str, str]]:
+    """What the table of two runs tells of: scenarios and servers."""
     servers = [
         name
         for name in old.servers
         if is_ours(name) and not name.endswith(OLD) and (name in new.servers or name in new.skipped)
     ]
-    if not servers:
-        raise Incomparable(f"not comparable: no common server of {OURS}")
-    verdicts = [
-        _beside(new, old, scenario, server, shared, bool(differ))
-        for scenario in scenarios
+    return [
+        (scenario, server)
+        for scenario in new.scenarios
+        if scenario in old.scenarios
         for server in servers
         if any(row.scenario == scenario and row.server == server for row in old.rows)
     ]
-    return verdicts, warning
 
 
 def _peers(run: Run) -> set[str]:
@@ -222,7 +313,7 @@ def _peers(run: Run) -> set[str]:
 
 
 def _beside(
-    new: Run, old: Run, scenario: str, server: str, shared: set[str], elsewhere: bool
+    new: Run, old: Run, scenario: str, server: str, shared: set[str], comparisons: int
 ) -> Verdict:
     measured = any(row.scenario == scenario and row.server == server for row in new.rows)
     if not measured and server in new.servers:
@@ -230,35 +321,44 @@ def _beside(
     if spoilt := _spoilt(new, old, scenario, server, server):
         return spoilt
     kind = new.scenarios[scenario]
-    more = kind.more_is_better
-    now, then = figures(new, scenario), figures(old, scenario)
-    ours, theirs = now[server], then[server]
-    if min(ours.rounds, theirs.rounds) < LEAST_ROUNDS:
-        note = f"fewer than {LEAST_ROUNDS} rounds"
-        return Verdict(scenario, "not judged", server=server, note=note)
-    drifts = [
-        advantage(now[peer].median, then[peer].median, more)
-        for peer in (sorted(shared) if kind.unit in SPEEDS else ())
-        if peer in now and peer in then and now[peer].median and then[peer].median
-    ]
-    if elsewhere and not drifts:
-        note = "another machine, and no peer"
-        return Verdict(scenario, "not judged", server=server, note=note)
-    drift = statistics.median(drifts) if drifts else 1.0
-    ratio = advantage(ours.median, theirs.median, more) / drift
-    worst = (ours.low, theirs.high) if more else (ours.high, theirs.low)
-    best = (ours.high, theirs.low) if more else (ours.low, theirs.high)
-    low, high = (advantage(*pair, more) / drift for pair in (worst, best))
-    note = f"peers {ratio_text(drift)}" if drifts else "no peer"
+    fewest = fewest_rounds_each(comparisons)
+    error = ERROR / comparisons / 2  # ours may miss the truth, or all of the peers'
+
+    def changed(name: str) -> intervals.Interval | None:
+        now, then = _values(new, scenario, name), _values(old, scenario, name)
+        if min(len(now), len(then)) < fewest:
+            return None
+        if kind.more_is_better:
+            return intervals.of_two(now, then, error)
+        return intervals.of_two(then, now, error)
+
+    ours = changed(server)
+    if ours is None:
+        return Verdict(scenario, "not judged", server=server, note=f"fewer than {fewest} rounds")
     if kind.unit not in SPEEDS:
-        note = "as it is"
-    return Verdict(scenario, _word(ratio, low, high), ratio, low, high, note, server)
+        return Verdict(scenario, _word(*ours), *ours, "as it is", server)
+    peers = [found for name in sorted(shared) if (found := changed(name)) is not None]
+    if not peers:
+        return Verdict(scenario, "not judged", *ours, "no peer", server)
+    drift = statistics.median([peer.ratio for peer in peers])
+    most, least = max(peer.high for peer in peers), min(peer.low for peer in peers)
+    high = ours.high / least if least else math.inf
+    found = intervals.Interval(ours.ratio / drift, ours.low / most, high)
+    return Verdict(scenario, _word(*found), *found, f"peers {ratio_text(drift)}", server)
+
+
+def _values(run: Run, scenario: str, server: str) -> list[float]:
+    return [
+        row.value
+        for row in run.rows
+        if row.scenario == scenario and row.server == server and row.value is not None
+    ]
 
 
 def table(verdicts: Sequence[Verdict], names: Mapping[str, str]) -> str:
     """As Markdown; `names` says what ``new`` and ``old`` are."""
     lines = [f"new: {names['new']}", f"old: {names['old']}", ""]
-    lines += ["| scenario | server | new is | lowest to highest | verdict |"]
+    lines += [f"| scenario | server | new is | {1 - ERROR:.0%} sure | verdict |"]
     lines += ["|---|---|---:|---:|---|"]
     for one in verdicts:
         there = not math.isnan(one.ratio)

@@ -1,15 +1,16 @@
 """The rounds: every server once per scenario and round, one after the other, so that whatever
-changes on the machine meanwhile changes for all.
+changes on the machine meanwhile changes for all. Which of two checkouts goes first is drawn by lot.
 """
 
 from __future__ import annotations
 
 import contextlib
+import random
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -42,6 +43,9 @@ class Contender:
     template: Template
     directory: Path
     """It is started here; the modules here are the ones it gets."""
+    partner: str = ""
+    """The label of the one before it in the plan that it is compared with: they are measured one
+    right after the other."""
 
 
 @dataclass(frozen=True)
@@ -55,24 +59,45 @@ class Plan:
     seconds: float
     threads: int
 
+    enough: Callable[[str, int], bool] = lambda scenario, number: False
+    """Asked after each round of a scenario whether it may be the last."""
+    lots: random.Random = field(default_factory=random.SystemRandom)
+    """Draws which of two partners goes first. Where chance alone decides, what the machine does
+    meanwhile is as likely to help the one as the other, whatever it is; with a fixed order, and be
+    it A B B A, something of the same rhythm helps one of them in each round."""
+
+    @property
+    def most(self) -> int:
+        """How many steps there are if no scenario ends early."""
+        return self.rounds * sum(len(self._there(one)) for one in self.scenarios.values())
+
+    def _there(self, scenario: Scenario) -> list[Contender]:
+        return [
+            contender
+            for contender in self.contenders
+            if scenario.servers is None or contender.template.name in scenario.servers
+        ]
+
     def steps(self) -> Iterator[tuple[Scenario, int, Contender]]:
         """In order. Each round begins with another server, and every other one goes backwards, so
         that none always follows the same one or is always the first of a scenario."""
         for scenario in self.scenarios.values():
-            there = [
-                contender
-                for contender in self.contenders
-                if scenario.servers is None or contender.template.name in scenario.servers
-            ]
+            groups: list[list[Contender]] = []
+            for contender in self._there(scenario):
+                if contender.partner:
+                    groups[-1].append(contender)
+                else:
+                    groups.append([contender])
             for number in range(1, self.rounds + 1):
-                first = (number - 1) * len(there) // self.rounds
-                order = there[first:] + there[:first]
-                if (
-                    number % 2 == 0 and len(order) > 2
-                ):  # of two, turning makes another first already
+                first = (number - 1) * len(groups) // self.rounds
+                order = groups[first:] + groups[:first]
+                if number % 2 == 0 and len(order) > 2:  # of two, turning makes another first
                     order.reverse()
-                for contender in order:
-                    yield scenario, number, contender
+                for group in order:
+                    for contender in self.lots.sample(group, len(group)):
+                        yield scenario, number, contender
+                if self.enough(scenario.name, number):
+                    break
 
 
 def measure(plan: Plan, *, progress: TextIO = sys.stderr) -> Iterator[Row]:
@@ -80,19 +105,19 @@ def measure(plan: Plan, *, progress: TextIO = sys.stderr) -> Iterator[Row]:
 
     A server whose answer was wrong or that did not start has no further rounds of that scenario.
     """
-    steps = list(plan.steps())
+    most = plan.most
     hopeless: set[tuple[str, str]] = set()
     began = time.monotonic()
-    for done, (scenario, number, contender) in enumerate(steps):
+    for done, (scenario, number, contender) in enumerate(plan.steps()):
         if (scenario.name, contender.label) in hopeless:
             continue
         row, again = _row(plan, scenario, number, contender)
         if not again:
             hopeless.add((scenario.name, contender.label))
         elapsed = time.monotonic() - began
-        left = elapsed / (done + 1) * (len(steps) - done - 1)
+        left = elapsed / (done + 1) * (most - done - 1)
         line = _line(row, scenario, plan)
-        print(f"[{done + 1}/{len(steps)}, {left / 60:.0f} min left] {line}", file=progress)
+        print(f"[{done + 1}/{most}, {left / 60:.0f} min left] {line}", file=progress)
         yield row
 
 

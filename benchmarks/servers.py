@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 __all__ = ["OURS", "Interpreter", "Template", "UnknownServer", "is_ours", "probe", "select"]
@@ -98,12 +98,18 @@ def load(path: Path | None = None) -> dict[str, Template]:
     return {name: Template(name, **table) for name, table in tables.items()}
 
 
-def select(names: Iterable[str] | None) -> dict[str, Template]:
+def select(names: Iterable[str] | None, options: str = "") -> dict[str, Template]:
     """The named templates; None for the default ones, ``all`` for all.
 
+    :param options: further ones for the servers of this project, as a shell would read them.
     :raises UnknownServer: there is no such template.
     """
     templates = load()
+    for name, template in templates.items():
+        if options and is_ours(name):
+            words = shlex.join(shlex.split(options)).replace("{", "{{").replace("}", "}}")
+            command = template.command.replace("{options}", f"{words} {{options}}")
+            templates[name] = replace(template, command=command)
     if names is None:
         return {name: template for name, template in templates.items() if template.default}
     names = list(names)

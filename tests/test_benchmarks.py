@@ -111,6 +111,16 @@ def test_what_is_launched_has_a_launcher() -> None:
     assert asked == set(LAUNCHED)
 
 
+def test_options_for_servers_of_this_project_are_theirs_alone() -> None:
+    log = "--access-logfile '/tmp/{x} y'"
+    templates = servers.select(["wsgi_async", "wsgi_async-h11", "gunicorn"], log)
+    for name, template in templates.items():
+        words = template.fill(port=1, threads=2, app="m:a", options="--last", python=HERE)
+        ours = ["--access-logfile", "/tmp/{x} y", "--last", "m:a"]
+        assert (words[-4:] == ours) == (name != "gunicorn")
+        assert ("/tmp/{x} y" in template.shown(8)) == (name != "gunicorn")
+
+
 def test_a_missing_server_is_told_by_name_with_the_reason(tmp_path: Path) -> None:
     there = Template("there", "", "pytest", imports="json")
     module = Template("module", "", "no-such-package", imports="no_such_module")
@@ -433,9 +443,12 @@ def test_the_command_measures_and_writes(tmp_path: Path) -> None:
         (["--python", "/no/such/python"], "--python /no/such/python does not run:"),
         (["--compare", "tests"], "tests is no checkout: it has no wsgi_async"),
         (["--compare", "README.md"], "README.md: not the JSON of a run"),
-        (["--compare", ".", "--rounds", "2"], "--compare needs at least --rounds 3"),
         (
-            ["--compare", ".", "--servers", "no-such", "--rounds", "3"],
+            ["--compare", ".", "--scenarios", "hello", "--rounds", "9"],
+            "this comparison needs at least --rounds 10",
+        ),
+        (
+            ["--compare", ".", "--servers", "no-such"],
             "no server 'no-such'; there are",
         ),
     ],
