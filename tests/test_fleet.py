@@ -14,6 +14,7 @@ from wsgi_async.processes.fleet import (
     STEADY,
     Close,
     Fleet,
+    Interrupted,
     Kill,
     Limits,
     Log,
@@ -39,6 +40,8 @@ class Story:
         """Every other word."""
         self.killed: list[tuple[Process, signal.Signals]] = []
         self.said: list[str] = []
+        self.patience: list[float] = []
+        """What was said of how long a stop waits."""
         self.closed = 0
         self.fleet.start(self.now)
         self.act()
@@ -58,6 +61,8 @@ class Story:
             elif isinstance(action, Log):
                 assert action.level in ("info", "warning", "error")
                 self.said.append(action.message)
+            elif isinstance(action, Interrupted):
+                self.patience.append(action.patience)
             elif isinstance(action, Close):
                 self.closed += 1
         assert len({process.number for process in self.fleet.processes}) == len(
@@ -450,6 +455,45 @@ def test_a_drain() -> None:
     assert story.fleet.exit_code == 0
     assert not story.spawned
     assert story.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [({}, 30.0), ({"drain_delay": 10.0}, 40.0), ({"graceful": 0.0, "drain_delay": 10.0}, 0.0)],
+)
+def test_after_ctrl_c_it_is_said_once_what_the_stop_waits_for(
+    limits: dict[str, float], said: float
+) -> None:
+    story = Story.up(**limits)
+    story.fleet.interrupt(story.now)
+    story.pass_time(0.4)
+    assert story.patience == []
+    story.pass_time(0.2)
+    assert story.patience == [said]
+    story.pass_time(5)
+    assert story.patience == [said]
+    story.fleet.interrupt(story.now)
+    story.act()
+    assert {word for _, word in story.told[-2:]} == {"now"}
+
+
+def test_nothing_is_said_where_the_stop_waits_for_nobody() -> None:
+    for do in ("drain", "stop_now"):
+        story = Story.up()
+        getattr(story.fleet, do)(story.now)
+        story.pass_time(1)
+        assert story.patience == []
+    story = Story.up()
+    story.fleet.interrupt(story.now)
+    story.act()
+    for process in list(story.fleet.processes):
+        story.exit(process)
+    assert story.fleet.exit_code == 0
+    story = Story.up()
+    story.fleet.interrupt(story.now)
+    story.fleet.interrupt(story.now)
+    story.pass_time(1)
+    assert story.patience == []
 
 
 def test_a_drain_with_one_that_is_stuck() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -298,3 +299,74 @@ def test_a_section_that_is_no_table(tmp_path: Path, text: str) -> None:
         assert collect(tmp_path).config.threads == 8
     else:
         fails(tmp_path, "pyproject.toml: tool.wsgi_async must be a table")
+
+
+# --- Variables of a service that is called like this server
+
+
+KUBERNETES = {
+    "WSGI_ASYNC_SERVICE_HOST": "10.0.0.11",
+    "WSGI_ASYNC_SERVICE_PORT": "80",
+    "WSGI_ASYNC_SERVICE_PORT_HTTP": "80",
+    "WSGI_ASYNC_PORT": "tcp://10.0.0.11:80",
+    "WSGI_ASYNC_PORT_80_TCP": "tcp://10.0.0.11:80",
+    "WSGI_ASYNC_PORT_80_TCP_PROTO": "tcp",
+    "WSGI_ASYNC_PORT_80_TCP_PORT": "80",
+    "WSGI_ASYNC_PORT_80_TCP_ADDR": "10.0.0.11",
+    "WSGI_ASYNC_WEB_SERVICE_HOST": "10.0.0.12",
+    "WSGI_ASYNC_WEB_SERVICE_PORT": "53",
+    "WSGI_ASYNC_WEB_PORT": "udp://10.0.0.12:53",
+    "WSGI_ASYNC_WEB_PORT_53_UDP": "udp://10.0.0.12:53",
+    "WSGI_ASYNC_WEB_PORT_53_UDP_ADDR": "fd00::12",
+}
+
+
+def test_the_variables_of_a_service_are_left_alone(tmp_path: Path) -> None:
+    settings = collect(tmp_path, environ=KUBERNETES)
+    assert settings.values == collect(tmp_path).values
+    settings = collect(tmp_path, environ={**KUBERNETES, "WSGI_ASYNC_HOST": "::1"})
+    assert settings.config.bind == ("[::1]:8000",)
+    # A deployment's own variable replaces that of the service.
+    settings = collect(tmp_path, environ={**KUBERNETES, "WSGI_ASYNC_PORT": "81"})
+    assert settings.config.bind == ("localhost:81",)
+    docker = {
+        "WSGI_ASYNC_PORT": "tcp://172.17.0.5:80",
+        "WSGI_ASYNC_NAME": "/web/wsgi_async",
+        "WSGI_ASYNC_ENV_SECRET": "x",
+        "WSGI_ASYNC_ENV_FILE": "of_ours",
+    }
+    settings = collect(tmp_path, environ=docker)
+    assert settings.text("env_file") == "of_ours"
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"WSGI_ASYNC_SERVICE_PORT": "80"}, "No such option: $WSGI_ASYNC_SERVICE_PORT"),
+        ({"WSGI_ASYNC_PORT_80_TCP": "x"}, "No such option: $WSGI_ASYNC_PORT_80_TCP"),
+        ({"WSGI_ASYNC_ENV_SECRET": "x"}, "No such option: $WSGI_ASYNC_ENV_SECRET"),
+        ({**KUBERNETES, "WSGI_ASYNC_THREDS": "1"}, "No such option: $WSGI_ASYNC_THREDS"),
+        ({**KUBERNETES, "WSGI_ASYNC_SERVICE": "1"}, "No such option: $WSGI_ASYNC_SERVICE"),
+        ({**KUBERNETES, "WSGI_ASYNC_PORT": "x"}, r"$WSGI_ASYNC_PORT: --port takes a port"),
+        ({"WSGI_ASYNC_WORKERS": "tcp://10.0.0.1:80"}, "$WSGI_ASYNC_WORKERS: --workers takes"),
+    ],
+)
+def test_other_variables_are_refused_as_ever(
+    tmp_path: Path, environ: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        collect(tmp_path, environ=environ)
+
+
+# --- What gunicorn would have read
+
+
+def test_what_gunicorn_reads_and_this_server_does_not_is_said(tmp_path: Path) -> None:
+    (tmp_path / "gunicorn.conf.py").write_text("raise AssertionError('executed')")
+    file = "./gunicorn.conf.py is not read without -c gunicorn.conf.py"
+    variable = "$GUNICORN_CMD_ARGS is not read: $WSGI_ASYNC_CMD_ARGS is"
+    environ = {"GUNICORN_CMD_ARGS": "--workers 9"}
+    assert collect(tmp_path).notices == (file,)
+    assert collect(tmp_path, environ=environ).notices == (file, variable)
+    # With a configuration of its own the project has moved over.
+    assert collect(tmp_path, "threads = 2", environ=environ).notices == (variable,)

@@ -224,6 +224,41 @@ def test_a_second_ctrl_c_does_not_wait(loop: str, first: signal.Signals, overflo
         command.assert_clean()
 
 
+SERVE = """
+import sys
+import wsgi_async
+from stopping_app import application
+wsgi_async.serve(application, 0, graceful_timeout=3600)
+"""
+SIMPLE = """
+import logging
+from wsgi_async.compat.simple_server import make_server
+from stopping_app import application
+logging.basicConfig(level="INFO")
+with make_server("", 0, application) as httpd:
+    print(f"Listening on http://127.0.0.1:{httpd.server_port}", file=__import__("sys").stderr)
+    httpd.serve_forever()
+"""
+
+
+@pytest.mark.parametrize("program", [None, SERVE, SIMPLE], ids=["command", "serve", "simple"])
+def test_at_ctrl_c_it_says_how_long_it_waits(program: str | None, fifo: Path) -> None:
+    args = () if program else ("stopping_app", *BIND, *FOREVER)
+    with Command(*args, program=program) as command, command.client() as client:
+        client.send(request(f"/wait?{fifo}"))
+        command.wait_for("waiting")
+        command.signal(signal.SIGINT)
+        seconds = "30" if program is SIMPLE else "3600"
+        command.wait_for(
+            rf"Waiting for requests in flight, {seconds} s at most \(--graceful-timeout\); "
+            "Ctrl-C again drops them now$"
+        )
+        command.signal(signal.SIGINT)
+        assert client.is_dropped()
+        release(fifo)
+        command.wait()
+
+
 @both_loops
 def test_a_second_sigterm_changes_nothing(loop: str, fifo: Path) -> None:
     with (

@@ -110,6 +110,12 @@ class LogObserver(Observer):
     def stopping(self, in_flight: int) -> None:
         logger.info("Stopping; requests in flight: %d", in_flight)
 
+    def interrupted(self, patience: float) -> None:
+        logger.info(
+            "Waiting for requests in flight, %s (--graceful-timeout); Ctrl-C again drops them now",
+            f"{patience:g} s at most" if patience else "as long as they take",
+        )
+
     def stopped(self, stuck_threads: int) -> None:
         if stuck_threads:
             logger.error("Stopped; threads still in the application: %d", stuck_threads)

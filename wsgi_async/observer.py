@@ -56,6 +56,10 @@ class Observer:
     def stopping(self, in_flight: int) -> None:
         """A graceful stop began with this many exchanges in flight."""
 
+    def interrupted(self, patience: float) -> None:
+        """Ctrl-C came a moment ago, and requests are in flight still: they get so many seconds, 0
+        is any number, and a second Ctrl-C drops them."""
+
     def stopped(self, stuck_threads: int) -> None:
         """The server has stopped; this many threads never returned from the application."""
 

@@ -49,6 +49,9 @@ ACCEPT_TURNS = 4
 LAST_ACCEPTS = 0.25
 """Seconds in which a server that stops takes the connections that wait already, at most."""
 
+NOTICE = 0.5
+"""Seconds after Ctrl-C from which on it is said what the stop waits for."""
+
 CLOSE_TIME = 1.0
 """Seconds that threads get to close their iterables after the last client was dropped, and in
 which a connection that was dropped must be gone."""
@@ -349,6 +352,19 @@ class Server:
         for line in self.describe_in_flight():
             self.observer.info(line)
 
+    def announce_wait(self) -> None:
+        """Ctrl-C has come: tell the observer, if requests are in flight in a moment still."""
+        loop, process = asyncio.get_running_loop(), self._process
+        delay, limit = self.config.drain_delay, self.config.graceful_timeout
+
+        def tell() -> None:
+            if process is None or self._process is not process or process.at_once.is_set():
+                return
+            if process.connections.open:
+                self.observer.interrupted(limit and delay + limit)
+
+        loop.call_later(NOTICE, tell)
+
     def hurry(self) -> None:
         """Let a :meth:`stop` that is under way wait for idle connections no longer."""
         if self._process is not None:
@@ -386,6 +402,8 @@ class Server:
 
         def interrupt() -> None:
             orders.put_nowait(Order.NOW if asked else Order.DRAIN)
+            if not asked:
+                self.announce_wait()
             asked.append(Order.DRAIN)
 
         def report() -> None:

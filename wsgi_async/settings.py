@@ -16,6 +16,11 @@ Precedence, lowest first; each value keeps its origin:
 with it at one place. Of different places the higher one wins: ``--port`` on the command line
 against ``bind`` in a file is the port. ``host`` and ``port`` may come from different places; the
 missing one is port 8000 (``$PORT`` where it is set), and loopback, IPv4 and IPv6.
+
+**Variables that are nobody's option.** For a Service of the name ``wsgi-async`` Kubernetes sets
+``WSGI_ASYNC_PORT=tcp://10.0.0.1:80``, ``WSGI_ASYNC_SERVICE_HOST`` and more in every container near
+it, as Docker's ``--link`` does; these are left alone. Any other one that there is no option for is
+an error.
 """
 
 from __future__ import annotations
@@ -218,6 +223,15 @@ LAUNCH_OPTIONS: tuple[Option, ...] = (
 _KNOWN = {spec.name: spec for spec in (*LAUNCH_OPTIONS, *OPTIONS)}
 _FILES = ("wsgi_async.toml", "pyproject.toml")
 
+# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+_SERVICE_HOST = re.compile(r"(WSGI_ASYNC(?:_[A-Z0-9_]+)?)_SERVICE_HOST")
+_SERVICE_PORT = re.compile(r"(WSGI_ASYNC(?:_[A-Z0-9_]+)?)_PORT")
+_OF_A_SERVICE = re.compile(
+    r"_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)|_PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?"
+    r"|_NAME|_ENV_.+"  # Docker's
+)
+_LINK = re.compile(r"(?:tcp|udp|sctp)://.+")
+
 
 class Value(NamedTuple):
     value: Any
@@ -325,9 +339,22 @@ def gather(
         del merged[name]
     config = Config(**{spec.name: merged[spec.name].value for spec in OPTIONS})
     if foreign is None:
-        return Settings(merged, config)
+        return Settings(merged, config, _unread(directory, environ, has_file=bool(named or file)))
     hooks = foreign.hooks(merged) if foreign.hooks is not None else Hooks()
     return Settings(merged, config, foreign.notices, hooks)
+
+
+def _unread(directory: Path, environ: Mapping[str, str], *, has_file: bool) -> tuple[str, ...]:
+    """What somebody who comes from gunicorn may think is read.
+
+    :param has_file: there is another configuration file: then this one was left behind.
+    """
+    notices = []
+    if not has_file and (directory / "gunicorn.conf.py").is_file():
+        notices.append("./gunicorn.conf.py is not read without -c gunicorn.conf.py")
+    if environ.get("GUNICORN_CMD_ARGS"):
+        notices.append(f"$GUNICORN_CMD_ARGS is not read: ${PREFIX}CMD_ARGS is")
+    return tuple(notices)
 
 
 def _blamed(
@@ -374,12 +401,27 @@ def _from_environ(environ: Mapping[str, str]) -> Layer:
         if not variable.startswith(PREFIX) or variable == PREFIX + "CMD_ARGS":
             continue
         origin = f"${variable}"
+        if (origin not in names or _LINK.fullmatch(text)) and _is_of_a_service(variable, environ):
+            continue
         if origin not in names:
             raise ConfigError(f"No such option: {origin}.{did_you_mean(origin, names)}")
         layer |= _layer({names[origin]: text}, origin)
     if "bind" in layer and not layer.keys().isdisjoint(("host", "port")):
         raise _bind_conflict(f"${PREFIX}BIND")
     return layer
+
+
+def _is_of_a_service(variable: str, environ: Mapping[str, str]) -> bool:
+    """Whether Kubernetes or Docker has set it for a service whose name begins like ours."""
+    if _SERVICE_PORT.fullmatch(variable) and _LINK.fullmatch(environ[variable]):
+        return True
+    for other, value in environ.items():
+        match = _SERVICE_HOST.fullmatch(other)
+        if match is None and _LINK.fullmatch(value):
+            match = _SERVICE_PORT.fullmatch(other)
+        if match is not None and _OF_A_SERVICE.fullmatch(variable.removeprefix(match[1])):
+            return True
+    return False
 
 
 def _from_file(named: str, directory: Path) -> Layer:

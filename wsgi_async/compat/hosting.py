@@ -114,6 +114,9 @@ class Host:
         self._has_started.set()
         try:
             await self._stopping.wait()
+        except asyncio.CancelledError:
+            self._server.announce_wait()
+            raise
         finally:
             if acting is not None:
                 acting.cancel()

@@ -22,6 +22,7 @@ __all__ = [
     "Action",
     "Close",
     "Fleet",
+    "Interrupted",
     "Kill",
     "Limits",
     "Log",
@@ -42,6 +43,9 @@ LAST_WORDS = 2.0
 
 MARGIN = 5.0
 """Seconds beyond --graceful-timeout: its end is the process's own to see."""
+
+NOTICE = 0.5
+"""Seconds after Ctrl-C from which on it is said what the stop waits for."""
 
 HASTE = 5.0
 """Seconds that a process gets to end at once."""
@@ -128,11 +132,17 @@ class Log(NamedTuple):
     message: str
 
 
+class Interrupted(NamedTuple):
+    """Say that a stop by Ctrl-C waits for requests; see :meth:`.observer.Observer.interrupted`."""
+
+    patience: float
+
+
 class Close(NamedTuple):
     """Close the listening sockets, and remove their files."""
 
 
-Action = Spawn | Tell | Kill | Log | Close
+Action = Spawn | Tell | Kill | Log | Interrupted | Close
 
 
 def _least_besides(taken: set[int]) -> int:
@@ -166,7 +176,7 @@ class Fleet:
         self._latest = self._proven = 1  # generations
         self._failures = 0
         self._may_spawn_at = -math.inf
-        self._close_at = math.inf
+        self._close_at = self._notice_at = math.inf
         self._stop_code = 0
 
     @property
@@ -258,6 +268,14 @@ class Fleet:
             if process.status is not Status.DOOMED:
                 self.actions.append(Tell(process, "report"))
 
+    def interrupt(self, now: float) -> None:
+        """SIGINT, which the second time, or after SIGTERM, waits for nobody."""
+        if self.is_stopping:
+            self.stop_now(now)
+            return
+        self.drain(now)
+        self._notice_at = now + NOTICE
+
     def drain(self, now: float) -> None:
         """SIGTERM and the first SIGINT: finish what is in flight, and end."""
         if self.is_stopping:
@@ -276,7 +294,7 @@ class Fleet:
     def stop_now(self, now: float) -> None:
         """SIGQUIT and the second SIGINT."""
         self.drain(now)
-        self._close_at = now
+        self._close_at, self._notice_at = now, math.inf
         for process in self.processes:
             if process.status is not Status.DOOMED:
                 self._tell(process, "now", now + HASTE)
@@ -308,6 +326,11 @@ class Fleet:
         if self._close_at <= now:
             self._close_at = math.inf
             self.actions.append(Close())
+        if self._notice_at <= now:
+            self._notice_at = math.inf
+            if any(process.status is Status.LEAVING for process in self.processes):
+                patience = limits.graceful and limits.drain_delay + limits.graceful
+                self.actions.append(Interrupted(patience))
         self._reconcile(now)
 
     def overslept(self, now: float) -> None:
@@ -323,7 +346,7 @@ class Fleet:
     def next_time(self) -> float:
         """When :meth:`tick` has something to do at the latest."""
         limits = self.limits
-        times = [self._close_at]
+        times = [self._close_at, self._notice_at]
         if self._is_short():
             times.append(self._may_spawn_at)
         for process in self.processes:

@@ -29,7 +29,7 @@ from wsgi_async.observer import Observer
 
 from . import jobs
 from .channel import Channel
-from .fleet import Close, Fleet, Kill, Log, Process, Spawn, Status, Tell
+from .fleet import Close, Fleet, Interrupted, Kill, Log, Process, Spawn, Status, Tell
 from .forking import Forked, become_subreaper, fork, verdict
 from .loader import Loader
 from .program import Boot, BootFailed, Host, Notifier, Program
@@ -198,10 +198,7 @@ class Supervisor:
         elif number == signal.SIGTERM:
             fleet.drain(now)
         elif number == signal.SIGINT:
-            if fleet.is_stopping:
-                fleet.stop_now(now)
-            else:
-                fleet.drain(now)
+            fleet.interrupt(now)
         elif number == signal.SIGQUIT:
             fleet.stop_now(now)
         elif number == signal.SIGHUP:
@@ -297,6 +294,8 @@ class Supervisor:
                     self._kill(action.process, action.signal)
                 elif isinstance(action, Log):
                     getattr(self._observer, action.level)(action.message)
+                elif isinstance(action, Interrupted):
+                    self._observer.interrupted(action.patience)
                 elif isinstance(action, Close):
                     self._host.close_sockets()
                     self._close_loaders()
