@@ -74,21 +74,21 @@ $ python -m benchmarks --compare old.json new.json
 
 With a directory, the wsgi_async of that checkout and of this one are measured by turns, with this
 checkout's harness; a round's two figures make one ratio, and which of the two goes first is drawn
-by lot. A scenario is *slower* if the ratio is below 0.97 and its interval does not reach 1, *faster*
-the same the other way round; everything else is *no difference shown*, and the interval says how
-large a difference may have been missed. Of equal checkouts one table in a hundred says "slower" or
-"faster" somewhere, at most, whatever the noise: the interval is that of the signed ranks, which asks
-of it nothing that the lot does not give, and it is as wide as the number of lines in the table
-demands. One line takes at least 10 rounds, twenty 14; where that does not decide it, the rounds go
-on to 1.5 and to twice as many. It is *void* if more rounds of the new one are void than of the old
-one, or requests fail in more of them.
+by lot. A scenario is *slower* if the ratio is below 0.97 and its interval does not reach 1,
+*faster* the same the other way round; everything else is *no difference shown*, and the interval
+says how large a difference may have been missed. Of equal checkouts one table in a hundred says
+"slower" or "faster" somewhere, at most, whatever the noise: the interval is that of the signed
+ranks, which asks of it nothing that the lot does not give, and it is as wide as the number of
+lines in the table demands. One line takes at least 10 rounds, twenty 14; where that does not
+decide it, the rounds go on to 1.5 and to twice as many. It is *void* if more rounds of the new one
+are void than of the old one, or requests fail in more of them.
 
 With a JSON file, what was measured then is compared with a run now, or with a second file. Those
 rounds are no pairs, and the machine may have changed between them: each peer that both runs have
 measured in the same version has an interval for what it has changed by (by the rank sum), and a
-scenario is slower if ours lies below all of them. Ratios and sizes are compared as they are: there a
-peer's change is its own. Both runs need 6 rounds for one line, 8 for twenty. Runs of different Python
-versions, threads or seconds are not compared; speeds without a common peer are not judged.
+scenario is slower if ours lies below all of them. Ratios and sizes are compared as they are: there
+a peer's change is its own. Both runs need 6 rounds for one line, 8 for twenty. Runs of different
+Python versions, threads or seconds are not compared; speeds without a common peer are not judged.
 
 The exit status is 1 if a scenario is slower or void, 2 if the two cannot be compared or nothing
 could be judged."""
