@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_lazy", "_version", "affinity", "errors", "factories", "stacks", "spellings"),
-    ("config", "observer", "deadlines", "errorstream", "variables", "tally", "hooks"),
+    ("config", "observer", "deadlines", "departures", "errorstream", "variables", "tally", "hooks"),
     ("systemd", "identity", "pidfile", "surroundings", "greenlets"),
     ("processes.channel", "processes.fleet", "processes.signals", "orders"),
     ("processes.program", "processes.forking"),

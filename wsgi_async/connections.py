@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 from .config import Config
 from .deadlines import Deadlines
+from .departures import Departures
 from .environ import server_facts
 from .exchange import Exchange, Gateway
 from .filewrapper import FileWrapper
@@ -98,6 +99,7 @@ class Watched(Protocol):
     def in_flight(self) -> InFlight | None: ...
     def wait_expired(self, wait: Wait) -> None: ...
     def check_pace(self, now: float) -> bool: ...
+    def client_has_gone(self) -> None: ...
     def close_idle(self) -> bool: ...
     def make_way(self) -> None: ...
     def abort(self) -> None: ...
@@ -153,6 +155,8 @@ class Connections:
         }
         self.moving: dict[Watched, float] = {}
         """Connections in a transfer, and when each was last looked at; oldest look first."""
+        self.unread: Departures[Watched] = Departures()
+        """Connections from which nothing is read at present."""
         self.phase = Phase.SERVING
         self.probes = Probes(config) or None
         """The paths that the loop answers itself, if there are any."""
@@ -196,6 +200,7 @@ class Connections:
         self.open.discard(connection)
         self.refused.discard(connection)
         self.moving.pop(connection, None)
+        self.unread.discard(connection)
         self.on_lost()
         if not self.open and self.phase is not Phase.SERVING:
             self._none_open.set()
@@ -214,6 +219,8 @@ class Connections:
         self._completions.append((now, self.gateway.pool.completed))
         while self._completions[0][0] < now - RATE_WINDOW:
             self._completions.popleft()
+        for connection in self.unread.look():
+            connection.client_has_gone()
         for wait, deadlines in self.waits.items():
             for connection in deadlines.expired(now):
                 connection.wait_expired(wait)

@@ -161,8 +161,10 @@ class HTTPProtocol(asyncio.Protocol):
         self._input_ended = True
         state = self.state
         if state is _FLUSHING:
+            self._look_for_departure()
             return True
         if state is _RUNNING:
+            self._look_for_departure()
             if self._upload is not None and self._upload.is_open:
                 self._break_off(HTTPError(400, "The request ended before its body was complete"))
             return True
@@ -226,6 +228,10 @@ class HTTPProtocol(asyncio.Protocol):
             self._break_off(HTTPError(408, "The request body did not arrive in time"))
             return self._exchange is not None and bool(unsent)
         return bool(unsent) or upload is not None
+
+    def client_has_gone(self) -> None:
+        """The client has reset the connection while nothing was read from it."""
+        self._transport.abort()
 
     def close_idle(self) -> bool:
         """Close, if nothing has begun: for shutdown.
@@ -651,13 +657,22 @@ class HTTPProtocol(asyncio.Protocol):
         if enough:
             self._transport.pause_reading()
             self._lend_socket()
+            self._look_for_departure()
         else:
+            if not self._input_ended:
+                self._shared.unread.discard(self)
             if self._upload is not None:
                 self._upload.reclaim()
                 self._account_for_taken(self._upload)
             self._transport.resume_reading()
             if self._upload is not None:
                 self._await_body(self._upload)
+
+    def _look_for_departure(self) -> None:
+        """Have it noticed if the client goes, although nothing is read from it."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            self._shared.unread.add(self, sock.fileno())
 
     def _let_others_read(self) -> None:
         """Read on in the loop's next turn only.

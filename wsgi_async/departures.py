@@ -1,0 +1,69 @@
+"""Clients that leave while nobody reads from them. Linux; elsewhere nothing is seen here.
+
+A loop tells that a client has gone when it reads. Where reading is paused, for enough waits here
+already, and after the client has ended its side, nothing is read: its queued requests would run for
+nobody, and its descriptor stay, until somebody writes to it.
+
+poll(2) tells of a reset (POLLERR, POLLHUP) whatever it is asked for, and reads nothing. That a
+client has ended its side is not among it: whoever does only that still reads (RFC 9112 §9.3). The
+server looks four times a second, at all such connections in one system call: 0.1 us for each.
+An epoll would tell at once, and cost a descriptor that outlives a fork, and, as applications are
+lent duplicates of sockets, keep watching what was closed.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+from typing import Generic, TypeVar
+
+__all__ = ["Departures"]
+
+T = TypeVar("T")
+
+_NOTHING = 0
+_GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
+
+
+class Departures(Generic[T]):
+    """Connections from which nothing is read at present. *Loop.*"""
+
+    def __init__(self) -> None:
+        self._poll = select.poll() if sys.platform == "linux" else None
+        self._connections: dict[int, T] = {}
+        self._descriptors: dict[T, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def add(self, connection: T, descriptor: int) -> None:
+        """Look at it from now on. Harmless if repeated.
+
+        :param descriptor: its socket, which stays open until :meth:`discard`; negative for none.
+        """
+        if self._poll is None or descriptor < 0:
+            return
+        self._poll.register(descriptor, _NOTHING)
+        self._connections[descriptor] = connection
+        self._descriptors[connection] = descriptor
+
+    def discard(self, connection: T) -> None:
+        """It is read from again, or closed. Harmless if it was never added."""
+        descriptor = self._descriptors.pop(connection, None)
+        if descriptor is not None:
+            assert self._poll is not None
+            del self._connections[descriptor]
+            self._poll.unregister(descriptor)
+
+    def look(self) -> list[T]:
+        """Those whose client has gone since, each of them once."""
+        if self._poll is None or not self._connections:
+            return []
+        gone = [
+            self._connections[descriptor]
+            for descriptor, events in self._poll.poll(0)
+            if events & _GONE
+        ]
+        for connection in gone:
+            self.discard(connection)
+        return gone
