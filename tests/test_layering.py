@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_lazy", "_version", "affinity", "errors", "factories", "stacks", "spellings"),
-    ("config", "observer", "deadlines", "departures", "errorstream", "variables", "tally", "hooks"),
+    ("config", "forks", "observer", "deadlines", "departures", "errorstream", "variables"),
+    ("tally", "hooks"),
     ("systemd", "identity", "pidfile", "surroundings", "greenlets"),
     ("processes.channel", "processes.fleet", "processes.signals", "orders"),
     ("processes.program", "processes.forking"),
@@ -95,6 +96,7 @@ OWNERS: dict[str, set[str]] = {
         "stacks",
         "exchange",
         "spool",
+        "forks",
         "server",
         "compat.hosting",
         "compat.simple_server",
@@ -106,6 +108,7 @@ OWNERS: dict[str, set[str]] = {
     },
     "multiprocessing": set(),
     "signal": {
+        "forks",
         "server",
         "compat.tornado",
         "gunicorn",

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from .config import Config
+from .forks import take_signal
 from .observer import Observer
 from .orders import IDLE_LINGER, Order, obey
 from .processes import Channel
@@ -106,7 +107,7 @@ class _Child:
             self._loop.remove_reader(self._channel.fileno())
             raise _NotWantedError
         for number in self._signals:
-            signal.signal(number, self._note)
+            take_signal(number, self._note)
 
     def _note(self, number: int, frame: object) -> None:
         """A signal has come. Not the loop's own way, by which a loop that closes has the next one
@@ -124,7 +125,7 @@ class _Child:
         finally:
             self._loop.remove_reader(self._channel.fileno())
             for number in self._signals:
-                signal.signal(number, signal.SIG_IGN)  # it is about to end, and well
+                take_signal(number, signal.SIG_IGN)  # it is about to end, and well
 
     def _hear(self) -> None:
         for word, _ in self._channel.listen():

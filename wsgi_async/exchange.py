@@ -19,6 +19,7 @@ from .errors import HTTPError, RequestTimeout
 from .errorstream import ErrorStream
 from .handoff import (
     LARGE_FILE,
+    ForkedWriter,
     InputStream,
     Mailbox,
     Posted,
@@ -204,6 +205,20 @@ class Exchange:
     def has_returned(self, seconds: float) -> None:
         """*Pool thread:* a thread that was given up has come back, so long after."""
         self._gateway.observer.thread_returned(self.info, seconds)
+
+    def disown(self) -> None:
+        """*In a process that the application has forked, in this exchange's thread:* the request is
+        the parent's to answer. There is no loop here and no other thread, and what the application
+        comes back with ends the process."""
+        global _naming
+        _naming = threading.Lock()
+        if self.stream is not None:
+            self.stream.disown()
+        if self.writer.stream is not None:
+            self.writer.stream.disown()
+        self.writer = ForkedWriter(self._gateway.bounds, self._gateway.mailbox, self)
+        if self._response is not None:
+            self._response.disown(self.writer)
 
     def _park(self) -> bool:
         stream = self.writer.stream

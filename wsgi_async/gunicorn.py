@@ -21,6 +21,7 @@ from gunicorn.workers.base import Worker as BaseWorker
 from .config import Config
 from .foreign.gunicorn import OPTIONS, options_of
 from .foreign.hooks import RequestHooks
+from .forks import take_signal
 from .logs import LogObserver, access_logger, logger
 from .observer import RequestInfo, ResponseInfo
 from .orders import Order, obey
@@ -99,11 +100,11 @@ class _Serving:
         self._is_ending = False
 
     async def run(self) -> None:
-        worker, loop = self._worker, self._loop
-        loop.add_signal_handler(signal.SIGTERM, self._end)
+        worker = self._worker
+        self._handle(signal.SIGTERM, self._end)
         for number in (signal.SIGINT, signal.SIGQUIT):
-            loop.add_signal_handler(number, self._quit)
-        loop.add_signal_handler(signal.SIGUSR1, self._report)
+            self._handle(number, self._quit)
+        self._handle(signal.SIGUSR1, self._report)
         sockets = [BoundSocket(fileno=os.dup(sock.fileno())) for sock in worker.sockets]
         await self._server.start(sockets)
         worker.booted = True
@@ -112,6 +113,12 @@ class _Serving:
             await obey(self._server, self._orders, drain_delay=0.0, linger=LINGER)
         finally:
             worker.alive = False
+
+    def _handle(self, number: signal.Signals, handler: Callable[[], object]) -> None:
+        self._loop.add_signal_handler(number, handler)
+        # Not gunicorn's handler, which ends nothing but a worker.
+        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        take_signal(number, None, usual)
 
     def _beat(self) -> None:
         """Tell the arbiter that the loop runs, and look at whether this process is to end."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import faulthandler
 import gc
@@ -19,6 +18,7 @@ from .child import serve_under_supervisor
 from .composition import compose
 from .config import Config
 from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError, WsgiAsyncError
+from .forks import Holding, fence, flush
 from .greenlets import refuse_greenlets
 from .hooks import Hooks
 from .identity import Identity, parse_umask, resolve
@@ -28,7 +28,7 @@ from .pidfile import PidFile
 from .processes import Boot, BootFailed, Channel, Limits, Supervisor
 from .server import new_event_loop
 from .settings import Settings
-from .sockets import BoundSocket, address_of, bind, close_all, listen
+from .sockets import BoundSocket, address_of, bind, close_all, hold, listen
 from .surroundings import Surroundings
 from .systemd import VARIABLES, Notifier
 from .tally import Slot, Tally
@@ -102,6 +102,7 @@ def launch(
     finally:
         # A process that has been forked meanwhile ends here as well; what it did not make stays.
         close_all(common.sockets)
+        common.holding.release()
         if pidfile is not None:
             pidfile.remove()
 
@@ -122,6 +123,7 @@ class Common(NamedTuple):
     sockets: list[BoundSocket]
     """They listen already."""
     tally: Tally
+    holding: Holding
 
 
 def _open(config: Config) -> Common:
@@ -133,7 +135,7 @@ def _open(config: Config) -> Common:
     except BaseException:
         close_all(sockets)
         raise
-    return Common(sockets, Tally())
+    return Common(sockets, Tally(), hold(sockets))
 
 
 def _absolute(config: Config, start: str) -> Config:
@@ -461,7 +463,8 @@ class _Loading:
         entered()
         if identity is not None:
             identity.assume()
-        application = compose(settings, self._application, warn)
+        with fence():
+            application = compose(settings, self._application, warn)
         refuse_greenlets()
         return application
 
@@ -499,11 +502,10 @@ def serve_processes(application: Application, config: Config, *, configures_logs
         raise kind(failure.report) from None
     finally:
         close_all(common.sockets)
+        common.holding.release()
         if os.getpid() != parent:
             # What the program does after serve(), and at its exit, is its first process's to do.
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(AttributeError, OSError, ValueError):
-                    stream.flush()
+            flush()
             os._exit(code)
     if code:
         raise ConfigError("The processes did not end well; the log says why")

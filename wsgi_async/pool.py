@@ -230,6 +230,13 @@ class ThreadPool(Generic[T]):
                 if slot.task is not None
             ]
 
+    def own_task(self) -> T | None:
+        """*A pool thread, where it is the only thread there is:* its task. Takes no lock, which a
+        thread that a fork has left behind may hold."""
+        ident = threading.get_ident()
+        slots = (*self._slots, *self._lost)
+        return next((slot.task for slot in slots if slot.ident == ident), None)
+
     def submit(self, task: T) -> bool:
         """*Any thread, or the loop of `soon`:* queue a task.
 

@@ -10,16 +10,18 @@ import asyncio
 import contextlib
 import functools
 import math
+import os
 import resource
 import select
 import signal
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from . import inflight, logs
+from . import forks, inflight, logs
 from .accepting import Acceptor
 from .config import Config, from_options, join_address
 from .connections import REFUSAL_MARGIN, TICK, WARN_EVERY, Connections, Phase
@@ -32,7 +34,7 @@ from .orders import Order, obey
 from .overdue import SWEEP
 from .pool import Call, Task, ThreadPool
 from .protocol import HTTPProtocol
-from .sockets import BoundSocket, address_of, bind, close_all, listen
+from .sockets import BoundSocket, address_of, bind, close_all, hold, listen
 from .spool import Budgets
 from .tally import Slot
 from .warmup import warm_up
@@ -96,8 +98,34 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
     except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+        loop = asyncio.new_event_loop()
+    else:
+        loop = uvloop.new_event_loop()
+    _own_loops.add(loop)
+    return loop
+
+
+_own_loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+
+
+async def _hold_loop(holding: forks.Holding) -> None:
+    """Have a loop of our own not pass on to processes that the application forks. A loop of the
+    program around this is the program's."""
+    loop = asyncio.get_running_loop()
+    if loop not in _own_loops:
+        return
+    ends = [getattr(loop, name) for name in ("_ssock", "_csock") if hasattr(loop, name)]
+    holding.files = lambda: ends
+    reader, writer = os.pipe()
+    try:
+        loop.add_reader(reader, lambda: None)
+        for _ in range(2):  # until the loop watches it
+            await asyncio.sleep(0)
+        holding.descriptors = forks.poller_of(reader)
+        loop.remove_reader(reader)
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def make_config(port: int | None, host: str | None, options: dict[str, Any]) -> Config:
@@ -114,6 +142,12 @@ def make_config(port: int | None, host: str | None, options: dict[str, Any]) -> 
         raise ConfigError(f"port takes a number from 0 to 65535, not {port!r}")
     address = join_address("localhost" if host is None else host, port)
     return from_options(bind=(address,), **options)
+
+
+def _before_runner(handler: Any) -> Any:
+    """What was in force before ``asyncio.Runner`` put its own handler of SIGINT there."""
+    of = getattr(getattr(handler, "func", None), "__self__", None)
+    return signal.default_int_handler if isinstance(of, asyncio.Runner) else handler
 
 
 def _refuse_log_options(options: dict[str, Any]) -> None:
@@ -421,12 +455,14 @@ class Server:
         previous = {number: signal.getsignal(number) for number in handlers} if is_main else {}
         for number in previous:
             loop.add_signal_handler(number, handlers[number])
+            forks.take_signal(number, None, _before_runner(previous[number]))
         try:
             await self.start()
             return await obey(self, orders, drain_delay=self.config.drain_delay)
         finally:
             await self.stop()
             for number, handler in previous.items():
+                forks.drop_signal(number)
                 loop.remove_signal_handler(number)
                 if handler is not None:  # None: it was not installed by Python
                     signal.signal(number, handler)
@@ -553,6 +589,7 @@ class _Process:
         self.connections = Connections(
             config, gateway, self._io_pool, budgets, plan.connections, plan.refusals
         )
+        self._holdings: list[forks.Holding] = []
         self._acceptor: Acceptor | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -579,7 +616,9 @@ class _Process:
         if sockets is None:
             sockets = bind(config.bind, socket_mode=config.socket_mode)
         self.sockets = list(sockets)
+        self._holdings = [hold(self.sockets), forks.Holding(in_child=self._disown)]
         try:
+            await _hold_loop(self._holdings[-1])
             self._tick()
             self._pool.start()
             self._io_pool.start()
@@ -598,7 +637,18 @@ class _Process:
             self._cancel_tick()
             for pool in (self._pool, self._io_pool):
                 pool.stop(lambda: None)
+            self._let_go()
             raise
+
+    def _disown(self) -> None:
+        """*In a process that the application has forked.*"""
+        task = self._pool.own_task()
+        if task is not None:
+            task.disown()
+
+    def _let_go(self) -> None:
+        for holding in self._holdings:
+            holding.release()
 
     def _make_protocol(self, peer: object) -> HTTPProtocol:
         return HTTPProtocol(self.connections, self._loop, peer)
@@ -607,6 +657,7 @@ class _Process:
         """See :meth:`Server.serve_once`."""
         self.connections.phase = Phase.LEAVING
         connection.setblocking(False)
+        self._holdings.append(forks.Holding(files=lambda: [connection]))
         make_protocol = functools.partial(self._make_protocol, peer)
         await self._loop.connect_accepted_socket(make_protocol, connection)
         await self.connections.all_closed().wait()
@@ -681,6 +732,7 @@ class _Process:
         await _wait_briefly(threads_ended)
         await _wait_briefly(io_threads_ended)
         self._cancel_tick()
+        self._let_go()
         return self._pool.alive + self._pool.lost
 
     async def _accept_last(self) -> None:

@@ -28,6 +28,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .errors import ConfigError
+from .forks import Holding
 
 __all__ = [
     "DEFAULT_ADDRESS",
@@ -36,6 +37,7 @@ __all__ = [
     "address_of",
     "bind",
     "close_all",
+    "hold",
     "listen",
     "parse_address",
 ]
@@ -143,6 +145,17 @@ def listen(sock: socket.socket, backlog: int) -> None:
     except OSError as error:
         # Linux lets two sockets be bound to one port until one of them listens.
         raise ConfigError(f"Cannot listen on {address_of(sock)}: {error.strerror}") from error
+
+
+def hold(sockets: Sequence[BoundSocket]) -> Holding:
+    """Have neither these sockets nor their connections, nor the socket files, pass on to processes
+    that the application forks. To be released once the last connection is closed."""
+
+    def disown() -> None:
+        for sock in sockets:
+            sock.disown_file()
+
+    return Holding(sockets, in_child=disown)
 
 
 def close_all(sockets: Iterable[socket.socket]) -> None:

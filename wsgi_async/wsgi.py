@@ -15,6 +15,7 @@ from typing import Any, NoReturn, Protocol
 from .checks import BODILESS, brief, check_chunk, check_head, remembered_head, why_dropped
 from .errors import ApplicationError, ClientDisconnected
 from .filewrapper import FileWrapper
+from .forks import leave
 from .framing import ResponseHead
 
 __all__ = ["Reporter", "Step", "Stream", "WSGIResponse", "Writer"]
@@ -88,6 +89,25 @@ class Reporter(Protocol):
         """*Pool thread:* one line on what was mended; once for each `topic` is enough."""
 
 
+class _Forked:
+    """The reporter in a process that the application has forked: an error ends it there.
+
+    :param reporter: that of the response.
+    """
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def app_error(self, message: str, error: BaseException | None) -> None:
+        if not isinstance(error, SystemExit):
+            self._reporter.app_error(message, error)
+        if error is not None:
+            leave(error if isinstance(error, SystemExit) else SystemExit(1))
+
+    def app_warning(self, topic: str, message: str) -> None:
+        """Nothing is sent."""
+
+
 class WSGIResponse:
     """One call of the application and the response that comes of it.
 
@@ -117,8 +137,8 @@ class WSGIResponse:
         self, application: Application, writer: Writer, reporter: Reporter, head_only: bool
     ) -> None:
         self._application = application
-        self._writer = writer
-        self._reporter = reporter
+        self._writer: Writer = writer
+        self._reporter: Reporter = reporter
         self._head_only = head_only
         self._head: ResponseHead | None = None
         self._head_sent = False
@@ -160,6 +180,16 @@ class WSGIResponse:
     def abandon(self) -> None:
         """Close the iterable without asking it for more: nobody is there to take it."""
         self._close()
+
+    def disown(self, writer: Writer) -> None:
+        """*In a process that the application has forked, in this response's thread:* where it comes
+        back from the application with an error, it ends.
+
+        :param writer: takes what it comes back with.
+        """
+        self._writer = writer
+        self._reporter = _Forked(self._reporter)
+        self._stream = _NOWHERE
 
     def start_response(
         self, status: str, headers: Fields, exc_info: ExcInfo | None = None

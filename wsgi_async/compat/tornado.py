@@ -27,6 +27,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from wsgi_async import forks
 from wsgi_async.config import Config
 from wsgi_async.errors import ConfigError
 from wsgi_async.server import Server, new_event_loop
@@ -151,10 +152,12 @@ class IOLoop:
         ours = {n: usual for n, usual in defaults.items() if signal.getsignal(n) == usual}
         for number in ours:
             self.asyncio_loop.add_signal_handler(number, self._interrupted)
+            forks.take_signal(number, None, ours[number])
         try:
             yield
         finally:
             for number, usual in ours.items():
+                forks.drop_signal(number)
                 self.asyncio_loop.remove_signal_handler(number)
                 signal.signal(number, usual)
 

@@ -27,12 +27,13 @@ from .bounds import LARGE_FILE, BlockedWriters, Overflow, ResponseBounds
 from .inputstream import InputStream
 from .mailbox import Mailbox, Posted
 from .stream import Producer, Progress, ResponseStream, Taken
-from .writer import ResponseWriter, Whole
+from .writer import ForkedWriter, ResponseWriter, Whole
 
 __all__ = [
     "LARGE_FILE",
     "BlockedWriters",
     "Extent",
+    "ForkedWriter",
     "InputStream",
     "Mailbox",
     "Overflow",

@@ -99,6 +99,17 @@ class RequestBody(io.RawIOBase):
             assert data is not None
         return data
 
+    def disown(self) -> None:
+        """*In a process that the pool thread has forked:* what has not come yet comes to the parent
+        alone. The other threads are gone, and with them perhaps who held a lock."""
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
+        self._memory = Budget(sys.maxsize)
+        self._owner = self._socket = None
+        if self._state is _State.OPEN:
+            self._state = _State.BROKEN
+            self._why = "the rest of the body comes to the process that this one was forked off"
+
     def unpull(self, data: bytes) -> None:
         """*Pool thread:* put back what was taken last."""
         if data:

@@ -246,6 +246,13 @@ class ResponseStream:
             self._post()
         return True
 
+    def disown(self) -> None:
+        """*In a process that the pool thread has forked:* nobody takes anything from here on. The
+        other threads are gone, and with them perhaps who held the lock."""
+        self._lock = threading.Lock()
+        self._room_made = None
+        self._consumer = _GONE
+
     def _end(self, how: Producer) -> None:
         if self._producer is _FINISHED or self._producer is _CUT:
             return  # only the pool thread sets these, so it may look without the lock

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from typing import NoReturn
 
+from wsgi_async.errors import ClientDisconnected
+from wsgi_async.forks import leave
 from wsgi_async.framing import ResponseHead
 from wsgi_async.spool import SourceFile
 
@@ -11,7 +14,7 @@ from .bounds import ResponseBounds
 from .mailbox import Mailbox, Posted
 from .stream import FREE_MEMORY, Producer, Progress, ResponseStream
 
-__all__ = ["ResponseWriter", "Whole"]
+__all__ = ["ForkedWriter", "ResponseWriter", "Whole"]
 
 Whole = tuple[ResponseHead, bytes, int | None]
 """A response that is all there: head, body, and the size of the body as for
@@ -163,3 +166,22 @@ class ResponseWriter:
         self._owner = None  # a cycle of references would leave every request to the collector
         if self.stream is not None:
             self.stream.release()
+
+
+class ForkedWriter(ResponseWriter):
+    """The writer in a process that the application has forked: nothing is sent from there, and a
+    response, or its end, ends the process."""
+
+    __slots__ = ()
+
+    def respond(self, head: ResponseHead, body: bytes, length: int | None) -> NoReturn:
+        leave()
+
+    def start(self, head: ResponseHead, length: int | None) -> NoReturn:
+        raise ClientDisconnected("the client belongs to the process that this one was forked off")
+
+    def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> NoReturn:
+        leave()
+
+    def cut(self) -> NoReturn:
+        leave()

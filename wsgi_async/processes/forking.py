@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import signal
@@ -10,11 +9,12 @@ import sys
 import warnings
 from collections.abc import Callable
 
+from wsgi_async import forks
 from wsgi_async.errors import EXIT_NOT_LOADED, ConfigError
 
 from .signals import SIGNALS
 
-__all__ = ["Forked", "become_subreaper", "flush", "fork", "fork_orphan", "ignore", "verdict"]
+__all__ = ["Forked", "become_subreaper", "fork", "fork_orphan", "ignore", "verdict"]
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -29,35 +29,37 @@ class Forked(BaseException):
 
 def fork() -> int:
     """Fork. In the new process, where this is 0, the parent's signal handlers are gone."""
-    flush()
+    forks.flush()
     everything = signal.valid_signals()
     # A signal that comes before the new process has its own handlers must wait for them.
     signal.pthread_sigmask(signal.SIG_BLOCK, everything)
     try:
-        pid = os.fork()
+        with forks.keeping():
+            pid = os.fork()
         if not pid:
             _forget_signals()
+            _forget_children()
         return pid
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, everything)
 
 
-def flush() -> None:
-    """Write what was printed: what the streams hold at a fork would be written twice."""
-    for stream in (sys.stdout, sys.stderr):
-        # A reader that has gone is no reason to end; a closed stream is a ValueError.
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            stream.flush()
-
-
 def _forget_signals() -> None:
     signal.set_wakeup_fd(-1)
     for number in (*SIGNALS, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
+        forks.take_signal(number, signal.SIG_DFL)
     # A terminal sends Ctrl-C to the whole group. Not SIG_IGN: programs that the application
     # starts would inherit that, and not a handler.
     for number in set(SIGNALS) - {signal.SIGTERM, signal.SIGTTIN, signal.SIGTTOU}:
-        signal.signal(number, ignore)
+        forks.take_signal(number, ignore)
+
+
+def _forget_children() -> None:
+    """What ``multiprocessing`` has started is the parent's: at the end of this process it would
+    end those that are daemons, and fail to wait for the others."""
+    module = sys.modules.get("multiprocessing.process")
+    if module is not None:
+        module._children.clear()  # as each process that it starts does
 
 
 def fork_orphan() -> bool:
@@ -66,13 +68,15 @@ def fork_orphan() -> bool:
         # From 3.12 on Python warns where the application has started threads: they do not follow
         # into the new process, which is known of every preloading server.
         warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-        if pid:
-            os.waitpid(pid, 0)
-            return False
-        if os.fork():
-            os._exit(0)
-        return True
+        with forks.keeping():
+            pid = os.fork()
+            if pid:
+                os.waitpid(pid, 0)
+                return False
+            if os.fork():
+                os._exit(0)
+            _forget_children()
+            return True
 
 
 def ignore(number: int, frame: object) -> None:

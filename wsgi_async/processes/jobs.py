@@ -9,8 +9,10 @@ import socket
 from functools import partial
 from typing import Any
 
+from wsgi_async import forks
+
 from .channel import Channel
-from .forking import Forked, flush, fork_orphan, ignore
+from .forking import Forked, fork_orphan, ignore
 from .program import Boot, Program
 
 __all__ = ["load", "serve"]
@@ -25,8 +27,10 @@ def serve(program: Program, boot: Boot, application: Any = None) -> int:
     :param application: what a loader has loaded; None where this process is to do it.
     """
     boot.channel.say("hello", str(os.getpid()))
+    forks.Holding(files=lambda: [boot.channel])
     try:
-        return program.serve(application, boot)
+        with forks.fence():
+            return program.serve(application, boot)
     except Exception as error:
         return program.explain(error, boot)
     finally:
@@ -35,6 +39,7 @@ def serve(program: Program, boot: Boot, application: Any = None) -> int:
 
 def load(program: Program, boot: Boot, orders: socket.socket) -> int:
     """*In a loader:* import the application, then fork a process for each order."""
+    holding = forks.Holding(files=lambda: [boot.channel, orders])
     try:
         application = program.load()
     except Exception as error:
@@ -44,8 +49,8 @@ def load(program: Program, boot: Boot, orders: socket.socket) -> int:
             with contextlib.suppress(OSError):  # the application has closed it
                 orders.close()
             boot.channel.close()
-    flush()
-    signal.signal(signal.SIGTERM, ignore)
+    forks.flush()
+    forks.take_signal(signal.SIGTERM, ignore)
     boot.channel.say("ready")
     while True:
         order, descriptors, _, _ = socket.recv_fds(orders, _ORDER_SIZE, 1)
@@ -56,9 +61,10 @@ def load(program: Program, boot: Boot, orders: socket.socket) -> int:
         number, seat, is_first = map(int, order.split())
         channel = Channel(socket.socket(fileno=descriptors[0]))
         if fork_orphan():
+            holding.release()
             orders.close()
             boot.channel.close()
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            forks.take_signal(signal.SIGTERM, signal.SIG_DFL)
             boot = Boot(channel, number, seat, bool(is_first))
             raise Forked(partial(serve, program, boot, application))
         channel.close()

@@ -9,6 +9,8 @@ import socket
 from collections.abc import Callable
 from functools import partial
 
+from wsgi_async.forks import HasFileno
+
 from . import jobs
 from .channel import Channel
 from .fleet import Process
@@ -70,6 +72,11 @@ class Loader:
         """It serves nobody, so nothing is lost."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
+
+    @property
+    def files(self) -> list[HasFileno]:
+        """The ways to it."""
+        return [self.channel, self._orders]
 
     def dismiss(self) -> None:
         """Let it end: it reads the end of its orders."""

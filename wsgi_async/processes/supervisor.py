@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from wsgi_async import forks
 from wsgi_async.errors import EXIT_NOT_LOADED, ConfigError
 from wsgi_async.observer import Observer
 
@@ -76,6 +77,7 @@ class Supervisor:
         self._watcher_pid = 0
         self._said = {"is_up": False, "is_reloading": False, "is_stopping": False}
         self._watchdog_at = math.inf
+        self._holding: forks.Holding | None = None
 
     def run(self) -> int:
         """Serve until all is over. Returns the exit code; also, each with its own, in processes
@@ -96,13 +98,14 @@ class Supervisor:
         """The parent's part."""
         self._inherits_orphans = os.getpid() == 1  # as in a container
         self._prepare(self._programs[1])
+        self._holding = holding = forks.Holding(files=self._files)
         wake, wakes = socket.socketpair()
         wake.setblocking(False)
         wakes.setblocking(False)
         self._selector.register(wake, selectors.EVENT_READ)
         before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGCHLD)}
         for number in before:
-            signal.signal(number, lambda number, _: self._signals.append(number))
+            forks.take_signal(number, lambda number, _: self._signals.append(number))
         old_wakeup = signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
         if self._notifier.watchdog_interval is not None:
             self._watchdog_at = time.monotonic()
@@ -120,7 +123,9 @@ class Supervisor:
             if not isinstance(sys.exception(), Forked):
                 signal.set_wakeup_fd(old_wakeup)
                 for number, handler in before.items():
+                    forks.drop_signal(number)
                     signal.signal(number, signal.SIG_DFL if handler is None else handler)
+                holding.release()
                 self._end_loaders()
                 self._end_watcher()
             self._selector.close()
@@ -387,6 +392,8 @@ class Supervisor:
 
     def _leave(self) -> None:
         """*In a new process:* drop what is the parent's alone."""
+        if self._holding is not None:
+            self._holding.release()
         self._selector.close()
         if self._watcher is not None:
             self._watcher.close()
@@ -394,6 +401,13 @@ class Supervisor:
             channel.close()
         for loader in self._loaders.values():
             loader.close()
+
+    def _files(self) -> list[forks.HasFileno]:
+        """What a process that the program around this one forks must not keep: a process of ours
+        is to read the end of its channel when this one is gone."""
+        loaders = [file for loader in self._loaders.values() for file in loader.files]
+        watcher = [self._watcher] if self._watcher is not None else []
+        return [*self._channels.values(), *loaders, *watcher]
 
     def _watch(self, process: Process, channel: Channel) -> None:
         self._channels[process] = channel
