@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,11 @@ from wsgi_async.errors import HTTPError
 from wsgi_async.http1 import Limits, RequestHead, RequestReader, Signal
 
 CORPUS = Path(__file__).with_name("corpus")
+SOURCES = [
+    Path(http1.__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    for name in ("http1", "head", "chunked", "diagnosis")
+]
+TOKEN_BYTES = {bytes([byte]) for byte in http1._TOKEN_BYTES}
 DEFAULTS = Limits(request_line=8190, fields=100, field_size=8190, header_size=65536)
 BEFORE = b"POST /before HTTP/1.1\r\nHost: b\r\nContent-Length: 4\r\n\r\n\r\n\r\n"
 
@@ -69,6 +75,10 @@ class Verdict(NamedTuple):
     requests: list[tuple[str, str, bytes]]
     status: int | None
     incomplete: bool
+    text: str = ""
+    """What a client is told that is refused."""
+    cause: str = ""
+    """What else the log is told."""
 
 
 def read(limits: Limits, parser: str, pieces: Iterable[bytes]) -> Verdict:
@@ -101,12 +111,18 @@ def read(limits: Limits, parser: str, pieces: Iterable[bytes]) -> Verdict:
         with pytest.raises(HTTPError, match=re.escape(str(error))):
             reader.next_event()
         assert reader.buffered == 0
-        return Verdict(heads, requests, error.status, False)
+        return Verdict(heads, requests, error.status, False, error.detail, error.cause)
     return Verdict(heads, requests, None, reader.head_started or body is not None)
+
+
+@cache
+def text_of(raw: bytes, limits: Limits) -> str:
+    return read(limits, "h11", [raw]).text
 
 
 def check(case: Case, verdict: Verdict, context: str) -> None:
     assert verdict.status == case.status, context
+    assert verdict.text == text_of(case.raw, case.limits), context
     assert verdict.requests == case.requests, context
     if case.status is not None:
         assert len(verdict.heads) == len(case.requests) + case.in_body, context
@@ -156,6 +172,23 @@ def test_whole(case: Case, parser: str) -> None:
     check(case, read(case.limits, parser, [case.raw]), "whole")
 
 
+SENTENCE = re.compile(r"[A-Z][-A-Za-z0-9/*., ]*[A-Za-z0-9*]")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.status is not None],
+    ids=[case.id for case in CASES if case.status is not None],
+)
+def test_a_refusal_is_a_whole_sentence_of_ours(case: Case) -> None:
+    text = text_of(case.raw, case.limits)
+    assert SENTENCE.fullmatch(text)
+    assert any(f'"{text}"' in source for source in SOURCES), "of ours, and not of a library's"
+    if text == "This is not an HTTP request" and not case.requests:
+        # said of bytes that are none, not for want of better
+        assert case.raw.removeprefix(b"\r\n")[:1] not in TOKEN_BYTES
+
+
 @parsers
 @cases
 def test_byte_by_byte(case: Case, parser: str) -> None:
@@ -198,7 +231,7 @@ def test_the_step_for_lone_heads_has_no_verdict_of_its_own(case: Case, parser: s
 
 
 def first_verdict(case: Case, parser: str, *, lone: bool, forget: bool = True) -> object:
-    """What a reader says first: a head, NEED_DATA, or the status of a refusal."""
+    """What a reader says first: a head, NEED_DATA, or a refusal."""
     if forget:
         http1._heads.clear()
     reader = RequestReader(case.limits, parser)
@@ -212,4 +245,4 @@ def first_verdict(case: Case, parser: str, *, lone: bool, forget: bool = True) -
     except HTTPError as error:
         with pytest.raises(HTTPError, match=re.escape(str(error))):
             reader.next_event()
-        return error.status
+        return str(error)

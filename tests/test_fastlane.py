@@ -108,7 +108,8 @@ PARTS = st.sampled_from(
 NAMES = st.sampled_from(
     [
         *(b"Host", b"host", b"Content-Length", b"Transfer-Encoding", b"Connection", b"Expect"),
-        *(b"Upgrade", b"Cookie", b"X-A", b"x-a", b"X_A", b"Accept"),
+        *(b"Upgrade", b"Cookie", b"X-A", b"x-a", b"X_A", b"Accept", b"Content-Type"),
+        *(b"content-type", b"transfer-encoding"),
     ]
 )
 VALUES = st.one_of(
@@ -138,7 +139,7 @@ FIELDS = st.builds(
     NAMES,
     st.sampled_from([b": ", b": ", b": ", b":", b":\t", b":  ", b" : "]),
     VALUES,
-    st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\r\n", b" \r\n", b"\n", b"\r\n "]),
+    st.sampled_from([b"\r\n"] * 4 + [b" \r\n", b"\t\r\n", b"\n", b"\r\n "]),
 )
 HEADS = st.builds(
     lambda method, target, version, fields: (
@@ -180,6 +181,7 @@ REMEMBERED = st.sampled_from(
     [
         *(b"Host: a", b"host: b:80", b"HOST:c", b"Accept: */*", b"accept: */*", b"Accept:x"),
         *(b"Connection: close", b"connection: keep-alive", b"Content-Type: text/plain"),
+        *(b"content-type: text/plain", b"Content-Type:text/html"),
         *(b"User-Agent: x y", b"Sec-Fetch-Mode: cors", b"Via: 1.1 a", b"Pragma: no-cache"),
     ]
 )
@@ -279,6 +281,43 @@ def test_declines_or_agrees_with_h11_on_every_byte_everywhere(byte: bytes) -> No
     for at in range(len(raw)):
         check(raw[:at] + byte + raw[at:])
         check(raw[:at] + byte + raw[at + 1 :])
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new lines", "known lines"])
+@pytest.mark.parametrize("second", ["Content-Type: a/b", "content-type: c/d", "Content-Type:e/f"])
+@pytest.mark.parametrize("parser", ["auto", "h11"])
+def test_two_types_of_content_are_refused_by_either_parser(
+    parser: str, second: str, known: bool
+) -> None:
+    forget()
+    one = "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Length: 1\r\nX: y\r\n"
+    http1._heads.clear()
+    reader = RequestReader(Limits(0, 0, 0, 0), parser)
+    if known:  # also as the shape of a kept connection, with the second where another field was
+        for field in ("X-A: b", "X-A: c", second.replace("ontent", "ondent")):
+            reader.receive_data(f"{one}{field}\r\n\r\nx".encode())
+            for _ in range(3):
+                assert reader.next_event()
+        if parser == "auto":
+            assert parse(f"GET / HTTP/1.1\r\nHost: a\r\n{second}\r\n\r\n".encode())
+    raw = f"{one}{second}\r\n\r\nx".encode()
+    reader.receive_data(raw)
+    with pytest.raises(HTTPError) as caught:
+        reader.next_event()
+    assert str(caught.value) == "400 Bad Request: There is more than one Content-Type field"
+    with pytest.raises(HTTPError) as caught:
+        RequestReader(Limits(0, 0, 0, 0), parser).lone_head(raw[:-1])
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("character", '"<>\\^`{|}')
+def test_what_no_uri_holds_unencoded_is_accepted_by_either_parser(character: str) -> None:
+    """Browsers send some of them as they are; an application sees them in the path."""
+    raw = f"GET /a{character}b?c{character}d HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    head = read(raw)
+    assert head == with_h11(raw)
+    assert head.variables["PATH_INFO"] == f"/a{character}b"
+    assert head.variables["QUERY_STRING"] == f"c{character}d"
 
 
 # --- by its shape

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_lazy", "_version", "affinity", "errors", "factories", "stacks", "spellings"),
     ("config", "forks", "observer", "deadlines", "departures", "errorstream", "variables"),
-    ("tally", "hooks"),
+    ("tally", "hooks", "diagnosis"),
     ("systemd", "identity", "pidfile", "surroundings", "greenlets"),
     ("processes.channel", "processes.fleet", "processes.signals", "orders"),
     ("processes.program", "processes.forking"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_corpus import CASES, Case, read
+from test_corpus import CASES, Case, read, text_of
 from wire import Site
 
 from wsgi_async.head import Limits
@@ -67,6 +67,9 @@ def test_the_verdict(case: Case, size: int, parser: str) -> None:
             statuses.append(status)
             assert client.state is State.LINGERING
         assert [answer.status for answer in client.answers] == statuses
+        if status is not None and status == case.status:
+            text = client.answers[-1].body.decode().split("\n")[2]
+            assert text == text_of(case.raw, case.limits)
         assert application.requests == requests
         if incomplete:
             assert client.state in (State.HEAD, State.BODY)

@@ -97,8 +97,8 @@ def test_the_times_tell_the_queue_from_the_application() -> None:
     assert two.queue > 0.04
     assert two.queue > two.app
     assert (refused.status, refused.method, refused.app) == (400, "", None)
-    assert refused.refusal == "Missing mandatory Host"
-    assert repr(refused) == ("<no request: 400, 0 bytes, 0.0 ms, refused: Missing mandatory Host>")
+    assert refused.refusal == "There is no Host field"
+    assert repr(refused) == ("<no request: 400, 0 bytes, 0.0 ms, refused: There is no Host field>")
 
 
 def test_a_response_that_is_cut() -> None:

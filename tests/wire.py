@@ -92,6 +92,7 @@ class Recorder(Observer):
     def __init__(self) -> None:
         self.finished: list[tuple[RequestInfo, ResponseInfo]] = []
         self.refused: list[int] = []
+        self.details: list[str] = []
         self.refused_requests: list[tuple[RequestInfo | None, bool]] = []
         self.dropped: list[str] = []
         self.app_errors: list[tuple[str, BaseException | None]] = []
@@ -115,6 +116,7 @@ class Recorder(Observer):
         is_running: bool = False,
     ) -> None:
         self.refused.append(status)
+        self.details.append(detail)
         self.refused_requests.append((request, is_running))
 
     def connection_dropped(self, client: str, why: str) -> None:

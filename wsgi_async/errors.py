@@ -64,6 +64,10 @@ class HTTPError(WsgiAsyncError):
     :param retry_after: seconds for a ``Retry-After`` field (RFC 9110 §10.2.3), or None.
     """
 
+    cause = ""
+    """For the log: what the client seems to speak instead of HTTP, and what to do. Only of a
+    request that could not be read."""
+
     def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
         super().__init__(status, detail)
         self.status = status

@@ -18,6 +18,7 @@ from functools import lru_cache
 import h11
 
 from .chunked import ChunkedDecoder
+from .diagnosis import foreign_protocol, sentence_for
 from .errors import HTTPError
 from .head import Limits, RequestHead, admit, end_of_line
 
@@ -179,6 +180,7 @@ class RequestReader:
             try:
                 head = self._read_whole(data)
             except HTTPError as error:
+                self._data = data
                 self._fail(error)
                 raise
             if head is None:
@@ -213,6 +215,9 @@ class RequestReader:
         raise HTTPError(*self._error)
 
     def _fail(self, error: HTTPError) -> None:
+        if self._state is _HEAD:
+            start = bytes(self._data[self._pos : self._pos + 16])
+            error.cause = foreign_protocol(start, after_crlf=self._crlf_skipped)
         self._state = _ERROR
         self._error = (error.status, error.detail)
         self._data, self._pos, self._decoder = b"", 0, None
@@ -249,7 +254,8 @@ class RequestReader:
         """
         head = self._lane.parse(raw) if self._lane is not None else None
         if head is None:
-            sound = _SOUND_LINES.fullmatch(raw) is not None
+            # What begins with no token gets its sentence from _at_token, as where it came in parts.
+            sound = raw[0] in _TOKEN_BYTES and _SOUND_LINES.fullmatch(raw) is not None
             if not sound or raw.count(b"\n") - 2 > self._bounds.fields:
                 return None
             head = _parse_with_h11(raw)
@@ -379,10 +385,8 @@ def _parse_with_h11(raw: bytes) -> RequestHead:
         event = connection.next_event()
     except h11.RemoteProtocolError as error:
         status = error.error_status_hint
-        # h11 quotes the client only after a colon.
-        raise HTTPError(
-            status if 400 <= status < 500 or status == 501 else 400, str(error).partition(":")[0]
-        ) from None
+        status = status if 400 <= status < 500 or status == 501 else 400
+        raise HTTPError(status, sentence_for(str(error))) from None
     assert isinstance(event, h11.Request)
     # h11 merges "5, 5" and repeated equal lengths (RFC 9112 §6.3 permits either); here a
     # length that was said twice is a sign of two parsers on the way, and refused.

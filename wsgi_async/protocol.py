@@ -572,10 +572,13 @@ class HTTPProtocol(asyncio.Protocol):
         """Answer in the server's own name and close. Nothing of this request goes further."""
         shared = self._shared
         exchange = self._exchange
+        detail = error.detail
+        if error.cause and not self._sender.written:  # it is the first thing that came
+            detail = f"{detail}; {error.cause}"
         shared.gateway.observer.request_refused(
             self.client,
             error.status,
-            error.detail,
+            detail,
             exchange.info if exchange is not None else None,
             is_running=exchange is not None and exchange.is_submitted,
         )
