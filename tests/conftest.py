@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import socket
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -31,6 +32,18 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"TESTS_REQUIRE_ALL is set, and this was skipped: {reason}"
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_as_in_a_terminal() -> Iterator[None]:
+    """A script's command in the background ignores these, and so does all that it starts."""
+    default = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL}
+    ignored = [number for number in default if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, default[number])
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session", autouse=True)

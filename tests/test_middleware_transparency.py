@@ -402,7 +402,7 @@ def test_an_exception_after_write_cuts(wrap: Callable[[App], App]) -> None:
     assert [found for _, found in reply.reports] == [error]
 
 
-@pytest.mark.parametrize("name", set(WRAPPERS) - set(ANSWERS))
+@pytest.mark.parametrize("name", [name for name in WRAPPERS if name not in ANSWERS])
 def test_an_exception_reaches_the_server(name: str) -> None:
     error = ValueError("oh")
 
