@@ -273,6 +273,19 @@ def test_check_config_looks_at_what_is_to_be_watched(run: Run) -> None:
     assert "--reload-dir: there is no directory" in done.err
 
 
+@pytest.mark.parametrize("args", [["--check-config"], ["--port=0"]], ids=["check", "serve"])
+def test_a_spool_directory_that_is_none_is_one_line_and_code_1(
+    start: Start, args: list[str]
+) -> None:
+    process = start(*args, "--spool-dir", "/nonexistent/spool", "site_cli")
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "")
+    assert err == (
+        "python -m wsgi_async: error: --spool-dir: no file can be made in '/nonexistent/spool': "
+        "No such file or directory\n"
+    )
+
+
 def test_an_application_that_cannot_be_had_is_code_3(run: Run) -> None:
     assert run("--check-config", "site_cli:number") == (
         3,

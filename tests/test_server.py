@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import re
@@ -12,6 +13,7 @@ import signal
 import socket
 import stat
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -644,14 +646,42 @@ def test_a_limit_that_is_too_small_is_refused() -> None:
     assert plan_descriptors(1024, max_connections=10).connections == 10
 
 
-def test_a_spool_directory_that_cannot_be_written_is_one_warning(
-    serve: Serve, tmp_path: Path
+def test_a_system_without_a_directory_for_temporary_files_is_one_warning(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = serve(hello, spool_dir=str(tmp_path / "missing"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    served = serve(hello)
     [(message,)] = served.recorder.of("warning")
     assert re.search(r"no temporary file can be made .*--spool-dir", message)
     with served.client() as client:
         assert client.get().status == 200
+
+
+def test_a_spool_directory_that_was_named_and_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name, why in (("missing", "No such file or directory"), ("file", "Not a directory")):
+        path = str(tmp_path / name)
+        with (
+            pytest.raises(ConfigError) as caught,
+            Server(hello, port=0, spool_dir=path).run_in_thread(),
+        ):
+            pass
+        assert str(caught.value) == f"--spool-dir: no file can be made in {path!r}: {why}"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE])
+def test_a_spool_directory_that_is_full_at_the_start_is_used_when_it_has_room(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fail(*args: object, **named: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "TemporaryFile", fail)
+        served = serve(hello, spool_dir=str(tmp_path))
+    [(message,)] = served.recorder.of("warning")
+    assert os.strerror(code) in message
+    assert served.budgets.has_disk
 
 
 @pytest.mark.parametrize("option", ["access_logfile", "error_logfile", "log_level"])

@@ -29,6 +29,7 @@ from .processes import Boot, BootFailed, Channel, Limits, Supervisor
 from .server import new_event_loop
 from .settings import Settings
 from .sockets import BoundSocket, address_of, bind, close_all, hold, listen
+from .spool import require_directory
 from .surroundings import Surroundings
 from .systemd import VARIABLES, Notifier
 from .tally import Slot, Tally
@@ -70,6 +71,7 @@ def launch(
     """
     refuse_greenlets()  # a configuration file may be code
     config = _absolute(settings.config, start)
+    require_directory(config.spool_dir)
     identity = resolve(settings.text("user"), settings.text("group"))
     notifier = Notifier(environ)
     watcher = _watcher(settings, start)
@@ -441,6 +443,7 @@ class _Loading:
         self._settings = settings
         self._environ = environ
         self._identity = identity
+        self._spool_dir = _absolute(settings.config, start).spool_dir
         self._surroundings = Surroundings(
             start=start,
             chdir=settings.text("chdir"),
@@ -463,6 +466,7 @@ class _Loading:
         entered()
         if identity is not None:
             identity.assume()
+        require_directory(self._spool_dir)  # again: as the user that will write there
         with fence():
             application = compose(settings, self._application, warn)
         refuse_greenlets()

@@ -35,7 +35,7 @@ from .overdue import SWEEP
 from .pool import Call, Task, ThreadPool
 from .protocol import HTTPProtocol
 from .sockets import BoundSocket, address_of, bind, close_all, hold, listen
-from .spool import Budgets
+from .spool import Budgets, require_directory
 from .tally import Slot
 from .warmup import warm_up
 from .wsgi import Application
@@ -545,6 +545,7 @@ class _Process:
             resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             max_connections=config.max_connections,
         )
+        require_directory(config.spool_dir)
         budgets = Budgets(
             memory=config.max_buffer_size,
             disk=config.max_spool_size,

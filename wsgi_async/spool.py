@@ -15,7 +15,7 @@ import threading
 from collections.abc import MutableSequence
 from typing import BinaryIO
 
-from .errors import StorageExhausted
+from .errors import ConfigError, StorageExhausted
 
 __all__ = [
     "KNOWS_PAGE_CACHE",
@@ -28,6 +28,7 @@ __all__ = [
     "append_part",
     "can_read_nowait",
     "read_nowait",
+    "require_directory",
 ]
 
 Part = bytes | bytearray | memoryview
@@ -36,6 +37,9 @@ SMALL_PART = 4 * 1024
 """Bytes below which a part is joined to the one before it, if that is small or has been joined."""
 JOINED_PART = 64 * 1024
 """Bytes up to which parts are joined."""
+
+_PASSING = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE))
+"""Why a file cannot be made now and may be made later."""
 
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 KNOWS_PAGE_CACHE = _NOWAIT != 0
@@ -108,14 +112,28 @@ class Budgets:
         """Whether temporary files can be made at all; see :meth:`probe_disk`."""
 
     def probe_disk(self) -> OSError | None:
-        """Try the directory once; where no file can be made there, everything stays in RAM."""
+        """Try the directory once; where no file can ever be made there, everything stays in RAM."""
         try:
             with tempfile.TemporaryFile(dir=self.directory):
                 self.has_disk = True
         except OSError as error:
-            self.has_disk = False
+            self.has_disk = error.errno in _PASSING
             return error
         return None
+
+
+def require_directory(directory: str) -> None:
+    """Refuse a directory in which no temporary file can ever be made.
+
+    :param directory: "" is the system's, and nobody has asked for that.
+    :raises ConfigError: it is not there, is no directory, or is not ours to write to.
+    """
+    if directory:
+        failure = Budgets(memory=0, disk=0, files=0, directory=directory).probe_disk()
+        if failure is not None and failure.errno not in _PASSING:
+            raise ConfigError(
+                f"--spool-dir: no file can be made in {directory!r}: {failure.strerror}"
+            )
 
 
 class SpoolFile:
