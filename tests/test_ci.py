@@ -66,6 +66,15 @@ def test_what_does_not_run_gives_way_to_what_does(says: str, tmp_path: Path) -> 
     assert found(tmp_path, "3.11") == [str(good)]
 
 
+def test_what_the_test_command_leaves_out_is_run_too() -> None:
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    left_out = re.findall(r"-m 'not (\w+)'", options["addopts"])
+    assert left_out == [marker.partition(":")[0] for marker in options["markers"]]
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    for marker in left_out:
+        assert f'(cd "$copy" && .venv/bin/python -m pytest -m {marker})' in lines
+
+
 def test_every_version_that_is_promised_is_looked_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     classifiers = "\n".join(project["classifiers"])

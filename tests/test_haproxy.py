@@ -165,6 +165,7 @@ def haproxy(tmp_path: Path, stack: contextlib.ExitStack, site: Site) -> HAProxy:
     return stack.enter_context(HAProxy(require_program("haproxy"), tmp_path, site))
 
 
+@pytest.mark.soak
 def test_servers_restarted_one_after_the_other_lose_no_request(
     haproxy: HAProxy, site: Site
 ) -> None:

@@ -24,6 +24,7 @@ both_ways = pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "p
 # --- SIGHUP
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("preload", "loop"), [((), "uvloop"), (("--preload",), "uvloop"), ((), "asyncio")]
 )
@@ -143,6 +144,7 @@ def test_slow_clients_are_served_to_the_end_by_the_old_process(site: Site) -> No
         servers.assert_clean()
 
 
+@pytest.mark.soak
 def test_whatever_an_operator_does_loses_no_request(site: Site) -> None:
     """Every signal that is no end, in quick succession, to the supervisor and to a process."""
     chance = random.Random(4)

@@ -46,7 +46,7 @@ def test_there_is_one_command_to_serve_and_one_to_test() -> None:
     served = re.search(r"examples/\S+\.py", serve)
     assert served is not None
     assert (ROOT / served[0]).is_file()
-    assert test.endswith("-m pytest")
+    assert test.endswith("-m pytest -n auto")
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(--[a-z-]+)`", README))))

@@ -198,6 +198,7 @@ def test_who_does_not_read_or_trickles_costs_no_thread(
     assert app.closed.qsize() == 200
 
 
+@pytest.mark.soak
 @both_loops
 def test_endless_streams_are_suspended(
     loop: str, serve: Serve, descriptors: int, capsys: pytest.CaptureFixture[str]
