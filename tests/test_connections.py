@@ -436,6 +436,9 @@ class Counts:
         self.completed = 0
         self.is_exhausted = False
 
+    def mend(self) -> None:
+        pass
+
 
 @pytest.mark.parametrize(
     ("queued", "per_second", "seconds"),

@@ -908,7 +908,7 @@ def test_a_thread_struck_before_it_wakes_the_next_is_counted_and_wakes_it() -> N
     assert rig.returned.get(timeout=WAIT) is struck[0]
     rig.wait_until_idle()
     assert not struck[0].has_begun
-    assert (pool.completed, pool._waking) == (2, False)
+    assert (pool.completed, pool._waking) == (2, None)
     pool.stop(rig.stopped.set)
     assert rig.stopped.wait(WAIT)
 

@@ -349,11 +349,18 @@ class WatchedTask:
     def has_begun(self) -> bool:
         return self.task.has_begun  # type: ignore[no-any-return]
 
+    @property
+    def turn(self) -> int:
+        return self.task.turn  # type: ignore[no-any-return]
+
     def run(self) -> None:
         try:
             self.task.run()
         finally:
             self.pool.task_ended(self)
+
+    def abandon(self, turn: int) -> None:
+        self.task.abandon(turn)
 
 
 class WatchedPool(ThreadPool[Any]):

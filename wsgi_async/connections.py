@@ -225,6 +225,9 @@ class Connections:
             for connection in deadlines.expired(now):
                 connection.wait_expired(wait)
         self._check_paces(now)
+        for pool in (self.gateway.pool, self.io_pool):
+            pool.mend()
+        self.gateway.mailbox.mend()
         self.overdue.sweep_queue(now)
 
     def _check_paces(self, now: float) -> None:

@@ -15,7 +15,7 @@ from io import BytesIO
 from typing import BinaryIO, Protocol
 
 from .environ import build_environ
-from .errors import HTTPError, RequestTimeout
+from .errors import HTTPError
 from .errorstream import ErrorStream
 from .handoff import (
     LARGE_FILE,
@@ -31,7 +31,7 @@ from .head import RequestHead
 from .observer import Observer, RequestInfo
 from .pool import ThreadPool
 from .spool import BodySpool
-from .wsgi import Application, Step, WSGIResponse
+from .wsgi import Application, Step, WSGIResponse, send_error
 
 __all__ = ["Connection", "Exchange", "Gateway"]
 
@@ -181,26 +181,38 @@ class Exchange:
     # --- pool thread -------------------------------------------------------------------------
 
     def run(self) -> None:
-        """*Pool thread:* begin or go on; in the end either park or clean up."""
-        step = _DONE
-        try:
-            if not self.writer.gone:
-                response = self._response
-                step = self._context.run(self._first_step if response is None else response.advance)
-                # Only now that the context has been left: another thread may enter it at once.
-                if step is not _PARKED or self._park():
-                    return
-                step = _DONE  # the client has gone meanwhile: close
-            # A queued request whose client has gone never reaches the application.
-            if self._response is not None:
-                self._context.run(self._response.abandon)
-        except RequestTimeout:
-            # It struck our own code. There is only one, so now nothing can strike.
-            if self._response is not None:
-                self._context.run(self._response.abandon)
-        finally:
+        """*Pool thread:* begin or go on; in the end either park or clean up.
+
+        What it lets out, or what strikes it, leaves the rest to :meth:`abandon`.
+        """
+        if not self.writer.gone:
+            response = self._response
+            step = self._context.run(self._first_step if response is None else response.advance)
             if step is _DONE:
                 self._clean_up()
+                return
+            # Only now that the context has been left: another thread may enter it at once.
+            if self._park():
+                return
+            # The client has gone meanwhile: close.
+        # A queued request whose client has gone never reaches the application.
+        if self._response is not None:
+            self._context.run(self._response.abandon)
+        self._clean_up()
+
+    def abandon(self, turn: int) -> None:
+        """*Pool thread:* see :meth:`.pool.Task.abandon`. The iterable is closed, what the request
+        holds is given back, and the response is ended: with a 500, where nothing of it was said.
+        """
+        if self.turn == turn:
+            response, writer = self._response, self.writer
+            if response is not None:
+                self._context.run(response.abandon)
+            if writer.whole is None and writer.stream is None:
+                send_error(writer, self.head.method == "HEAD")
+            self._clean_up()
+            writer.cut()
+        self.post(self)  # perhaps it could not tell the loop any more
 
     def has_returned(self, seconds: float) -> None:
         """*Pool thread:* a thread that was given up has come back, so long after."""
@@ -226,8 +238,9 @@ class Exchange:
         return stream.park()
 
     def _clean_up(self) -> None:
-        if self.writer.whole is None:
-            self.writer.cut()  # nothing, unless the response did not come to an end
+        writer = self.writer
+        if writer.whole is None and not writer.has_ended:
+            writer.cut()
         self._response = None  # it refers to this exchange: leave no cycle to the collector
         if self.spool is not None:
             self.spool.close()
@@ -269,6 +282,12 @@ class Exchange:
     def post(self, item: Posted) -> None:
         """*Any thread:* have the loop look at `item`."""
         self._gateway.mailbox.post(item)
+
+    @property
+    def turn(self) -> int:
+        """*Any thread:* how often the iteration was suspended."""
+        stream = self.writer.stream
+        return 0 if stream is None else stream.parks
 
     @property
     def has_begun(self) -> bool:

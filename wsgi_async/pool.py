@@ -8,11 +8,20 @@ Guarantees:
 * ``submit_urgent`` never refuses: resumed iterations and closes must always find a place.
   The two queues are served alternately, so neither can starve the other.
 * A task that raises, ``SystemExit`` included, costs nobody a thread.
+* Whatever is raised in a thread, wherever that is (``PyThreadState_SetAsyncExc``: timeout
+  decorators), costs that thread at most, which is replaced. A task that it had not begun goes back
+  to the head of its queue; one that it had is told so (:meth:`Task.abandon`).
 * A task that never returns costs nobody a thread either, once somebody has said so: :meth:`lose`
   gives its thread up and starts another. A lost thread never takes a task again. There are never
   more than `threads` + `max_lost` threads.
 * A task is either run or, if it is withdrawn before, not; never both.
 * No lock is held while a task runs.
+
+What strikes a thread strikes where a function begins, after a call of C code, or where a loop jumps
+back, and nowhere else. So what a thread holds is written down in its :class:`_Slot`, with no call
+between that and its taking; and :meth:`ThreadPool._settle` gives it all back. It may be struck
+itself, and so may be called again and again. The thread does so twice; after that, and where it was
+struck before it began, :meth:`ThreadPool.mend` does, on the loop.
 
 Threads wake in a chain: a submit wakes at most one sleeping thread, and a woken thread wakes the
 next only if work remains. Waking eight threads for eight tiny tasks makes them fight over the
@@ -29,18 +38,20 @@ connections on one core; with the end of the turn 0.22, and 1.07 to 1.25 times t
 from __future__ import annotations
 
 import contextlib
+import enum
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from .errors import RequestTimeout
-
 __all__ = ["Call", "Running", "Task", "ThreadPool"]
 
 REFUSE = -(1 << 62)
 """The room in a queue that takes nothing."""
+
+TRIES = 8
+"""How many threads a task may cost that fails to be abandoned."""
 
 SPARSE = 64
 """Withdrawn tasks that may stay in the queue until its threads come to them."""
@@ -54,8 +65,17 @@ class Task(Protocol):
         """*Any thread:* whether it has begun to run, or never will. Once True it stays so, and it
         is True before :meth:`run` returns."""
 
+    @property
+    def turn(self) -> int:
+        """*Any thread:* how often it was suspended: changes before another thread can have it."""
+
     def run(self) -> object:
         """*Pool thread:* do the work."""
+
+    def abandon(self, turn: int) -> None:
+        """*Pool thread:* :meth:`run` let an exception out, or may have been struck at its beginning
+        or its end: leave nothing open. Nothing, if it has ended, or was suspended since `turn`.
+        May be called again."""
 
 
 class Call:
@@ -70,10 +90,17 @@ class Call:
         self._function = function
         self.has_begun = False
 
+    @property
+    def turn(self) -> int:
+        return 0
+
     def run(self) -> None:
         """*Pool thread:* call it."""
         self.has_begun = True
         self._function()
+
+    def abandon(self, turn: int) -> None:
+        pass
 
 
 T = TypeVar("T", bound=Task)
@@ -92,16 +119,68 @@ def _at_once(call: Callable[[], object]) -> None:
     call()
 
 
-class _Slot(Generic[T]):
-    """One thread's place in the pool, guarded by the pool's lock."""
+class _Stage(enum.Enum):
+    """How far a thread is with its task."""
 
-    __slots__ = ("counts", "ident", "is_exposed", "is_lost", "lost_at", "name", "next", "task")
+    TAKEN = "it has it"
+    CALLED = "it calls it, or has done so"
+    OVER = "it has nothing to do with it any more"
+
+
+_TAKEN, _CALLED, _OVER = _Stage
+
+
+class _Orphan(Generic[T]):
+    """A task whose thread was struck while it ran it, or a moment before or after that."""
+
+    __slots__ = ("task", "tries", "turn")
+
+    has_begun = True
+
+    def __init__(self, task: T, turn: int) -> None:
+        self.task = task
+        self.turn = turn
+        self.tries = 0
+
+    def run(self) -> None:
+        self.task.abandon(self.turn)
+
+    def abandon(self, turn: int) -> None:
+        self.task.abandon(self.turn)
+
+
+class _Slot(Generic[T]):
+    """One thread's place in the pool, and all that it holds; guarded by the pool's lock."""
+
+    __slots__ = (
+        "counts",
+        "has_told",
+        "ident",
+        "is_exposed",
+        "is_lost",
+        "lost_at",
+        "name",
+        "next",
+        "sleeper",
+        "stage",
+        "task",
+        "thread",
+        "turn",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.ident = 0
-        self.task: T | None = None
+        self.thread: threading.Thread | None = None
+        """None until it is started."""
+        self.sleeper = threading.Lock()
+        """What it sleeps on."""
+        self.sleeper.acquire()
+        self.task: T | _Orphan[T] | None = None
         """What it runs; None while it sleeps."""
+        self.turn = 0
+        """That of the task when it was taken."""
+        self.stage = _OVER
         self.counts = False
         """Whether that will be one more of the completed ones."""
         self.next: threading.Lock | None = None
@@ -110,6 +189,8 @@ class _Slot(Generic[T]):
         self.lost_at = 0.0
         self.is_exposed = True
         """Whether an exception may still be raised in it: there is at most one."""
+        self.has_told = False
+        """Whether it was told that it has returned."""
 
 
 class ThreadPool(Generic[T]):
@@ -154,17 +235,22 @@ class ThreadPool(Generic[T]):
         self._lock = threading.Lock()
         # Its first one is never withdrawn.
         self._new: deque[T] = deque()
-        self._urgent: deque[T] = deque()
+        self._urgent: deque[T | _Orphan[T]] = deque()
         self._urgent_next = False
         self._withdrawn: set[T] = set()
         """Those of the new ones that are not to be run any more."""
         self._room = queue_size
         """How long the queue may be, withdrawn tasks included."""
         self._sleepers: list[threading.Lock] = []
-        self._waking = False
+        self._waking: threading.Lock | None = None
+        """The one that was woken last and is not awake yet. Nobody else is woken meanwhile."""
         self._slots: set[_Slot[T]] = set()
         self._lost: set[_Slot[T]] = set()
         self._started = 0
+        self._starting = threading.Lock()
+        """Held while threads are started: a thread that is not alive has ended."""
+        self._is_short = False
+        """Whether a thread could not be started."""
         self._on_stopped: Callable[[], object] | None = None
         self._has_ended = False
 
@@ -172,8 +258,9 @@ class ThreadPool(Generic[T]):
         """*Any thread, once:* start the threads."""
         with self._lock:
             slots = [self._add_slot() for _ in range(self.threads)]
-        for slot in slots:
-            self._start_thread(slot)
+        with self._starting:
+            for slot in slots:
+                self._start_thread(slot)
 
     def _add_slot(self) -> _Slot[T]:
         """With the lock held."""
@@ -183,7 +270,9 @@ class ThreadPool(Generic[T]):
         return slot
 
     def _start_thread(self, slot: _Slot[T]) -> None:
-        threading.Thread(target=self._work, args=(slot,), name=slot.name, daemon=True).start()
+        """With `_starting` held."""
+        slot.thread = threading.Thread(target=self._work, args=(slot,), name=slot.name, daemon=True)
+        slot.thread.start()
 
     @property
     def queued(self) -> int:
@@ -213,7 +302,7 @@ class ThreadPool(Generic[T]):
     @property
     def full(self) -> bool:
         """*Any thread:* whether ``submit`` would refuse now."""
-        return len(self._new) >= self._room + len(self._sleepers) + self._waking
+        return len(self._new) >= self._room + len(self._sleepers) + (self._waking is not None)
 
     @property
     def oldest(self) -> T | None:
@@ -225,7 +314,12 @@ class ThreadPool(Generic[T]):
         """*Any thread:* what each thread runs, or has just run, the lost ones included."""
         with self._lock:
             return [
-                Running(slot.ident, slot.name, slot.task, slot.is_lost)
+                Running(
+                    slot.ident,
+                    slot.name,
+                    slot.task.task if isinstance(slot.task, _Orphan) else slot.task,
+                    slot.is_lost,
+                )
                 for slot in (*self._slots, *self._lost)
                 if slot.task is not None
             ]
@@ -246,14 +340,14 @@ class ThreadPool(Generic[T]):
         with self._lock:
             sleepers = self._sleepers
             # The condition of `full`, and _sleeper_to_wake(), written out: 0.1 us a request.
-            if len(self._new) >= self._room + len(sleepers) + self._waking:
+            if len(self._new) >= self._room + len(sleepers) and self.full:
                 return False
             self.submitted += 1
             self._new.append(task)
-            if self._waking or not sleepers:
+            if self._waking is not None or not sleepers:
                 return True
-            self._waking = True
-            sleeper = sleepers.pop()
+            self._waking = sleeper = sleepers[-1]
+            del sleepers[-1]
         self._wake_soon(sleeper)
         return True
 
@@ -311,8 +405,9 @@ class ThreadPool(Generic[T]):
             slot.lost_at = time.monotonic()
             self._slots.discard(slot)
             self._lost.add(slot)
-            newcomers = self._replace_lost()
-        self._begin_work(newcomers)
+            self._replace_lost()
+        self._start_threads()
+        self._tell_end()
         return slot.ident
 
     def interrupt(self, task: T, strike: Callable[[int], bool]) -> bool | None:
@@ -344,6 +439,19 @@ class ThreadPool(Generic[T]):
             sleeper.release()
         self._tell_end()
 
+    def mend(self) -> None:
+        """*Any thread, now and then:* replace threads that have ended without a word: one that was
+        struck before it began, or in its own code again and again."""
+        with self._starting, self._lock:
+            slots = [*self._slots, *self._lost]
+            dead = [slot for slot in slots if slot.thread and not slot.thread.is_alive()]
+            if self._is_short:
+                self._replace_lost()
+        for slot in dead:
+            self._settle(slot)
+        self._start_threads()
+        self._tell_end()
+
     # --- with the lock held --------------------------------------------------------------------
 
     def _trim(self) -> None:
@@ -354,8 +462,8 @@ class ThreadPool(Generic[T]):
     def _set_room(self) -> None:
         self._room = (REFUSE if self.is_exhausted else self._queue_size) + len(self._withdrawn)
 
-    def _replace_lost(self) -> list[_Slot[T]]:
-        """Places for threads to be started."""
+    def _replace_lost(self) -> None:
+        """Make places for threads, which are to be started."""
         self._set_room()
         wanted = self.threads - len(self._slots)
         if self._has_ended:
@@ -363,76 +471,162 @@ class ThreadPool(Generic[T]):
         elif self._on_stopped is not None:
             wanted = min(wanted, self.queued)
         allowed = self.threads + self.max_lost - len(self._slots) - len(self._lost)
-        return [self._add_slot() for _ in range(min(wanted, allowed))]
+        for _ in range(min(wanted, allowed)):
+            self._add_slot()
 
     def _sleeper_to_wake(self) -> threading.Lock | None:
         """The one sleeping thread to wake for the work at hand, if any."""
-        if self._waking or not self._sleepers:
+        if self._waking is not None or not self._sleepers:
             return None
-        self._waking = True
-        return self._sleepers.pop()
+        self._waking = sleeper = self._sleepers[-1]
+        del self._sleepers[-1]
+        return sleeper
+
+    def _choose_next(self, slot: _Slot[T]) -> None:
+        """Have a thread wake the next one, as :meth:`_sleeper_to_wake`."""
+        if self._waking is None and self._sleepers:
+            slot.next = self._waking = self._sleepers[-1]
+            del self._sleepers[-1]
+
+    def _take_back(self, slot: _Slot[T]) -> None:
+        """Take from a thread that ends what it holds. Nothing that was taken before."""
+        if slot.sleeper in self._sleepers:
+            self._sleepers.remove(slot.sleeper)
+        if self._waking is slot.sleeper:
+            self._waking = None
+        task, stage, is_new = slot.task, slot.stage, slot.counts
+        if stage is _OVER or task is None:
+            return
+        if stage is _TAKEN and not slot.is_lost:
+            back: deque[T] | deque[T | _Orphan[T]] = self._new if is_new else self._urgent
+            # No call comes between: what it holds is here or there.
+            slot.stage, slot.counts = _OVER, False
+            back.appendleft(task)  # type: ignore[arg-type]
+            return
+        orphan = task if isinstance(task, _Orphan) else _Orphan(task, slot.turn)
+        orphan.tries += 1
+        self.completed += is_new
+        slot.stage, slot.counts = _OVER, False
+        if orphan.tries <= TRIES:
+            self._urgent.appendleft(orphan)
 
     # --- threads -------------------------------------------------------------------------------
 
-    def _begin_work(self, newcomers: list[_Slot[T]]) -> None:
-        """Start threads in the place of lost ones, as far as the system allows."""
+    def _start_threads(self) -> None:
+        """Start those for which there is a place, as far as the system allows."""
+        with self._starting:
+            self._start_each()
+
+    # No loop stands beneath a lock in the same function, see _shield().
+
+    def _start_each(self) -> None:
+        with self._lock:
+            newcomers = self._unstarted()
+        was_short = self._is_short
+        if newcomers:
+            self._is_short = False
         for slot in newcomers:
-            try:
-                self._start_thread(slot)
-            except RuntimeError as error:  # the system's bound; it is tried again at the next one
+            error = self._try_to_start(slot)
+            if error is not None:
+                self._is_short = True
                 with self._lock:
                     self._slots.discard(slot)
-                self._report(error)
-        self._tell_end()
+                if not was_short:
+                    self._report(error)
+
+    def _unstarted(self) -> list[_Slot[T]]:
+        return [slot for slot in self._slots if slot.thread is None]
+
+    def _try_to_start(self, slot: _Slot[T]) -> RuntimeError | None:
+        try:
+            self._start_thread(slot)
+        except RuntimeError as error:  # the system's bound; mend() tries again
+            if slot.thread is not None and slot.thread.is_alive():
+                raise
+            return error
+        return None
 
     def _tell_end(self) -> None:
         """Where the last thread has ended, say so once."""
-        with self._lock:
-            if self._on_stopped is None or self._slots or self._has_ended:
-                return
-            self._has_ended = True
-        self._on_stopped()
+        is_mine = False
+        try:
+            with self._lock:
+                if self._on_stopped is None or self._slots or self._has_ended:
+                    return
+                self._has_ended = is_mine = True
+            self._on_stopped()
+        except BaseException:
+            if is_mine:
+                self._has_ended = False  # who settles this thread says it again
+            raise
 
     def _work(self, slot: _Slot[T]) -> None:
         """The body of each thread."""
-        slot.ident = threading.get_ident()
         try:
-            self._serve(slot)
-            if slot.is_lost:
-                self._shield(slot)
-        except RequestTimeout:
-            pass  # it was too late for its task; and there is only one
-        if slot.is_lost:
-            self._return_lost(slot)
-        else:
-            with self._lock:
-                self._slots.discard(slot)
-            self._tell_end()
+            slot.ident = threading.get_ident()
+            try:
+                self._serve(slot)
+                if slot.is_lost:
+                    self._shield(slot)
+            finally:
+                self._settle(slot)
+        except BaseException as error:
+            self._settle(slot)
+            if not slot.is_lost:  # else it was too late for its task
+                self._report(error)
+
+    def _settle(self, slot: _Slot[T]) -> None:
+        """*Any thread:* a thread ends, or has ended. Take back what it holds, have others go on
+        with that, and replace it, unless it was to end. May be called again."""
+        with self._lock:
+            self._take_back(slot)
+            self._slots.discard(slot)
+            self._lost.discard(slot)
+            self._replace_lost()
+            if slot.next is None and (self._new or self._urgent):
+                self._choose_next(slot)
+        self._wake_next(slot)
+        self._start_threads()
+        self._tell_end()
+        if slot.is_lost and not slot.has_told:
+            slot.has_told = True
+            task = slot.task
+            if self._on_returned is not None and task is not None:
+                with contextlib.suppress(Exception):
+                    seconds = time.monotonic() - slot.lost_at
+                    self._on_returned(task.task if isinstance(task, _Orphan) else task, seconds)
 
     def _serve(self, slot: _Slot[T]) -> None:
         """Run tasks until the pool stops or the thread is lost."""
-        sleeper = threading.Lock()
-        sleeper.acquire()
+        sleeper = slot.sleeper
         lock = self._lock
-        woken = False
         while True:
-            upcoming = None
+            upcoming: T | _Orphan[T] | None = None
             with lock:
                 if slot.counts:
                     self.completed += 1  # the task before this one
                     slot.counts = False
                 if slot.is_lost:
+                    slot.stage = _OVER
                     return
-                if woken:
-                    self._waking = woken = False
+                if self._waking is sleeper:
+                    self._waking = None
                 # Urgent tasks and new ones in turn. `task` keeps the one before until the lock is
-                # let go: what it holds may be anything.
+                # let go: what it holds may be anything. Here and in all that takes something, no
+                # call comes between: not popleft(), of which what it returns could be lost.
                 if self._urgent and (self._urgent_next or not self._new):
+                    upcoming = self._urgent[0]
+                    slot.turn = upcoming.turn
                     self._urgent_next = False
-                    slot.task = upcoming = self._urgent.popleft()
+                    slot.stage = _TAKEN
+                    slot.task = upcoming
+                    del self._urgent[0]
                 elif self._new:
                     self._urgent_next = slot.counts = True
-                    slot.task = upcoming = self._new.popleft()
+                    slot.turn = 0
+                    slot.stage = _TAKEN
+                    slot.task = upcoming = self._new[0]
+                    del self._new[0]
                     if self._withdrawn:
                         self._trim()
                         self._set_room()
@@ -442,29 +636,33 @@ class ThreadPool(Generic[T]):
                         return
                     self._sleepers.append(sleeper)
                 if upcoming is not None and (self._new or self._urgent):
-                    slot.next = self._sleeper_to_wake()
+                    self._choose_next(slot)
             task = upcoming
             if task is None:
                 sleeper.acquire()
-                woken = True
                 continue
             if slot.next is not None:
                 self._wake_next(slot)
+            slot.stage = _CALLED
             try:
                 task.run()
             except BaseException as error:
-                if not slot.is_lost:
-                    self._report(error)
+                self._clear_up(slot, task, error)
+
+    def _clear_up(self, slot: _Slot[T], task: T | _Orphan[T], error: BaseException) -> None:
+        """A task has let something out."""
+        task.abandon(slot.turn)
+        if not slot.is_lost:
+            self._report(error)
 
     @staticmethod
     def _wake_next(slot: _Slot[T]) -> None:
-        # In this order: what strikes a thread strikes after a call.
         sleeper, slot.next = slot.next, None
         if sleeper is not None:
             sleeper.release()
 
     def _shield(self, slot: _Slot[T]) -> None:
-        """Have nothing raised in this thread any more, or what is on its way now.
+        """Have nothing of ours raised in this thread any more, or what is on its way now.
 
         A function of its own: in CPython 3.13.0 the jump back of a loop, where such exceptions
         come, is not covered by a ``try`` around the loop in the same function.
@@ -473,18 +671,6 @@ class ThreadPool(Generic[T]):
             slot.is_exposed = False
         for _ in range(2):
             pass
-
-    def _return_lost(self, slot: _Slot[T]) -> None:
-        """A lost thread has returned, and nothing can be raised in it any more."""
-        with self._lock:
-            self._lost.discard(slot)
-            self.completed += slot.counts  # what struck it may have come before it could
-            newcomers = self._replace_lost()
-        self._wake_next(slot)  # likewise
-        self._begin_work(newcomers)
-        if self._on_returned is not None and slot.task is not None:
-            with contextlib.suppress(Exception):
-                self._on_returned(slot.task, time.monotonic() - slot.lost_at)
 
     def _report(self, error: BaseException) -> None:
         with contextlib.suppress(BaseException):  # a failing report must not end the thread

@@ -306,9 +306,18 @@ def _gathered(pieces: list[bytes]) -> list[bytes]:
 class _DiskRead:
     """One read that has to wait for the disk, on an I/O thread."""
 
-    __slots__ = ("_connection", "_exchange", "_extent", "_result", "_sender", "_stream")
+    __slots__ = (
+        "_connection",
+        "_exchange",
+        "_extent",
+        "_is_answered",
+        "_result",
+        "_sender",
+        "_stream",
+    )
 
     has_begun = True  # it is never withdrawn
+    turn = 0
 
     def __init__(
         self,
@@ -324,6 +333,7 @@ class _DiskRead:
         self._stream = stream
         self._extent = extent
         self._result: bytes | OSError = b""
+        self._is_answered = False
 
     def run(self) -> None:
         """*I/O thread:* read, and tell the loop."""
@@ -333,6 +343,13 @@ class _DiskRead:
             self._result = error
         self._exchange.post(self)
 
+    def abandon(self, turn: int) -> None:
+        """*I/O thread:* it was broken off; where nothing was read, that cuts the response."""
+        self._exchange.post(self)
+
     def on_wake(self) -> None:
         """*Loop:* the read is done."""
+        if self._is_answered:
+            return
+        self._is_answered = True
         self._sender.disk_has_answered(self._exchange, self._stream, self._result, self._connection)

@@ -18,7 +18,7 @@ from .filewrapper import FileWrapper
 from .forks import leave
 from .framing import ResponseHead
 
-__all__ = ["Reporter", "Step", "Stream", "WSGIResponse", "Writer"]
+__all__ = ["Reporter", "Step", "Stream", "WSGIResponse", "Writer", "send_error"]
 
 Environ = dict[str, Any]
 Fields = list[tuple[str, str]]
@@ -435,9 +435,14 @@ class WSGIResponse:
     # --- ends --------------------------------------------------------------------------------
 
     def _close(self) -> Step:
-        iterable, self._iterable, self._iterator = self._iterable, None, None
+        iterable: Any = self._iterable
         try:
-            close = getattr(iterable, "close", None)
+            # Not getattr(), after which the thread could be struck: it would not be closed at all.
+            try:
+                close = iterable.close
+            except AttributeError:
+                close = None
+            self._iterable = self._iterator = None
             if close is not None:
                 close()
         except BaseException as error:  # SystemExit too
@@ -455,9 +460,8 @@ class WSGIResponse:
         if self._head_sent:
             self._writer.cut()
             return
-        body = b"" if self._head_only else _INTERNAL_ERROR_BODY
         self._head_sent = True
-        self._writer.respond(_INTERNAL_ERROR, body, len(_INTERNAL_ERROR_BODY))
+        send_error(self._writer, self._head_only)
 
     def _too_short(self, missing: int) -> None:
         message = f"the body is {missing} bytes shorter than its Content-Length"
@@ -480,3 +484,9 @@ _INTERNAL_ERROR = ResponseHead(
     None,
 )
 _INTERNAL_ERROR_BODY = b"500 Internal Server Error\n"
+
+
+def send_error(writer: Writer, head_only: bool) -> None:
+    """*Pool thread:* answer 500."""
+    body = b"" if head_only else _INTERNAL_ERROR_BODY
+    writer.respond(_INTERNAL_ERROR, body, len(_INTERNAL_ERROR_BODY))

@@ -125,8 +125,10 @@ class RequestBody(io.RawIOBase):
         with self._lock:
             if wait:
                 self.waits += 1
-                self._arrived.wait_for(self._has_news)
-                self.waits += 1
+                try:
+                    self._arrived.wait_for(self._has_news)
+                finally:
+                    self.waits += 1
             if self._state is _State.BROKEN:
                 raise ClientDisconnected(self._why)
             data: bytes | None = b""
@@ -140,9 +142,9 @@ class RequestBody(io.RawIOBase):
                 data = None
                 self._must_wake |= not self._is_awaited
                 self._is_awaited = True
-            must_wake, self._must_wake = self._must_wake, False
-        if must_wake:
+        if self._must_wake:
             self._post()
+            self._must_wake = False  # not before: who is struck, and reads on, does it then
         return data
 
     def _post(self) -> None:
@@ -177,12 +179,19 @@ class RequestBody(io.RawIOBase):
         """
         try:
             data = os.read(sock.fileno(), min(size, self._left, SOCKET_READ))
+            count = len(data)
         except BlockingIOError:
-            data = b""
+            data, count = b"", 0
         except OSError as error:
-            data, self._failure = b"", error
-        self._left -= len(data)
-        self._taken += len(data)
+            data, count, self._failure = b"", 0, error
+        except BaseException:
+            # Struck: nobody knows where in the body the socket is.
+            self._failure = OSError("its reader was broken off")
+            self._return_socket()
+            self._must_wake = True
+            raise
+        self._left -= count
+        self._taken += count
         if not self._left:
             self._state = _State.COMPLETE
         if not self._left or (size and not data):

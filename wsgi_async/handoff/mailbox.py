@@ -44,16 +44,27 @@ class Mailbox:
         # round. Under load most items come while a wake is on its way: a look tells that for less
         # than trying to take the lock.
         self._items.append(item)
-        if self._is_woken.locked() or not self._is_woken.acquire(False):
+        if self._is_woken.locked():
             return
-        self.wakes += 1
         try:
+            if not self._is_woken.acquire(False):
+                return
+            self.wakes += 1
             self._wake_loop()
         except RuntimeError:
             return  # the loop is closed: nobody is left to be told
 
+    def mend(self) -> None:
+        """*Loop, now and then:* look into it without having been woken: a thread that was struck
+        as it was about to wake the loop keeps all others from doing so."""
+        if self._items:
+            self._drain()
+
     def _drain(self) -> None:
-        self._is_woken.release()
+        try:  # noqa: SIM105  # a context manager is made anew for each wake
+            self._is_woken.release()
+        except RuntimeError:
+            pass  # mend() has come first; only the loop lets it go
         items = self._items
         # What comes from here on has a wake of its own, and others have their turn first.
         left = len(items)

@@ -11,7 +11,7 @@ from wsgi_async.framing import ResponseHead
 from wsgi_async.spool import SourceFile, SpoolFile
 
 from .backlog import Backlog, Extent
-from .bounds import LARGE_FILE, STALLED, Overflow, ResponseBounds
+from .bounds import LARGE_FILE, STALLED, BlockedWriters, Overflow, ResponseBounds
 from .mailbox import Mailbox, Posted
 
 __all__ = ["FREE_MEMORY", "Producer", "Progress", "ResponseStream", "Taken"]
@@ -114,6 +114,7 @@ class ResponseStream:
         "_taken",
         "head",
         "length",
+        "parks",
         "progress_at",
         "waits",
     )
@@ -148,6 +149,8 @@ class ResponseStream:
         self._parks = bounds.overflow is _PARK
         # The loop does nothing more with it. Of an evicted response it may be sending the file.
         self._let_go = False
+        self.parks = 0
+        """How often the iteration was suspended."""
         self.waits = 0
         """How often the thread has begun or ended to wait for the client: odd while it does."""
 
@@ -220,8 +223,11 @@ class ResponseStream:
         self._end(_FINISHED)
 
     def cut(self) -> None:
-        """*Pool thread:* the body ends here without being complete; nothing, if it has ended."""
-        if self._producer is not _FINISHED:
+        """*Pool thread:* the body ends here without being complete. If it has ended, the loop is
+        told once more: see :meth:`.writer.ResponseWriter.cut`."""
+        if self.has_ended:
+            self._tell_end(_GONE if self.gone else _READY)
+        else:
             self._end(_CUT)
 
     def park(self) -> bool:
@@ -239,6 +245,7 @@ class ResponseStream:
             if consumer is _GONE:
                 return False
             self._producer = _PARKED
+            self.parks += 1
             self.waits += 2  # it waits, and no longer once it runs again
             if consumer is _READY:
                 self._consumer = _WOKEN
@@ -296,16 +303,22 @@ class ResponseStream:
     def _tell(self) -> bool:
         """After a piece was put behind the others: wake the loop, if nobody has. False where that
         piece was more than may wait in RAM."""
-        with self._lock:
-            consumer = self._consumer
-            if consumer is _GONE:
-                raise ClientDisconnected("nobody takes what comes now")
-            if len(self._chunks) >= self._join_at:
-                self._join_chunks()
+        try:
+            with self._lock:
+                consumer = self._consumer
+                if consumer is _GONE:
+                    raise ClientDisconnected("nobody takes what comes now")
+                if len(self._chunks) >= self._join_at:
+                    self._join_chunks()
+                if consumer is _READY:
+                    self._consumer = _WOKEN
             if consumer is _READY:
-                self._consumer = _WOKEN
-        if consumer is _READY:
-            self._post()
+                self._post()
+        except ClientDisconnected:
+            raise
+        except BaseException:
+            self._post()  # it may have been struck in between, and the application goes on
+            raise
         return self._fits(0)
 
     def _join_chunks(self) -> None:
@@ -369,12 +382,17 @@ class ResponseStream:
         """Hold this thread until the client has taken enough. The last resort, and ``block``."""
         blocked = self._bounds.blocked
         self.progress_at = time.monotonic()
-        blocked.enter(self)
         try:
-            while not self._wait_for_room(STALLED):
-                blocked.relieve()
-        finally:
+            self._wait_among(blocked)
             blocked.leave(self)
+        except BaseException:
+            blocked.leave(self)  # not in a `finally`, where it could be struck itself
+            raise
+
+    def _wait_among(self, blocked: BlockedWriters) -> None:
+        blocked.enter(self)
+        while not self._wait_for_room(STALLED):
+            blocked.relieve()
 
     def _wait_for_room(self, timeout: float | None) -> bool:
         """Wait until the writer is at its low water.
@@ -385,8 +403,10 @@ class ResponseStream:
             if self._room_made is None:
                 self._room_made = threading.Condition(self._lock)
             self.waits += 1
-            has_room = self._room_made.wait_for(self._is_low_or_gone, timeout)
-            self.waits += 1
+            try:
+                has_room = self._room_made.wait_for(self._is_low_or_gone, timeout)
+            finally:
+                self.waits += 1
             if self._consumer is _GONE:
                 raise ClientDisconnected("the client has gone")
             return has_room
@@ -447,14 +467,18 @@ class ResponseStream:
             if not self._add(data):
                 self._overflow()
             return
-        with self._lock:
-            backlog.end = backlog.file.size
-            consumer = self._consumer
+        try:
+            with self._lock:
+                backlog.end = backlog.file.size
+                consumer = self._consumer
+                if consumer is _READY:
+                    self._consumer = _WOKEN
             if consumer is _READY:
-                self._consumer = _WOKEN
-        if consumer is _READY:
-            self._post()
-        elif consumer is _GONE:
+                self._post()
+        except BaseException:
+            self._post()  # as in _tell()
+            raise
+        if consumer is _GONE:
             raise ClientDisconnected("the client has gone")
 
     # --- any thread --------------------------------------------------------------------------

@@ -65,9 +65,10 @@ class ResponseWriter:
             self.start(head, length).write_last(body)
             return
         self.whole = head, body, length
-        owner, self._owner = self._owner, None  # nothing more will come, and it refers to this
+        owner = self._owner
         if owner is not None and not self.gone:
             self._mailbox.post(owner)
+        self._owner = None  # nothing more will come, and it refers to this
 
     def start(self, head: ResponseHead, length: int | None) -> ResponseStream:
         """*Pool thread:* the head, to go out with the first chunk.
@@ -92,22 +93,25 @@ class ResponseWriter:
         return True
 
     def cut(self) -> None:
-        """*Pool thread:* the response ends here without being complete; nothing, if it has
-        ended."""
+        """*Pool thread:* the response ends here without being complete. If it has ended, the loop
+        is told once more: what broke the thread off may have done so before it could."""
         if self.whole is None:
             stream = self.stream
             if stream is None:
                 stream = self._open(None, None)
             stream.cut()
+        elif self._owner is not None:
+            self._mailbox.post(self._owner)
+            self._owner = None
 
     def _open(self, head: ResponseHead | None, length: int | None) -> ResponseStream:
         if self.stream is not None:
             return self.stream  # it was cut, and takes nothing more
-        owner, self._owner = self._owner, None
-        stream = ResponseStream(self._bounds, self._mailbox, owner, head, length)
+        stream = ResponseStream(self._bounds, self._mailbox, self._owner, head, length)
         with _meeting:
             self.stream = stream
             gone = self.gone
+        self._owner = None
         if gone:
             stream.abort()
         return stream

@@ -1,0 +1,143 @@
+"""Whatever strikes a thread in the server's own code: its response ends, its iterable is closed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from striking import Striker, StruckError
+from test_exchange import Connection, Notes, Rig
+from threadline import KIB, MIB, WAIT, no_leaks
+
+from wsgi_async import exchange as exchange_module
+from wsgi_async import pool as pool_module
+from wsgi_async import wsgi as wsgi_module
+from wsgi_async.handoff import RequestBody, body, bounds, mailbox, stream, writer
+from wsgi_async.spool import BodySpool
+
+MODULES = (exchange_module, wsgi_module, pool_module, mailbox, writer, stream, body, bounds)
+
+
+class Iterable:
+    """What the application returns; it counts how often it is closed."""
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self.chunks = iter(chunks)
+        self.closed = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.chunks
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Scene:
+    """An application, and what a client asks of it."""
+
+    def __init__(self, chunks: list[bytes], *, overflow: str = "spool", sends: str = "") -> None:
+        self.chunks = chunks
+        self.overflow = overflow
+        self.sends = sends
+
+    def make(self) -> Application:
+        return Application(self)
+
+
+class Application:
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.returned: list[Iterable] = []
+        self.calls = 0
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        self.calls += 1
+        environ["wsgi.input"].read()
+        environ["wsgi.errors"].write("unfinished")
+        write = start_response("200 OK", [("Content-Type", "text/plain")])
+        if self.scene.sends == "write":
+            write(b"written")
+        self.returned.append(Iterable(self.scene.chunks))
+        return self.returned[-1]
+
+
+SCENES = {
+    "small": Scene([b"hello"]),
+    "collected body": Scene([b"hello"] * 3, sends="spool"),
+    "streamed body": Scene([b"hello"] * 3, sends="stream"),
+    "write()": Scene([b"hello"], sends="write"),
+    "ahead of its client": Scene([b"x" * 100 * KIB] * 4),
+    "parked": Scene([b"x" * 2 * MIB] * 3, overflow="park"),
+    "blocked": Scene([b"x" * 100 * KIB] * 4, overflow="block"),
+}
+
+
+def ask(rig: Rig, scene: Scene) -> Connection:
+    connection = rig.connect("POST", 100) if scene.sends in ("spool", "stream") else rig.connect()
+    exchange = connection.exchange
+    if scene.sends == "spool":
+        exchange.spool = BodySpool(rig.line.budgets, 10, 1000)
+        exchange.spool.append(b"x" * 100)
+    elif scene.sends == "stream":
+        exchange.stream = RequestBody(rig.line.mailbox, exchange, rig.line.budgets.memory)
+        exchange.stream.feed(b"x" * 100)
+        exchange.stream.feed_end()
+    assert exchange.submit()
+    return connection
+
+
+def finish(rig: Rig, connection: Connection, striker: Striker) -> None:
+    """Be the loop, which looks after its pool and its mailbox at each tick, until all is over."""
+    side = connection.side
+    deadline = time.monotonic() + WAIT
+    while side.end is None or rig.pool.busy or rig.pool.queued:
+        assert time.monotonic() < deadline, f"{striker}: {side.end}"
+        if side.unsent:
+            side.drain()
+        if not rig.line.wakes.empty():
+            rig.line.turn()
+        rig.pool.mend()
+        rig.line.mailbox.mend()
+        time.sleep(0.0002)
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_wherever_a_request_is_struck(name: str, tmp_path: Path) -> None:
+    scene = SCENES[name]
+    places: Counter[str] = Counter()
+    ends: Counter[str] = Counter()
+    quiet = 0
+    for at in range(1, 4000):
+        striker, application = Striker(*MODULES, at=at), scene.make()
+        striker.is_paused = True
+        with no_leaks() as make_line, striker.armed():
+            line = make_line(tmp_path, overflow=scene.overflow, memory=64 * KIB)
+            rig = Rig(line, application, 1, 10, Notes())
+            deadline = time.monotonic() + WAIT
+            while rig.pool.busy:
+                assert time.monotonic() < deadline
+            striker.is_paused = False
+            connection = ask(rig, scene)
+            finish(rig, connection, striker)
+            striker.is_paused = True
+            assert connection.side.end in ("finished", "cut"), striker
+            assert [iterable.closed for iterable in application.returned] in ([], [1]), striker
+            assert application.calls <= 1, striker
+            assert all(isinstance(error, StruckError) for error in rig.errors), striker
+            assert rig.get().end == "finished", striker
+            rig.stop()
+            while not line.wakes.empty():
+                line.turn()
+        places[striker.where] += 1
+        ends[connection.side.end] += 1
+        # How often a thread waits for its client, and so how many points there are, is chance.
+        quiet = 0 if striker.where else quiet + 1
+        if quiet == 5:
+            break
+    assert quiet == 5, "all points were tried"
+    assert {"_serve", "run", "_first_step", "begin", "_close"} <= places.keys()
+    assert ends["finished"] > 5
