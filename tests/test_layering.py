@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("_lazy", "_version", "affinity", "errors", "factories", "stacks", "spellings"),
+    ("_imports", "_version"),
+    ("_lazy", "affinity", "errors", "factories", "stacks", "spellings"),
     ("config", "forks", "observer", "deadlines", "departures", "errorstream", "variables"),
     ("tally", "hooks", "diagnosis"),
     ("systemd", "identity", "pidfile", "surroundings", "greenlets"),

@@ -3,13 +3,13 @@
 The names below are the whole public interface; each is imported when it is first used.
 """
 
-from __future__ import annotations
+from ._imports import StandardFirst
 
-from typing import TYPE_CHECKING
+with StandardFirst():
+    from ._lazy import lazy_names
+    from ._version import __version__
 
-from ._lazy import lazy_names
-from ._version import __version__
-
+TYPE_CHECKING = False  # without an import of typing, see _imports
 if TYPE_CHECKING:
     from .config import Config
     from .entry import main

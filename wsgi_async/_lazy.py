@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ._imports import StandardFirst
+
 __all__ = ["lazy_names"]
 
 
@@ -21,7 +23,9 @@ def lazy_names(
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package['__name__']!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f".{homes[name]}", package["__name__"]), name)
+        with StandardFirst():
+            module = importlib.import_module(f".{homes[name]}", package["__name__"])
+        value = getattr(module, name)
         package[name] = value  # so that it is asked for once only
         return value
 

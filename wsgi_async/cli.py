@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import click
 
 from . import sockets, spellings
+from ._imports import StandardFirst
 from ._version import __version__
 from .composition import describe, names_something
 from .config import OPTIONS, Option, did_you_mean
@@ -70,7 +71,8 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
     notices: list[str] = []
 
     def parse(words: list[str]) -> dict[str, object]:
-        return _parse(command, words, prog_name, notices)
+        with StandardFirst():
+            return _parse(command, words, prog_name, notices)
 
     def collect(given: dict[str, object], directory: Path | None = None) -> Settings:
         settings = gather(given, parse=parse, directory=directory, read_foreign=_read_foreign)
@@ -82,7 +84,8 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
         given = parse(args)
         actions = {name: given.pop(name, False) for name, _ in _ACTIONS}
         if actions["version"]:
-            click.echo(_version())
+            with StandardFirst():
+                click.echo(_version())
             return 0
         settings = collect(given)
         if actions["print_config"]:
@@ -95,7 +98,8 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
             return _check(settings, start, application)
         # Here and in _check() only: it brings asyncio and the server, and without them --version
         # and --help take 0.08 s instead of 0.12.
-        from . import launch
+        with StandardFirst():
+            from . import launch
 
         return launch.launch(
             settings,
@@ -147,7 +151,8 @@ def _check(settings: Settings, start: str, application: Application | None) -> i
         click.echo(notice)
     for address in settings.config.bind:
         sockets.parse_address(address)
-    from . import launch
+    with StandardFirst():
+        from . import launch
 
     launch.load(settings, environ=os.environ, start=start, application=application)
     what = describe(settings) or "the application"
@@ -156,7 +161,11 @@ def _check(settings: Settings, start: str, application: Application | None) -> i
 
 
 def _read_foreign(named: str, directory: Path, environ: Mapping[str, str]) -> ForeignFile | None:
-    from .foreign import read
+    with StandardFirst():
+        if not named.endswith(".ini"):
+            # A gunicorn file is code, which has the current directory first on its path.
+            from . import launch  # noqa: F401
+        from .foreign import read
 
     return read(named, directory, environ)
 

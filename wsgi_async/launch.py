@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import contextlib
 import dataclasses
 import faulthandler
 import gc
@@ -13,6 +15,7 @@ from collections.abc import Callable, MutableMapping
 from typing import NamedTuple
 
 from . import logs
+from ._imports import StandardFirst, preload
 from .affinity import pin
 from .child import serve_under_supervisor
 from .composition import compose
@@ -26,7 +29,7 @@ from .observer import Observer
 from .orders import IDLE_LINGER
 from .pidfile import PidFile
 from .processes import Boot, BootFailed, Channel, Limits, Supervisor
-from .server import new_event_loop
+from .server import import_late_modules, new_event_loop
 from .settings import Settings
 from .sockets import BoundSocket, address_of, bind, close_all, hold, listen
 from .spool import require_directory
@@ -41,6 +44,18 @@ __all__ = ["configure_logs", "launch", "load", "serve_processes"]
 MAX_DESCRIPTORS = 65536
 """The soft limit of open files is raised to the hard one, but not beyond this: some kernels'
 hard limit is a thousand million, and tables grow with what is used."""
+
+_LATE = {
+    "debug": "wsgi_async.middleware.errors",
+    "encode_str": "wsgi_async.encode_str",
+    "env_file": "dotenv",
+    "lint": "wsgi_async.lint",
+    "middleware": "wsgi_async.middleware.interface",
+    "mount": "wsgi_async.mounts",
+    "reload": "watchfiles",
+    "static": "wsgi_async.static",
+}
+"""What is imported for an option, if it is given."""
 
 Warn = Callable[[str], object]
 Explain = Callable[[Exception], tuple[int, str]]
@@ -69,6 +84,7 @@ def launch(
     :raises ConfigError: an address or a file cannot be had, or a hook has failed.
     :raises BootFailed: the first processes could not start.
     """
+    _import_late(settings)
     refuse_greenlets()  # a configuration file may be code
     config = _absolute(settings.config, start)
     require_directory(config.spool_dir)
@@ -107,6 +123,15 @@ def launch(
         common.holding.release()
         if pidfile is not None:
             pidfile.remove()
+
+
+def _import_late(settings: Settings) -> None:
+    """Import what is imported late, in the parent: its processes have it then, and there the
+    application's directory comes first on the path."""
+    import_late_modules()
+    preload(*(module for option, module in _LATE.items() if settings.values[option].value))
+    with StandardFirst(), contextlib.suppress(LookupError):  # composition says what is wrong
+        codecs.lookup(settings.text("encode_str") or "utf-8")
 
 
 def _watcher(settings: Settings, start: str) -> Watcher | None:
@@ -451,6 +476,7 @@ class _Loading:
             env_file=settings.text("env_file"),
             env=settings.texts("env"),
         )
+        _import_late(settings)
 
     def __call__(self, entered: Callable[[], object], warn: Warn) -> Application:
         settings, environ, identity = self._settings, self._environ, self._identity

@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from . import forks, inflight, logs
+from ._imports import preload
 from .accepting import Acceptor
 from .config import Config, from_options, join_address
 from .connections import REFUSAL_MARGIN, TICK, WARN_EVERY, Connections, Phase
@@ -93,8 +94,23 @@ def plan_descriptors(limit: int, *, max_connections: int) -> DescriptorPlan:
     return DescriptorPlan(max_connections or possible, files, refusals, unseen)
 
 
+_LATE = (
+    "concurrent.futures.thread",
+    "encodings.idna",
+    "importlib.metadata",
+    "uvloop",
+)
+
+
+def import_late_modules() -> None:
+    """Import what this package and the standard library import only when it is needed: by then an
+    application's directory may be first on the path."""
+    preload(*_LATE)
+
+
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """A uvloop where it is installed, else asyncio's own loop."""
+    import_late_modules()
     try:
         import uvloop
     except ImportError:

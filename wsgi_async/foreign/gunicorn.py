@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from wsgi_async._imports import preload
 from wsgi_async.errors import ConfigError
 from wsgi_async.settings import ForeignFile, knows
 
@@ -103,6 +104,9 @@ UNLIMITED = 1 << 30
 
 MOST_FIELDS = 32768
 """What becomes of 0 for their number, there as well."""
+
+
+preload("pkgutil")  # runpy imports it late, when the file's directory may be on the path
 
 
 def read(path: Path, name: str, environ: Mapping[str, str]) -> ForeignFile:
