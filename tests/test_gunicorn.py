@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from processes import Life
 from rawclient import RawClient
 from tools import Process, python, require_module, running
 
@@ -157,3 +158,39 @@ def test_an_application_that_cannot_be_loaded(directory: Path) -> None:
     with gunicorn(directory) as process:
         assert process.wait() == 3
         assert "ZeroDivisionError" in process.output
+
+
+LEAVING = (
+    SITE
+    + """
+def leave(environ, start_response):
+    if environ["PATH_INFO"] == "/start":
+        import multiprocessing
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        child.terminate()
+        child.join(8)
+        start_response("200 OK", [])
+        return [str(child.exitcode).encode()]
+    if environ["PATH_INFO"] == "/leave":
+        threading.Thread(target=threading.Event().wait, name="endless", daemon=False).start()
+    return inner(environ, start_response)
+
+inner, application = application, leave
+"""
+)
+
+
+def test_a_process_that_the_application_forks_obeys_sigterm(directory: Path) -> None:
+    (directory / "gunicorn_site.py").write_text(LEAVING)
+    with gunicorn(directory) as process:
+        assert get(process, "/start") == "-15"
+
+
+def test_a_worker_without_an_arbiter_ends_whatever_threads_are_left(directory: Path) -> None:
+    (directory / "gunicorn_site.py").write_text(LEAVING)
+    with gunicorn(directory, "--graceful-timeout", "1") as process:
+        worker = Life(int(get(process, "/leave").split()[0]))
+        process.signal(signal.SIGKILL)
+        worker.await_end()
+        process.wait_for("This process ends, and these threads .*: endless")

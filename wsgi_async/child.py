@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import signal
 import time
 from collections.abc import Callable, Sequence
 
 from .config import Config
-from .forks import take_signal
+from .ending import LAST, end_within
+from .errors import EXIT_FAILED
+from .forks import Holding, take_signal
+from .logs import error_descriptor
 from .observer import Observer
 from .orders import IDLE_LINGER, Order, obey
 from .processes import Channel
@@ -83,6 +87,7 @@ class _Child:
         self._loop = asyncio.get_running_loop()
         self._beat_every = min(BEAT, config.timeout / 4) if config.timeout else BEAT
         self._beat_at = 0.0
+        self._told: dict[Order, float] = {}  # when for the first time
         self._permission: asyncio.Future[bool] = self._loop.create_future()
         self._asked = False
         self._warm_up = 0  # requests
@@ -121,11 +126,47 @@ class _Child:
         self._check()
         try:
             delay = self._config.drain_delay
-            return await obey(self._server, self._orders, drain_delay=delay, linger=self._linger)
+            stuck = await obey(self._server, self._orders, drain_delay=delay, linger=self._linger)
+            self._see_to_the_end(stuck)
+            return stuck
         finally:
             self._loop.remove_reader(self._channel.fileno())
             for number in self._signals:
                 take_signal(number, signal.SIG_IGN)  # it is about to end, and well
+
+    def _see_to_the_end(self, stuck: int) -> None:
+        """The server has stopped: what is left in this process gets the rest of the grace.
+
+        The supervisor is told meanwhile that this process lives, though its loop does not.
+        """
+        channel = self._channel.duplicate()
+        Holding(files=lambda: [channel])
+
+        def pulse() -> bool:
+            channel.say("beat")
+            return any(word == Order.NOW.value for word, _ in channel.listen())
+
+        end_within(
+            max(LAST, self._grace_ends_at() - time.monotonic()),
+            EXIT_FAILED if stuck else 0,
+            self._server.observer.error,
+            pulse=pulse,
+            every=min(CHECK, self._beat_every),
+            descriptor=error_descriptor(),
+        )
+
+    def _grace_ends_at(self) -> float:
+        config, told = self._config, self._told
+        if Order.NOW in told or (not config.graceful_timeout and not self._channel.is_open):
+            return 0.0  # nobody is left to ask for more
+        if not config.graceful_timeout:
+            return math.inf
+        delay = config.drain_delay if Order.DRAIN in told else 0.0
+        return min(told.values()) + delay + config.graceful_timeout
+
+    def _order(self, order: Order) -> None:
+        self._told.setdefault(order, time.monotonic())
+        self._orders.put_nowait(order)
 
     def _hear(self) -> None:
         for word, _ in self._channel.listen():
@@ -135,12 +176,12 @@ class _Child:
                 self._permit(True)
             else:
                 self._permit(False)
-                self._orders.put_nowait(Order(word))
+                self._order(Order(word))
         if not self._channel.is_open:
             self._loop.remove_reader(self._channel.fileno())
             self._server.observer.error("The supervisor has gone: this process ends")
             self._permit(False)
-            self._orders.put_nowait(Order.DRAIN)
+            self._order(Order.DRAIN)
 
     def _permit(self, may_serve: bool) -> None:
         if not self._permission.done():

@@ -7,6 +7,7 @@ application could not be loaded. Each error is one line on standard error.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import platform
@@ -53,7 +54,12 @@ def main(
     :param application: what to serve, where the caller has it already.
     """
     _keep_standard_descriptors()
-    sys.exit(_run(list(sys.argv[1:] if args is None else args), prog_name, application))
+    code = _run(list(sys.argv[1:] if args is None else args), prog_name, application)
+    if application is not None:  # the program's threads may be anything
+        from .ending import LAST, end_within
+
+        end_within(LAST, code, functools.partial(_complain, prog_name))
+    sys.exit(code)
 
 
 def _keep_standard_descriptors() -> None:

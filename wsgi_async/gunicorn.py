@@ -8,9 +8,12 @@ application in ``--threads`` threads. Slow clients cost no thread already.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import os
 import resource
 import signal
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -19,6 +22,7 @@ from typing import Any
 from gunicorn.workers.base import Worker as BaseWorker
 
 from .config import Config
+from .ending import LAST, end_within
 from .foreign.gunicorn import OPTIONS, options_of
 from .foreign.hooks import RequestHooks
 from .forks import take_signal
@@ -98,6 +102,7 @@ class _Serving:
         timeout = worker.timeout  # half of gunicorn's
         self._beat_every = min(BEAT, timeout / 2) if timeout else BEAT
         self._is_ending = False
+        self._told_at = math.inf
 
     async def run(self) -> None:
         worker = self._worker
@@ -113,6 +118,21 @@ class _Serving:
             await obey(self._server, self._orders, drain_delay=0.0, linger=LINGER)
         finally:
             worker.alive = False
+            self._see_to_the_end()
+
+    def _see_to_the_end(self) -> None:
+        """gunicorn ends a worker that an arbiter has asked to end, and nobody one whose arbiter has
+        gone, or that asked itself."""
+        worker = self._worker
+
+        def pulse() -> bool:
+            with contextlib.suppress(Exception):  # gunicorn has closed what it writes to
+                worker.notify()
+            return False
+
+        grace = worker.cfg.graceful_timeout
+        left = self._told_at + grace - time.monotonic()
+        end_within(max(LAST, left), 0, worker.log.error, pulse=pulse, every=self._beat_every)
 
     def _handle(self, number: signal.Signals, handler: Callable[[], object]) -> None:
         self._loop.add_signal_handler(number, handler)
@@ -143,11 +163,13 @@ class _Serving:
     def _end(self) -> None:
         """Others may go on serving, so who has connected to this worker is to be answered by it."""
         self._is_ending = True
+        self._told_at = min(self._told_at, time.monotonic())
         self._orders.put_nowait(Order.RETIRE)
 
     def _quit(self) -> None:
         self._worker.cfg.worker_int(self._worker)
         self._is_ending = True
+        self._told_at = -math.inf
         self._orders.put_nowait(Order.NOW)
 
     def _report(self) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import faulthandler
 import gc
+import math
 import os
 import resource
 import sys
@@ -20,6 +21,7 @@ from .affinity import pin
 from .child import serve_under_supervisor
 from .composition import compose
 from .config import Config
+from .ending import LAST, end_within
 from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError, WsgiAsyncError
 from .forks import Holding, fence, flush
 from .greenlets import refuse_greenlets
@@ -116,7 +118,11 @@ def launch(
                 linger=0.0 if watcher is not None else IDLE_LINGER,
             )
 
-        return _supervise(make(settings), lambda: make(reread()), notifier, identity, watcher)
+        code = _supervise(make(settings), lambda: make(reread()), notifier, identity, watcher)
+        # Here or in any process that has come back from its part, unless that has seen to it.
+        grace = LAST if code else config.graceful_timeout or math.inf
+        end_within(grace, code, logs.LogObserver().error, descriptor=logs.error_descriptor())
+        return code
     finally:
         # A process that has been forked meanwhile ends here as well; what it did not make stays.
         close_all(common.sockets)

@@ -43,6 +43,10 @@ class Channel:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         return cls(ours), cls(theirs)
 
+    def duplicate(self) -> Channel:
+        """The same end by another descriptor, for another thread."""
+        return Channel(self._sock.dup())
+
     def fileno(self) -> int:
         return self._sock.fileno()
 
