@@ -329,7 +329,8 @@ class ThreadPool(Generic[T]):
         thread that a fork has left behind may hold."""
         ident = threading.get_ident()
         slots = (*self._slots, *self._lost)
-        return next((slot.task for slot in slots if slot.ident == ident), None)
+        task = next((slot.task for slot in slots if slot.ident == ident), None)
+        return task.task if isinstance(task, _Orphan) else task
 
     def submit(self, task: T) -> bool:
         """*Any thread, or the loop of `soon`:* queue a task.
