@@ -228,7 +228,7 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
-def test_each_is_found_once(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_each_is_found_until_it_is_discarded(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     departures: Departures[str] = Departures()
     assert departures.look() == []
@@ -240,6 +240,8 @@ def test_each_is_found_once(pair: tuple[socket.socket, socket.socket]) -> None:
     assert departures.look() == []
     reset(theirs)
     assert departures.look() == ["a"]
+    assert departures.look() == ["a"]
+    departures.discard("a")
     assert departures.look() == []
     assert len(departures) == 0
 

@@ -151,7 +151,9 @@ class Acceptor:
         self._at_once = max(1, min(at_once, BATCH))
         self._underway = 0
         """Connections that are accepted, and whose ``connection_made`` is still to come."""
+        self._has_looked = False
         self._timer: asyncio.Handle | None = None
+        self._due = 0.0
         # While YIELDING:
         self._enough = 0
         self._looks: list[int] = []
@@ -175,52 +177,80 @@ class Acceptor:
         if self._slot is None or self.state is State.OFF or self.state is State.PAUSED:
             return
         if self._publish(self._slot) < self._enough and self.state is State.YIELDING:
-            self._enough = 0  # the first of many will do
             self._look_again_by(self._loop.call_soon(self._retry, self._slot))
+            self._enough = 0  # the first of many will do
+
+    def tend(self) -> None:
+        """To be called now and then, 0.25 s apart say: go on, where an error has left nobody to do
+        it. Memory may run out as a timer is made, and a loop may have given up a socket."""
+        if self.state is State.WATCHING:
+            is_deaf = not self._has_looked and any(
+                queue_length() for queue_length in self._sockets.values()
+            )
+            self._has_looked = False
+            if is_deaf:
+                self._change(State.OFF)
+                self._change(State.WATCHING)
+        elif self.state is not State.OFF and self._loop.time() > self._due + PAUSE:
+            self._change(State.WATCHING)
 
     def _change(self, state: State) -> None:
-        before, self.state = self.state, state
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """*Raises* what the loop does where memory runs out, and has changed nothing then that
+        :meth:`tend` would not mend."""
+        before, slot = self.state, self._slot
+        timer: asyncio.Handle | None = None
+        if state is State.YIELDING and slot is not None:
+            self._looks = slot.looks()
+            self._retries = 0
+            timer = self._call_later(RETRY, self._retry, slot)
+        elif state is State.PAUSED:
+            timer = self._call_later(PAUSE, self._change, State.WATCHING)
+        elif state is State.WATCHING and before is not State.WATCHING:
+            for sock in self._sockets:
+                self._loop.add_reader(sock, self._look, sock)
+        self._look_again_by(timer)
+        self.state = state
         if before is State.WATCHING and state is not State.WATCHING:
             for sock in self._sockets:
                 self._loop.remove_reader(sock)
-        slot = self._slot
-        if state is State.WATCHING:
-            if slot is not None:
+        if slot is not None:
+            if state is State.WATCHING:
                 self._publish(slot)
-            if before is not State.WATCHING:
-                for sock in self._sockets:
-                    self._loop.add_reader(sock, self._look, sock)
-        elif state is State.YIELDING and slot is not None:
-            self._looks = slot.looks()
-            self._retries = 0
-            self._timer = self._loop.call_later(RETRY, self._retry, slot)
-        else:
-            if slot is not None:
+            elif state is not State.YIELDING:
                 slot.withdraw()
-            if state is State.PAUSED:
-                self._timer = self._loop.call_later(PAUSE, self._change, State.WATCHING)
 
-    def _look_again_by(self, handle: asyncio.Handle) -> None:
+    def _call_later(self, seconds: float, callback: Callable[..., object], *args: object) -> Any:
+        self._due = self._loop.time() + seconds
+        return self._loop.call_later(seconds, callback, *args)
+
+    def _look_again_by(self, handle: asyncio.Handle | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = handle
 
     def _look(self, sock: socket.socket) -> None:
         """A connection waits, or waited a moment ago."""
-        waiting = self._sockets[sock]()
-        room = waiting if self._slot is None else self._room(self._slot, waiting)
-        if not waiting:
-            return
-        if room > 0:
-            self._accept(sock, min(room, waiting))
-        else:
-            self._change(State.YIELDING)
+        self._has_looked = True
+        try:
+            waiting = self._sockets[sock]()
+            room = waiting if self._slot is None else self._room(self._slot, waiting)
+            if not waiting:
+                return
+            if room > 0:
+                self._accept(sock, min(room, waiting))
+            else:
+                self._change(State.YIELDING)
+        except Exception as error:
+            self._fail(error)
 
     def _retry(self, slot: Slot) -> None:
         """See whether the others have taken what was left to them."""
+        try:
+            self._look_again(slot)
+        except Exception as error:
+            self._fail(error)
+
+    def _look_again(self, slot: Slot) -> None:
         self._retries += 1
         if self._retries % PATIENCE == 0:
             slot.pass_over(self._looks)
@@ -238,7 +268,7 @@ class Acceptor:
             if self.state is not State.YIELDING:
                 return
         if is_left:
-            self._look_again_by(self._loop.call_later(RETRY, self._retry, slot))
+            self._look_again_by(self._call_later(RETRY, self._retry, slot))
         else:
             self._change(State.WATCHING)
 
@@ -276,10 +306,8 @@ class Acceptor:
                     self._pause(os.strerror(error.errno) if error.errno else str(error))
                     break
                 self._hand_over(connection, address, batch)
-        except MemoryError as error:
-            self._pause(type(error).__name__)
         finally:
-            if batch:
+            if batch:  # where nobody can finish them, they are closed with their coroutines
                 self._loop.call_soon(self._finish, batch)
                 self._underway += len(batch)
 
@@ -302,10 +330,13 @@ class Acceptor:
         """The loop has called ``connection_made`` of these before it came here."""
         self._underway -= len(batch)
         for connecting, made in batch:
-            if made.done():
-                self._step(connecting)
-            else:
-                made.add_done_callback(functools.partial(self._step, connecting))
+            try:
+                if made.done():
+                    self._step(connecting)
+                else:
+                    made.add_done_callback(functools.partial(self._step, connecting))
+            except Exception as error:
+                self._report(error)
 
     def _step(self, connecting: Connecting, _: object = None) -> None:
         try:
@@ -315,14 +346,22 @@ class Acceptor:
         except Exception as error:
             self._report(error)
 
+    def _fail(self, error: Exception) -> None:
+        """Whatever it was, memory that has run out most likely: it may be over in a while."""
+        self._report(error)
+        if self.state is not State.OFF:
+            self._pause(type(error).__name__)
+
     def _pause(self, why: str) -> None:
         """Accept nothing for a while."""
-        with contextlib.suppress(MemoryError):  # the log may have the same trouble
+        with contextlib.suppress(Exception):  # the log may have the same trouble
             self._warn(f"cannot accept connections for a while: {why}")
         self._change(State.PAUSED)
 
     def _report(self, error: Exception) -> None:
-        with contextlib.suppress(MemoryError):
+        if isinstance(error, MemoryError):
+            return  # once a minute a warning says so; a traceback for each would say no more
+        with contextlib.suppress(Exception):
             self._loop.call_exception_handler(
                 {"message": "an accepted connection was lost", "exception": error}
             )

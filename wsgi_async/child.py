@@ -18,6 +18,7 @@ from .logs import error_descriptor
 from .observer import Observer
 from .orders import IDLE_LINGER, Order, obey
 from .processes import Channel
+from .repeating import Repeating
 from .server import Server
 from .sockets import BoundSocket
 from .tally import Slot
@@ -88,6 +89,9 @@ class _Child:
         self._beat_every = min(BEAT, config.timeout / 4) if config.timeout else BEAT
         self._beat_at = 0.0
         self._told: dict[Order, float] = {}  # when for the first time
+        every = min(CHECK, self._beat_every)
+        # Where even this one dies, the beats end, and the supervisor replaces the process.
+        self._checks = Repeating(self._loop, every, self._check, self._own_error)
         self._permission: asyncio.Future[bool] = self._loop.create_future()
         self._asked = False
         self._warm_up = 0  # requests
@@ -123,13 +127,14 @@ class _Child:
     async def run(self) -> int:
         """Until told to end. The server is started."""
         self._warm_up = self._server.requests
-        self._check()
+        self._checks.start()
         try:
             delay = self._config.drain_delay
             stuck = await obey(self._server, self._orders, drain_delay=delay, linger=self._linger)
             self._see_to_the_end(stuck)
             return stuck
         finally:
+            self._checks.stop()
             self._loop.remove_reader(self._channel.fileno())
             for number in self._signals:
                 take_signal(number, signal.SIG_IGN)  # it is about to end, and well
@@ -188,12 +193,19 @@ class _Child:
             self._permission.set_result(may_serve)
 
     def _report(self) -> None:
-        self._reopen_logs()
-        self._server.log_in_flight()
+        try:
+            self._reopen_logs()
+            self._server.log_in_flight()
+        except Exception as error:  # the words that follow are obeyed all the same
+            self._own_error(error)
+
+    def _own_error(self, error: BaseException) -> None:
+        with contextlib.suppress(Exception):
+            self._server.observer.error("an error inside the server", error)
 
     def _check(self) -> None:
         """Show that the loop runs, and look at whether this process is to be replaced."""
-        self._loop.call_later(min(CHECK, self._beat_every), self._check)
+        self._server.tend()
         now = time.monotonic()
         if now >= self._beat_at:
             self._beat_at = now + self._beat_every * 0.9

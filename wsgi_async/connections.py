@@ -196,7 +196,9 @@ class Connections:
         return self._none_open
 
     def forget(self, connection: Watched) -> None:
-        """A connection is lost."""
+        """A connection is lost. Harmless if repeated."""
+        for deadlines in self.waits.values():
+            deadlines.discard(connection)
         self.open.discard(connection)
         self.refused.discard(connection)
         self.moving.pop(connection, None)
@@ -238,8 +240,12 @@ class Connections:
             due.append(connection)
         for connection in due:
             del self.moving[connection]
-            if connection.check_pace(now):
+            if not connection.check_pace(now):
+                continue
+            try:
                 self.moving[connection] = now
+            except MemoryError:
+                connection.abort()  # nobody would look at it again
 
     def watch(self, connection: Watched, now: float) -> None:
         """Have its ``check_pace`` called from time to time, until that returns False."""

@@ -56,14 +56,11 @@ class Departures(Generic[T]):
             self._poll.unregister(descriptor)
 
     def look(self) -> list[T]:
-        """Those whose client has gone since, each of them once."""
+        """Those whose client has gone, until they are discarded."""
         if self._poll is None or not self._connections:
             return []
-        gone = [
+        return [
             self._connections[descriptor]
             for descriptor, events in self._poll.poll(0)
             if events & _GONE
         ]
-        for connection in gone:
-            self.discard(connection)
-        return gone

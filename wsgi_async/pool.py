@@ -364,7 +364,7 @@ class ThreadPool(Generic[T]):
     def _wake_soon(self, sleeper: threading.Lock) -> None:
         try:
             self._soon(sleeper.release)
-        except RuntimeError:  # the loop is closed, and has no further turn
+        except Exception:  # the loop is closed, and has no further turn; or memory has run out
             sleeper.release()
 
     def withdraw(self, task: T) -> bool:

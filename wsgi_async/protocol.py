@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import struct
-from typing import cast
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from .connections import Connections, InFlight, Phase, Wait
 from .deadlines import Pace
@@ -45,8 +47,32 @@ _OPEN, _COMPLETE, _CUT, _AGAIN, _READING = Sent
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _or_ends(
+    callback: Callable[Concatenate[HTTPProtocol, _P], _R],
+) -> Callable[Concatenate[HTTPProtocol, _P], _R]:
+    """A callback of the loop either completes, or ends its connection and returns False: where
+    memory runs out for a while, no connection may be left that nobody goes on with."""
+
+    @functools.wraps(callback)
+    def complete(self: HTTPProtocol, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return callback(self, *args, **kwargs)
+        except Exception as error:
+            self._fail(error)
+            return cast("_R", False)
+
+    return complete
+
+
 class HTTPProtocol(asyncio.Protocol):
     """One HTTP/1.1 connection.
+
+    What the loop calls here lets nothing out: see :func:`_or_ends`. The callbacks that each request
+    meets say the same in their own words, which costs no call.
 
     :param shared: what all connections of the server share.
     :param loop: the loop that runs it.
@@ -105,6 +131,7 @@ class HTTPProtocol(asyncio.Protocol):
 
     # --- asyncio.Protocol --------------------------------------------------------------------
 
+    @_or_ends
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         shared = self._shared
@@ -127,15 +154,20 @@ class HTTPProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         state = self.state
-        if state is _IDLE or state is _NEW:
-            try:
+        try:
+            if state is _IDLE or state is _NEW:
                 head = self._reader.lone_head(data)
                 if head is not None:
                     self._begin(head)
                     return
-            except HTTPError as error:
-                self._refuse(error)
-                return
+            self._receive(data)
+        except HTTPError as error:
+            self._refuse_or_end(error)
+        except Exception as error:
+            self._fail(error)
+
+    def _receive(self, data: bytes) -> None:
+        state = self.state
         if state is _LINGERING:
             self._discarded += len(data)
             if self._discarded > LINGER_SIZE:
@@ -156,6 +188,7 @@ class HTTPProtocol(asyncio.Protocol):
         if len(data) >= LARGE_READ and self._upload is not None and not self._reading_paused:
             self._let_others_read()
 
+    @_or_ends
     def eof_received(self) -> bool:
         """RFC 9112 §9.3 allows a client to half-close: a complete request is still answered."""
         self._input_ended = True
@@ -174,9 +207,13 @@ class HTTPProtocol(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._enter(_CLOSED)
-        self._shared.forget(self)
-        self._let_exchange_go("the client has gone")
+        try:
+            self._enter(_CLOSED)
+            self._shared.forget(self)
+            self._let_exchange_go("the client has gone")
+        except Exception as error:
+            self.state = _CLOSED
+            self._fail(error)
 
     def pause_writing(self) -> None:
         # Called inside transport.write(): only note it, the writing code looks at it afterwards.
@@ -186,16 +223,21 @@ class HTTPProtocol(asyncio.Protocol):
         # Called from within the writing of asyncio's own transports, which tell connection_lost
         # twice if they are closed there: go on in the loop's next turn.
         self._sender.is_writable = True
-        self._loop.call_soon(self._go_on_writing)
+        try:
+            self._loop.call_soon(self._go_on_writing)
+        except Exception as error:
+            self._fail(error)
 
+    @_or_ends
     def _go_on_writing(self) -> None:
         if self.state is _RUNNING and self._exchange is not None:
-            self.send_on(self._exchange)
+            self._send_on(self._exchange)
         elif self.state is _FLUSHING and self._sender.is_writable:
             self._response_complete()
 
     # --- called by the server's tick, by its shutdown, and by other connections ----------------
 
+    @_or_ends
     def wait_expired(self, wait: Wait) -> None:
         """The connection has waited too long."""
         if self.state is _HEAD:
@@ -206,6 +248,7 @@ class HTTPProtocol(asyncio.Protocol):
         else:
             self._close()
 
+    @_or_ends
     def check_pace(self, now: float) -> bool:
         """Judge the transfers that go on. False where there is none."""
         config = self._shared.config
@@ -229,10 +272,12 @@ class HTTPProtocol(asyncio.Protocol):
             return self._exchange is not None and bool(unsent)
         return bool(unsent) or upload is not None
 
+    @_or_ends
     def client_has_gone(self) -> None:
         """The client has reset the connection while nothing was read from it."""
         self._transport.abort()
 
+    @_or_ends
     def close_idle(self) -> bool:
         """Close, if nothing has begun: for shutdown.
 
@@ -242,12 +287,14 @@ class HTTPProtocol(asyncio.Protocol):
             self._close()
         return self.state in ENDS
 
+    @_or_ends
     def make_way(self) -> None:
         """Give the descriptor back for another connection, at once."""
         self.close_idle()
         if self._sender.unsent:
             self._transport.abort()  # who does not take the last answer would keep it for long
 
+    @_or_ends
     def abort(self) -> None:
         """Drop the client now: the end of the graceful timeout."""
         if self.state is _CLOSED:
@@ -260,16 +307,20 @@ class HTTPProtocol(asyncio.Protocol):
     def exchange_woke(self, exchange: Exchange) -> None:
         """The exchange's thread has something. One that is not ours any more is let go."""
         upload = self._upload
-        if exchange is not self._exchange:
-            exchange.let_go("the client has gone")
-        elif upload is None:
-            self.send_on(exchange)
-        else:
-            self._account_for_taken(upload)
-            self.send_on(exchange)
-            if self._upload is not None and exchange is self._exchange:
-                self._tend_stream(self._upload)
+        try:
+            if exchange is not self._exchange:
+                exchange.let_go("the client has gone")
+            elif upload is None:
+                self._send_on(exchange)
+            else:
+                self._account_for_taken(upload)
+                self._send_on(exchange)
+                if self._upload is not None and exchange is self._exchange:
+                    self._tend_stream(self._upload)
+        except Exception as error:
+            self._fail(error)
 
+    @_or_ends
     def give_up(self, exchange: Exchange, error: HTTPError) -> None:
         """The application has not answered in time."""
         if exchange is self._exchange and self.state is _RUNNING:
@@ -366,6 +417,7 @@ class HTTPProtocol(asyncio.Protocol):
         else:
             self._response_complete()
 
+    @_or_ends
     def _probe_answered(self, exchange: Exchange) -> None:
         if exchange is self._exchange and self.state is _RUNNING:
             self._response_complete()
@@ -458,8 +510,12 @@ class HTTPProtocol(asyncio.Protocol):
 
     # --- responses ---------------------------------------------------------------------------
 
+    @_or_ends
     def send_on(self, exchange: Exchange) -> None:
         """Go on with a response, if it is still the one that is due here."""
+        self._send_on(exchange)
+
+    def _send_on(self, exchange: Exchange) -> None:
         if exchange is not self._exchange or self.state is not _RUNNING:
             return
         sender, writer = self._sender, exchange.writer
@@ -561,12 +617,41 @@ class HTTPProtocol(asyncio.Protocol):
     def _drop(self, why: str) -> None:
         """Reset the connection: an orderly end would look like the end of a body."""
         self._shared.gateway.observer.connection_dropped(self.client, why)
+        self._reset()
+
+    def _reset(self) -> None:
         if self.state is not _CLOSING:
             self._enter(_CLOSING)
         sock = self._transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._transport.abort()
+
+    @_or_ends
+    def _refuse_or_end(self, error: HTTPError) -> None:
+        self._refuse(error)
+
+    def _fail(self, error: Exception) -> None:
+        """A callback of the loop did not complete: end the connection, with as little as that
+        takes. Each step may meet the same error, and must not keep the next from being taken."""
+        exchange, self._exchange = self._exchange, None
+        self._upload = None
+        with contextlib.suppress(Exception):
+            if self.state is not _CLOSED:
+                self._reset()
+        # Where the loop cannot even arrange the end, it will not call connection_lost.
+        with contextlib.suppress(Exception):
+            self._shared.forget(self)
+        if exchange is not None:
+            with contextlib.suppress(Exception):
+                self._release(exchange, "an error inside the server")
+        self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        with contextlib.suppress(Exception):  # a log that has no memory for it
+            self._shared.gateway.observer.error(
+                f"an error inside the server, with the connection of {self.client}", error
+            )
 
     def _refuse(self, error: HTTPError) -> None:
         """Answer in the server's own name and close. Nothing of this request goes further."""
@@ -595,12 +680,16 @@ class HTTPProtocol(asyncio.Protocol):
 
     def _let_exchange_go(self, why: str, *, status: int = 499) -> None:
         """The client will get no more of this response; `status` where its head is not out."""
-        exchange, self._exchange = self._exchange, None
-        self._upload = None
-        if exchange is None:
-            return
+        exchange = self._exchange
+        if exchange is not None:
+            if exchange.is_submitted:
+                self._log_response(exchange, complete=False, status=status)
+            self._release(exchange, why)
+        self._exchange = self._upload = None
+
+    @staticmethod
+    def _release(exchange: Exchange, why: str) -> None:
         if exchange.is_submitted:
-            self._log_response(exchange, complete=False, status=status)
             exchange.let_go(why)
         else:
             exchange.drop_body()
@@ -689,13 +778,16 @@ class HTTPProtocol(asyncio.Protocol):
             self._transport.pause_reading()
             self._loop.call_soon(self._read_on)
 
+    @_or_ends
     def _read_on(self) -> None:
         if self.state is not _CLOSED and not self._transport.is_closing():
             self._adjust_reading()
 
     def _log_response(self, exchange: Exchange, *, complete: bool, status: int = 499) -> None:
         observer = self._shared.gateway.observer
-        if observer.wants_requests:
+        if not observer.wants_requests:
+            return
+        try:
             framed = self._sender.framed
             response = ResponseInfo(
                 framed.status if framed is not None else status,
@@ -704,6 +796,8 @@ class HTTPProtocol(asyncio.Protocol):
                 complete,
             )
             observer.request_finished(exchange.info, response)
+        except Exception as error:  # the request has been answered all the same
+            self._tell(error)
 
 
 def _too_many() -> HTTPError:

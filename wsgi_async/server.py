@@ -35,6 +35,7 @@ from .orders import Order, obey
 from .overdue import SWEEP
 from .pool import Call, Task, ThreadPool
 from .protocol import HTTPProtocol
+from .repeating import Repeating
 from .sockets import BoundSocket, address_of, bind, close_all, hold, listen
 from .spool import Budgets, require_directory
 from .tally import Slot
@@ -415,6 +416,12 @@ class Server:
 
         loop.call_later(NOTICE, tell)
 
+    def tend(self) -> None:
+        """Look at whether it looks after its connections, four times a second; for whoever has a
+        timer of his own. Memory that runs out may have cost it its own."""
+        if self._process is not None:
+            self._process.tend()
+
     def hurry(self) -> None:
         """Let a :meth:`stop` that is under way wait for idle connections no longer."""
         if self._process is not None:
@@ -608,8 +615,8 @@ class _Process:
         )
         self._holdings: list[forks.Holding] = []
         self._acceptor: Acceptor | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._tick = Repeating(loop, TICK, self._look_after, self._own_error)
+        self._sweep = Repeating(loop, SWEEP, self._give_up_late, self._own_error)
 
     @property
     def lost_threads(self) -> int:
@@ -620,7 +627,9 @@ class _Process:
         return self._pool.completed
 
     def _own_error(self, error: BaseException) -> None:
-        self._observer.error("an error inside the server", error)
+        # Whoever calls this goes on, also where there is no memory for a line of the log.
+        with contextlib.suppress(Exception):
+            self._observer.error("an error inside the server", error)
 
     async def start(
         self,
@@ -636,13 +645,13 @@ class _Process:
         self._holdings = [hold(self.sockets), forks.Holding(in_child=self._disown)]
         try:
             await _hold_loop(self._holdings[-1])
-            self._tick()
+            self._tick.start()
             self._pool.start()
             self._io_pool.start()
             for target in config.warmup:
                 await warm_up(target, self._make_protocol, config.boot_timeout)
             if config.request_timeout:
-                self._sweep()  # the warm-up had a time limit of its own
+                self._sweep.start()  # the warm-up had a time limit of its own
             if permission is not None:
                 await permission()
             if slot is None:
@@ -651,7 +660,7 @@ class _Process:
             self._accept(slot)
         except BaseException:
             self._close_listeners()
-            self._cancel_tick()
+            self._stop_ticking()
             for pool in (self._pool, self._io_pool):
                 pool.stop(lambda: None)
             self._let_go()
@@ -705,18 +714,22 @@ class _Process:
             sock.remove_file()  # while it is open, the inode number of its file is ours
         close_all(self.sockets)
 
-    def _tick(self) -> None:
-        self._timer = self._loop.call_later(TICK, self._tick)
-        self.connections.tick(self._loop.time(), time.time())
+    def tend(self) -> None:
+        """See :meth:`Server.tend`."""
+        for repeating in (self._tick, self._sweep):
+            repeating.tend()
 
-    def _sweep(self) -> None:
-        self._sweep_timer = self._loop.call_later(SWEEP, self._sweep)
+    def _look_after(self) -> None:
+        self.connections.tick(self._loop.time(), time.time())
+        if self._acceptor is not None:
+            self._acceptor.tend()
+
+    def _give_up_late(self) -> None:
         self.connections.overdue.sweep(self._loop.time())
 
-    def _cancel_tick(self) -> None:
-        for timer in (self._timer, self._sweep_timer):
-            if timer is not None:
-                timer.cancel()
+    def _stop_ticking(self) -> None:
+        for repeating in (self._tick, self._sweep):
+            repeating.stop()
 
     async def stop(self, graceful_timeout: float, linger: float) -> int:
         """See :meth:`Server.stop`."""
@@ -748,7 +761,7 @@ class _Process:
         await self._wait(deadline, threads_ended, self.at_once)
         await _wait_briefly(threads_ended)
         await _wait_briefly(io_threads_ended)
-        self._cancel_tick()
+        self._stop_ticking()
         self._let_go()
         return self._pool.alive + self._pool.lost
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections import deque
@@ -73,4 +74,5 @@ class Mailbox:
             try:
                 items.popleft().on_wake()
             except Exception as error:  # one exchange's fault is not the others'
-                self._on_error(error)
+                with contextlib.suppress(Exception):  # nor is a log's that cannot take it
+                    self._on_error(error)
