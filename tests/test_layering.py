@@ -12,6 +12,9 @@ PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_imports", "_version"),
     ("_lazy", "affinity", "errors", "factories", "stacks", "spellings"),
+    ("logtext", "logsinks"),
+    ("logthread",),
+    ("logsetup",),
     ("config", "forks", "observer", "deadlines", "departures", "errorstream", "variables"),
     ("tally", "hooks", "diagnosis", "ending", "repeating"),
     ("systemd", "identity", "pidfile", "surroundings", "greenlets"),
@@ -101,6 +104,7 @@ OWNERS: dict[str, set[str]] = {
         "forks",
         "ending",
         "server",
+        "logthread",
         "compat.hosting",
         "compat.simple_server",
         "compat.tornado",
@@ -134,6 +138,7 @@ OWNERS: dict[str, set[str]] = {
     "grp": {"identity"},
     "logging": {
         "logs",
+        "logsetup",
         "cli",
         "middleware.access",
         "middleware.connectionpool",

@@ -25,6 +25,7 @@ from wsgi_async.logs import (
     descriptors,
     error_descriptor,
     escape,
+    release,
     reopen,
 )
 from wsgi_async.observer import RequestInfo, ResponseInfo
@@ -54,6 +55,7 @@ RESPONSE = ResponseInfo(status=200, body_size=12, duration=0.0, complete=True)
 def _restore() -> Iterator[None]:
     """Leave the loggers as an embedded server finds them."""
     yield
+    release()
     for name in ("wsgi_async", "wsgi_async.access"):
         target = logging.getLogger(name)
         for handler in target.handlers[:]:
@@ -300,7 +302,7 @@ def test_a_warning_to_the_application(error_log: Path) -> None:
 
 def test_what_the_application_writes_to_wsgi_errors(error_log: Path) -> None:
     LogObserver().app_stderr(REQUEST, "käse\t€\x1b\x85\u2028\n")
-    assert error_lines(error_log) == ["[ERROR] [r-1] käse\t€" r"\x1b\x85\u2028"]
+    assert error_lines(error_log) == ["[r-1] käse\t€" r"\x1b\x85\u2028"]
 
 
 def test_warnings_and_errors(error_log: Path) -> None:

@@ -207,8 +207,7 @@ def test_logs_that_are_rotated(site: Site, fifo: Path, preload: tuple[str, ...])
         number, address = listener.fileno(), listener.getsockname()
         with site.serve(*PAIR, *preload, *logs, "-b", f"fd://{number}", fds=(number,)) as servers:
             pids = await_pids(address, 2, name="before")
-            before = access.read_text()
-            assert "GET /?before " in before
+            await_text(access, r"GET /\?before ")
             access.rename(access.with_suffix(".old"))
             errors.rename(errors.with_suffix(".old"))
             with RawClient(address) as client:

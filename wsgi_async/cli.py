@@ -28,7 +28,7 @@ from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError
 from .loading import application_traceback
 from .processes import SIGNALS, BootFailed
 from .settings import LAUNCH_OPTIONS, ForeignFile, Settings, gather
-from .surroundings import start_directory
+from .surroundings import keep_standard_descriptors, start_directory
 from .wsgi import Application
 
 __all__ = ["main", "options_table", "signals_table"]
@@ -53,23 +53,13 @@ def main(
     :param args: the arguments; None for the process's own.
     :param application: what to serve, where the caller has it already.
     """
-    _keep_standard_descriptors()
+    keep_standard_descriptors()
     code = _run(list(sys.argv[1:] if args is None else args), prog_name, application)
     if application is not None:  # the program's threads may be anything
         from .ending import LAST, end_within
 
         end_within(LAST, code, functools.partial(_complain, prog_name))
     sys.exit(code)
-
-
-def _keep_standard_descriptors() -> None:
-    """Open the null device where a parent closed descriptor 0, 1 or 2.
-
-    Else a socket would take the number; libuv aborts the process when it closes such a one.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest that is free
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
 
 
 def _run(args: list[str], prog_name: str, application: Application | None) -> int:

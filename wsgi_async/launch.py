@@ -35,7 +35,7 @@ from .server import import_late_modules, new_event_loop
 from .settings import Settings
 from .sockets import BoundSocket, address_of, bind, close_all, hold, listen
 from .spool import require_directory
-from .surroundings import Surroundings
+from .surroundings import Surroundings, keep_standard_descriptors
 from .systemd import VARIABLES, Notifier
 from .tally import Slot, Tally
 from .watching import Watcher
@@ -93,6 +93,7 @@ def launch(
     identity = resolve(settings.text("user"), settings.text("group"))
     notifier = Notifier(environ)
     watcher = _watcher(settings, start)
+    logs.set_mode(logs.Mode.POLLED)
     configure_logs(config, identity)
     for notice in settings.notices:
         logs.LogObserver().warning(notice)
@@ -362,6 +363,9 @@ class Program:
             # What has their numbers now is the application's to close.
             after = zip(self.common.sockets, before, strict=True)
             lost = [sock.detach() for sock, inode in after if _inode(sock) != inode]
+            # An application's dictConfig() takes over what exists before it.
+            logs.reclaim()
+            keep_standard_descriptors()
         if lost:
             raise LoadError(
                 "The application has closed descriptors that are the server's "
@@ -391,12 +395,11 @@ class Program:
             return self._serve(application, boot, is_preloaded=is_preloaded)
         finally:
             _safely(logs.LogObserver(), self.hooks.leaving)
+            logs.flush()
 
     def _serve(self, application: Application, boot: Boot, *, is_preloaded: bool) -> int:
         config = self.config
-        if self.configures_logs:
-            # After the import: an application's dictConfig() takes over what exists before it.
-            configure_logs(config)
+        logs.reclaim()  # a hook may have done so too
         if is_preloaded:
             logs.reopen()  # the loader has the files of its own start, which may be renamed by now
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
@@ -404,6 +407,7 @@ class Program:
         if config.switch_interval:
             sys.setswitchinterval(config.switch_interval)
         application = self.hooks.loaded(application)
+        logs.write_by_thread()
         observer = logs.LogObserver(access=bool(config.access_logfile))
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             stuck = runner.run(
@@ -524,6 +528,7 @@ def serve_processes(application: Application, config: Config, *, configures_logs
     parent = os.getpid()
     code = EXIT_FAILED
     common = _open(config)
+    logs.set_mode(logs.Mode.POLLED)
     try:
         program = Program(
             config,
@@ -543,6 +548,7 @@ def serve_processes(application: Application, config: Config, *, configures_logs
             # What the program does after serve(), and at its exit, is its first process's to do.
             flush()
             os._exit(code)
+        logs.set_mode(logs.Mode.DIRECT)
     if code:
         raise ConfigError("The processes did not end well; the log says why")
 

@@ -62,5 +62,11 @@ def serve(
     refuse_process_options(options)
     observer = logs.LogObserver(access=bool(config.access_logfile))
     server = Server(application, config=config, observer=observer)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(server.serve_until_signalled())
+    if configures_logs:
+        logs.write_by_thread()
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(server.serve_until_signalled())
+    finally:
+        if configures_logs:
+            logs.release()

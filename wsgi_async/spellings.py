@@ -67,6 +67,10 @@ IGNORED_FLAGS: tuple[str, ...] = (
 """Likewise, without a value."""
 
 _TLS = "let nginx or another front-end server do TLS"
+_LOG_CONFIG = (
+    "the application may configure the loggers wsgi_async and, with --access-logfile, "
+    "wsgi_async.access, while it is loaded"
+)
 _PROXY = "the address and the scheme are those of the connection"
 
 ABSENT: dict[str, str] = {
@@ -79,8 +83,8 @@ ABSENT: dict[str, str] = {
     "--dogstatsd-tags": "",
     "--forwarded-allow-ips": _PROXY,
     "--keyfile": _TLS,
-    "--log-config": "the application may configure its own loggers",
-    "--log-config-json": "the application may configure its own loggers",
+    "--log-config": _LOG_CONFIG,
+    "--log-config-json": _LOG_CONFIG,
     "--log-syslog": "under systemd, the journal takes standard error",
     "--log-syslog-to": "under systemd, the journal takes standard error",
     "--logger-class": "",
@@ -97,7 +101,7 @@ ABSENT: dict[str, str] = {
     "--date-header": "Date is always sent",
     "--header": "a --middleware can add it",
     "--limit-concurrency": "see --threads, --queue-size and --max-connections",
-    "--log-config-file": "",
+    "--log-config-file": _LOG_CONFIG,
     "--no-date-header": "Date is always sent",
     "--no-proxy-headers": _PROXY,
     "--no-server-header": "",

@@ -17,7 +17,17 @@ from dataclasses import dataclass
 
 from .errors import ConfigError
 
-__all__ = ["Surroundings", "start_directory"]
+__all__ = ["Surroundings", "keep_standard_descriptors", "start_directory"]
+
+
+def keep_standard_descriptors() -> None:
+    """Open the null device where somebody closed descriptor 0, 1 or 2.
+
+    Else a socket would take the number; libuv aborts the process when it closes such a one.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest that is free
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def start_directory(environ: Mapping[str, str]) -> str:

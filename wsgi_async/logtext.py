@@ -1,0 +1,44 @@
+"""Text for a log: what a client or an application wrote can forge no line and steer no terminal."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import lru_cache
+
+__all__ = ["escape", "log_time", "one_line"]
+
+# Not printable ASCII, or a quote or backslash: what would make a quoted log field ambiguous.
+_UNSAFE = re.compile(r"[^ !#-\[\]-~]")
+# C0, DEL, C1 and the separators at which str.splitlines() and some viewers break lines.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def escape(text: str) -> str:
+    """`text` as printable ASCII on one line; the rest, quotes and backslashes become ``\\xHH``."""
+    return _UNSAFE.sub(_escaped, text)
+
+
+def one_line(text: str) -> str:
+    """`text`, of the application or the server, without control characters (a tab may stay)."""
+    return _CONTROL.sub(_escaped, text)
+
+
+def log_time(now: float) -> str:
+    """``10/Oct/2026:13:55:36 +0200``: local time, English months in every locale.
+
+    :param now: as of ``time.time()``.
+    """
+    return _second(int(now))
+
+
+@lru_cache(maxsize=8)  # mostly the current one; requests may be logged when they end
+def _second(second: int) -> str:
+    local = time.localtime(second)
+    return time.strftime(f"%d/{_MONTHS[local.tm_mon - 1]}/%Y:%H:%M:%S %z", local)
