@@ -257,11 +257,16 @@ def test_without_a_supervisor_processes_finish_and_go(
         servers.assert_clean()
 
 
-def test_without_a_supervisor_a_process_that_still_loads_goes(site: Site) -> None:
-    site.write("v1", before=HELD.replace("60", "1"))
-    with site.serve() as servers:
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+def test_without_a_supervisor_a_process_that_still_loads_goes(
+    site: Site, preload: tuple[str, ...]
+) -> None:
+    """At once: it may load for ever."""
+    site.write("v1", before=HELD)
+    with site.serve(*preload) as servers:
         servers.wait_for("^held$")
-        os.kill(servers.process.pid, signal.SIGKILL)
-        servers.wait_for("^loaded v1")
-        [pid] = servers.loaded()
-        Life(pid).await_end()
+        parent = servers.process.pid
+        [pid] = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        life = Life(int(pid))
+        os.kill(parent, signal.SIGKILL)
+        life.await_end()

@@ -17,7 +17,7 @@ from .forks import Holding, take_signal
 from .logs import error_descriptor
 from .observer import Observer
 from .orders import IDLE_LINGER, Order, obey
-from .processes import Channel
+from .processes import Channel, end_with_parent
 from .repeating import Repeating
 from .server import Server
 from .sockets import BoundSocket
@@ -115,6 +115,7 @@ class _Child:
         if not await self._permission:
             self._loop.remove_reader(self._channel.fileno())
             raise _NotWantedError
+        end_with_parent(ends=False)
         for number in self._signals:
             take_signal(number, self._note)
 

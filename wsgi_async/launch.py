@@ -30,7 +30,7 @@ from .identity import Identity, parse_umask, resolve
 from .observer import Observer
 from .orders import IDLE_LINGER
 from .pidfile import PidFile
-from .processes import Boot, BootFailed, Channel, Limits, Supervisor
+from .processes import Boot, BootFailed, Channel, Limits, Supervisor, end_with_parent
 from .server import import_late_modules, new_event_loop
 from .settings import Settings
 from .sockets import BoundSocket, address_of, bind, close_all, hold, listen
@@ -351,6 +351,7 @@ class Program:
         :param entered: called once the process is in its surroundings.
         :param is_one_of_many: another process says of the application what there is to say.
         """
+        end_with_parent()
         for sock in self.common.sockets:
             sock.disown_file()
         # SIGABRT writes the stacks of all threads, also where Python code cannot run any more.
@@ -502,6 +503,7 @@ class _Loading:
         entered()
         if identity is not None:
             identity.assume()
+            end_with_parent()
         require_directory(self._spool_dir)  # again: as the user that will write there
         with fence():
             application = compose(settings, self._application, warn)

@@ -7,8 +7,18 @@ or a thread.
 
 from .channel import Channel
 from .fleet import Limits
+from .forking import end_with_parent
 from .program import Boot, BootFailed, Program
 from .signals import SIGNALS
 from .supervisor import Supervisor
 
-__all__ = ["SIGNALS", "Boot", "BootFailed", "Channel", "Limits", "Program", "Supervisor"]
+__all__ = [
+    "SIGNALS",
+    "Boot",
+    "BootFailed",
+    "Channel",
+    "Limits",
+    "Program",
+    "Supervisor",
+    "end_with_parent",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -14,8 +15,17 @@ from wsgi_async.errors import EXIT_NOT_LOADED, ConfigError
 
 from .signals import SIGNALS
 
-__all__ = ["Forked", "become_subreaper", "fork", "fork_orphan", "ignore", "verdict"]
+__all__ = [
+    "Forked",
+    "become_subreaper",
+    "end_with_parent",
+    "fork",
+    "fork_orphan",
+    "ignore",
+    "verdict",
+]
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -30,6 +40,8 @@ class Forked(BaseException):
 def fork() -> int:
     """Fork. In the new process, where this is 0, the parent's signal handlers are gone."""
     forks.flush()
+    global _parent
+    parent = os.getpid()
     everything = signal.valid_signals()
     # A signal that comes before the new process has its own handlers must wait for them.
     signal.pthread_sigmask(signal.SIG_BLOCK, everything)
@@ -37,6 +49,7 @@ def fork() -> int:
         with forks.keeping():
             pid = os.fork()
         if not pid:
+            _parent = parent
             _forget_signals()
             _forget_children()
         return pid
@@ -81,6 +94,26 @@ def fork_orphan() -> bool:
 
 def ignore(number: int, frame: object) -> None:
     """Children obey their supervisor only."""
+
+
+_parent = 0
+"""The process that has forked this one by :func:`fork`; 0 in others."""
+
+
+def end_with_parent(*, ends: bool = True) -> None:
+    """Have SIGTERM come when the process that has forked this one ends (Linux, prctl(2)), for as
+    long as nobody reads its channel: while the application is loaded, for ever perhaps.
+
+    To be repeated once this process runs as somebody else: the kernel takes it back then.
+
+    :param ends: False where the channel tells it from now on.
+    """
+    if not _parent:
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM if ends else 0, 0, 0, 0)
+        if ends and os.getppid() != _parent:  # it was too late
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def become_subreaper() -> None:
