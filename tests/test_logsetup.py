@@ -12,12 +12,14 @@ import re
 import signal
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from processes import Site
 from rawclient import TIMEOUT
+from serving import Served
 
 from wsgi_async.logs import (
     LogObserver,
@@ -32,6 +34,12 @@ from wsgi_async.logs import (
     set_mode,
     write_by_thread,
 )
+from wsgi_async.middleware import AccessLog
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse
+
+Environ = dict[str, Any]
 
 PLAIN_APP = """
 def application(environ, start_response):
@@ -359,3 +367,51 @@ def test_an_application_that_closes_all_descriptors(tmp_path: Path) -> None:
         logger.warning("told")
     assert other.read_text() == ""
     assert path.read_text().endswith("told\n")
+
+
+@pytest.mark.parametrize("where", ["", "-", "access.log"])
+def test_an_access_log_of_middleware_has_each_request_once(where: str, site: Site) -> None:
+    """In its own format; what reaches no middleware is the server's to log, if it is asked to."""
+    site.write_source(PLAIN_APP)
+    own = "wsgi_async.middleware:AccessLog(format='mine %(U)s %(s)s')"
+    options: tuple[str, ...] = ("--middleware", own)
+    if where:
+        options += ("--access-logfile", where)
+    with site.serve(*options) as servers:
+        servers.get("/list")
+        with servers.client() as client:
+            assert client.get("/raise").status == 500
+        with servers.client() as client:
+            client.send(b"broken\r\n\r\n")
+            assert client.response().status == 400
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        assert servers.process.stdout is not None
+        text = servers.process.stdout.read()
+    if where == "access.log":
+        assert text == ""
+        text = (site.directory / where).read_text()
+    *lines, last = text.splitlines()
+    if not where:
+        lines, last = [*lines, last], '"-" 400 - "-" "-"'
+    assert lines == ["mine /list 200", "mine /raise 500"]
+    assert last.endswith('"-" 400 - "-" "-"')
+
+
+def test_an_access_log_of_middleware_elsewhere_is_another_one(
+    serve: Callable[..., Served],
+) -> None:
+    def application(environ: Environ, start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [])
+        return []
+
+    other = logging.getLogger("elsewhere")
+    other.setLevel("INFO")
+    for middleware, is_logged in ((AccessLog(application), True), (application, False)):
+        served = serve(AccessLog(middleware, logger=other))
+        access_logger.setLevel("INFO")
+        served.recorder.wants_requests = True
+        with served.client() as client:
+            assert client.get().status == 200
+        [(_, response)] = served.recorder.wait_for("request_finished")
+        assert response.is_logged is is_logged

@@ -28,7 +28,7 @@ from .handoff import (
     ResponseWriter,
 )
 from .head import RequestHead
-from .observer import Observer, RequestInfo
+from .observer import HAS_ACCESS_LINE, Observer, RequestInfo
 from .pool import ThreadPool
 from .spool import BodySpool
 from .wsgi import Application, Step, WSGIResponse, send_error
@@ -293,6 +293,11 @@ class Exchange:
     def has_begun(self) -> bool:
         """*Any thread:* whether a thread has begun with it, or none ever will."""
         return self._response is not None or self.writer.has_ended
+
+    @property
+    def is_logged(self) -> bool:
+        """*Any thread:* see :class:`ResponseInfo`."""
+        return HAS_ACCESS_LINE in self._context  # one that its thread may be in: it is only read
 
     @property
     def info(self) -> RequestInfo:

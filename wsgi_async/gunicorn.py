@@ -222,6 +222,8 @@ class _Observer(LogObserver):
         logger.debug("Serving with %d threads (%s, parser %s)", threads, loop, parser)
 
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
+        if response.is_logged:
+            return
         path, _, query = request.target.partition("?")
         host, colon, port = request.client.rpartition(":")
         environ = {

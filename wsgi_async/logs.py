@@ -104,7 +104,7 @@ class LogObserver(Observer):
             logger.info("Stopped")
 
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
-        if not self.wants_requests:
+        if not self.wants_requests or response.is_logged:
             return
         came = time.time() - response.duration
         self._log_access(request.client, came, request, response.status, response.body_size)

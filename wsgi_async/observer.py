@@ -6,9 +6,13 @@ docstring says otherwise, must return quickly and must not raise.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import NamedTuple
 
-__all__ = ["Observer", "RequestInfo", "ResponseInfo"]
+__all__ = ["HAS_ACCESS_LINE", "Observer", "RequestInfo", "ResponseInfo"]
+
+HAS_ACCESS_LINE: ContextVar[bool] = ContextVar("wsgi_async.has_access_line", default=False)
+"""Set by middleware, in the context of a request, that logs it to ``wsgi_async.access`` itself."""
 
 
 class RequestInfo(NamedTuple):
@@ -35,6 +39,8 @@ class ResponseInfo(NamedTuple):
     """Seconds from the complete head to the end of the response."""
     complete: bool
     """False where the response was cut: application error, promise broken, client gone."""
+    is_logged: bool = False
+    """Whether middleware has a line for it in the access log: a second one would count it twice."""
 
 
 class Observer:

@@ -794,6 +794,7 @@ class HTTPProtocol(asyncio.Protocol):
                 self._sender.body_size,
                 self._loop.time() - exchange.began,
                 complete,
+                exchange.is_logged,
             )
             observer.request_finished(exchange.info, response)
         except Exception as error:  # the request has been answered all the same

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ClientDisconnected, ConfigError, RequestTimeout
-from wsgi_async.logs import escape, log_time
+from wsgi_async.logs import access_logger, escape, log_time
+from wsgi_async.observer import HAS_ACCESS_LINE
 
 from .interface import BODILESS, Environ, ExcInfo, Fields, request_line, watch
 
@@ -43,8 +44,9 @@ class AccessLog:
         milliseconds, ``D`` microseconds; ``p`` process id, ``{NAME}i`` a field of the request,
         ``{NAME}o`` of the response, ``{NAME}e`` of the environ. What is not there is ``-``; so is
         Authorization, always. What a client sent is escaped.
-    :param logger: default: ``wsgi_async.access``, where ``--access-logfile`` has a line of the
-        server's own for each request as well.
+    :param logger: default: ``wsgi_async.access``, in the place of the line that the server writes
+        there for a request with ``--access-logfile``. Without that option the command line has
+        these lines on standard output.
     :param clock: seconds, monotonic.
     :raises ConfigError: `format` has an unknown name or is not well-formed.
     """
@@ -67,12 +69,14 @@ class AccessLog:
             raise ConfigError(f"AccessLog: bad format {format!r}: {error}") from None
         self._application = application
         self._format = format
-        self._logger = logger or logging.getLogger("wsgi_async.access")
+        self._logger = logger or access_logger
         self._clock = clock
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if not self._logger.isEnabledFor(logging.INFO):
             return self._application(environ, start_response)
+        if self._logger is access_logger:
+            HAS_ACCESS_LINE.set(True)
         began = self._clock()
         entry = _Entry(environ, time.time())
 
