@@ -509,6 +509,31 @@ def test_a_drain_with_one_that_is_stuck() -> None:
     assert story.fleet.exit_code == 1
 
 
+def test_one_whose_threads_take_nothing_is_killed_and_called_so() -> None:
+    story = Story.up(2)
+    stalled, _ = story.serving()
+    story.deaf = {stalled}
+    story.pass_time(10)
+    story.fleet.stalled(stalled)
+    story.pass_time(19)
+    assert story.killed == []
+    story.pass_time(2)
+    assert story.killed == [(stalled, signal.SIGABRT)]
+    said = "".join(story.said)
+    assert f"Requests wait in process {stalled.pid} beside a thread that is idle" in said
+    assert "blocked" not in said
+
+
+def test_one_whose_threads_go_on_is_not_called_stalled() -> None:
+    story = Story.up(1)
+    [process] = story.serving()
+    story.fleet.stalled(process)
+    story.fleet.beat(process, story.now)
+    story.deaf = {process}
+    story.pass_time(31)
+    assert "has been blocked for 30 s" in "".join(story.said)
+
+
 def test_a_drain_with_one_whose_loop_is_blocked() -> None:
     story = Story.up(1, graceful=0.0)
     [blocked] = story.deaf = set(story.serving())

@@ -86,6 +86,9 @@ def test_health_is_ok_whatever_happens() -> None:
         (WELL._replace(lost=7), False, 200, b"ready\n"),
         (WELL._replace(lost=8), False, 503, b"saturated\n"),
         (WELL._replace(busy=8), False, 200, b"ready\n"),
+        (WELL._replace(queued=1, neglected=1.0), False, 200, b"ready\n"),
+        (WELL._replace(queued=1, neglected=1.1), False, 503, b"stalled\n"),
+        (WELL._replace(queued=1, neglected=1.1), True, 503, b"draining\n"),
     ],
 )
 def test_readiness(vitals: Vitals, is_leaving: bool, status: int, word: bytes) -> None:
@@ -118,6 +121,7 @@ def test_details_on_request(target: str, accept: str | None, is_json: bool) -> N
         "lost": 8,
         "queued": 0,
         "oldest_wait": 0.0,
+        "neglected": 0.0,
         "connections": 3,
         "uptime": 12.346,
         "version": __version__,

@@ -39,7 +39,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("middleware.tracepage",),
     ("middleware.errors",),
     ("middleware",),
-    ("sendfile", "overdue"),
+    ("sendfile", "overdue", "neglect"),
     ("sending", "connections"),
     ("receiving", "states"),
     ("protocol", "inflight"),

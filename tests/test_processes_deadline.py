@@ -23,6 +23,22 @@ ENOUGH = ("--graceful-timeout", "500ms")
 # --- The heartbeat
 
 
+def test_a_process_whose_threads_take_nothing_is_killed_and_replaced(site: Site) -> None:
+    with site.serve("--timeout", "1s", "--threads", "2", *PROBES) as servers:
+        [deaf] = servers.wait_for_pids(1)
+        with servers.client() as client, servers.client() as waiting:
+            client.send(request("/deafen"))
+            client.response()
+            waiting.send(request("/"))
+            servers.wait_for(
+                rf"\[ERROR\] Requests wait in process {deaf} beside a thread that is idle, and "
+                r"have for 1 s \(--timeout\)"
+            )
+            assert waiting.is_dropped()
+        servers.wait_for_pids(1, others=[deaf])
+        assert servers.count("has been blocked") == 0
+
+
 @both_loops
 def test_a_blocked_process_is_killed_and_replaced(site: Site, loop: str) -> None:
     with site.serve(*PAIR, "--timeout", "1s", loop=loop) as servers:

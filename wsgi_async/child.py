@@ -210,7 +210,10 @@ class _Child:
         now = time.monotonic()
         if now >= self._beat_at:
             self._beat_at = now + self._beat_every * 0.9
-            self._channel.say("beat")
+            if self._server.is_stalled:
+                self._channel.say("stalled")
+            else:
+                self._channel.say("beat")
         server, config = self._server, self._config
         answered = server.requests - self._warm_up
         if config.max_requests and answered >= self._last_request:

@@ -23,6 +23,7 @@ from .filewrapper import FileWrapper
 from .framing import Framer, ResponseHead
 from .head import Limits, RequestHead
 from .health import Probes, Vitals
+from .neglect import Neglect
 from .overdue import Overdue
 from .pool import Task, ThreadPool
 from .spool import Budgets
@@ -161,6 +162,7 @@ class Connections:
         self.probes = Probes(config) or None
         """The paths that the loop answers itself, if there are any."""
         self.overdue = Overdue(config, gateway.pool, gateway.observer, self.retry_after)
+        self.neglect = Neglect(gateway.pool, gateway.observer)
         self.framer = Framer(b"Server: wsgi_async\r\n")
         self._began = math.inf
         self._date_second = 0
@@ -230,6 +232,7 @@ class Connections:
         for pool in (self.gateway.pool, self.io_pool):
             pool.mend()
         self.gateway.mailbox.mend()
+        self.neglect.look(now)
         self.overdue.sweep_queue(now)
 
     def _check_paces(self, now: float) -> None:
@@ -278,6 +281,7 @@ class Connections:
             oldest_wait=now - oldest.waits_since if oldest is not None else 0.0,
             connections=len(self.open),
             uptime=now - self._began,
+            neglected=self.neglect.seconds(now),
         )
 
     def answer_probe(self, head: RequestHead, now: float) -> tuple[ResponseHead, bytes]:

@@ -141,10 +141,11 @@ class _Serving:
         take_signal(number, None, usual)
 
     def _beat(self) -> None:
-        """Tell the arbiter that the loop runs, and look at whether this process is to end."""
+        """Tell the arbiter that loop and threads run; look at whether this process is to end."""
         worker, server = self._worker, self._server
         self._loop.call_later(self._beat_every, self._beat)
-        worker.notify()
+        if not server.is_stalled:
+            worker.notify()
         worker.nr = server.requests
         if self._is_ending:
             return

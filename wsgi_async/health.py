@@ -3,7 +3,7 @@
 ``health_path`` is 200 ``ok`` as long as the process serves at all. ``ready_path`` is 200 ``ready``,
 or 503 with the reason: ``draining`` once the server leaves or stops, ``saturated`` while a request
 has waited for a thread longer than ``ready_max_wait``, or at least as many threads as there are
-are lost in the application.
+are lost in the application; ``stalled`` while one waits though a thread is idle.
 
 Both answer GET and HEAD without a body; anything else is the application's. The query does not
 matter, except that ``?json``, like an Accept field that names application/json, asks for details.
@@ -21,7 +21,10 @@ from .config import Config
 from .framing import ResponseHead
 from .head import RequestHead
 
-__all__ = ["Probes", "Vitals"]
+__all__ = ["NEGLECTED", "Probes", "Vitals"]
+
+NEGLECTED = 1.0
+"""Seconds for which no task may wait while a thread is idle: it takes a thread far less to wake."""
 
 
 class Vitals(NamedTuple):
@@ -39,6 +42,8 @@ class Vitals(NamedTuple):
     connections: int
     uptime: float
     """Seconds since the server began."""
+    neglected: float = 0.0
+    """Seconds for which tasks have waited while a thread was idle: nothing that may ever be."""
 
 
 class Probes:
@@ -73,7 +78,7 @@ class Probes:
             kind, body = b"application/json", _details(word, vitals)
         line = b"HTTP/1.1 200 OK\r\n"
         status = 200
-        if word in ("draining", "saturated"):
+        if word in ("draining", "saturated", "stalled"):
             status, line = 503, b"HTTP/1.1 503 Service Unavailable\r\n"
         fields = b"Content-Type: %s\r\nCache-Control: no-store\r\n" % kind
         return ResponseHead(status, line, fields, None), body
@@ -81,6 +86,8 @@ class Probes:
     def _readiness(self, vitals: Vitals, is_leaving: bool) -> str:
         if is_leaving:
             return "draining"
+        if vitals.neglected > NEGLECTED:
+            return "stalled"
         if vitals.oldest_wait > self._max_wait or vitals.lost >= vitals.threads:
             return "saturated"
         return "ready"
@@ -93,6 +100,6 @@ def _wants_details(head: RequestHead) -> bool:
 
 def _details(word: str, vitals: Vitals) -> bytes:
     facts = {"status": word, "pid": os.getpid(), **vitals._asdict(), "version": __version__}
-    for name in ("oldest_wait", "uptime"):
+    for name in ("oldest_wait", "uptime", "neglected"):
         facts[name] = round(facts[name], 3)
     return json.dumps(facts).encode("ascii") + b"\n"

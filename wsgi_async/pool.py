@@ -192,6 +192,12 @@ class _Slot(Generic[T]):
         self.has_told = False
         """Whether it was told that it has returned."""
 
+    @property
+    def own_task(self) -> T | None:
+        """What it runs, or has just run, whether it does so or closes it for another one."""
+        task = self.task
+        return task.task if isinstance(task, _Orphan) else task
+
 
 class ThreadPool(Generic[T]):
     """A fixed number of daemon threads behind two queues.
@@ -314,14 +320,9 @@ class ThreadPool(Generic[T]):
         """*Any thread:* what each thread runs, or has just run, the lost ones included."""
         with self._lock:
             return [
-                Running(
-                    slot.ident,
-                    slot.name,
-                    slot.task.task if isinstance(slot.task, _Orphan) else slot.task,
-                    slot.is_lost,
-                )
+                Running(slot.ident, slot.name, task, slot.is_lost)
                 for slot in (*self._slots, *self._lost)
-                if slot.task is not None
+                if (task := slot.own_task) is not None
             ]
 
     def own_task(self) -> T | None:
@@ -329,8 +330,18 @@ class ThreadPool(Generic[T]):
         thread that a fork has left behind may hold."""
         ident = threading.get_ident()
         slots = (*self._slots, *self._lost)
-        task = next((slot.task for slot in slots if slot.ident == ident), None)
-        return task.task if isinstance(task, _Orphan) else task
+        return next((slot.own_task for slot in slots if slot.ident == ident), None)
+
+    def neglected(self) -> tuple[object, object] | None:
+        """*Any thread:* the tasks at the heads of the two queues, where a thread has nothing to do,
+        be it that it sleeps or that it is about to wake; else None."""
+        with self._lock:
+            new = self._new[0] if self._new else None
+            urgent = self._urgent[0] if self._urgent else None
+            if new is None and urgent is None:
+                return None
+            is_idle = any(slot.task is None for slot in self._slots)
+            return (new, urgent) if is_idle else None
 
     def submit(self, task: T) -> bool:
         """*Any thread, or the loop of `soon`:* queue a task.
@@ -591,11 +602,10 @@ class ThreadPool(Generic[T]):
         self._tell_end()
         if slot.is_lost and not slot.has_told:
             slot.has_told = True
-            task = slot.task
+            task = slot.own_task
             if self._on_returned is not None and task is not None:
                 with contextlib.suppress(Exception):
-                    seconds = time.monotonic() - slot.lost_at
-                    self._on_returned(task.task if isinstance(task, _Orphan) else task, seconds)
+                    self._on_returned(task, time.monotonic() - slot.lost_at)
 
     def _serve(self, slot: _Slot[T]) -> None:
         """Run tasks until the pool stops or the thread is lost."""

@@ -30,6 +30,7 @@ from .errors import ConfigError
 from .exchange import Exchange, Gateway, request_ids
 from .greenlets import refuse_greenlets
 from .handoff import BlockedWriters, Mailbox, Overflow, ResponseBounds
+from .health import NEGLECTED
 from .observer import Observer
 from .orders import Order, obey
 from .overdue import SWEEP
@@ -385,6 +386,11 @@ class Server:
         return self._process.lost_threads if self._process is not None else 0
 
     @property
+    def is_stalled(self) -> bool:
+        """Whether requests have been waiting for more than a second although a thread is idle."""
+        return self._process is not None and self._process.is_stalled
+
+    @property
     def requests(self) -> int:
         """Requests that the application has completed since the last start."""
         return self._process.requests if self._process is not None else self._requests
@@ -621,6 +627,10 @@ class _Process:
     @property
     def lost_threads(self) -> int:
         return self._pool.lost
+
+    @property
+    def is_stalled(self) -> bool:
+        return self.connections.neglect.seconds(self._loop.time()) > NEGLECTED
 
     @property
     def requests(self) -> int:

@@ -4,6 +4,7 @@ The body is ``PROCESS VERSION QUERY``, as the load of tests/counting.py wants it
 said on standard error, in one write a line.
 """
 
+import gc
 import json
 import os
 import re
@@ -35,6 +36,15 @@ def wait(environ):
 def sleep(environ):
     note(environ)
     time.sleep(0.03)
+
+
+def deafen(environ):
+    """Have no thread woken any more, as if one had died on its way to a task."""
+    from wsgi_async.pool import ThreadPool
+
+    for pool in gc.get_objects():
+        if type(pool) is ThreadPool:
+            pool._waking = object()
 
 
 def block(environ):
@@ -71,6 +81,7 @@ DEEDS = {
     "/wait": wait,
     "/sleep": sleep,
     "/block": block,
+    "/deafen": deafen,
     "/hang": hang,
     "/spin": spin,
     "/meet": meet,

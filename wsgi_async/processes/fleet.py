@@ -80,6 +80,7 @@ class Process:
         "began",
         "deadline",
         "generation",
+        "is_stalled",
         "number",
         "pid",
         "seat",
@@ -98,6 +99,8 @@ class Process:
         """When one that leaves, or is doomed, must be gone."""
         self.asked = False
         """Whether it asked to be replaced."""
+        self.is_stalled = False
+        """Whether its last word was that its threads do not take what waits."""
         self.pid = 0
         """0 until it is known."""
 
@@ -204,8 +207,13 @@ class Fleet:
         self._reconcile(now)
 
     def beat(self, process: Process, now: float) -> None:
-        """Its event loop runs."""
+        """Its event loop runs, and its threads take what waits for them."""
         process.beat_at = now
+        process.is_stalled = False
+
+    def stalled(self, process: Process) -> None:
+        """Its event loop runs, but requests wait although a thread is idle."""
+        process.is_stalled = True
 
     def recycle(self, process: Process, why: str, now: float) -> None:
         """It asks to be replaced."""
@@ -317,10 +325,13 @@ class Fleet:
                 and limits.beat
                 and now - process.beat_at >= limits.beat
             ):
+                what = f"the event loop of {process} has been blocked"
+                if process.is_stalled:
+                    what = f"requests wait in {process} beside a thread that is idle, and have"
                 self._say(
                     "error",
-                    f"the event loop of {process} has been blocked for {limits.beat:g} s "
-                    "(--timeout): its stacks follow, and it is killed",
+                    f"{what} for {limits.beat:g} s (--timeout): its stacks follow, and it is "
+                    "killed",
                 )
                 self._abort(process, now)
         if self._close_at <= now:

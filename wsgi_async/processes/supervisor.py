@@ -176,6 +176,8 @@ class Supervisor:
                 fleet.ready(process, now)
             elif word == "beat":
                 fleet.beat(process, now)
+            elif word == "stalled":
+                fleet.stalled(process)
             elif word == "recycle":
                 fleet.recycle(process, detail, now)
             elif word == "failed":
