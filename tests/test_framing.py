@@ -147,6 +147,27 @@ def test_a_head_that_recurs_is_framed_once_a_second() -> None:
     assert b"Date: later\r\n" in framer[head, 1, *ways[0]].data
 
 
+@pytest.mark.parametrize("persists", [False, True])
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("length", [5, None])
+def test_to_look_a_head_up_is_to_frame_it(
+    length: int | None, method: str, version: str, persists: bool
+) -> None:
+    framer = Framer(SERVER)
+    framer.set_date(DATE)
+    framed = framer[make_head(), length, method, version, persists]
+    wanted = frame(
+        make_head(),
+        length,
+        head_only=method == "HEAD",
+        http10=version == "HTTP/1.0",
+        persists=persists,
+    )
+    assert framed.data == wanted.data
+    assert (framed.framing, framed.persists) == (wanted.framing, wanted.persists)
+
+
 def test_what_would_not_be_found_again_is_not_kept() -> None:
     framer = Framer(SERVER)
     kept = make_head(recurs=True)

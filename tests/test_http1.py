@@ -359,8 +359,17 @@ def test_a_short_head_that_repeats_is_read_once(parser: str) -> None:
     raw = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
     reader.receive_data(raw)
     first = reader.next_event()
-    reader.receive_data(raw)
+    reader.receive_data(b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n" + raw)
+    assert head_of(reader) is not first
     assert reader.next_event() is first
+
+
+def test_the_fast_lane_is_taken_unless_it_is_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_h11: list[bytes] = []
+    parse = http1._parse_with_h11
+    monkeypatch.setattr(http1, "_parse_with_h11", lambda raw: with_h11.append(raw) or parse(raw))
+    assert head_of(reader_with(GET, "auto")) == head_of(reader_with(GET, "h11"))
+    assert with_h11 == [GET]
 
 
 @pytest.mark.parametrize("parser", ["auto", "h11"])

@@ -121,6 +121,7 @@ def test_a_file_grows_at_its_end_and_is_read_anywhere(rig: Rig) -> None:
     assert used(budgets) == (0, 11, 1)
     file.empty()
     assert (file.size, used(budgets)) == (0, (0, 0, 1))
+    assert os.fstat(file.fileno()).st_size == 0
     file.append(b"again")
     assert os.pread(file.fileno(), 100, 0) == b"again"
     file.close()
