@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from wsgi_async import pool as pool_module
 from wsgi_async import wsgi as wsgi_module
 from wsgi_async.handoff import RequestBody, body, bounds, mailbox, stream, writer
 from wsgi_async.spool import BodySpool
+from wsgi_async.stacks import raise_in
+from wsgi_async.wsgi import direct
 
 MODULES = (exchange_module, wsgi_module, pool_module, mailbox, writer, stream, body, bounds)
 
@@ -141,3 +145,72 @@ def test_wherever_a_request_is_struck(name: str, tmp_path: Path) -> None:
     assert quiet == 5, "all points were tried"
     assert {"_serve", "run", "_first_step", "begin", "_close"} <= places.keys()
     assert ends["finished"] > 5
+
+
+class Returning:
+    """An application whose thread is struck on its way back from it: nothing is called after."""
+
+    def __init__(self) -> None:
+        self.iterable = Iterable([b"hello"])
+        self.gate = threading.Lock()
+        self.gate.acquire()
+        self.ident = 0
+        self.entered = threading.Event()
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        self.ident = threading.get_ident()
+        self.entered.set()
+        for _ in map(self.gate.acquire, (True,)):
+            return self.iterable
+        raise AssertionError
+
+
+KINDS: dict[str, Callable[[Returning], Any]] = {
+    "object": lambda application: application,
+    "method": lambda application: application.__call__,
+    "partial": lambda application: functools.partial(application),
+    "class": lambda application: type("Application", (), {"__new__": _new(application)}),
+}
+
+
+def _new(application: Returning) -> Any:
+    def new(cls: type, environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        application.ident = threading.get_ident()
+        application.entered.set()
+        for _ in map(application.gate.acquire, (True,)):
+            return application.iterable
+        raise AssertionError
+
+    return new
+
+
+def test_what_an_application_of_c_code_raises_goes_on() -> None:
+    for error in (IndexError, StopIteration, KeyError):
+
+        def fail(*args: object, error: type[Exception] = error) -> Any:
+            raise error
+
+        expected = RuntimeError if error is StopIteration else error
+        with pytest.raises(expected):
+            direct(functools.partial(fail))({}, int)
+    assert direct(functools.partial(lambda *args: list(args)))(1, 2) == [1, 2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_an_application_returns_is_closed_where_its_thread_is_struck_on_the_way_back(
+    kind: str, tmp_path: Path
+) -> None:
+    application = Returning()
+    with no_leaks() as make_line:
+        rig = Rig(make_line(tmp_path), direct(KINDS[kind](application)), 1, 10, Notes())
+        connection = rig.begin()
+        assert application.entered.wait(WAIT)
+        raise_in(application.ident, StruckError)
+        application.gate.release()
+        finish(rig, connection, Striker(at=0))
+        rig.stop()
+    assert application.iterable.closed == 1
+    assert connection.side.head is not None
+    assert connection.side.head.status == 500

@@ -41,7 +41,7 @@ from .sockets import BoundSocket, address_of, bind, close_all, hold, listen
 from .spool import Budgets, require_directory
 from .tally import Slot
 from .warmup import warm_up
-from .wsgi import Application
+from .wsgi import Application, direct
 
 __all__ = ["DescriptorPlan", "Server", "make_config", "new_event_loop", "plan_descriptors"]
 
@@ -609,7 +609,7 @@ class _Process:
             in_background=lambda work: self._io_pool.submit_urgent(Call(work)),
         )
         gateway = Gateway(
-            application,
+            direct(application),
             self._pool,
             Mailbox(loop.call_soon_threadsafe, self._own_error),
             bounds,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from types import TracebackType
+from types import FunctionType, MethodType, TracebackType
 from typing import Any, NoReturn, Protocol
 
 from .checks import BODILESS, brief, check_chunk, check_head, remembered_head, why_dropped
@@ -18,7 +18,7 @@ from .filewrapper import FileWrapper
 from .forks import leave
 from .framing import ResponseHead
 
-__all__ = ["Reporter", "Step", "Stream", "WSGIResponse", "Writer", "send_error"]
+__all__ = ["Reporter", "Step", "Stream", "WSGIResponse", "Writer", "direct", "send_error"]
 
 Environ = dict[str, Any]
 Fields = list[tuple[str, str]]
@@ -106,6 +106,40 @@ class _Forked:
 
     def app_warning(self, topic: str, message: str) -> None:
         """Nothing is sent."""
+
+
+def direct(application: Application) -> Application:
+    """The same application, of which nothing that it returns can be lost.
+
+    An exception that is raised in a thread from outside strikes after a call of C code, which that
+    of an object, a class or a partial is, and what the call has returned is gone, never closed.
+    After the call of a Python function, or of a method that is one, nothing strikes.
+    """
+    if isinstance(application, FunctionType):
+        return application
+    method = getattr(type(application), "__call__", None)  # noqa: B004
+    if isinstance(method, FunctionType):
+        return MethodType(method, application)
+    if isinstance(application, MethodType) and isinstance(application.__func__, FunctionType):
+        return application
+    return _keeping(application)
+
+
+def _keeping(application: Application) -> Application:
+    def call(environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
+        returned: list[Any] = []
+        try:
+            # All in C: what is returned is in the list before anything can strike.
+            returned.extend(map(application, (environ,), (start_response,)))
+            if returned:
+                return returned[0]  # type: ignore[no-any-return]
+        except BaseException:
+            if returned and hasattr(returned[0], "close"):
+                returned[0].close()
+            raise
+        raise RuntimeError("the application raised StopIteration")
+
+    return call
 
 
 class WSGIResponse:
