@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "wsgi_async"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_imports", "_version"),
-    ("_lazy", "affinity", "errors", "factories", "stacks", "spellings"),
+    ("_lazy", "affinity", "errors", "factories", "files", "stacks", "spellings"),
     ("logtext", "logsinks"),
     ("logthread",),
     ("logsetup",),

@@ -153,7 +153,7 @@ def _names_file(where: str) -> bool:
     if where.endswith(".py") or "/" in where or os.sep in where:
         return True
     # What Django's startproject makes is the module mysite.wsgi.
-    return where.endswith(".wsgi") and os.path.isfile(where)
+    return where.endswith(".wsgi") and os.path.lexists(where)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from functools import partial
 from typing import Any, NamedTuple, TextIO
 
 from .errors import ConfigError
+from .files import append
 from .logsinks import Sink
 from .logtext import one_line
 from .logthread import LogWriter, Mode
@@ -120,7 +121,7 @@ class _Handler(logging.Handler):
     def renew(self) -> None:
         """Open the log again where the application has closed its descriptor."""
         try:
-            others = [_open(self.path)] if self.path else []
+            others = [append(self.path)] if self.path else []
         except OSError:
             others = []
         self.sink.renew((*others, 2, 1))
@@ -192,7 +193,7 @@ def _handler(name: str, stream: TextIO | None, flag: str) -> logging.Handler:
     try:
         # O_APPEND, and each record in one write(2) or with others in one: so several processes
         # share a file, and no record lands within another, of whatever size.
-        descriptor = _open(path)
+        descriptor = append(path)
     except OSError as error:
         raise ConfigError(f"{flag}: cannot write to {name!r}: {error.strerror}") from error
     return _open_handler(descriptor, (flag, path), "utf-8")
@@ -215,10 +216,6 @@ def _stream_handler(stream: TextIO | None, flag: str) -> logging.Handler:
     if stream is None or stream.closed:
         return known[0] if known else logging.NullHandler()
     return logging.StreamHandler(stream)
-
-
-def _open(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
 
 
 def _open_handler(descriptor: int, origin: tuple[str, object], encoding: str) -> _Handler:
@@ -376,7 +373,7 @@ def reopen() -> None:
         if not handler.path or not stat.S_ISREG(os.fstat(current).st_mode):
             continue
         try:
-            new = _open(handler.path)
+            new = append(handler.path)
         except OSError as error:
             logger.warning("Cannot reopen the log %r: %s", handler.path, error.strerror)
             continue

@@ -10,6 +10,7 @@ import stat
 import tempfile
 
 from .errors import ConfigError
+from .files import kind_of
 
 __all__ = ["PidFile"]
 
@@ -76,9 +77,11 @@ class PidFile:
         """Raise if the file must stay as it is."""
         with contextlib.suppress(FileNotFoundError):
             mode = os.lstat(self.path).st_mode
+            if stat.S_ISLNK(mode):
+                mode = os.stat(self.path).st_mode
             # Else root's rename() would take away /dev/null.
-            if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
-                raise ConfigError(f"--pid: {self.path!r} exists and is no ordinary file")
+            if kind := kind_of(mode):
+                raise ConfigError(f"--pid: {self.path!r} is {kind}, not an ordinary file")
             pid = self._read()
             if pid is not None and pid != os.getpid() and _is_alive(pid):
                 raise ConfigError(
@@ -88,8 +91,10 @@ class PidFile:
 
     def _read(self) -> int | None:
         """The number in the file, or None where that is something else."""
-        with open(self.path, "rb") as file:
-            text = file.read(64).strip(b" \t\r\n")
+        # Whatever has come to be there meanwhile: a pipe's open() would wait.
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb", buffering=0) as file:
+            text = (file.read(64) or b"").strip(b" \t\r\n")
         return int(text) if _PID.fullmatch(text) else None
 
 

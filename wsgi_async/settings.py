@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 
 from .config import OPTIONS, Config, Option, did_you_mean, join_address
 from .errors import ConfigError
+from .files import read_text
 from .hooks import Hooks
 from .systemd import inherited_sockets
 
@@ -448,7 +449,7 @@ def _from_file(named: str, directory: Path) -> Layer:
 def _read_toml(path: Path, name: str) -> Any:
     """The file's table, or None where there is no file."""
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        return tomllib.loads(read_text(path))
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import stat
 import sys
 import time
+import zipimport
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 from .errors import ConfigError
+from .files import read_text
 
 __all__ = ["Surroundings", "keep_standard_descriptors", "start_directory"]
 
@@ -87,8 +90,7 @@ class Surroundings:
         front = [os.getcwd()]
         for name in self.pythonpath:
             path = os.path.abspath(name)
-            if not os.path.exists(path):  # a directory, or an archive
-                raise ConfigError(f"--pythonpath: there is no {path!r}")
+            _check_importable(path)
             front.append(path)
         # `python -m` has put the directory of the start there: another release's, by now.
         if not sys.flags.safe_path and sys.path[:1] in ([""], [left]):
@@ -108,6 +110,23 @@ class Surroundings:
             time.tzset()
 
 
+def _check_importable(path: str) -> None:
+    """Refuse what no module can be imported from: imports would pass over it in silence.
+
+    :raises ConfigError: it is neither a directory nor an archive.
+    """
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            return
+        zipimport.zipimporter(path)  # which opens ordinary files only
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"--pythonpath: there is no {path!r}") from None
+    except OSError as error:
+        raise ConfigError(f"--pythonpath: {path!r}: {error.strerror}") from None
+    except zipimport.ZipImportError:
+        raise ConfigError(f"--pythonpath: {path!r} is neither a directory nor an archive") from None
+
+
 def _current_directory() -> str:
     try:
         return os.getcwd()
@@ -122,8 +141,7 @@ def _load(path: str) -> None:
     variable can be set for one start, whatever the file says.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
+        text = read_text(path)
     except OSError as error:
         raise ConfigError(f"--env-file: cannot read {path!r}: {error.strerror}") from None
     except UnicodeDecodeError:

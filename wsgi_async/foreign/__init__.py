@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wsgi_async.errors import ConfigError
+from wsgi_async.files import kind_of
 from wsgi_async.settings import ForeignFile
 
 from . import gunicorn, uwsgi
@@ -37,6 +38,11 @@ def read(named: str, directory: Path, environ: Mapping[str, str]) -> ForeignFile
 
 def _existing(name: str, directory: Path) -> Path:
     path = directory / name
-    if not path.is_file():
-        raise ConfigError(f"--config: there is no file {name!r}")
+    try:
+        if kind := kind_of(path.stat().st_mode):
+            raise ConfigError(f"--config: {name!r} is {kind}, not an ordinary file")
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"--config: there is no file {name!r}") from None
+    except OSError as error:
+        raise ConfigError(f"--config: {name!r}: {error.strerror}") from None
     return path.absolute()

@@ -20,6 +20,7 @@ from typing import Any
 
 from wsgi_async._imports import preload
 from wsgi_async.errors import ConfigError
+from wsgi_async.files import read_text
 from wsgi_async.settings import ForeignFile, knows
 
 from .hooks import HOOKS, GunicornHooks, describe
@@ -115,6 +116,12 @@ def read(path: Path, name: str, environ: Mapping[str, str]) -> ForeignFile:
     :param name: what the operator calls it.
     :raises ConfigError: it raises, or a setting is wrong.
     """
+    try:
+        read_text(path)  # it is executed by its name, for the sake of its tracebacks
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        pass  # it may say its encoding
     return _convert(_run(lambda: runpy.run_path(str(path)), name), name, environ)
 
 
@@ -140,7 +147,9 @@ def _run(execute: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
         sys.path.insert(0, here)
     try:
         return execute()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise  # the operator's
+    except BaseException as error:
         failure = ConfigError(f"{name} raised {describe(error)}")
         failure.add_note("".join(traceback.format_exception(error)))
         raise failure from None

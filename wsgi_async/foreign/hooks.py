@@ -35,7 +35,10 @@ HOOKS: dict[str, tuple[int, ...]] = {
 
 def describe(error: BaseException) -> str:
     """The exception on one line."""
-    lines = str(error).splitlines() or [""]
+    try:
+        lines = str(error).splitlines() or [""]
+    except Exception:  # of code that is not ours
+        lines = ["its text cannot be had"]
     return f"{type(error).__name__}: {lines[0]}".removesuffix(": ")
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from wsgi_async.config import parse_bool
 from wsgi_async.errors import ConfigError
+from wsgi_async.files import read_text
 from wsgi_async.settings import ForeignFile
 
 __all__ = ["read"]
@@ -135,7 +136,7 @@ def read(path: Path, name: str, environ: Mapping[str, str], *, section: str) -> 
     :raises ConfigError: naming the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except OSError as error:
         raise ConfigError(f"{name}: {error.strerror}") from None
     except UnicodeDecodeError:
