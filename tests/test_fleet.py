@@ -326,6 +326,45 @@ def test_recycling_has_the_successor_ready_first() -> None:
     assert len(story.fleet.processes) == 2
 
 
+def test_who_asks_to_be_replaced_is_heard_once_and_only_while_it_serves() -> None:
+    story = Story.up(2)
+    first, second = story.fleet.processes
+    for _ in range(2):
+        story.fleet.recycle(first, "it is old", story.now)
+        story.act()
+    assert story.said.count("Process 1001 is to be replaced: it is old") == 1
+    [successor] = story.spawned
+    story.fleet.recycle(successor, "it is young", story.now)  # it does not serve yet
+    story.ready(successor)
+    assert story.told == [(first, "retire")]
+    story.fleet.recycle(first, "again", story.now)  # it leaves already
+    story.fleet.drain(story.now)
+    story.fleet.recycle(second, "too late", story.now)
+    story.act()
+    assert not [line for line in story.said if "young" in line or "again" in line or "late" in line]
+    assert not second.asked
+
+
+def test_an_operator_reads_what_becomes_of_processes() -> None:
+    story = Story.up(1)
+    assert story.said == []  # the first ones are announced together
+    [process] = story.fleet.processes
+    assert str(process) == "process 1001"
+    story.fleet.change_wanted(1, story.now)
+    story.act()
+    story.ready(story.spawned[-1])
+    assert story.said == ["Processes wanted: 2", "Process 1001 is ready"]
+    story.said.clear()
+    for _ in range(2):
+        story.exit(story.spawned[-1])
+    assert story.said == [
+        "Process 1001 died: somehow",
+        "Process 1002 did not start: somehow",
+        "The next process is started in 0.5 s",
+    ]
+    assert str(Process(7, 0, 1, 0.0)) == "process number 7"  # until its pid is known
+
+
 def test_all_recycle_at_once_and_go_one_by_one() -> None:
     story = Story.up(3)
     old = story.serving()
