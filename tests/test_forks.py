@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from processes import Life, Servers, Site
-from rawclient import RawClient, request
+from processes import Life, Servers, Site, release
+from rawclient import TIMEOUT, Address, RawClient, request
 from serving import Command, both_loops
 
 LINGERING = r"^child ([0-9]+)$"
@@ -32,6 +32,14 @@ def forking(site: Site) -> Iterator[Serve]:
             return servers
 
         yield serve
+
+
+def is_open(address: Address) -> bool:
+    try:
+        RawClient(address).close()
+    except OSError:
+        return False
+    return True
 
 
 def child_of(servers: Servers, count: int = 1) -> Life:
@@ -272,7 +280,31 @@ def test_a_helper_is_not_ended_by_the_first_process_that_leaves(forking: Serve, 
         assert not helper.is_over()
     servers.signal(signal.SIGTERM)
     assert servers.wait() == 0
+    helper.await_end()  # a daemon, so it goes with the process that has started it
     servers.assert_clean()
+
+
+def test_a_helper_lives_until_the_last_request_is_answered(
+    forking: Serve, site: Site, fifo: Path
+) -> None:
+    """The sockets are closed before: nobody can connect meanwhile, to wait for ever."""
+    site.write_source(
+        HELPER + "import process_app\napplication = process_app.make_application('v')"
+    )
+    servers = forking("--preload", app="site_app")
+    helper = Life(int(servers.wait_for("^helper ([0-9]+)")[1]))
+    client, _ = servers.hold(fifo)
+    with client:
+        servers.signal(signal.SIGTERM)
+        servers.wait_for("Stopping")
+        deadline = time.monotonic() + TIMEOUT
+        while is_open(servers.address):
+            assert time.monotonic() < deadline
+        assert not helper.is_over()
+        release(fifo)
+        assert client.response().status == 200
+    assert servers.wait() == 0
+    helper.await_end()
 
 
 @ways

@@ -378,6 +378,10 @@ class Program:
         gc.freeze()
         return application
 
+    def close_sockets(self) -> None:
+        """*In a loader:* stop listening."""
+        close_all(self.common.sockets)  # the files are the parent's to remove, see load()
+
     def serve(self, application: Application | None, boot: Boot) -> int:
         """*In a new process:* until told to end."""
         is_preloaded = application is not None

@@ -15,7 +15,10 @@ from .channel import Channel
 from .forking import Forked, fork_orphan, ignore
 from .program import Boot, Program
 
-__all__ = ["load", "serve"]
+__all__ = ["CLOSE", "load", "serve"]
+
+CLOSE = b"close"
+"""The order to stop listening. The others are of numbers."""
 
 _ORDER_SIZE = 32
 """Bytes of an order: number and seat of the new process, and whether none has been ready yet."""
@@ -58,6 +61,9 @@ def load(program: Program, boot: Boot, orders: socket.socket) -> int:
             orders.close()
             boot.channel.close()
             return 0
+        if order == CLOSE:
+            program.close_sockets()
+            continue
         number, seat, is_first = map(int, order.split())
         channel = Channel(socket.socket(fileno=descriptors[0]))
         if fork_orphan():

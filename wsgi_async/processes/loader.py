@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -18,6 +19,9 @@ from .forking import Forked, fork
 from .program import Boot, Program
 
 __all__ = ["Loader"]
+
+_ENDS_WITHIN = 2.0
+"""Seconds for the end of a loader, with what the application has registered for it."""
 
 
 class Loader:
@@ -78,9 +82,32 @@ class Loader:
         """The ways to it."""
         return [self.channel, self._orders]
 
+    def close_sockets(self) -> None:
+        """Have it stop listening: while it does, clients can connect and are never answered. What
+        the application has started there lives on for those that serve still."""
+        try:
+            if self.is_ready:
+                self._orders.send(jobs.CLOSE)
+                return
+        except OSError:
+            pass
+        self.kill()
+
     def dismiss(self) -> None:
         """Let it end: it reads the end of its orders."""
         self._orders.close()
+
+    def end(self) -> None:
+        """Dismiss it, and wait until it has ended. One that still loads is killed."""
+        self.close()
+        until = time.monotonic() + (_ENDS_WITHIN if self.is_ready else 0.0)
+        with contextlib.suppress(ChildProcessError):
+            while time.monotonic() < until:
+                if os.waitpid(self.pid, os.WNOHANG)[0]:
+                    return
+                time.sleep(0.005)
+            self.kill()
+            os.waitpid(self.pid, 0)
 
     def close(self) -> None:
         """Drop the ways to it."""

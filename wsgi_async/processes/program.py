@@ -49,6 +49,9 @@ class Program(Protocol):
     def load(self) -> Any:
         """*In a new process:* the application."""
 
+    def close_sockets(self) -> None:
+        """*In a loader:* stop listening; others may go on."""
+
     def serve(self, application: Any, boot: Boot) -> int:
         """*In a new process:* serve until told to end, and return the exit code.
 

@@ -469,17 +469,16 @@ class Supervisor:
             self._bury(process, how, code or EXIT_NOT_LOADED)
 
     def _close_loaders(self) -> None:
-        """A loader has the listening sockets too: while it lives, clients can connect and are
-        never answered. One that still loads is ended with who waits for it."""
+        """A loader has the listening sockets too. One that still loads is ended with who waits for
+        it."""
         for loader in self._loaders.values():
             if not loader.waiting:
-                loader.kill()
+                loader.close_sockets()
 
     def _end_loaders(self) -> None:
+        """What the application has started at import ends with its loader, as a daemon does."""
         for loader in self._loaders.values():
-            loader.kill()
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(loader.pid, 0)
+            loader.end()
 
     def _end_watcher(self) -> None:
         if self._watcher is not None:
