@@ -608,6 +608,25 @@ def test_at_once() -> None:
     assert story.killed == [(process, signal.SIGKILL)]
 
 
+def test_at_once_is_a_stop_by_itself() -> None:
+    """Who boots is ended, who ends is not replaced, and clients are refused from now on."""
+    story = Story.up(1)
+    [process] = story.fleet.processes
+    story.fleet.change_wanted(1, story.now)
+    story.act()
+    [booting] = story.spawned
+    story.fleet.stop_now(story.now)
+    story.act()
+    story.pass_time(0.1)
+    assert story.fleet.is_stopping
+    assert (story.told, story.closed) == ([(process, "now")], 1)
+    assert story.killed == [(booting, signal.SIGTERM)]
+    story.exit(process)
+    story.exit(booting)
+    assert story.spawned == [booting]
+    assert story.fleet.exit_code == 0
+
+
 def test_nothing_starts_during_a_stop() -> None:
     story = Story.up()
     story.fleet.drain(story.now)
