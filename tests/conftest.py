@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,25 @@ from wsgi_async.sockets import DEFAULT_ADDRESS, parse_address
 
 PROGRAMS = re.compile(r"\b(nginx|haproxy|systemd|wrk|h2load|curl|uvloop)\b")
 """What a test may lack on a developer's machine, never where all of them have to run."""
+
+
+SETTINGS = re.compile(
+    r"(WSGI_ASYNC|LISTEN|WATCHDOG|GUNICORN|FLASK|DJANGO)_.*|PORT|WEB_CONCURRENCY|NOTIFY_SOCKET"
+    r"|(HTTPS?|ALL|NO)_PROXY|FORCE_COLOR|NO_COLOR|COLUMNS|LINES",
+    re.IGNORECASE,
+)
+"""What somebody may have set for servers, clients and terminals of his own."""
+LONG_DIRECTORY = 20
+"""Characters; of the 103 that a unix socket's path may have, pytest's directories take most."""
+
+
+def pytest_configure() -> None:
+    """Take the settings of whoever started the tests from them and from all that they start."""
+    for name in [name for name in os.environ if SETTINGS.fullmatch(name)]:
+        del os.environ[name]
+    os.umask(0o022)  # other users read what tests write
+    if len(tempfile.gettempdir()) > LONG_DIRECTORY and os.access("/tmp", os.W_OK):
+        os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
 
 
 @pytest.hookimpl(optionalhook=True)
