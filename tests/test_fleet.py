@@ -619,7 +619,7 @@ def test_at_once_is_a_stop_by_itself() -> None:
     story.act()
     story.pass_time(0.1)
     assert story.fleet.is_stopping
-    assert (story.told, story.closed) == ([(process, "now")], 1)
+    assert (story.told[-1], story.closed) == ((process, "now"), 1)
     assert story.killed == [(booting, signal.SIGTERM)]
     story.exit(process)
     story.exit(booting)
