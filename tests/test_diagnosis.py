@@ -7,7 +7,7 @@ import pytest
 from test_corpus import DEFAULTS, read
 from wire import Site
 
-from wsgi_async.diagnosis import sentence_for
+from wsgi_async.diagnosis import foreign_protocol, sentence_for
 
 HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(range(256))
 V2 = b"\r\n\r\n\0\r\nQUIT\n" + b"\x21\x11\0\x0c" + bytes(12)
@@ -64,6 +64,11 @@ def test_the_log_names_the_cause_and_the_client_is_told_the_fault(
         assert answer.body.decode().split("\n")[2] == fault
         assert all(word in cause for word in words)
         assert bool(cause) is bool(words)
+
+
+@pytest.mark.parametrize("after_crlf", [False, True])
+def test_nothing_is_no_other_protocol(after_crlf: bool) -> None:
+    assert foreign_protocol(b"", after_crlf=after_crlf) == ""
 
 
 @pytest.mark.parametrize("rubbish", [HELLO, b"\0\x20\0\0", V2])

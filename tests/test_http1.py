@@ -352,6 +352,13 @@ def test_segmentation_and_parser_do_not_matter(
     assert read(case.limits, "auto", [raw[at : at + 1] for at in range(len(raw))]) == verdict
 
 
+def test_admit_refuses_two_lengths_whichever_parser_asks() -> None:
+    text = "GET / HTTP/1.1\r\nHost: a\r\n" + "Content-Length: 5\r\n" * 2 + "\r\n"
+    with pytest.raises(HTTPError) as caught:
+        admit("GET", "/", "1.1", text)
+    assert caught.value.status == 400
+
+
 @pytest.mark.parametrize("parser", ["auto", "h11"])
 def test_a_short_head_that_repeats_is_read_once(parser: str) -> None:
     http1._heads.clear()

@@ -166,6 +166,17 @@ def test_responses_leave_half_of_the_disk_to_uploads(rig: Rig) -> None:
         file.close()
 
 
+def test_a_file_that_may_hold_nothing_gives_its_place_back_too(rig: Rig) -> None:
+    budgets = rig.budgets()
+    file = SpoolFile(budgets, 0)
+    with pytest.raises(StorageExhausted):
+        file.append(b"x")
+    assert budgets.files.used == 1
+    for _ in range(2):
+        file.close()
+        assert used(budgets) == (0, 0, 0)
+
+
 def test_without_room_for_a_file_none_is_opened(rig: Rig) -> None:
     budgets = rig.budgets(files=0)
     with pytest.raises(StorageExhausted):

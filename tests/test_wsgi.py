@@ -599,7 +599,7 @@ def test_the_memory_of_checked_heads_is_bounded() -> None:
         assert outcome.fields == f"X-Number: {value}\r\n".encode()
         call(returning([b"x"], headers=[("X-Long", "y" * 600)]))
         call(returning([b"x"], headers=[("Set-Cookie", value)]))
-    assert len(HEADS) <= _HEADS_LIMIT
+        assert len(HEADS) <= _HEADS_LIMIT
     assert not any(name in ("X-Long", "Set-Cookie") for _, (name, _), *_ in HEADS)
 
 
