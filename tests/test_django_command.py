@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -15,7 +16,7 @@ pytest.importorskip("django")
 
 from django.core.management.base import CommandError
 
-from wsgi_async.django.management.commands.runwsgiasync import command_line
+from wsgi_async.django.management.commands.runwsgiasync import Command, command_line
 
 MANAGE = """
 import os, sys
@@ -85,38 +86,103 @@ def test_it_serves_the_project(project: Path, where: str) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("here",), "CommandError: 'here' is neither a port nor host:port"),
-        (("--threads", "x"), "error: --threads takes a whole number"),
+        (("here",), "argument addrport: 'here' is neither a port nor host:port"),
+        (("--threads", "x"), "--threads takes a whole number"),
         (("--nonsense",), "unrecognized arguments: --nonsense"),
+        (("127.0.0.1:0", "--env-file", "none"), "--env-file: cannot read"),
+        (("--check-config", "--static", "/s=none"), "There is no directory|no directory"),
     ],
 )
 def test_one_clear_error(project: Path, args: tuple[str, ...], message: str) -> None:
     with running(*python("manage.py", "runwsgiasync", *args), cwd=project) as process:
-        process.wait_for(message)
+        process.wait_for(f"^manage.py runwsgiasync: error: .*({message})")
         assert process.wait() != 0
+
+
+def ask(url: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(url) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, b""
+
+
+@pytest.mark.parametrize(
+    ("debug", "flags", "status"),
+    [
+        (True, (), 200),
+        (True, ("--nostatic",), 404),
+        (False, (), 404),
+        (False, ("--insecure",), 200),
+    ],
+)
+def test_static_files_are_served_as_by_runserver(
+    project: Path, debug: bool, flags: tuple[str, ...], status: int
+) -> None:
+    (project / "shop" / "static").mkdir()
+    (project / "shop" / "static" / "site.css").write_text("body {}")
+    apps = '["wsgi_async.django", "django.contrib.staticfiles", "shop"]\nSTATIC_URL = "static/"'
+    source = SETTINGS.replace('["wsgi_async.django"]', apps).replace("False", str(debug))
+    (project / "shop" / "settings.py").write_text(source)
+    command = python("manage.py", "runwsgiasync", "127.0.0.1:0", "--access-log", *flags)
+    with running(*command, cwd=project) as process:
+        assert ask(f"{process.url}/static/site.css") == (
+            status,
+            b"body {}" if status < 400 else b"",
+        )
+        assert ask(process.url)[0] == 200
+        process.wait_for(f'"GET /static/site.css HTTP/1.1" {status}')
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+def test_the_other_flags_of_the_command_line(project: Path) -> None:
+    for args, said in (
+        (
+            ("--check-config",),
+            "the application shop.wsgi.application are good",
+        ),
+        (("--print-config", "-w", "3", "--processes=4"), r"workers = 4 +# command line"),
+        (("--print-config", "--no-access-log"), 'access_logfile = "" +# command line'),
+        (("--print-config", "--uds", "a.sock"), r'bind = \["unix:a.sock"\]'),
+        (("--print-config", "--listen", ":81", "-k", "sync"), r'bind = \[":81"\]'),
+    ):
+        with running(*python("manage.py", "runwsgiasync", *args), cwd=project) as process:
+            assert process.wait() == 0, process.output
+            process.wait_for(said)
+    with running(*python("manage.py", "runwsgiasync", "--help"), cwd=project) as process:
+        assert process.wait() == 0
+        process.wait_for("--print-config")
+        assert "--uds" not in process.output
+        assert "--listen" not in process.output
 
 
 PATH = f"--pythonpath={os.path.abspath(sys.path[0])}"
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("words", "expected"),
     [
-        ({}, []),
-        ({"addrport": "8001"}, ["--bind", "localhost:8001"]),
-        ({"addrport": "0:8001"}, ["--bind", "0.0.0.0:8001"]),
-        ({"addrport": "[::1]:8001"}, ["--bind", "[::1]:8001"]),
-        ({"reload": True, "debug": False}, ["--reload", "--no-debug"]),
-        ({"bind": ["a:1", "b:2"]}, ["--bind=a:1", "--bind=b:2"]),
-        ({"threads": 4, "verbosity": 1}, ["--threads=4"]),
+        ([], []),
+        (["8001"], ["--bind", "localhost:8001"]),
+        (["0:8001"], ["--bind", "0.0.0.0:8001"]),
+        (["[::1]:8001"], ["--bind", "[::1]:8001"]),
+        (["--reload", "--no-debug"], ["--reload", "--no-debug"]),
+        (["--bind", "a:1", "-b", "b:2"], ["--bind=a:1", "--bind=b:2"]),
+        (["--threads=4", "-v", "1"], ["--threads=4"]),
     ],
 )
-def test_the_command_line(options: dict[str, object], expected: list[str]) -> None:
+def test_the_command_line(words: list[str], expected: list[str]) -> None:
+    options = vars(Command().create_parser("manage.py", "runwsgiasync").parse_args(words))
     assert command_line(options, application="a.b") == ["a.b", *expected, PATH]
     default = "django.core.wsgi:get_wsgi_application()"
     assert command_line(options, application=None) == [default, *expected, PATH]
+    static = "--middleware=django.contrib.staticfiles.handlers:StaticFilesHandler"
+    assert command_line(options, application="a.b", static=True)[-2:] == [static, PATH]
 
 
 def test_an_address_that_is_none() -> None:
+    parser = Command().create_parser("manage.py", "runwsgiasync")
     with pytest.raises(CommandError, match="'x:y' is neither a port nor host:port"):
-        command_line({"addrport": "x:y"}, application=None)
+        parser.parse_args(["x:y"])

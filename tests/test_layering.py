@@ -64,7 +64,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("entry",),
     ("django", "django.apps", "django.management", "django.management.commands"),
     ("django.management.commands.runwsgiasync",),
-    ("__init__", "__main__"),
+    ("__init__", "__main__", "django.__main__"),
 )
 """A module may import from floors below its own only; modules of one floor know nothing of each
 other. `__init__` imports lazily: what it imports at once is checked, what it names is not."""

@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
@@ -31,7 +31,7 @@ from .settings import LAUNCH_OPTIONS, ForeignFile, Settings, gather
 from .surroundings import keep_standard_descriptors, start_directory
 from .wsgi import Application
 
-__all__ = ["main", "options_table", "signals_table"]
+__all__ = ["Flag", "flags", "main", "options_table", "signals_table"]
 
 _ACTIONS = (
     ("check_config", "Load the configuration and the application, say whether both are good."),
@@ -236,6 +236,30 @@ def _command() -> click.Command:
         "or as WSGI_ASYNC_<NAME>. Durations take ms, s, m and h, sizes K, M and G.",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
+
+
+class Flag(NamedTuple):
+    """A flag of the command line, in all its spellings."""
+
+    names: tuple[str, ...]
+    takes_value: bool
+    help: str
+    """Empty where it is hidden."""
+
+
+def flags() -> list[Flag]:
+    """All that the command line takes, besides APP; for another parser of the same."""
+    found = []
+    for param in _command().params:
+        if not isinstance(param, click.Option):
+            continue
+        shown, text = tuple(param.opts), "" if param.hidden else param.help or ""
+        if isinstance(param, _Flag):
+            shown, text = (*param.spec.flags, param.spec.flag), param.spec.help
+        hidden = [name for name in (*param.opts, *param.secondary_opts) if name not in shown]
+        found.append(Flag(shown, not param.is_flag, text))
+        found += [Flag((name,), not param.is_flag and name in param.opts, "") for name in hidden]
+    return found
 
 
 def _parse(
