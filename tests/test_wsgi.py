@@ -846,6 +846,23 @@ def test_a_304_keeps_the_length_that_the_application_gave() -> None:
         assert (outcome.length, outcome.end, outcome.reports) == (99, "finished", [])
 
 
+@pytest.mark.parametrize("status", ["204 No Content", "205 Reset", "304 Not Modified"])
+def test_write_raises_nothing_where_a_status_has_no_body(status: str) -> None:
+    reached: list[str] = []
+
+    def application(environ: Any, start_response: Any) -> Iterator[bytes]:
+        write = start_response(status, [])
+        write(b"one")
+        write(b"two")
+        reached.append("the end")
+        return iter([b"three"])
+
+    outcome = call(application)
+    assert (outcome.body, outcome.end, outcome.reports) == (b"", "finished", [])
+    assert outcome.writer.calls == ["respond"]
+    assert reached == ["the end"]
+
+
 # --- HEAD ----------------------------------------------------------------------------------------
 
 
