@@ -1,4 +1,4 @@
-"""``python short_memory_process.py uvloop|asyncio``: a server whose process has no memory for a while.
+"""``python short_memory_process.py uvloop|asyncio``: a server short of memory for a while.
 
 Prints its port. A request for /take takes all the memory that the process may have, says so in a
 line on standard output, and gives it back after a second and a half. One for /open is answered with
