@@ -15,6 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("logtext", "logsinks"),
     ("logthread",),
     ("logsetup",),
+    ("logstderr",),
     ("config", "forks", "observer", "deadlines", "departures", "errorstream", "variables"),
     ("tally", "hooks", "diagnosis", "ending", "repeating"),
     ("systemd", "identity", "pidfile", "surroundings", "greenlets"),
@@ -139,6 +140,7 @@ OWNERS: dict[str, set[str]] = {
     "logging": {
         "logs",
         "logsetup",
+        "logstderr",
         "cli",
         "middleware.access",
         "middleware.connectionpool",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextvars import Context
@@ -33,7 +34,7 @@ from .pool import ThreadPool
 from .spool import BodySpool
 from .wsgi import Application, Step, WSGIResponse, send_error
 
-__all__ = ["Connection", "Exchange", "Gateway"]
+__all__ = ["Connection", "Exchange", "Gateway", "current_request_id"]
 
 
 _DONE, _PARKED = Step
@@ -331,3 +332,18 @@ class Exchange:
 
     def app_stderr(self, line: str) -> None:
         self._gateway.observer.app_stderr(self.info, line)
+
+
+def current_request_id() -> str:
+    """*Any thread:* the id of the request that this thread runs; an empty string where it runs
+    none. It is looked for on the stack: a request that does not ask pays nothing."""
+    frame = sys._getframe()
+    while (caller := frame.f_back) is not None:
+        frame = caller
+        if frame.f_code is _RUN:
+            exchange: Exchange = frame.f_locals["self"]
+            return exchange.info.id
+    return ""
+
+
+_RUN = Exchange.run.__code__

@@ -23,10 +23,12 @@ from .composition import compose
 from .config import Config
 from .ending import LAST, end_within
 from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError, WsgiAsyncError
+from .exchange import current_request_id
 from .forks import Holding, fence, flush
 from .greenlets import refuse_greenlets
 from .hooks import Hooks
 from .identity import Identity, parse_umask, resolve
+from .logstderr import adopt_stderr
 from .observer import Observer
 from .orders import IDLE_LINGER
 from .pidfile import PidFile
@@ -366,6 +368,7 @@ class Program:
             lost = [sock.detach() for sock, inode in after if _inode(sock) != inode]
             # An application's dictConfig() takes over what exists before it.
             logs.reclaim()
+            adopt_stderr(current_request_id)
             keep_standard_descriptors()
         if lost:
             raise LoadError(

@@ -38,6 +38,7 @@ __all__ = [
     "flush",
     "is_configured",
     "logger",
+    "put_stderr",
     "reclaim",
     "release",
     "reopen",
@@ -177,10 +178,32 @@ def configure(*, error_logfile: str, access_logfile: str, log_level: str) -> Non
     for old in [handler for handler in _opened if handler not in (errors, access)]:
         _opened.remove(old)
         old.discard()
+    _remember_stderr(errors)
     _attach(logger, errors, log_level.upper())
     _attach(access_logger, access, "INFO")
     app_logger.setLevel(1)
     app_logger.disabled = False
+
+
+def _remember_stderr(errors: logging.Handler) -> None:
+    """For what the application logs there: where the error log is it too, the lines of both are in
+    the order in which they were made."""
+    global _stderr
+    if isinstance(errors, _Handler) and not errors.path:
+        _stderr = errors.sink
+    elif _stderr is None or not any(_stderr is sink for sink in _own_sinks):
+        try:
+            _stderr = Sink(os.dup(2), "log on standard error")
+        except OSError:  # closed
+            _stderr = None
+            return
+        _own_sinks.append(_stderr)
+        _writer.add(_stderr)
+
+
+_stderr: Sink | None = None
+_own_sinks: list[Sink] = []
+"""What is open of it beside the logs."""
 
 
 def _handler(name: str, stream: TextIO | None, flag: str) -> logging.Handler:
@@ -253,6 +276,10 @@ def release() -> None:
     for handler in _opened:
         handler.discard()
     _opened.clear()
+    global _stderr
+    _stderr = None
+    while _own_sinks:
+        _writer.discard(_own_sinks.pop())
 
 
 # --- What the application says
@@ -265,6 +292,8 @@ def reclaim() -> None:
     that the application has closed all descriptors that it did not know."""
     for opened in _opened:
         opened.renew()
+    for sink in _own_sinks:
+        sink.renew((2,))
     for target, (handler, level) in _attached.items():
         target.disabled = False
         # One that names a logger takes level and handlers of those beneath it.
@@ -277,6 +306,17 @@ def reclaim() -> None:
     if _attached:
         app_logger.disabled = False
         app_logger.setLevel(app_logger.level or 1)
+
+
+def put_stderr(text: str) -> bool:
+    """*Any thread:* write lines to the standard error that :func:`configure` has found, as those of
+    the logs are written. False where it has found none, and nothing is done.
+
+    :param text: whole lines; perhaps none.
+    """
+    if _stderr is not None and text:
+        _writer.put(_stderr, text.encode("utf-8", "backslashreplace"))
+    return _stderr is not None
 
 
 # --- What processes need
@@ -307,7 +347,7 @@ def _call_handlers(target: logging.Logger, record: logging.LogRecord) -> None:
     """In the place of :meth:`logging.Logger.callHandlers`."""
     # Not logging's own: programs that watch logs replace the method of the class.
     call = type(target).callHandlers
-    if _writer.mode is not Mode.QUEUED or _writer.is_writing_here or _has_only_ours(target):
+    if _has_only_ours(target) or _writer.mode is not Mode.QUEUED or _writer.is_writing_here:
         call(target, record)
         return
     _complete(record)
@@ -317,8 +357,9 @@ def _call_handlers(target: logging.Logger, record: logging.LogRecord) -> None:
 def _has_only_ours(target: logging.Logger) -> bool:
     current: logging.Logger | None = target
     while current is not None:
-        if not all(isinstance(handler, _OURS) for handler in current.handlers):
-            return False
+        for handler in current.handlers:
+            if type(handler) not in _OURS:
+                return False
         current = current.parent if current.propagate else None
     return True
 

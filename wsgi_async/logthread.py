@@ -111,9 +111,12 @@ class LogWriter:
         """
         with self._lock:
             sink.put(record)
+            if self._mode is Mode.QUEUED:
+                if not self._is_awake:
+                    self._rouse()
+                return
             self._serve(sink)
-        if self._mode is not Mode.QUEUED:
-            self._report(sink)
+        self._report(sink)
 
     def switch(self, sink: Sink, descriptor: int) -> None:
         """*Any thread:* see :meth:`Sink.switch`."""

@@ -110,7 +110,8 @@ class Observer:
         """
 
     def app_stderr(self, request: RequestInfo, text: str) -> None:
-        """The application wrote a complete line to ``wsgi.errors``. *Any thread.*"""
+        """The application wrote a complete line to ``wsgi.errors``: text of its own, perhaps with a
+        level and a time, such as Flask's log. *Any thread.*"""
 
     def info(self, message: str) -> None:
         """Something an operator may like to know: one line. *Any thread.*"""

@@ -81,5 +81,5 @@ class LogTap(logging.Filter):
                     logger.setLevel(self._levels[logger.name])
 
 
-TAP = LogTap("wsgi_async", "wsgi_async.access")
-"""Of the server's two loggers."""
+TAP = LogTap("wsgi_async", "wsgi_async.access", "wsgi_async.application")
+"""Of the server's loggers."""
