@@ -26,6 +26,7 @@ from wsgi_async.spool import (
     SourceFile,
     SpoolFile,
     append_part,
+    can_read_nowait,
     read_nowait,
 )
 
@@ -444,6 +445,20 @@ def test_what_is_in_the_page_cache_is_read_at_once(rig: Rig) -> None:
     assert read_nowait(file.fileno(), 4, 3) in (b"3456", None)  # None: not on this file system
     assert read_nowait(file.fileno(), 100, 8) in (b"89", None)
     assert read_nowait(file.fileno(), 100, 10) in (b"", None)
+    file.close()
+
+
+@needs_nowait
+def test_whether_a_byte_is_in_the_page_cache_is_told_as_by_reading(rig: Rig) -> None:
+    file = SpoolFile(rig.budgets(), 100)
+    file.append(b"0123456789")
+    known = read_nowait(file.fileno(), 1, 0) is not None
+    assert [can_read_nowait(file.fileno(), offset) for offset in (0, 9, 10)] == [
+        known,
+        known,
+        False,
+    ]
+    assert not can_read_nowait(10**6, 0)
     file.close()
 
 
