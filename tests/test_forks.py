@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from processes import Life, Servers, Site, release
 from rawclient import TIMEOUT, Address, RawClient, request
-from serving import Command, both_loops
+from serving import APPS, ROOT, Command, both_loops
 
 LINGERING = r"^child ([0-9]+)$"
 
@@ -411,3 +411,19 @@ def test_a_server_in_a_loop_of_the_programs_own_is_not_passed_on() -> None:
     assert "function ours" in signals
     assert back == "came back 7"
     assert lives.startswith("lives ")
+
+
+def test_what_was_printed_before_the_processes_start_is_printed_once() -> None:
+    """Each of them has a copy of what the stream still holds at its fork, unless nothing is."""
+    program = (
+        "import process_app\nfrom wsgi_async import serve\n"
+        "if __name__ == '__main__':\n    print('once')\n"
+        "    serve(process_app.make_application('v'), 0, host='127.0.0.1', workers=2)\n"
+    )
+    path = f"{ROOT}{os.pathsep}{APPS}"
+    with Command(program=program, env={"PYTHONPATH": path, "PYTHONUNBUFFERED": ""}) as command:
+        command.wait_for("Listening on ")
+        command.signal(signal.SIGTERM)
+        assert command.wait() == 0
+        assert command.process.stdout is not None
+        assert command.process.stdout.read() == "once\n"
