@@ -1,4 +1,4 @@
-"""``python short_memory_process.py uvloop|asyncio``: a server short of memory for a while.
+"""``python short_memory_process.py uvloop|asyncio``: a server that has no memory for a while.
 
 Prints its port. A request for /take takes all the memory that the process may have, says so in a
 line on standard output, and gives it back after a second and a half. One for /open is answered with
@@ -45,9 +45,10 @@ def take() -> None:
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain")])
     if environ["PATH_INFO"] == "/take":
+        yield b"begun\n"  # all that this needs of the server it has now
         take()
     assert server._process is not None
-    return [b"%d" % len(server._process.connections.open)]
+    yield b"%d" % len(server._process.connections.open)
 
 
 async def main() -> None:

@@ -43,10 +43,13 @@ def test_a_process_without_memory_serves_again_or_ends(loop: str) -> None:
         taker = stack.enter_context(RawClient(address))
         taker.send(request("/take"))
         assert process.stdout.readline() == "taken\n"
+        attempts = stack.enter_context(contextlib.ExitStack())
         for _ in range(ATTEMPTS):
-            with contextlib.suppress(OSError), socket.create_connection(address, PATIENCE) as sock:
+            with contextlib.suppress(OSError):
+                sock = attempts.enter_context(socket.create_connection(address, PATIENCE))
                 sock.sendall(request())
                 sock.recv(100)
+        attempts.close()  # until now none gives its memory to the next
         taker.close()
         deadline = time.monotonic() + TIMEOUT
         open_connections = b""
