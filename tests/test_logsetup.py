@@ -52,8 +52,17 @@ def application(environ, start_response):
 
 @pytest.fixture(autouse=True)
 def _restore() -> Iterator[None]:
+    """Leave logging as it was found: a dictConfig disables all loggers that there are."""
+    root = logging.root
+    level, handlers = root.level, root.handlers[:]
+    others = [each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+    disabled = [each.disabled for each in others]
     yield
     release()
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    for other, was_disabled in zip(others, disabled, strict=True):
+        other.disabled = was_disabled
     for name in ("wsgi_async", "wsgi_async.access", "wsgi_async.application"):
         target = logging.getLogger(name)
         target.handlers.clear()
