@@ -113,6 +113,27 @@ def test_logs_go_where_they_are_told() -> None:
     assert "ZeroDivisionError: the reason" in text
 
 
+class LevelLog:
+    """As gevent takes it: what has ``log(level, message)`` and nothing else."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[int, str]] = []
+
+    def log(self, level: int, message: str) -> None:
+        self.lines.append((level, message))
+
+
+def test_log_may_be_what_takes_a_level() -> None:
+    access, errors = LevelLog(), LevelLog()
+    with WSGIServer(("127.0.0.1", 0), application, log=access, error_log=errors) as server:
+        assert ask(server.server_port, "/%d")[0] == 200
+        assert ask(server.server_port, "/error")[0] == 500
+    assert [level for level, _ in access.lines] == [20, 20]
+    assert '"GET /%d HTTP/1.1" 200' in access.lines[0][1]
+    assert {level for level, _ in errors.lines} == {40}
+    assert not any(message.endswith("\n") for _, message in (*access.lines, *errors.lines))
+
+
 def test_log_may_be_a_logger(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("some.access")
     with caplog.at_level(logging.INFO), WSGIServer(0, application, log=logger) as server:

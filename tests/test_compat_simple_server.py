@@ -198,6 +198,31 @@ def test_what_a_handler_overrides_is_honoured() -> None:
     assert errors.getvalue() == "noted\n"
 
 
+def test_get_environ_sees_the_fields_as_they_were_sent() -> None:
+    class Handler(WSGIRequestHandler):
+        def get_environ(self) -> dict[str, Any]:
+            environ = super().get_environ()
+            headers = self.headers
+            environ["x.seen"] = [
+                *(headers["Content-Type"], headers["content-length"], headers.get_content_type()),
+                *(headers.get_all("X-Two"), headers.get_all("Cookie"), "x-two" in headers),
+            ]
+            return environ
+
+    def show(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [repr(environ["x.seen"]).encode()]
+
+    with served(show, Handler) as httpd, RawClient(("127.0.0.1", httpd.server_port)) as client:
+        client.send(
+            b"POST / HTTP/1.1\r\nHost: a\r\nX-Two: 1\r\nContent-Type: text/x; a=b\r\n"
+            b"X-Two: 2, 3\r\n"
+            b"Cookie: a=1\r\nCookie: b=2\r\nContent-Length: 2\r\n\r\nok"
+        )
+        seen = ["text/x; a=b", "2", "text/x", ["1", "2, 3"], ["a=1", "b=2"], True]
+        assert client.response().body == repr(seen).encode()
+
+
 def test_threading_mixin_is_welcome_and_requests_run_at_once() -> None:
     class Threading(socketserver.ThreadingMixIn, WSGIServer):
         daemon_threads = True

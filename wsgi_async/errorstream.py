@@ -24,10 +24,11 @@ class ErrorStream:
     :param log: given each line.
     """
 
-    __slots__ = ("_log", "unfinished")
+    __slots__ = ("log", "unfinished")
 
     def __init__(self, log: Log) -> None:
-        self._log = log
+        self.log = log
+        """Who is given each line: the exchange, in a server."""
         self.unfinished = ""
         """The beginning of a line that is not passed on yet."""
 
@@ -40,7 +41,7 @@ class ErrorStream:
             raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
         *lines, self.unfinished = (self.unfinished + text).split("\n")
         for line in lines:
-            self._log.app_stderr(line)
+            self.log.app_stderr(line)
         if len(self.unfinished) > LINE_LIMIT:
             self.flush()
         return len(text)
@@ -54,4 +55,4 @@ class ErrorStream:
         """Pass on an unfinished line too."""
         if self.unfinished:
             line, self.unfinished = self.unfinished, ""
-            self._log.app_stderr(line)
+            self.log.app_stderr(line)

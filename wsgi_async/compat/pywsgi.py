@@ -46,7 +46,7 @@ class WSGIServer:
     :param spawn: how many threads run the application; ``"default"`` is 8; a pool, its ``size``;
         None, one.
     :param log: the access log: ``"default"`` for standard error, None for none, an object with
-        ``write``, or a ``logging.Logger``.
+        ``write``, or one with ``log(level, message)`` such as a ``logging.Logger``.
     :param error_log: errors and ``wsgi.errors``: ``"default"`` for this package's logger, else as
         `log`.
     :param handler_class: None only: there are no such handlers here.
@@ -80,7 +80,9 @@ class WSGIServer:
             threads=_threads(spawn),
             backlog=2048 if backlog is None else backlog,
         )
-        self._observer = _StreamLog(_stream(log, sys.stderr), _stream(error_log, None))
+        self._observer = _StreamLog(
+            _stream(log, sys.stderr, _INFO), _stream(error_log, None, _ERROR)
+        )
         self._given = listener if isinstance(listener, socket.socket) else None
         self._sockets: list[Any] = []
         self._host: Host | None = None
@@ -264,23 +266,31 @@ def _threads(spawn: object) -> int:
     return size
 
 
-def _stream(log: Any, default: Any) -> Any:
+_INFO, _ERROR = 20, 40
+"""Levels of the module logging; gevent has 20 and 40 too."""
+
+
+def _stream(log: Any, default: Any, level: int) -> Any:
     """What has the ``write`` for a log; None for none."""
     if log == "default":
         return default
     if log is None or callable(getattr(log, "write", None)):
         return log
-    if callable(getattr(log, "info", None)):
-        return _LoggerStream(log)
-    raise ConfigError(f"a log takes an object with write(), a Logger or None, not {log!r}")
+    if callable(getattr(log, "log", None)):
+        return _LoggerStream(log, level)
+    raise ConfigError(f"a log takes an object with write() or log(), or None, not {log!r}")
 
 
 class _LoggerStream:
-    def __init__(self, logger: Any) -> None:
+    """What has ``log(level, message)``, as gevent's LoggingLogAdapter uses it."""
+
+    def __init__(self, logger: Any, level: int) -> None:
         self._logger = logger
+        self._level = level
 
     def write(self, text: str) -> None:
-        self._logger.info("%s", text.rstrip("\n"))
+        # No arguments beside it, so that a Logger makes nothing of a "%".
+        self._logger.log(self._level, text.rstrip("\n"))
 
 
 class _StreamLog(LogObserver):

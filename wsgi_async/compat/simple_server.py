@@ -81,6 +81,12 @@ class WSGIRequestHandler(simple_server.WSGIRequestHandler):
         return environ
 
 
+def _fields(environ: Environ) -> Iterable[tuple[str, str]]:
+    """The request's fields as they were sent, repeated ones apart; the environ joins them."""
+    exchange: Any = environ["wsgi.errors"].log
+    return exchange.info.fields  # type: ignore[no-any-return]
+
+
 def _is_added(key: str) -> bool:
     return key.startswith(("wsgi.", "wsgi_async."))
 
@@ -265,11 +271,7 @@ class WSGIServer(simple_server.WSGIServer):
             environ["REQUEST_METHOD"],
             environ["RAW_URI"],
             environ["SERVER_PROTOCOL"],
-            [
-                (key[5:].replace("_", "-").title(), value)
-                for key, value in environ.items()
-                if key.startswith("HTTP_")
-            ],
+            _fields(environ),
         )
         handler._environ = environ
         if "get_stderr" in self._handlers:
