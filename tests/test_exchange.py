@@ -278,6 +278,15 @@ def test_a_full_queue_refuses_and_the_exchange_stays_with_the_loop(
     assert stream.closed.wait(WAIT)
 
 
+def test_what_was_never_submitted_cannot_be_withdrawn(make: Callable[..., Rig]) -> None:
+    """A client leaves while its body is being collected: the queue is not touched."""
+    rig = make(plain)
+    connection = rig.connect()
+    assert not connection.exchange.is_submitted
+    assert not connection.exchange.withdraw()
+    assert rig.pool.queued == 0
+
+
 # --- the request ---------------------------------------------------------------------------------
 
 

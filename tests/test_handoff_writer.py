@@ -23,6 +23,7 @@ import pytest
 from threadline import HEAD, KIB, MIB, WAIT, Client, Line, no_leaks
 
 from wsgi_async.errors import ClientDisconnected
+from wsgi_async.handoff import Producer as Production
 from wsgi_async.handoff import stream as stream_module
 
 Make = Callable[..., Line]
@@ -1002,6 +1003,14 @@ def test_a_closed_loop_is_no_error(make: Make) -> None:
 
 
 # --- files ---------------------------------------------------------------------------------------
+
+
+def test_a_response_that_comes_at_once_is_progress(make: Make) -> None:
+    client = Client(make())
+    before = client.writer.progress
+    assert before == (0, 0, Production.RUNNING)
+    client.writer.respond(HEAD, b"x", 1)
+    assert client.writer.progress == (0, 0, Production.FINISHED)
 
 
 @pytest.fixture
