@@ -483,3 +483,23 @@ def test_a_pause_that_cannot_be_timed_is_none(loop: str, monkeypatch: pytest.Mon
         assert side.acceptor.state is State.WATCHING
 
     run(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_once_nothing_is_left_to_others_nothing_is_looked_for(loop: str) -> None:
+    async def main(stack: contextlib.ExitStack) -> None:
+        sock = stack.enter_context(listening())
+        own, other = slots(2)
+        other.publish(0)
+        side = Side(own, [sock])
+        stack.callback(side.acceptor.close)
+        side.acceptor.start()
+        connect(stack, sock)
+        stack.callback((await side.next()).transport.abort)
+        connect(stack, sock)  # it is the other's
+        await until(lambda: side.acceptor.state is State.YIELDING)
+        stack.enter_context(sock.accept()[0])
+        await until(lambda: side.acceptor.state is State.WATCHING)
+        assert side.accepted.empty()
+
+    run(loop, main)

@@ -526,3 +526,14 @@ def test_each_state_waits_for_its_own() -> None:
         client.transport.receive_eof()
         site.loop.run_pending()
         assert waiting() == set()
+
+
+def test_each_lost_connection_is_told_to_whoever_accepts() -> None:
+    with Site() as site:
+        told: list[int] = []
+        site.connections.on_lost = lambda: told.append(len(site.connections.open))
+        clients = [site.connect() for _ in range(3)]
+        for client in clients:
+            client.transport.reset()
+            site.loop.run_pending()
+        assert told == [2, 1, 0]
