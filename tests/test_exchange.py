@@ -287,6 +287,28 @@ def test_what_was_never_submitted_cannot_be_withdrawn(make: Callable[..., Rig]) 
     assert rig.pool.queued == 0
 
 
+def test_a_queued_request_can_be_withdrawn_and_one_that_ended_holds_no_response(
+    make: Callable[..., Rig],
+) -> None:
+    gate, began = threading.Event(), threading.Event()
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        began.set()
+        assert gate.wait(WAIT)
+        return plain(environ, start_response)
+
+    rig = make(application, threads=1)
+    running = rig.begin()
+    assert began.wait(WAIT)
+    queued = rig.begin()
+    assert queued.exchange.withdraw() is True
+    assert running.exchange.withdraw() is False
+    gate.set()
+    assert running.finish().end == "finished"
+    rig.settle()
+    assert running.exchange._response is None, "a cycle would be left to the collector"
+
+
 # --- the request ---------------------------------------------------------------------------------
 
 

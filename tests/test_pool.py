@@ -165,6 +165,27 @@ def test_a_loop_has_one_thread_woken_at_the_end_of_its_turn(
     assert {ran.get(timeout=WAIT) for _ in range(4)} == {0, 1, 2, 3}
 
 
+def test_nobody_else_is_woken_before_the_one_that_is_has_come(
+    turns: Callable[[int], Turn],
+) -> None:
+    """Also where a thread that was at work takes the task meanwhile."""
+    turn = turns(2)
+    gate = Gate()
+    assert turn.pool.submit(gate)
+    turn.end()
+    assert gate.began.wait(WAIT)
+    first, second = threading.Event(), threading.Event()
+    assert turn.pool.submit(Call(first.set))
+    assert len(turn.callbacks) == 1
+    gate.opened.set()
+    assert first.wait(WAIT)
+    until(lambda: turn.pool.busy == 1)
+    assert turn.pool.submit(Call(second.set))
+    assert len(turn.callbacks) == 1
+    turn.end()
+    assert second.wait(WAIT)
+
+
 def test_a_loop_that_is_closed_has_no_further_turn() -> None:
     def closed(callback: object) -> None:
         raise RuntimeError("Event loop is closed")
