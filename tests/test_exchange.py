@@ -435,6 +435,16 @@ def test_a_queued_request_whose_client_has_gone_never_reaches_the_application(
     assert rig.line.used == (0, 0, 0)
 
 
+def test_a_client_that_goes_as_its_thread_comes_is_nobodys_error(make: Callable[..., Rig]) -> None:
+    calls: list[Any] = []
+    rig = make(lambda *args: calls.append(args) or plain(*args))
+    connection = rig.connect()
+    assert not connection.exchange.writer.abort()
+    assert connection.exchange.submit()
+    rig.settle()
+    assert (calls, rig.errors) == ([], [])
+
+
 # --- Context -------------------------------------------------------------------------------------
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="unset")

@@ -12,7 +12,7 @@ import pytest
 from striking import Striker, StruckError
 
 from wsgi_async import pool as pool_module
-from wsgi_async.pool import Call, ThreadPool
+from wsgi_async.pool import TRIES, Call, ThreadPool
 from wsgi_async.stacks import raise_in
 
 WAIT = 10.0
@@ -162,6 +162,26 @@ def test_wherever_a_thread_is_struck(scene: Callable[[Rig], None]) -> None:
     assert places[""] == 1, "all points were tried"
     assert {"_work", "_serve", "_settle", "_wake_next", "run"} <= places.keys()
     assert places["_serve"] > 10
+
+
+def test_a_task_that_cannot_even_be_abandoned_costs_a_few_threads() -> None:
+    class Hopeless(Work):
+        def abandon(self, turn: int) -> None:
+            super().abandon(turn)
+            raise KeyError
+
+    rig = Rig()
+    rig.pool.start()
+    task = Hopeless(fail)
+    assert rig.pool.submit(task)
+    rig.news += 1
+    rig.until(lambda: len(rig.errors) > TRIES)
+    rig.settle()
+    rig.check_that_all_threads_work()
+    rig.check_the_counters()
+    rig.stop()
+    assert [type(error) for error in rig.errors] == [KeyError] * (TRIES + 1)
+    assert task.ran == 1
 
 
 def test_threads_are_struck_for_real(request: pytest.FixtureRequest) -> None:
