@@ -9,6 +9,7 @@ ends the process.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import faulthandler
 import os
@@ -67,13 +68,18 @@ def end_within(
             time.sleep(min(left, every))
         # A thread of C: it works where none of Python's does.
         faulthandler.dump_traceback_later(EXIT_FUNCTIONS + LAST, exit=True, file=descriptor)
-        say(_what_is_left(exits=begun.is_set()))
-        if not begun.is_set():
-            atexit._run_exitfuncs()
-        flush()
-        os._exit(code or EXIT_FAILED)
+        try:
+            say(_what_is_left(exits=begun.is_set()))
+            if not begun.is_set():
+                atexit._run_exitfuncs()
+            flush()
+        finally:
+            os._exit(code or EXIT_FAILED)
 
-    threading.Thread(target=watch, name="wsgi_async-end", daemon=True).start()
+    try:
+        threading.Thread(target=watch, name="wsgi_async-end", daemon=True).start()
+    except Exception:  # an application may have taken from it what it needs: sys.excepthook
+        _thread.start_new_thread(watch, ())
 
 
 def _what_is_left(*, exits: bool) -> str:
