@@ -54,8 +54,8 @@ WHO = "/process"
 TEXT = ("Content-Type", "text/plain")
 BINARY = ("Content-Type", "application/octet-stream")
 IMPORTS = {
-    "wsgi_async": "wsgi_async.cli, wsgi_async.run",
-    "wsgi_async-h11": "wsgi_async.cli, wsgi_async.run",
+    "wsgi_async": "wsgi_async.cli, wsgi_async.launch.serving",
+    "wsgi_async-h11": "wsgi_async.cli, wsgi_async.launch.serving",
     "granian": "granian.cli",
     "waitress": "waitress.runner, waitress",
     "gunicorn": "gunicorn.app.wsgiapp, gunicorn.workers.gthread",

@@ -16,7 +16,7 @@ import pytest
 from processes import Site
 from serving import Served, serving
 
-from wsgi_async.sockets import DEFAULT_ADDRESS, parse_address
+from wsgi_async.system.sockets import DEFAULT_ADDRESS, parse_address
 
 PROGRAMS = re.compile(r"\b(nginx|haproxy|systemd|wrk|h2load|curl|uvloop)\b")
 """What a test may lack on a developer's machine, never where all of them have to run."""

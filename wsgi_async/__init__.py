@@ -11,8 +11,8 @@ with StandardFirst():
 
 TYPE_CHECKING = False  # without an import of typing, see _imports
 if TYPE_CHECKING:
-    from .config import Config
-    from .entry import main
+    from .applications.mounts import Mounts
+    from .config.options import Config
     from .errors import (
         ApplicationError,
         ClientDisconnected,
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
         StorageExhausted,
         WsgiAsyncError,
     )
-    from .logs import LogObserver
-    from .mounts import Mounts
-    from .observer import Observer
-    from .run import serve
-    from .server import Server
+    from .events import Observer
+    from .launch.entry import main
+    from .launch.serving import serve
+    from .logs.observer import LogObserver
+    from .server.server import Server
 
 __all__ = [
     "ApplicationError",
@@ -53,18 +53,18 @@ __getattr__, __dir__ = lazy_names(
     {
         "ApplicationError": "errors",
         "ClientDisconnected": "errors",
-        "Config": "config",
+        "Config": "config.options",
         "ConfigError": "errors",
         "HTTPError": "errors",
         "LoadError": "errors",
-        "LogObserver": "logs",
-        "Mounts": "mounts",
-        "Observer": "observer",
+        "LogObserver": "logs.observer",
+        "Mounts": "applications.mounts",
+        "Observer": "events",
         "RequestTimeout": "errors",
-        "Server": "server",
+        "Server": "server.server",
         "StorageExhausted": "errors",
         "WsgiAsyncError": "errors",
-        "main": "entry",
-        "serve": "run",
+        "main": "launch.entry",
+        "serve": "launch.serving",
     },
 )

@@ -1,4 +1,4 @@
-"""The command line, generated from the fields of :class:`~wsgi_async.config.Config`.
+"""The command line, generated from the fields of :class:`~wsgi_async.config.options.Config`.
 
 Exit codes: 0 stopped as asked; 1 bad configuration, or an address that cannot be had; 3 the
 application could not be loaded. Each error is one line on standard error.
@@ -19,17 +19,18 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from . import sockets, spellings
 from ._imports import StandardFirst
 from ._version import __version__
-from .composition import describe, names_something
-from .config import OPTIONS, Option, did_you_mean
+from .applications.composition import describe, names_something
+from .applications.loading import application_traceback
+from .config import other_servers as spellings
+from .config.options import OPTIONS, Option, did_you_mean
+from .config.sources import LAUNCH_OPTIONS, ForeignFile, Settings, gather
 from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError
-from .loading import application_traceback
 from .processes import SIGNALS, BootFailed
-from .settings import LAUNCH_OPTIONS, ForeignFile, Settings, gather
-from .surroundings import keep_standard_descriptors, start_directory
-from .wsgi import Application
+from .system import sockets
+from .system.surroundings import keep_standard_descriptors, start_directory
+from .wsgi.response import Application
 
 __all__ = ["Flag", "flags", "main", "options_table", "signals_table"]
 
@@ -56,7 +57,7 @@ def main(
     keep_standard_descriptors()
     code = _run(list(sys.argv[1:] if args is None else args), prog_name, application)
     if application is not None:  # the program's threads may be anything
-        from .ending import LAST, end_within
+        from .launch.ending import LAST, end_within
 
         end_within(LAST, code, functools.partial(_complain, prog_name))
     sys.exit(code)
@@ -95,7 +96,7 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
         # Here and in _check() only: it brings asyncio and the server, and without them --version
         # and --help take 0.08 s instead of 0.12.
         with StandardFirst():
-            from . import launch
+            from .launch import parent as launch
 
         return launch.launch(
             settings,
@@ -148,7 +149,7 @@ def _check(settings: Settings, start: str, application: Application | None) -> i
     for address in settings.config.bind:
         sockets.parse_address(address)
     with StandardFirst():
-        from . import launch
+        from .launch import parent as launch
 
     launch.load(settings, environ=os.environ, start=start, application=application)
     what = describe(settings) or "the application"
@@ -160,7 +161,7 @@ def _read_foreign(named: str, directory: Path, environ: Mapping[str, str]) -> Fo
     with StandardFirst():
         if not named.endswith(".ini"):
             # A gunicorn file is code, which has the current directory first on its path.
-            from . import launch  # noqa: F401
+            from .launch import parent as launch  # noqa: F401
         from .foreign import read
 
     return read(named, directory, environ)

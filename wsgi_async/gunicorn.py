@@ -1,7 +1,7 @@
 """``gunicorn -k wsgi_async.gunicorn.Worker app:app``: a step on the way here.
 
 gunicorn keeps its arbiter, its command line and its logs; in each of its workers a
-:class:`~wsgi_async.server.Server` takes the connections of gunicorn's sockets and runs the
+:class:`~wsgi_async.server.server.Server` takes the connections of gunicorn's sockets and runs the
 application in ``--threads`` threads. Slow clients cost no thread already.
 """
 
@@ -21,17 +21,17 @@ from typing import Any
 
 from gunicorn.workers.base import Worker as BaseWorker
 
-from .config import Config
-from .ending import LAST, end_within
+from .config.options import Config
+from .events import RequestInfo, ResponseInfo
 from .foreign.gunicorn import OPTIONS, options_of
 from .foreign.hooks import RequestHooks
-from .forks import take_signal
-from .logs import LogObserver, access_logger, logger
-from .observer import RequestInfo, ResponseInfo
-from .orders import Order, obey
-from .server import Server, new_event_loop, plan_descriptors
-from .sockets import BoundSocket
-from .wsgi import Application
+from .launch.ending import LAST, end_within
+from .logs.observer import LogObserver, access_logger, logger
+from .server.server import Server, new_event_loop, plan_descriptors
+from .server.stopping import Order, obey
+from .system.forks import take_signal
+from .system.sockets import BoundSocket
+from .wsgi.response import Application
 
 __all__ = ["Worker"]
 

@@ -5,7 +5,7 @@ plain      each process's loop accepts from the common socket, as ``create_serve
 one        each watches the common socket itself and takes one connection a turn
 exclusive  the same through an epoll of its own, with EPOLLEXCLUSIVE
 reuseport  each has a socket of its own; the kernel chooses one by a hash (SO_REUSEPORT)
-share      ``wsgi_async.accepting``: none takes more than its share while others are awake; of one
+share      ``server.acceptor``: none takes more than its share while others are awake; of one
            process alone, without a tally
 =========  =======================================================================================
 
@@ -38,9 +38,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn, cast
 
-from wsgi_async.accepting import Acceptor
-from wsgi_async.server import new_event_loop
-from wsgi_async.tally import Tally
+from wsgi_async.server.acceptor import Acceptor
+from wsgi_async.server.connection_counts import Tally
+from wsgi_async.server.server import new_event_loop
 
 __all__ = ["WAYS", "Processes", "Way", "main"]
 

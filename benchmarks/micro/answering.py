@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from itertools import repeat
 from typing import Any
 
-from wsgi_async.config import Config
-from wsgi_async.framing import ResponseHead
-from wsgi_async.handoff import Mailbox, Producer, ResponseWriter
-from wsgi_async.wsgi import Step, WSGIResponse
+from wsgi_async.config.options import Config
+from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.threads import Mailbox, Producer, ResponseWriter
+from wsgi_async.wsgi.response import Step, WSGIResponse
 
 from .benchmark import Opened, WrongResult
 from .heads import hello

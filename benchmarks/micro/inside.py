@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from wsgi_async.config import Config
-from wsgi_async.connections import Connections
-from wsgi_async.exchange import Gateway, request_ids
-from wsgi_async.handoff import BlockedWriters, Mailbox, Overflow, ResponseBounds
-from wsgi_async.observer import Observer
-from wsgi_async.pool import Task, ThreadPool
-from wsgi_async.protocol import HTTPProtocol
-from wsgi_async.spool import Budgets
+from wsgi_async.buffers.spool import Budgets
+from wsgi_async.config.options import Config
+from wsgi_async.connection.connections import Connections
+from wsgi_async.connection.exchange import Gateway, request_ids
+from wsgi_async.connection.protocol import HTTPProtocol
+from wsgi_async.events import Observer
 from wsgi_async.testing import FakeLoop, FakeTransport
+from wsgi_async.threads import BlockedWriters, Mailbox, Overflow, ResponseBounds
+from wsgi_async.threads.pool import Task, ThreadPool
 
 __all__ = [
     "BODY",

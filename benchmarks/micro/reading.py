@@ -6,11 +6,11 @@ import io
 from contextlib import ExitStack
 from itertools import cycle, islice
 
-from wsgi_async import fastlane
-from wsgi_async.environ import build_environ, server_facts
-from wsgi_async.errorstream import ErrorStream
-from wsgi_async.filewrapper import FileWrapper
-from wsgi_async.http1 import Limits, RequestHead, RequestReader
+from wsgi_async.http1 import fast_path as fastlane
+from wsgi_async.http1.reader import Limits, RequestHead, RequestReader
+from wsgi_async.wsgi.environ import build_environ, server_facts
+from wsgi_async.wsgi.error_stream import ErrorStream
+from wsgi_async.wsgi.file_wrapper import FileWrapper
 
 from .benchmark import Heads, Opened, WrongResult
 from .heads import DISTINCT

@@ -11,7 +11,7 @@ from typing import Any
 
 import h11
 
-from wsgi_async.pool import Call, ThreadPool
+from wsgi_async.threads.pool import Call, ThreadPool
 
 from .benchmark import Heads, Opened, WrongResult
 from .inside import BODY, Inside, raising

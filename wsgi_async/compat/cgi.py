@@ -22,9 +22,9 @@ from http import HTTPStatus
 from typing import Any, BinaryIO, TextIO
 
 from wsgi_async._version import __version__
-from wsgi_async.filewrapper import FileWrapper
-from wsgi_async.framing import ResponseHead
-from wsgi_async.wsgi import Application, WSGIResponse
+from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.wsgi.file_wrapper import FileWrapper
+from wsgi_async.wsgi.response import Application, WSGIResponse
 
 __all__ = ["CGIHandler"]
 

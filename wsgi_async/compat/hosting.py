@@ -15,8 +15,8 @@ import threading
 from collections.abc import Callable, Sequence
 
 from wsgi_async.errors import ConfigError
-from wsgi_async.server import Server, new_event_loop
-from wsgi_async.sockets import BoundSocket
+from wsgi_async.server.server import Server, new_event_loop
+from wsgi_async.system.sockets import BoundSocket
 
 __all__ = ["Host", "share"]
 

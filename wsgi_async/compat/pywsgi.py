@@ -21,12 +21,12 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
-from wsgi_async.config import Config
+from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
-from wsgi_async.logs import LogObserver, escape
-from wsgi_async.observer import RequestInfo, ResponseInfo
-from wsgi_async.server import Server
-from wsgi_async.sockets import address_of, bind, close_all, listen
+from wsgi_async.events import RequestInfo, ResponseInfo
+from wsgi_async.logs.observer import LogObserver, escape
+from wsgi_async.server.server import Server
+from wsgi_async.system.sockets import address_of, bind, close_all, listen
 
 from .hosting import Host
 

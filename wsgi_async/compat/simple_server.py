@@ -29,11 +29,11 @@ from typing import Any
 from wsgiref import simple_server
 from wsgiref.simple_server import demo_app
 
-from wsgi_async.config import Config
+from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
-from wsgi_async.logs import LogObserver
-from wsgi_async.observer import RequestInfo, ResponseInfo
-from wsgi_async.server import Server, new_event_loop
+from wsgi_async.events import RequestInfo, ResponseInfo
+from wsgi_async.logs.observer import LogObserver
+from wsgi_async.server.server import Server, new_event_loop
 
 from .hosting import Host
 

@@ -27,11 +27,11 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from wsgi_async import forks
-from wsgi_async.config import Config
+from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
-from wsgi_async.server import Server, new_event_loop
-from wsgi_async.sockets import bind, close_all, listen
+from wsgi_async.server.server import Server, new_event_loop
+from wsgi_async.system import forks
+from wsgi_async.system.sockets import bind, close_all, listen
 
 from .hosting import share
 from .options import Error, OptionParser, define, options, parse_command_line, parse_config_file

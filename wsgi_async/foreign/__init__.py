@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from wsgi_async.config.sources import ForeignFile
 from wsgi_async.errors import ConfigError
-from wsgi_async.files import kind_of
-from wsgi_async.settings import ForeignFile
+from wsgi_async.system.files import kind_of
 
 from . import gunicorn, uwsgi
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from wsgi_async._imports import preload
+from wsgi_async.config.sources import ForeignFile, knows
 from wsgi_async.errors import ConfigError
-from wsgi_async.files import read_text
-from wsgi_async.settings import ForeignFile, knows
+from wsgi_async.system.files import read_text
 
 from .hooks import HOOKS, GunicornHooks, describe
 

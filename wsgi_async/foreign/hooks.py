@@ -8,11 +8,11 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
+from wsgi_async.config.hooks import Application, Hooks
+from wsgi_async.config.sources import Value
 from wsgi_async.errors import ConfigError
-from wsgi_async.filewrapper import FileWrapper
-from wsgi_async.hooks import Application, Hooks
-from wsgi_async.logs import access_logger, logger
-from wsgi_async.settings import Value
+from wsgi_async.logs.observer import access_logger, logger
+from wsgi_async.wsgi.file_wrapper import FileWrapper
 
 __all__ = ["HOOKS", "Configuration", "GunicornHooks", "RequestHooks", "describe"]
 
@@ -113,7 +113,7 @@ class Worker(_StandIn):
 
 
 class GunicornHooks(Hooks):
-    """See :class:`~wsgi_async.hooks.Hooks`.
+    """See :class:`~wsgi_async.config.hooks.Hooks`.
 
     :param hooks: the functions by gunicorn's names.
     :param settings: the other settings of the file, by gunicorn's names.

@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from wsgi_async.config import parse_bool
+from wsgi_async.config.options import parse_bool
+from wsgi_async.config.sources import ForeignFile
 from wsgi_async.errors import ConfigError
-from wsgi_async.files import read_text
-from wsgi_async.settings import ForeignFile
+from wsgi_async.system.files import read_text
 
 __all__ = ["read"]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ClientDisconnected, ConfigError, RequestTimeout
-from wsgi_async.logs import access_logger, escape, log_time
-from wsgi_async.observer import HAS_ACCESS_LINE
+from wsgi_async.events import HAS_ACCESS_LINE
+from wsgi_async.logs.observer import access_logger, escape, log_time
 
 from .interface import BODILESS, Environ, ExcInfo, Fields, request_line, watch
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.logs import escape
+from wsgi_async.logs.observer import escape
 
 from . import tracepage
 from .interface import Environ, answer, guard, request_line

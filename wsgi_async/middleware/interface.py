@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from wsgi_async.filewrapper import FileWrapper
+from wsgi_async.wsgi.file_wrapper import FileWrapper
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication

@@ -136,7 +136,7 @@ class Log(NamedTuple):
 
 
 class Interrupted(NamedTuple):
-    """Say that a stop by Ctrl-C waits for requests; see :meth:`.observer.Observer.interrupted`."""
+    """Say that a stop by Ctrl-C waits for requests; see :meth:`interrupted`."""
 
     patience: float
 

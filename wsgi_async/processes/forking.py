@@ -10,8 +10,8 @@ import sys
 import warnings
 from collections.abc import Callable
 
-from wsgi_async import forks
 from wsgi_async.errors import EXIT_NOT_LOADED, ConfigError
+from wsgi_async.system import forks
 
 from .signals import SIGNALS
 

@@ -9,7 +9,7 @@ import socket
 from functools import partial
 from typing import Any
 
-from wsgi_async import forks
+from wsgi_async.system import forks
 
 from .channel import Channel
 from .forking import Forked, fork_orphan, ignore

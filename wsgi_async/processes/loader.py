@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from wsgi_async.forks import HasFileno
+from wsgi_async.system.forks import HasFileno
 
 from . import jobs
 from .channel import Channel

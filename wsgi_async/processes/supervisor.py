@@ -24,9 +24,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from wsgi_async import forks
 from wsgi_async.errors import EXIT_NOT_LOADED, ConfigError
-from wsgi_async.observer import Observer
+from wsgi_async.events import Observer
+from wsgi_async.system import forks
 
 from . import jobs
 from .channel import Channel

@@ -21,11 +21,11 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from wsgi_async._version import __version__
-from wsgi_async.config import from_options
+from wsgi_async.config.options import from_options
 from wsgi_async.errors import ConfigError
-from wsgi_async.logs import LogObserver
-from wsgi_async.observer import Observer
-from wsgi_async.wsgi import Application
+from wsgi_async.events import Observer
+from wsgi_async.logs.observer import LogObserver
+from wsgi_async.wsgi.response import Application
 
 from .cookies import Cookie, CookieJar
 from .inprocess import Call, Setting

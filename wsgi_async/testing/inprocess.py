@@ -1,8 +1,8 @@
 """One request answered in the calling thread, by the parts that make up the server.
 
-The bytes of the request go through :class:`~wsgi_async.http1.RequestReader`, the body through
-:class:`~wsgi_async.spool.BodySpool`, the environ is :func:`~wsgi_async.environ.build_environ`'s,
-:class:`~wsgi_async.wsgi.WSGIResponse` calls the application, and the head is framed as for a
+The bytes of the request go through :class:`RequestReader`, the body through
+:class:`BodySpool`, the environ is :func:`build_environ`'s,
+:class:`WSGIResponse` calls the application, and the head is framed as for a
 socket. Only the thread line is missing: after each chunk the iteration is suspended, as for a
 client that has not read it yet, and resumed when the next one is asked for.
 """
@@ -16,17 +16,17 @@ from contextvars import Context
 from email.utils import formatdate
 from typing import NamedTuple
 
-from wsgi_async.config import Config
-from wsgi_async.environ import build_environ, client_name, remote_address, server_facts
+from wsgi_async.buffers.spool import BodySpool, Budgets
+from wsgi_async.config.options import Config
+from wsgi_async.connection.upload import largest_body, storage_error
 from wsgi_async.errors import ApplicationError, ClientDisconnected, HTTPError
-from wsgi_async.errorstream import ErrorStream
-from wsgi_async.filewrapper import FileWrapper
-from wsgi_async.framing import BodyFraming, FramedHead, ResponseHead, error_answer, frame_head
-from wsgi_async.http1 import Limits, RequestHead, RequestReader, Signal
-from wsgi_async.observer import Observer, RequestInfo
-from wsgi_async.receiving import largest_body, storage_error
-from wsgi_async.spool import BodySpool, Budgets
-from wsgi_async.wsgi import Application, Step, WSGIResponse
+from wsgi_async.events import Observer, RequestInfo
+from wsgi_async.http1.framing import BodyFraming, FramedHead, ResponseHead, error_answer, frame_head
+from wsgi_async.http1.reader import Limits, RequestHead, RequestReader, Signal
+from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_facts
+from wsgi_async.wsgi.error_stream import ErrorStream
+from wsgi_async.wsgi.file_wrapper import FileWrapper
+from wsgi_async.wsgi.response import Application, Step, WSGIResponse
 
 from .request import Request
 from .response import Headers
@@ -55,7 +55,7 @@ class Setting(NamedTuple):
 
 
 class Call:
-    """One request and its response; the :class:`~wsgi_async.wsgi.Writer` that the latter goes to.
+    """One request and its response; the :class:`Writer` that the latter goes to.
 
     :param application: the WSGI application.
     :param request: what is asked.

@@ -19,13 +19,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from wsgi_async.environ import client_name
 from wsgi_async.errors import ConfigError
-from wsgi_async.filewrapper import FileWrapper
-from wsgi_async.logs import LogObserver
-from wsgi_async.observer import Observer, RequestInfo, ResponseInfo
-from wsgi_async.server import Server, refuse_process_options
-from wsgi_async.wsgi import Application
+from wsgi_async.events import Observer, RequestInfo, ResponseInfo
+from wsgi_async.logs.observer import LogObserver
+from wsgi_async.server.server import Server, refuse_process_options
+from wsgi_async.wsgi.environ import client_name
+from wsgi_async.wsgi.file_wrapper import FileWrapper
+from wsgi_async.wsgi.response import Application
 
 from .logtap import TAP, speaker
 

@@ -1,0 +1,485 @@
+"""The command as a user meets it: in this process where it only prints, else as a process."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from serving import PACKAGE
+
+from wsgi_async.cli import main, options_table
+from wsgi_async.config.options import OPTIONS
+from wsgi_async.config.sources import LAUNCH_OPTIONS
+
+SITE = """
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+
+def make_app():
+    return application
+
+number = 3
+"""
+
+BROKEN = """
+def start():
+    import no_such_module
+
+start()
+"""
+
+
+class Result(NamedTuple):
+    code: object
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty current directory with the application `site_cli`, and no variables of ours."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    for name in os.environ:
+        if name == "PORT" or name.startswith("WSGI_ASYNC_"):
+            monkeypatch.delenv(name)
+    (tmp_path / "site_cli.py").write_text(SITE)
+    (tmp_path / "broken_cli.py").write_text(BROKEN)
+    yield
+    for name in ("site_cli", "broken_cli"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*args: str) -> Result:
+        with pytest.raises(SystemExit) as caught:
+            main(args)
+        return Result(caught.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def configured(run: Run) -> Callable[..., dict[str, object]]:
+    """The values that --print-config shows."""
+
+    def configured(*args: str) -> dict[str, object]:
+        result = run(*args, "--print-config")
+        assert (result.code, result.err) == (0, "")
+        return tomllib.loads(result.out)
+
+    return configured
+
+
+# --- Options
+
+
+def test_help_shows_every_option_and_no_alias(run: Run) -> None:
+    result = run("--help")
+    assert (result.code, result.err) == (0, "")
+    assert run("-h") == result
+    words = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", result.out))
+    specs = (*LAUNCH_OPTIONS, *OPTIONS)
+    shown = {flag for spec in specs for flag in (spec.flag, *spec.flags)}
+    others = {
+        f"--no-{spec.flag[2:]}" for spec in (*LAUNCH_OPTIONS, *OPTIONS) if spec.kind == "bool"
+    }
+    assert "--no-preload" in others
+    others |= {"--check-config", "--print-config", "--version", "-h", "--help"}
+    assert words == shown | others
+
+
+def test_the_table_of_options() -> None:
+    head, rule, *rows = options_table().splitlines()
+    assert head == "| Option | Default | Meaning |"
+    assert rule == "|---|---|---|"
+    assert len(rows) == len(LAUNCH_OPTIONS) + len(OPTIONS)
+    assert all(row.count("|") == 4 for row in rows)
+    assert "| `--threads` | `8` | Threads of a process that run the application. |" in rows
+    assert any(row.startswith("| `-b`, `--bind` |") for row in rows)
+
+
+GIVEN = {
+    "bind": ("127.0.0.1:1", ["127.0.0.1:1"]),
+    "workers": ("3", 3),
+    "threads": ("3", 3),
+    "request_timeout": ("3s", "3s"),
+    "timeout": ("3s", "3s"),
+    "max_requests": ("3", 3),
+    "max_requests_jitter": ("3", 3),
+    "worker_lifetime": ("3s", "3s"),
+    "max_connections": ("3", 3),
+    "keep_alive": ("3s", "3s"),
+    "graceful_timeout": ("3s", "3s"),
+    "max_body_size": ("3M", "3M"),
+    "root_path": ("/shop", "/shop"),
+    "error_logfile": ("e.log", "e.log"),
+    "socket_mode": ("600", 0o600),
+    "limit_request_field_size": ("3K", "3K"),
+    "max_header_size": ("3K", "3K"),
+    "spool_threshold": ("3K", "3K"),
+    "response_buffer": ("3K", "3K"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [(spec.name, flag) for spec in OPTIONS for flag in (*spec.flags, *spec.aliases)],
+)
+def test_other_spellings(
+    configured: Callable[..., dict[str, object]], name: str, flag: str
+) -> None:
+    text, value = GIVEN[name]
+    assert configured(flag, text)[name] == value
+
+
+@pytest.mark.parametrize(
+    ("args", "name", "value"),
+    [
+        (["--threads", "3"], "threads", 3),
+        (["--threads=3"], "threads", 3),
+        (["-b", "a:1", "--bind", "b:2", "--listen=c:3"], "bind", ["a:1", "b:2", "c:3"]),
+        (["-b", "a:1", "--uds", "/x", "--fd", "3"], "bind", ["a:1", "unix:/x", "fd://3"]),
+        (["--port", "0"], "bind", ["localhost:0"]),
+        (["--host", "::1", "--port", "1"], "bind", ["[::1]:1"]),
+        ([], "bind", ["localhost:8000"]),
+        (["--access-log"], "access_logfile", "-"),
+        (["--access-log", "--access-logfile", "a.log"], "access_logfile", "a.log"),
+        (["--no-access-log"], "access_logfile", ""),
+        (["--factory"], "factory", True),
+        (["--call"], "factory", True),
+        (["--factory", "--no-factory"], "factory", False),
+        (["site_cli:app"], "app", "site_cli:app"),
+        (["--app", "site_cli:app"], "app", "site_cli:app"),
+        (["--min-rate", "1000"], "min_rate", 1000),
+        (["--socket-mode", "600"], "socket_mode", 0o600),
+    ],
+)
+def test_values(
+    configured: Callable[..., dict[str, object]], args: list[str], name: str, value: object
+) -> None:
+    assert configured(*args)[name] == value
+
+
+def test_print_config_can_be_a_configuration_file(run: Run, tmp_path: Path) -> None:
+    first = run("site_cli", "--threads=3", "-b=unix:a,b", "--keep-alive=90s", "--print-config")
+    assert re.search(r"^threads = 3 +# command line$", first.out, re.MULTILINE)
+    assert re.search(r"^backlog = 2048 +# default$", first.out, re.MULTILINE)
+    (tmp_path / "wsgi_async.toml").write_text(first.out)
+    second = run("--print-config")
+    assert re.search(r"^threads = 3 +# wsgi_async.toml$", second.out, re.MULTILINE)
+    assert tomllib.loads(second.out) == tomllib.loads(first.out)
+
+
+def test_arguments_in_the_environment(
+    configured: Callable[..., dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WSGI_ASYNC_CMD_ARGS", "--threads 3 --listen a:1 'site_cli:app'")
+    values = configured("--threads", "4")
+    assert (values["threads"], values["bind"], values["app"]) == (4, ["a:1"], "site_cli:app")
+
+
+def test_version(run: Run) -> None:
+    result = run("--version")
+    assert result.code == 0
+    assert re.fullmatch(r"wsgi-async \d+\.\d+\.\d+ \(CPython 3\.\S+, h11 \S+, .*\)\n", result.out)
+
+
+@pytest.mark.parametrize("action", ["--version", "--help", "--print-config"])
+def test_what_only_prints_does_not_import_the_server(action: str) -> None:
+    program = (
+        "import sys\n"
+        "from wsgi_async.cli import main\n"
+        "try:\n"
+        f"    main([{action!r}])\n"
+        "finally:\n"
+        "    assert not {'asyncio', 'h11', 'wsgi_async.server.server'} & sys.modules.keys()\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=env, timeout=30
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout
+
+
+# --- Errors
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--thread", "3"], "No such option: --thread. Did you mean --threads?"),
+        (["--keepalive=3"], "No such option: --keepalive. Did you mean --keep-alive?"),
+        (["--worker", "3"], "No such option: --worker. Did you mean --workers?"),
+        (["-x", "3"], "No such option: -x."),
+        (["--threads"], "Option '--threads' requires an argument"),
+        (["--version=3"], "Option '--version' does not take a value"),
+        (["a", "b"], "Got unexpected extra argument (b)"),
+        (["a", "--app", "b"], "APP and --app are the same: give one of them"),
+        ([], "Which application? Write wsgi-async module:application"),
+        (["--threads=0"], "--threads takes a whole number, from 1 to 10000, not '0'"),
+        (["--parser", "x"], "--parser takes auto or h11, not 'x'"),
+        (["--bind=a", "--port=1"], "--host and --port are short for --bind: give one or the other"),
+        (["-c", "x.yml"], "--config takes a file .toml, .py or .ini, not 'x.yml'"),
+        (["site_cli", "--check-config", "-b", "a:http"], "'a:http' has no port from 0 to 65535"),
+    ],
+)
+def test_bad_configuration_is_one_line_and_code_1(run: Run, args: list[str], message: str) -> None:
+    assert run(*args) == (1, "", f"wsgi-async: error: {message}\n")
+
+
+def test_the_name_of_the_program(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--x"], prog_name="python -m wsgi_async")
+    assert capsys.readouterr().err.startswith("python -m wsgi_async: error: ")
+
+
+def test_an_error_in_the_environments_arguments(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WSGI_ASYNC_CMD_ARGS", "--thread 3")
+    assert run("site_cli").err == (
+        "wsgi-async: error: $WSGI_ASYNC_CMD_ARGS: "
+        "No such option: --thread. Did you mean --threads?\n"
+    )
+
+
+@pytest.mark.parametrize("args", [["site_cli"], ["--factory", "site_cli:make_app"]])
+def test_check_config(run: Run, args: list[str]) -> None:
+    result = run("--check-config", *args)
+    assert result == (0, f"The configuration and the application {args[-1]} are good\n", "")
+    assert not logging.getLogger("wsgi_async").handlers
+
+
+def test_check_config_looks_at_what_is_to_be_watched(run: Run) -> None:
+    pytest.importorskip("watchfiles")
+    done = run("--check-config", "--reload", "--reload-dir", "nowhere", "site_cli")
+    assert done.code == 1
+    assert "--reload-dir: there is no directory" in done.err
+
+
+@pytest.mark.parametrize("args", [["--check-config"], ["--port=0"]], ids=["check", "serve"])
+def test_a_spool_directory_that_is_none_is_one_line_and_code_1(
+    start: Start, args: list[str]
+) -> None:
+    process = start(*args, "--spool-dir", "/nonexistent/spool", "site_cli")
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "")
+    assert err == (
+        "python -m wsgi_async: error: --spool-dir: no file can be made in '/nonexistent/spool': "
+        "No such file or directory\n"
+    )
+
+
+def test_an_application_that_cannot_be_had_is_code_3(run: Run) -> None:
+    assert run("--check-config", "site_cli:number") == (
+        3,
+        "",
+        "wsgi-async: error: 'number' in 'site_cli' is not callable: it is of type int\n",
+    )
+
+
+@pytest.mark.parametrize("args", [["--check-config"], ["--port=0"]], ids=["check", "serve"])
+@pytest.mark.parametrize("app", ["broken_cli", "broken_cli.py:app"])
+def test_a_broken_application_shows_its_own_traceback_only(
+    start: Start, args: list[str], app: str
+) -> None:
+    process = start(*args, app)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (3, "")
+    first, frame, *_, last = err.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert re.fullmatch(r'  File ".*broken_cli\.py", line 5, in <module>', frame)
+    assert "importlib" not in err
+    assert str(PACKAGE) not in err
+    assert last == (
+        "python -m wsgi_async: error: Importing 'broken_cli' raised ModuleNotFoundError: "
+        "No module named 'no_such_module'"
+    )
+
+
+def test_the_current_directory_is_first_on_the_path(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "path", ["/usr/local/bin", *sys.path])
+    assert run("--check-config", "site_cli").code == 0
+    assert sys.path[:2] == [str(tmp_path), "/usr/local/bin"]
+
+
+# --- Serving
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(
+        *args: str,
+        program: Sequence[str] = (sys.executable, "-m", "wsgi_async"),
+        env: dict[str, str] | None = None,
+        fds: tuple[int, ...] = (),
+    ) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*program, *args],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **(env or {})},
+            cwd=tmp_path,
+            pass_fds=fds,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def listening(process: subprocess.Popen[str]) -> list[str]:
+    """The addresses in the start line."""
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    match = re.search(r"\[INFO\] Listening on (.*) \((\d+) threads?, \w+, parser \w+\)\n", line)
+    assert match, line + process.communicate()[1]
+    return match[1].split(", ")
+
+
+def get(address: str) -> bytes:
+    connection = http.client.HTTPConnection("localhost", timeout=10)
+    if address.startswith("unix:"):
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.connect(address.removeprefix("unix:"))
+    else:
+        host, _, port = address.removeprefix("http://").rpartition(":")
+        connection.sock = socket.create_connection((host.strip("[]"), int(port)), timeout=10)
+    connection.request("GET", "/page")
+    with connection.getresponse() as response:
+        body = response.read()
+    connection.close()
+    return body
+
+
+def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[str, str]:
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    return out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serving(start: Start, number: int) -> None:
+    process = start("site_cli", "--port", "0", "--access-log")
+    addresses = listening(process)
+    assert addresses[0].startswith("http://127.0.0.1:")
+    for address in addresses:
+        assert get(address) == b"hello"
+    out, err = stop(process, number)
+    assert out.count('"GET /page HTTP/1.1" 200 5 "-" "-"\n') == len(addresses)
+    assert err.endswith("[INFO] Stopped\n")
+
+
+def test_serving_on_a_unix_socket(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "app.sock"
+    process = start("site_cli", "--bind", "unix:app.sock", "--socket-mode", "600")
+    assert listening(process) == ["unix:app.sock"]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert get(f"unix:{path}") == b"hello"
+    refused = start("site_cli", "--bind", "unix:app.sock")
+    assert "Cannot listen on unix:app.sock: the address is in use" in refused.communicate()[1]
+    assert refused.returncode == 1
+    assert get(f"unix:{path}") == b"hello"
+    stop(process)
+    assert not path.exists()
+    # A process that was killed leaves its file; the next one replaces it.
+    process = start("site_cli", "--bind", "unix:app.sock")
+    listening(process)
+    process.kill()
+    process.communicate()
+    assert path.exists()
+    process = start("site_cli", "--bind", "unix:app.sock")
+    listening(process)
+    assert get(f"unix:{path}") == b"hello"
+    stop(process)
+
+
+def test_serving_on_an_inherited_descriptor(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as parent:
+        process = start("site_cli", "--fd", str(parent.fileno()), fds=(parent.fileno(),))
+        [address] = listening(process)
+        assert address == f"http://127.0.0.1:{parent.getsockname()[1]}"
+        assert get(address) == b"hello"
+        stop(process)
+
+
+def test_serving_on_the_platforms_port(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    process = start("site_cli", env={"PORT": str(port)})
+    [address] = listening(process)
+    assert address in (f"http://[::]:{port}", f"http://0.0.0.0:{port}")
+    assert get(f"http://127.0.0.1:{port}") == b"hello"
+    stop(process)
+
+
+def test_an_address_in_use_is_one_line_and_code_1(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        process = start("site_cli", "-b", address)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "")
+    assert err == (
+        f"python -m wsgi_async: error: Cannot listen on {address}: the address is in use; "
+        "stop the server there or choose another with --bind\n"
+    )
+
+
+def test_a_log_that_cannot_be_written_is_one_line_and_code_1(start: Start, tmp_path: Path) -> None:
+    process = start("site_cli", "--port", "0", "--access-logfile", "no/access.log")
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert err == (
+        "python -m wsgi_async: error: --access-logfile: cannot write to "
+        f"'{tmp_path}/no/access.log': "
+        "No such file or directory\n"
+    )
+
+
+def test_serving_with_standard_streams_closed(start: Start) -> None:
+    shell = 'exec "$0" -m wsgi_async "$@" <&- >&-'
+    program = ["/bin/sh", "-c", shell, sys.executable]
+    process = start("site_cli", "--port", "0", "--access-log", program=program)
+    assert get(listening(process)[0]) == b"hello"
+    assert stop(process)[0] == ""
+
+
+def test_an_application_that_configures_logging_does_not_silence_the_server(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "logging_cli.py").write_text(
+        "import logging, logging.config\n"
+        "logging.getLogger('wsgi_async')\n"
+        "logging.config.dictConfig({'version': 1})\n" + SITE
+    )
+    process = start("logging_cli", "--port", "0")
+    listening(process)
+    stop(process)

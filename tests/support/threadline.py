@@ -1,0 +1,199 @@
+"""A thread line without a loop: whoever calls :meth:`Line.turn` is the loop thread."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from wsgi_async.buffers.spool import Budgets
+from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.threads import (
+    BlockedWriters,
+    Mailbox,
+    Overflow,
+    Producer,
+    ResponseBounds,
+    ResponseStream,
+    ResponseWriter,
+)
+
+WAIT = 10.0
+KIB = 1024
+MIB = 1024 * KIB
+
+HEAD = ResponseHead(200, b"HTTP/1.1 200 OK\r\n", b"", None)
+
+
+class Line:
+    """What the exchanges of one server share, with small bounds and nothing behind them.
+
+    :param memory: bytes of one response in RAM.
+    :param disk: bytes of one response on disk.
+    :param process_memory: bytes of all responses in RAM, beyond what is free of charge.
+    """
+
+    def __init__(
+        self,
+        directory: Path | str,
+        *,
+        overflow: str = "spool",
+        memory: int = MIB,
+        disk: int = 64 * MIB,
+        process_memory: int = 256 * MIB,
+        process_disk: int = 256 * MIB,
+        files: int = 64,
+        blocked: int = 4,
+        others_wait: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.wakes: queue.Queue[Callable[[], None]] = queue.Queue()
+        self.errors: list[BaseException] = []
+        self.warnings: list[str] = []
+        self.mailbox = Mailbox(self.wakes.put, self.errors.append)
+        self.budgets = Budgets(
+            memory=process_memory, disk=process_disk, files=files, directory=str(directory)
+        )
+        self.bounds = ResponseBounds(
+            overflow=Overflow(overflow),
+            memory=memory,
+            disk=disk,
+            budgets=self.budgets,
+            blocked=BlockedWriters(blocked),
+            others_wait=others_wait,
+            warn=self.warnings.append,
+        )
+
+    def turn(self) -> None:
+        """*Loop:* wait for one wake and serve it."""
+        self.wakes.get(timeout=WAIT)()
+
+    @property
+    def used(self) -> tuple[int, int, int]:
+        """RAM, disk and files that are reserved now."""
+        budgets = self.budgets
+        return budgets.memory.used, budgets.disk.used, budgets.files.used
+
+
+class Client:
+    """The loop's side of one response: what a connection does, on a transport that sends only
+    what :meth:`drain` tells it to.
+
+    It calls the writer exactly when asyncio would have a connection do so: at a wake, and when
+    the transport's buffer falls to its low water; never just because some bytes have left.
+
+    :param writer: default: one of its own.
+    """
+
+    def __init__(self, line: Line, writer: ResponseWriter | None = None) -> None:
+        self.high = line.bounds.high_water
+        self.low = self.high // 4
+        self.writer = writer or ResponseWriter(line.bounds, line.mailbox, self)
+        self.head: ResponseHead | None = None
+        self.length: int | None = None
+        self.body = bytearray()
+        self.unsent = 0
+        self.most_unsent = 0
+        self.is_writable = True
+        self.end: str | None = None
+        self.woken = 0
+        self.resumes: queue.Queue[str] = queue.Queue()
+
+    @property
+    def stream(self) -> ResponseStream:
+        """What the writer has started."""
+        assert self.writer.stream is not None
+        return self.writer.stream
+
+    def on_wake(self) -> None:
+        self.woken += 1
+        if self.end is not None:
+            self.leave()
+        else:
+            self.send()
+
+    def send(self) -> None:
+        """Take what there is, as ``Sender.send`` does."""
+        if self.writer.whole is not None:
+            self.head, body, self.length = self.writer.whole
+            self._write([body])
+            self.end = "finished"
+            return
+        stream = self.writer.stream
+        if stream is None:
+            return
+        while True:
+            chunks, end = stream.take()
+            self.head, self.length = stream.head, stream.length
+            self._write(chunks)
+            if end is Producer.FINISHED:
+                self.end = "finished"
+                self.writer.release()
+                return
+            if end is Producer.CUT:
+                self.end = "cut"
+                self.leave()
+                return
+            extent = stream.extent() if self.is_writable else None
+            if extent is None:
+                break
+            data = os.pread(extent.descriptor, stream.block_size(extent.size), extent.offset)
+            assert data
+            stream.consumed(len(data))
+            self._write([data])
+        if stream.settle(self.unsent, writable=self.is_writable):
+            self.resume("go on")
+
+    def _write(self, chunks: list[bytes]) -> None:
+        for chunk in chunks:
+            assert type(chunk) is bytes
+            self.body += chunk
+            self.unsent += len(chunk)
+        self.most_unsent = max(self.most_unsent, self.unsent)
+        if self.unsent > self.high:
+            self.is_writable = False
+
+    def drain(self, amount: int | None = None) -> None:
+        """Let the transport send, all of it by default."""
+        self.unsent -= min(self.unsent, self.unsent if amount is None else amount)
+        if not self.is_writable and self.unsent <= self.low:
+            self.is_writable = True
+            if self.end is None:
+                self.send()
+
+    def leave(self) -> None:
+        """The client goes away."""
+        if self.end is None:
+            self.end = "left"
+        if self.writer.abort():
+            self.resume("close")
+
+    def resume(self, why: str) -> None:
+        """A parked iteration is to be run again: to "go on" or to "close"."""
+        self.resumes.put(why)
+
+
+def descriptors() -> set[str]:
+    """The open descriptors of this process, where the system can tell."""
+    return set(os.listdir("/proc/self/fd")) if sys.platform == "linux" else set()
+
+
+@contextmanager
+def no_leaks() -> Iterator[Callable[..., Line]]:
+    """Gives out lines, and at the end holds them to their budgets and looks for open files."""
+    before = descriptors()
+    lines: list[Line] = []
+
+    def make(directory: Path | str, **options: Any) -> Line:
+        lines.append(Line(directory, **options))
+        return lines[-1]
+
+    yield make
+    for line in lines:
+        assert line.used == (0, 0, 0)
+        assert len(line.bounds.blocked) == 0
+        assert line.errors == []
+    assert len(descriptors()) == len(before)

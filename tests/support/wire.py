@@ -1,0 +1,572 @@
+"""A server without sockets: connections on fake transports, a real pool, the test as the loop.
+
+Every byte that a connection writes is read by h11 as a client would, and at the end of every
+test nothing may be left: no connection, no budget in use, no illegal change of state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import h11
+
+from wsgi_async.buffers.spool import Budgets
+from wsgi_async.config.options import Config
+from wsgi_async.connection.connections import TICK, Connections, Phase
+from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
+from wsgi_async.connection.protocol import HTTPProtocol
+from wsgi_async.connection.request_timeouts import SWEEP
+from wsgi_async.connection.states import State
+from wsgi_async.events import Observer, RequestInfo, ResponseInfo
+from wsgi_async.http1 import reader as http1
+from wsgi_async.testing import FakeLoop, FakeTransport
+from wsgi_async.threads import BlockedWriters, Mailbox, Overflow, ResponseBounds
+from wsgi_async.threads.pool import Running, ThreadPool
+
+TIMEOUT = 10.0
+WALL = 784111777.0
+DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+HELLO = b"hello, world\n"
+
+
+def hello(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [HELLO]
+
+
+def echo(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
+    """Method, target and body of the request."""
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{environ['REQUEST_METHOD']} {environ['RAW_URI']}\n".encode("latin-1") + body]
+
+
+class Held:
+    """An application that holds its thread until it is let go."""
+
+    def __init__(self, body: bytes = HELLO) -> None:
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
+        self.calls: list[str] = []
+        self._body = body
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        self.calls.append(environ["RAW_URI"])
+        self.entered.release()
+        assert self.gate.acquire(timeout=TIMEOUT)
+        start_response("200 OK", [])
+        return [self._body]
+
+    def wait_entered(self) -> None:
+        assert self.entered.acquire(timeout=TIMEOUT)
+
+
+def responding(
+    status: str = "200 OK",
+    fields: list[tuple[str, str]] | None = None,
+    chunks: list[bytes] | None = None,
+    *,
+    stream: bool = False,
+) -> Callable[..., Any]:
+    """An application with this response: a list, or an iterator of unknown length."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        start_response(status, fields or [])
+        body = [HELLO] if chunks is None else chunks
+        return iter(body) if stream else body
+
+    return application
+
+
+class Recorder(Observer):
+    """Keeps what it is told."""
+
+    wants_requests = True
+
+    def __init__(self) -> None:
+        self.finished: list[tuple[RequestInfo, ResponseInfo]] = []
+        self.refused: list[int] = []
+        self.details: list[str] = []
+        self.refused_requests: list[tuple[RequestInfo | None, bool]] = []
+        self.dropped: list[str] = []
+        self.app_errors: list[tuple[str, BaseException | None]] = []
+        self.app_warnings: list[str] = []
+        self.warnings: list[str] = []
+        self.errors: list[str] = []
+        self.lost: list[tuple[RequestInfo, str, float, list[str]]] = []
+        self.returned: queue.Queue[tuple[RequestInfo, float]] = queue.Queue()
+        self.capacity: list[tuple[str, int]] = []
+
+    def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
+        self.finished.append((request, response))
+
+    def request_refused(
+        self,
+        client: str,
+        status: int,
+        detail: str,
+        request: RequestInfo | None = None,
+        *,
+        is_running: bool = False,
+    ) -> None:
+        self.refused.append(status)
+        self.details.append(detail)
+        self.refused_requests.append((request, is_running))
+
+    def connection_dropped(self, client: str, why: str) -> None:
+        self.dropped.append(why)
+
+    def app_error(
+        self, request: RequestInfo, message: str, error: BaseException | None = None
+    ) -> None:
+        self.app_errors.append((message, error))
+
+    def app_warning(self, request: RequestInfo, message: str) -> None:
+        self.app_warnings.append(message)
+
+    def thread_lost(
+        self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
+    ) -> None:
+        self.lost.append((request, thread, seconds, stack))
+
+    def thread_returned(self, request: RequestInfo, seconds: float) -> None:
+        self.returned.put((request, seconds))
+
+    def threads_exhausted(self, lost: int) -> None:
+        self.capacity.append(("exhausted", lost))
+
+    def threads_recovered(self, lost: int) -> None:
+        self.capacity.append(("recovered", lost))
+
+    def warning(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def error(self, message: str, error: BaseException | None = None) -> None:
+        self.errors.append(message)
+
+
+class Chunks:
+    """An iterable that counts its closes, and may hold its thread between two chunks."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.chunks: Iterator[bytes] = iter(chunks)
+        self.closed = 0
+        self.closed_by = ""
+        self.given = 0
+        self.threads: set[str] = set()
+
+    def __iter__(self) -> Chunks:
+        return self
+
+    def __next__(self) -> bytes:
+        self.threads.add(threading.current_thread().name)
+        chunk = next(self.chunks)
+        self.given += 1
+        return chunk
+
+    def close(self) -> None:
+        self.closed += 1
+        self.closed_by = threading.current_thread().name
+
+
+@dataclass
+class Answer:
+    """One response as h11 read it."""
+
+    status: int = 0
+    reason: str = ""
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+    continues: int = 0
+    is_complete: bool = False
+    is_truncated: bool = False
+    keeps_alive: bool = False
+
+    def __getitem__(self, name: str) -> str | None:
+        """The only field of that name."""
+        values = self.all(name)
+        assert len(values) < 2, f"{name}: {values}"
+        return values[0] if values else None
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.fields if key == name.lower()]
+
+
+class Judge:
+    """h11 as the client of one connection."""
+
+    def __init__(self) -> None:
+        self.methods: list[str] = []
+        self.answers: list[Answer] = []
+        self._h11 = h11.Connection(h11.CLIENT)
+        self._seen = 0
+        self._asked = 0
+        self._eof_seen = False
+        self._over = False
+
+    def read(self, transport: FakeTransport) -> None:
+        """Take in what is new."""
+        new = transport.sent[self._seen :]
+        self._seen += len(new)
+        if new:
+            assert not self._over, f"bytes after the last response: {new!r}"
+            self._h11.receive_data(new)
+        if transport.has_ended and not self._eof_seen:
+            self._eof_seen = True
+            self._h11.receive_data(b"")
+        while not self._over and self._read_event():
+            pass
+        assert not (self._h11.our_state is h11.IDLE and self._h11.trailing_data[0]), (
+            f"a response that nobody asked for: {self._h11.trailing_data!r}"
+        )
+
+    def _read_event(self) -> bool:
+        connection = self._h11
+        if connection.our_state is h11.IDLE:
+            if self._asked == len(self.methods):
+                return False
+            method = self.methods[self._asked]
+            self._asked += 1
+            connection.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+            connection.send(h11.EndOfMessage())
+            self.answers.append(Answer())
+        answer = self.answers[-1]
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError:
+            assert self._eof_seen, "not a valid response"
+            self._over = True
+            if answer.status:
+                answer.is_truncated = True
+            else:
+                self.answers.pop()  # closed instead of an answer
+            return False
+        if event is h11.NEED_DATA:
+            return False
+        if isinstance(event, h11.ConnectionClosed):
+            self._over = True
+            return False
+        if isinstance(event, h11.InformationalResponse):
+            assert event.status_code == 100
+            answer.continues += 1
+        elif isinstance(event, h11.Response):
+            answer.status = event.status_code
+            answer.reason = event.reason.decode("latin-1")
+            answer.fields = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in event.headers]
+        elif isinstance(event, h11.Data):
+            answer.body += event.data
+        else:
+            assert isinstance(event, h11.EndOfMessage)
+            answer.is_complete = True
+            answer.keeps_alive = "close" not in answer.all("connection")
+            assert len(answer.all("date")) == 1
+            assert len(answer.all("server")) == 1
+            if answer.keeps_alive:
+                connection.start_next_cycle()
+            else:
+                self._over = True
+                assert not connection.trailing_data[0], "bytes after the last response"
+        return True
+
+
+class Client:
+    """One connection: the fake transport with its peer, the protocol, the judge."""
+
+    def __init__(
+        self, site: Site, make: type[FakeTransport] = FakeTransport, **transport: Any
+    ) -> None:
+        self.site = site
+        self.judge = Judge()
+        peer = transport.setdefault("peername", ("127.0.0.1", 50312))
+        self.protocol = HTTPProtocol(site.connections, site.loop, peer)  # type: ignore[arg-type]
+        self.transport = make(site.loop, self.protocol, **transport)
+
+    def send(self, data: bytes | str, *methods: str) -> None:
+        """Send bytes, which begin requests with these methods: so many answers are due."""
+        self.judge.methods += methods
+        self.transport.receive(data.encode("latin-1") if isinstance(data, str) else data)
+
+    def ask(
+        self,
+        target: str = "/",
+        *fields: str,
+        method: str = "GET",
+        version: str = "1.1",
+        body: bytes = b"",
+    ) -> None:
+        """Send a request with these header lines beside Host."""
+        lines = "".join(f"{line}\r\n" for line in ("Host: a", *fields))
+        head = f"{method} {target} HTTP/{version}\r\n{lines}\r\n"
+        self.send(head.encode("latin-1") + body, method)
+
+    @property
+    def answers(self) -> list[Answer]:
+        """The complete answers so far, and a truncated one at the end."""
+        self.judge.read(self.transport)
+        return [a for a in self.judge.answers if a.is_complete or a.is_truncated]
+
+    @property
+    def partial(self) -> Answer:
+        """The last answer, however much of it there is."""
+        self.judge.read(self.transport)
+        return self.judge.answers[-1]
+
+    def wait(self, count: int = 1) -> Answer:
+        """The answer of that number, once it is complete."""
+        self.site.loop.run_until(lambda: len(self.answers) >= count)
+        return self.answers[count - 1]
+
+    def get(self, *args: Any, **kwargs: Any) -> Answer:
+        """Ask, and wait for the answer."""
+        count = len(self.judge.methods) + 1
+        self.ask(*args, **kwargs)
+        return self.wait(count)
+
+    @property
+    def state(self) -> State:
+        return self.protocol.state
+
+    @property
+    def ends(self) -> bool:
+        """Whether the server has ended its side, or will as soon as all is sent."""
+        return self.transport.is_closing() or self.state is State.LINGERING
+
+
+class WatchedTask:
+    """Tells when a task has ended."""
+
+    def __init__(self, pool: WatchedPool, task: Exchange | Any) -> None:
+        self.pool = pool
+        self.task = task
+
+    @property
+    def has_begun(self) -> bool:
+        return self.task.has_begun  # type: ignore[no-any-return]
+
+    @property
+    def turn(self) -> int:
+        return self.task.turn  # type: ignore[no-any-return]
+
+    def run(self) -> None:
+        try:
+            self.task.run()
+        finally:
+            self.pool.task_ended(self)
+
+    def abandon(self, turn: int) -> None:
+        self.task.abandon(turn)
+
+
+class WatchedPool(ThreadPool[Any]):
+    """Tells the loop when a task has ended, so that a test can wait for that."""
+
+    def __init__(self, loop: FakeLoop, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, on_returned=self._has_returned, **kwargs)
+        self._loop = loop
+        self._ended_lock = threading.Lock()
+        self._tasks: dict[Any, WatchedTask] = {}
+        self.ended = 0
+        self.has_ended = threading.Condition(self._ended_lock)
+
+    @staticmethod
+    def _has_returned(watched: WatchedTask, seconds: float) -> None:
+        watched.task.has_returned(seconds)
+
+    def _watched(self, task: Any) -> WatchedTask:
+        with self._ended_lock:
+            self._tasks[task] = watched = WatchedTask(self, task)
+        return watched
+
+    def submit(self, task: Any) -> bool:
+        return super().submit(self._watched(task))
+
+    def submit_urgent(self, task: Any) -> None:
+        super().submit_urgent(self._watched(task))
+
+    @property
+    def oldest(self) -> Any:
+        watched = super().oldest
+        return watched.task if watched is not None else None
+
+    def running(self) -> list[Running[Any]]:
+        return [running._replace(task=running.task.task) for running in super().running()]
+
+    def withdraw(self, task: Any) -> bool:
+        watched = self._tasks.get(task)
+        if watched is None or not super().withdraw(watched):
+            return False
+        self.task_ended(watched)
+        return True
+
+    def lose(self, task: Any) -> int | None:
+        watched = self._tasks.get(task)
+        return super().lose(watched) if watched is not None else None
+
+    def interrupt(self, task: Any, strike: Callable[[int], bool]) -> bool | None:
+        watched = self._tasks.get(task)
+        return super().interrupt(watched, strike) if watched is not None else None
+
+    def task_ended(self, watched: WatchedTask) -> None:
+        with self._ended_lock:
+            self.ended += 1
+            if self._tasks.get(watched.task) is watched:
+                del self._tasks[watched.task]
+            self.has_ended.notify_all()
+        with contextlib.suppress(RuntimeError):  # a test may have closed the loop
+            self._loop.call_soon_threadsafe(int)
+
+    @property
+    def is_idle(self) -> bool:
+        return self.ended == self.submitted
+
+
+class Site:
+    """A server's inside: use as a context manager; at its end it checks that nothing is left.
+
+    :param application: a WSGI application.
+    :param cap: open connections at most.
+    :param files: open temporary files at most.
+    :param options: of :class:`Config`.
+    """
+
+    def __init__(
+        self, application: Any = hello, *, cap: int = 100, files: int = 100, **options: Any
+    ) -> None:
+        options.setdefault("threads", 2)
+        # The clock's hands are moved without giving the threads time to take what is queued.
+        options.setdefault("queue_timeout", 0)
+        self.config = config = Config(**options)
+        self.loop = FakeLoop()
+        self.observer = Recorder()
+        self.faults: list[BaseException] = []
+        self.clients: list[Client] = []
+        self.pool = WatchedPool(
+            self.loop,
+            config.threads,
+            config.queue_size,
+            max_lost=config.threads,
+            on_error=self.faults.append,
+        )
+        self.io_pool = WatchedPool(self.loop, 1, 0, name="io", on_error=self.faults.append)
+        self.mailbox = Mailbox(self.loop.call_soon_threadsafe, self.faults.append)
+        self.budgets = Budgets(
+            memory=config.max_buffer_size,
+            disk=config.max_spool_size,
+            files=files,
+            directory=config.spool_dir,
+        )
+        self.budgets.probe_disk()
+        bounds = ResponseBounds(
+            overflow=Overflow(config.response_overflow),
+            memory=config.response_buffer,
+            disk=config.spool_limit,
+            budgets=self.budgets,
+            blocked=BlockedWriters(config.threads // 2),
+            others_wait=lambda: self.pool.queued > 0,
+            warn=self.observer.error,
+        )
+        gateway = Gateway(
+            application, self.pool, self.mailbox, bounds, self.observer, request_ids()
+        )
+        self.connections = Connections(config, gateway, self.io_pool, self.budgets, cap)
+        self.tick()
+
+    def connect(self, **transport: Any) -> Client:
+        http1._heads.clear()  # what one parser has read must not answer for the other
+        client = Client(self, **transport)
+        self.clients.append(client)
+        return client
+
+    def tick(self) -> None:
+        self.connections.tick(self.loop.time(), WALL)
+
+    def sweep(self, seconds: float = 0.0) -> None:
+        """Let time pass as the timer of ``request_timeout`` divides it."""
+        for _ in range(max(1, round(seconds / SWEEP))):
+            self.loop.clock.advance(SWEEP if seconds else 0)
+            self.connections.overdue.sweep(self.loop.time())
+            self.loop.run_pending()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass as the server's timer divides it, running what is due."""
+        for _ in range(round(seconds / TICK)):
+            self.loop.clock.advance(TICK)
+            self.tick()
+            self.loop.run_pending()
+
+    def settle(self) -> None:
+        """Run until no thread works and nothing is left to be called."""
+        while True:
+            self.loop.run_until(lambda: self.pool.is_idle and self.io_pool.is_idle, TIMEOUT)
+            if not self.loop.run_pending() and self.pool.is_idle and self.io_pool.is_idle:
+                return
+
+    def pool_has_ended(self) -> None:
+        """Wait until no thread works, the loop being away meanwhile."""
+        with self.pool.has_ended:
+            assert self.pool.has_ended.wait_for(lambda: self.pool.is_idle, TIMEOUT)
+
+    def leave(self) -> None:
+        """Begin what comes before a graceful stop."""
+        self.connections.phase = Phase.LEAVING
+
+    def drain(self) -> None:
+        """Begin a graceful stop, as the server does."""
+        self.connections.phase = Phase.DRAINING
+        for connection in list(self.connections.open):
+            connection.close_idle()
+
+    def __enter__(self) -> Site:
+        self.pool.start()
+        self.io_pool.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self.check()
+        finally:
+            ended = threading.Event()
+            self.pool.stop(ended.set)
+            self.io_pool.stop(int)
+        assert error is not None or ended.wait(TIMEOUT)
+
+    def check(self) -> None:
+        """What must hold at the end of every test."""
+        self.loop.run_pending()
+        for client in self.clients:
+            assert all(client.transport.writes)
+            self._check_verdict(client)
+            client.transport.reset()
+        self.settle()
+        for client in self.clients:
+            assert client.transport.is_lost
+            assert client.state is State.CLOSED
+        assert self.faults == []
+        assert not self.connections.open
+        assert not self.connections.moving
+        assert not any(map(len, self.connections.waits.values()))
+        assert self.budgets.memory.used == 0
+        assert self.budgets.disk.used == 0
+        assert self.budgets.files.used == 0
+
+    def _check_verdict(self, client: Client) -> None:
+        """What the last response said about the connection is what happens to it."""
+        answers = client.answers
+        if not answers or client.transport.is_lost or client.transport.get_write_buffer_size():
+            return
+        if not answers[-1].keeps_alive:
+            assert client.ends
+        elif client.state is State.IDLE and not client.transport.is_closing():
+            assert answers[-1].is_complete

@@ -1,0 +1,129 @@
+"""Command lines of other servers: what is taken, what is ignored, and what is said of the rest."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from wsgi_async.cli import main
+from wsgi_async.config import other_servers as spellings
+from wsgi_async.config.options import OPTIONS
+from wsgi_async.config.sources import LAUNCH_OPTIONS
+
+
+@pytest.fixture(autouse=True)
+def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def show(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """The output of --print-config."""
+
+    def show(*args: str) -> str:
+        with pytest.raises(SystemExit) as caught:
+            main([*args, "--print-config"])
+        out, err = capsys.readouterr()
+        assert (caught.value.code, err) == (0, "")
+        return str(out)
+
+    return show
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        # gunicorn
+        ("-b :1 -w 3 -t 5 -p x.pid -u a -g b -m 022 -e A=1", {"bind": [":1"], "workers": 3}),
+        ("--limit-request-field_size 9", {"limit_request_field_size": 9}),
+        ("--log-file e.log", {"error_logfile": "e.log"}),
+        ("--worker-connections 9 --keep-alive 3", {"max_connections": 9, "keep_alive": "3s"}),
+        ("--reload --reload-extra-file x", {"reload": True, "reload_include": ["x"]}),
+        # uvicorn
+        ("--host 0.0.0.0 --port 1 --workers 2", {"bind": ["0.0.0.0:1"], "workers": 2}),
+        ("--uds /x --no-access-log --factory", {"bind": ["unix:/x"], "factory": True}),
+        ("--timeout-keep-alive 3 --app-dir d", {"keep_alive": "3s", "pythonpath": ["d"]}),
+        ("--limit-max-requests 9 --env-file .env", {"max_requests": 9, "env_file": ".env"}),
+        ("--h11-max-incomplete-event-size 9", {"max_header_size": 9}),
+        # waitress
+        ("--listen=*:1 --threads=3", {"bind": ["*:1"], "threads": 3}),
+        ("--unix-socket /x --unix-socket-perms 600", {"bind": ["unix:/x"], "socket_mode": 0o600}),
+        ("--channel-timeout 9 --connection-limit 7", {"keep_alive": "9s", "max_connections": 7}),
+        ("--max-request-header-size 9 --call", {"max_header_size": 9, "factory": True}),
+        ("--inbuf-overflow 9 --outbuf-overflow 8", {"spool_threshold": 9, "response_buffer": 8}),
+        ("--expose-tracebacks --url-prefix=/a", {"debug": True, "root_path": "/a"}),
+        ("--expose-tracebacks --no-expose-tracebacks", {"debug": False}),
+        # granian
+        ("--blocking-threads 3 --workers-lifetime 5m", {"threads": 3, "worker_lifetime": "300s"}),
+        ("--workers-kill-timeout 7 --working-dir d", {"graceful_timeout": "7s", "chdir": "d"}),
+        ("--pid-file x --env-files .env", {"pid": "x", "env_file": ".env"}),
+        ("--static-path-mount d", {"static": ["/static=d"]}),
+        ("--static-path-mount d --static-path-route /s", {"static": ["/s=d"]}),
+    ],
+)
+def test_other_spellings(show, args: str, expected: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
+    values = tomllib.loads(show(*args.split()))
+    assert {name: values[name] for name in expected} == expected
+
+
+def notices(text: str) -> list[str]:
+    return [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
+
+
+@pytest.mark.parametrize("name", sorted(spellings.WORKER_CLASSES))
+def test_worker_classes_are_accepted_with_a_notice(show, name: str) -> None:  # type: ignore[no-untyped-def]
+    (notice,) = notices(show("-k", name))
+    assert notice.startswith(f"--worker-class {name} is not used: an event loop takes")
+    (notice,) = notices(show("--worker-class", "mine.Worker"))
+    assert notice.startswith("--worker-class mine.Worker is not used, and not known: ")
+
+
+def test_what_is_ignored_is_said_in_one_line(show) -> None:  # type: ignore[no-untyped-def]
+    text = show("--worker-tmp-dir", "/dev/shm", "--no-sendfile", "--loop=uvloop", "--loop=auto")
+    assert notices(text) == ["--worker-tmp-dir, --loop, --no-sendfile: of no use here, and ignored"]
+
+
+def test_each_that_is_ignored_can_be_given(show) -> None:  # type: ignore[no-untyped-def]
+    values = [word for flag in spellings.IGNORED for word in (flag, "x")]
+    (notice,) = notices(show(*values, *spellings.IGNORED_FLAGS))
+    assert all(flag in notice for flag in (*spellings.IGNORED, *spellings.IGNORED_FLAGS))
+
+
+@pytest.mark.parametrize("flag", sorted(spellings.ABSENT))
+def test_options_that_we_do_not_have_are_errors_that_say_so(
+    capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([flag, "x"])
+    assert caught.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"wsgi-async: error: No such option: {flag}. Other servers have it, this one does not"
+    )
+
+
+def test_what_is_absent_is_not_there() -> None:
+    specs = (*LAUNCH_OPTIONS, *OPTIONS)
+    ours = {flag for spec in specs for flag in (spec.flag, *spec.flags, *spec.aliases)}
+    others = {*spellings.ABSENT, *spellings.IGNORED, *spellings.IGNORED_FLAGS}
+    assert not ours & others
+    assert len(others) == sum(
+        map(len, (spellings.ABSENT, spellings.IGNORED, spellings.IGNORED_FLAGS))
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "hint"),
+    [
+        ("--thread", "--threads?"),
+        ("--blocking-thread", "--blocking-threads, which is --threads here?"),
+        ("--channel-timeouts", "--channel-timeout, which is --keep-alive here?"),
+    ],
+)
+def test_the_nearest_name(capsys: pytest.CaptureFixture[str], flag: str, hint: str) -> None:
+    with pytest.raises(SystemExit):
+        main([flag, "3"])
+    err = capsys.readouterr().err
+    assert err == f"wsgi-async: error: No such option: {flag}. Did you mean {hint}\n"

@@ -1,0 +1,221 @@
+"""gunicorn's configuration files: what becomes of their settings, and what is said of the rest."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wsgi_async.config.sources import ForeignFile, Settings, gather
+from wsgi_async.errors import ConfigError
+from wsgi_async.foreign import read
+from wsgi_async.foreign.gunicorn import MOST_FIELDS, UNLIMITED
+
+NAME = "gunicorn.conf.py"
+THREADS = f"{NAME}: threads is not set, where gunicorn has 1: the default here is --threads 8"
+
+
+@pytest.fixture(autouse=True)
+def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+
+
+def convert(directory: Path, source: str, name: str = NAME) -> ForeignFile:
+    (directory / NAME).write_text(source)
+    file = read(name, directory, {})
+    assert file is not None
+    return file
+
+
+def collect(directory: Path, source: str, **given: object) -> Settings:
+    (directory / NAME).write_text(source)
+    return gather(
+        {"config": NAME, **given},
+        parse=lambda words: {},
+        environ={},
+        directory=directory,
+        read_foreign=read,
+    )
+
+
+def test_an_ordinary_file(tmp_path: Path) -> None:
+    settings = collect(
+        tmp_path,
+        """
+import multiprocessing
+bind = "0.0.0.0:8000"
+workers = multiprocessing.cpu_count() * 0 + 3
+worker_class = "gevent"
+worker_connections = 500
+max_requests = 1000
+max_requests_jitter = 50
+timeout = 20
+graceful_timeout = 10
+keepalive = 5
+preload_app = True
+accesslog = "-"
+errorlog = "/var/log/e.log"
+loglevel = "DEBUG"
+umask = 0o027
+user = 33
+group = "www-data"
+pidfile = "/run/x.pid"
+pythonpath = "/a,/b"
+raw_env = ["A=1,2", "B=3"]
+limit_request_line = 0
+backlog = 64
+wsgi_app = "site:app"
+threads = 4
+""",
+    )
+    config = settings.config
+    assert config.bind == ("0.0.0.0:8000",)
+    assert (config.workers, config.threads, config.max_connections) == (3, 4, 500)
+    assert (config.max_requests, config.max_requests_jitter) == (1000, 50)
+    assert (config.timeout, config.graceful_timeout, config.keep_alive) == (20.0, 10.0, 5.0)
+    assert (config.preload, config.backlog) == (True, 64)
+    assert (config.access_logfile, config.error_logfile) == ("-", "/var/log/e.log")
+    assert config.log_level == "debug"
+    assert config.limit_request_line == UNLIMITED
+    assert settings.app == "site:app"
+    assert settings.text("umask") == "27"
+    assert (settings.text("user"), settings.text("group")) == ("33", "www-data")
+    assert settings.text("pid") == "/run/x.pid"
+    assert settings.texts("pythonpath") == ("/a", "/b")
+    assert settings.texts("env") == ("A=1,2", "B=3")
+    assert settings.notices == (f"{NAME}: ignored here: worker_class",)
+    assert settings.values["workers"].origin == NAME
+
+
+def test_the_command_line_wins(tmp_path: Path) -> None:
+    settings = collect(tmp_path, "workers = 3\nbind = ':1'", workers="2", port="5")
+    assert settings.config.workers == 2
+    assert settings.config.bind == ("localhost:5",)
+
+
+@pytest.mark.parametrize(
+    ("bind", "expected"),
+    [
+        ("'a:1, b:2'", ["a:1", "b:2"]),
+        ("['a:1', 'unix:/x']", ["a:1", "unix:/x"]),
+        ("'unix:///x'", ["unix:/x"]),
+        ("'tcp://a:1'", ["a:1"]),
+        ("'fd://3'", ["fd://3"]),
+    ],
+)
+def test_addresses(tmp_path: Path, bind: str, expected: list[str]) -> None:
+    assert convert(tmp_path, f"bind = {bind}").options["bind"] == expected
+
+
+@pytest.mark.parametrize("umask", ["'0022'", "'0o22'", "'18'", "0o22"])
+def test_permissions_are_octal_as_gunicorn_has_them(tmp_path: Path, umask: str) -> None:
+    assert convert(tmp_path, f"umask = {umask}").options["umask"] == "22"
+
+
+def test_no_limit_on_the_number_of_fields_is_gunicorns_highest(tmp_path: Path) -> None:
+    settings = collect(tmp_path, "limit_request_fields = 0")
+    assert settings.config.limit_request_fields == MOST_FIELDS
+
+
+def test_files_are_relative_to_chdir(tmp_path: Path) -> None:
+    file = convert(
+        tmp_path,
+        "chdir = '/srv'\nbind = ['unix:a.sock', 'unix:@b']\npidfile = 'x.pid'\n"
+        "accesslog = '-'\nerrorlog = 'logs/e.log'",
+    )
+    assert file.options == {
+        "chdir": "/srv",
+        "bind": ["unix:/srv/a.sock", "unix:@b"],
+        "pid": "/srv/x.pid",
+        "access_logfile": "-",
+        "error_logfile": "/srv/logs/e.log",
+    }
+
+
+def test_no_value_is_no_setting(tmp_path: Path) -> None:
+    source = "\n".join(
+        f"{name} = None" for name in ("accesslog", "pidfile", "user", "certfile", "post_fork")
+    )
+    file = convert(tmp_path, f"{source}\nthreads = 1\ndaemon = False\nproxy_protocol = 'off'")
+    assert file == ForeignFile({"threads": 1})
+
+
+def test_what_is_ignored_is_listed_once(tmp_path: Path) -> None:
+    file = convert(tmp_path, "worker_tmp_dir = '/dev/shm'\nworker_int = print\nspew = False")
+    assert file.notices == (f"{NAME}: ignored here: worker_int, worker_tmp_dir", THREADS)
+
+
+def test_gunicorns_variable_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_text("threads = 1")
+    file = read(NAME, tmp_path, {"GUNICORN_CMD_ARGS": "--workers 9"})
+    notice = "$GUNICORN_CMD_ARGS is not read: $WSGI_ASYNC_CMD_ARGS is"
+    assert file == ForeignFile({"threads": 1}, (notice,))
+
+
+def test_names_that_are_no_settings_are_the_files_own(tmp_path: Path) -> None:
+    assert convert(tmp_path, "import os\nhome = os.getcwd()\nthreads = 1").options == {"threads": 1}
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("1 / 0", f"{NAME} raised ZeroDivisionError: division by zero"),
+        ("workers =", f"{NAME} raised SyntaxError: invalid syntax"),
+        ("raise SystemExit", f"{NAME} raised SystemExit"),
+        ("certfile = 'x.pem'", f"{NAME}: certfile = 'x.pem': TLS is not to be had here yet"),
+        ("daemon = True", f"{NAME}: daemon = True: this server stays in the foreground"),
+        ("post_fork = 3", f"{NAME}: post_fork takes a function, not 3"),
+        ("def post_fork(a): pass", f"{NAME}: post_fork takes 2 arguments, not (a)"),
+        ("bind = 8000", f"{NAME}: bind cannot be 8000"),
+        ("bind = ['a:1', 8000]", f"{NAME}: bind cannot be ['a:1', 8000]"),
+        ("loglevel = 10", f"{NAME}: loglevel cannot be 10"),
+        ("umask = 'x'", f"{NAME}: umask cannot be 'x'"),
+        ("workers = 'x'", f"{NAME}: --workers takes a whole number"),
+    ],
+)
+def test_one_clear_error(tmp_path: Path, source: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        collect(tmp_path, source)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_in_the_file_has_its_traceback(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        collect(tmp_path, "def f():\n    1 / 0\nf()")
+    assert "line 2, in f" in caught.value.__notes__[0]
+
+
+def test_other_ways_to_name_it(tmp_path: Path) -> None:
+    (tmp_path / "conf_as_module.py").write_text("threads = 3")
+    assert convert(tmp_path, "threads = 2", "file:" + NAME).options == {"threads": 2}
+    file = read("python:conf_as_module", tmp_path, {})
+    assert file is not None
+    assert file.options == {"threads": 3}
+    assert read("settings.yaml", tmp_path, {}) is None
+    with pytest.raises(ConfigError, match=r"there is no file 'x\.py'"):
+        read("x.py", tmp_path, {})
+
+
+def test_it_may_import_from_the_current_directory(tmp_path: Path) -> None:
+    (tmp_path / "shared_numbers.py").write_text("number = 7")
+    assert convert(tmp_path, "from shared_numbers import number as threads").options == {
+        "threads": 7
+    }
+
+
+@pytest.mark.parametrize("arity", [2, 3, 4])
+def test_hooks_know_what_is_in_force(tmp_path: Path, arity: int) -> None:
+    arguments: Any = ", ".join("abcd"[:arity])
+    settings = collect(
+        tmp_path,
+        f"workers = 3\nseen = []\ndef post_request({arguments}): pass\n"
+        "def on_starting(server): server.seen = server.cfg.workers, server.cfg.bind",
+        workers="2",
+        bind=["a:1"],
+    )
+    settings.hooks.starting(2)
+    assert settings.hooks._server.seen == (2, ("a:1",))  # type: ignore[attr-defined]

@@ -1,0 +1,219 @@
+"""uWSGI's ini files: what becomes of their options, and what is said of the rest."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wsgi_async.config.sources import ForeignFile, gather
+from wsgi_async.errors import ConfigError
+from wsgi_async.foreign import read
+
+THREADS = "uwsgi.ini: threads is not set, where uWSGI has 1: the default here is --threads 8"
+
+
+def convert(directory: Path, body: str, name: str = "uwsgi.ini", **environ: str) -> ForeignFile:
+    (directory / "uwsgi.ini").write_text(f"[uwsgi]\n{body}\n")
+    file = read(name, directory, environ)
+    assert file is not None
+    return file
+
+
+def options(directory: Path, body: str, **environ: str) -> dict[str, Any]:
+    return dict(convert(directory, body, **environ).options)
+
+
+def test_an_ordinary_file(tmp_path: Path) -> None:
+    (tmp_path / "uwsgi.ini").write_text(
+        """
+# for nginx
+[uwsgi]
+chdir = /srv/site
+module = site.wsgi:application
+master = true
+processes = 4
+threads = 2
+http-socket = run/site.sock
+http = :8080
+chmod-socket = 664
+vacuum = true
+die-on-term
+harakiri = 20
+max-requests = 5000
+static-map = /static=/srv/static
+mount = /admin=admin:app
+manage-script-name = true
+env = A=1
+env = B=2
+pythonpath = /srv/lib
+uid = www-data
+gid = www-data
+pidfile = /run/site.pid
+logto = /var/log/site.log
+listen = 128
+buffer-size = 32768
+enable-threads = true
+single-interpreter = true
+need-app = true
+lazy-apps = true
+[other]
+processes = 1
+"""
+    )
+    settings = gather(
+        {"config": "uwsgi.ini"},
+        parse=lambda words: {},
+        environ={},
+        directory=tmp_path,
+        read_foreign=read,
+    )
+    config = settings.config
+    assert settings.app == "site.wsgi:application"
+    assert settings.notices == ()
+    assert (config.workers, config.threads, config.backlog) == (4, 2, 128)
+    assert config.bind == ("unix:/srv/site/run/site.sock", ":8080")
+    assert (config.socket_mode, config.request_timeout) == (0o664, 20.0)
+    assert (config.max_requests, config.max_header_size) == (5000, 32768)
+    assert config.error_logfile == "/var/log/site.log"
+    assert settings.texts("static") == ("/static=/srv/static",)
+    assert settings.texts("mount") == ("/admin=admin:app",)
+    assert settings.texts("env") == ("A=1", "B=2")
+    assert settings.texts("pythonpath") == ("/srv/lib",)
+    assert (settings.text("user"), settings.text("pid")) == ("www-data", "/run/site.pid")
+    assert settings.text("chdir") == "/srv/site"
+
+
+@pytest.mark.parametrize(
+    ("body", "app"),
+    [
+        ("module = a", "a"),
+        ("wsgi = a:b", "a:b"),
+        ("module = a\ncallable = c", "a:c"),
+        ("module = a:b\ncallable = c", "a:c"),
+        ("wsgi-file = dir/a.py", "dir/a.py"),
+        ("wsgi-file = dir/a.py\ncallable = app", "dir/a.py:app"),
+    ],
+)
+def test_the_application(tmp_path: Path, body: str, app: str) -> None:
+    assert options(tmp_path, body) == {"app": app}
+
+
+def test_references(tmp_path: Path) -> None:
+    body = """
+base = %d
+name = shop
+set-placeholder = lib=lib-%(name)
+module = %(name).wsgi
+pythonpath = %(base)%(lib)
+pidfile = /run/%n-$(STAGE).pid
+processes = %k
+env = PERCENT=100%%
+"""
+    file = convert(tmp_path, body, STAGE="live")
+    assert file.options == {
+        "app": "shop.wsgi",
+        "pythonpath": [f"{tmp_path}/lib-shop"],
+        "pid": "/run/uwsgi-live.pid",
+        "workers": str(os.cpu_count()),
+        "env": ["PERCENT=100%"],
+    }
+    # Keys that only others refer to are variables of the file, and nothing that is ignored.
+    assert file.notices == (THREADS,)
+
+
+def test_what_is_ignored_is_listed_once(tmp_path: Path) -> None:
+    body = "stats = /s\nthreads = 2\ncheaper = 1\ncheaper = 2\nmemory-report = false\n;x = 1\n#y"
+    assert convert(tmp_path, body).notices == ("uwsgi.ini: ignored here: cheaper, stats",)
+
+
+def test_a_log_format_has_references_of_its_own(tmp_path: Path) -> None:
+    body = "log-format = %(addr) %(ltime) %(uri)\nlog-date = %Y-%m-%d %H\nthreads = 2"
+    assert convert(tmp_path, body).notices == ("uwsgi.ini: ignored here: log-date, log-format",)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("http-socket = 127.0.0.1:1", {"bind": ["127.0.0.1:1"]}),
+        ("http-socket = @x", {"bind": ["unix:@x"]}),
+        ("http-socket = /x.sock", {"bind": ["unix:/x.sock"]}),
+        ("socket = :1\nprotocol = http", {"bind": [":1"]}),
+        ("chmod-socket", {"socket_mode": "666"}),
+        ("static-map2 = /s=/srv", {"static": ["/s=/srv/s"]}),
+        ("req-logger = file:/a.log", {"access_logfile": "/a.log"}),
+        ("py-autoreload = 1", {"reload": True}),
+        ("env = A", {"env": ["A="]}),
+        (f"virtualenv = {sys.prefix}", {}),
+        ("limit-post = 0", {}),
+        ("mount = /a=a.py\nmount = /b=b:c\ncallable = f", {"mount": ["/a=a.py:f", "/b=b:c"]}),
+    ],
+)
+def test_single_options(tmp_path: Path, body: str, expected: dict[str, object]) -> None:
+    assert options(tmp_path, body) == expected
+
+
+def test_a_virtual_environment(tmp_path: Path) -> None:
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = tmp_path / "venv/lib" / version / "site-packages"
+    packages.mkdir(parents=True)
+    assert options(tmp_path, f"home = {tmp_path}/venv") == {"pythonpath": [str(packages)]}
+    with pytest.raises(
+        ConfigError, match=r"line 2: venv: there is no .* and run .*/bin/wsgi-async"
+    ):
+        convert(tmp_path, "venv = /no/such")
+
+
+def test_another_section(tmp_path: Path) -> None:
+    (tmp_path / "uwsgi.ini").write_text("[uwsgi]\nthreads = 1\n[dev]\nthreads = 2\n")
+    file = read("uwsgi.ini:dev", tmp_path, {})
+    assert file is not None
+    assert file.options == {"threads": "2"}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "socket = /run/x.sock",
+            "line 2: socket: it speaks the uwsgi protocol: write http-socket = /run/x.sock ",
+        ),
+        ("https = :443,a,b", "line 2: https: TLS is not to be had here yet"),
+        ("daemonize = /x.log", "line 2: daemonize: this server stays in the foreground"),
+        ("for = a b", "line 2: for: conditions, loops and other files are not read"),
+        ("if-env = X", "line 2: if-env: conditions, loops and other files are not read"),
+        ("\nmodule = %X", "line 3: module: %X is not understood here, only %% %c %d"),
+        ("module = %(no)", "line 2: module: %(no) is not set in a line above"),
+        ("module = $(NO)", "line 2: module: there is no $NO in the environment"),
+        ("module = @(file)", "line 2: module: other files are not read"),
+        ("static-map = x", "line 2: static-map: expected /PREFIX=DIRECTORY, not 'x'"),
+        ("mount = x", "line 2: mount: expected /PREFIX=MODULE:CALLABLE, not 'x'"),
+        (" = 3", "line 2: expected [uwsgi], or a line such as processes = 4"),
+    ],
+)
+def test_one_clear_error(tmp_path: Path, body: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        convert(tmp_path, body)
+    text = str(caught.value)
+    assert text.startswith(f"uwsgi.ini, {message}")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"threads = 1", "uwsgi.ini, line 1: expected [uwsgi]"),
+        (b"", "uwsgi.ini has no section [uwsgi]"),
+        (b"\xff", "uwsgi.ini is not UTF-8"),
+    ],
+)
+def test_files_that_are_none(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "uwsgi.ini").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        read("uwsgi.ini", tmp_path, {})
+    assert str(caught.value).startswith(message)
+    with pytest.raises(ConfigError, match=r"there is no file 'no.ini'"):
+        read("no.ini", tmp_path, {})

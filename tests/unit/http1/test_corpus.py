@@ -1,0 +1,248 @@
+"""Every raw request of corpus/ gets its verdict, however its bytes are cut, by either parser."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from wsgi_async.errors import HTTPError
+from wsgi_async.http1 import reader as http1
+from wsgi_async.http1.reader import Limits, RequestHead, RequestReader, Signal
+
+CORPUS = Path(__file__).parents[2] / "corpus"
+SOURCES = [
+    Path(http1.__file__).parents[1].joinpath(name).read_text(encoding="utf-8")
+    for name in ("http1/reader.py", "http/head.py", "http1/chunked.py", "http1/diagnosis.py")
+]
+TOKEN_BYTES = {bytes([byte]) for byte in http1._TOKEN_BYTES}
+DEFAULTS = Limits(request_line=8190, fields=100, field_size=8190, header_size=65536)
+BEFORE = b"POST /before HTTP/1.1\r\nHost: b\r\nContent-Length: 4\r\n\r\n\r\n\r\n"
+
+
+class Case(NamedTuple):
+    """One raw request (or several) and what is to become of it; see corpus/README.md."""
+
+    id: str
+    raw: bytes
+    requests: list[tuple[str, str, bytes]]
+    status: int | None
+    in_body: bool
+    incomplete: bool
+    limits: Limits
+    expect: dict[str, Any]
+    host: str | None
+
+
+def expand(text: str) -> bytes:
+    """Latin-1 bytes of `text`, with ``<a*3>`` written out."""
+    return re.sub(r"<([^<>]*?)\*([0-9]+)>", lambda m: m[1] * int(m[2]), text).encode("latin-1")
+
+
+def load() -> Iterator[Case]:
+    for file in sorted(CORPUS.glob("*.toml")):
+        for case in tomllib.loads(file.read_text(encoding="utf-8"))["case"]:
+            name, raw = case.pop("name"), case.pop("raw")
+            yield Case(
+                f"{file.stem}: {name}",
+                expand(raw),
+                [
+                    (method, expand(target).decode("latin-1"), expand(body))
+                    for method, target, body in case.pop("requests", [])
+                ],
+                case.pop("status", None),
+                case.pop("in_body", False),
+                case.pop("incomplete", False),
+                DEFAULTS._replace(**case.pop("limits", {})),
+                case.pop("expect", {}),
+                case.pop("host", None),
+            )
+            assert not case, f"{file.name}: {name}: unknown keys {list(case)}"
+
+
+CASES = list(load())
+
+
+class Verdict(NamedTuple):
+    """What a reader made of a stream."""
+
+    heads: list[RequestHead]
+    requests: list[tuple[str, str, bytes]]
+    status: int | None
+    incomplete: bool
+    text: str = ""
+    """What a client is told that is refused."""
+    cause: str = ""
+    """What else the log is told."""
+
+
+def read(limits: Limits, parser: str, pieces: Iterable[bytes]) -> Verdict:
+    """Feed a reader as a connection does that answers each request at once."""
+    http1._heads.clear()  # what one parser has read must not answer for the other
+    reader = RequestReader(limits, parser)
+    heads: list[RequestHead] = []
+    requests: list[tuple[str, str, bytes]] = []
+    body: list[bytes] | None = None
+    try:
+        for piece in pieces:
+            reader.receive_data(piece)
+            while (event := reader.next_event()) is not Signal.NEED_DATA:
+                if isinstance(event, RequestHead):
+                    assert body is None
+                    heads.append(event)
+                    body = []
+                elif isinstance(event, bytes):
+                    assert event
+                    assert body is not None
+                    body.append(event)
+                if event is Signal.END_OF_BODY or not heads[-1].has_body:
+                    assert body is not None
+                    requests.append((heads[-1].method, heads[-1].target, b"".join(body)))
+                    body = None
+    except HTTPError as error:
+        with pytest.raises(HTTPError, match=re.escape(str(error))):
+            reader.next_event()
+        reader.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        with pytest.raises(HTTPError, match=re.escape(str(error))):
+            reader.next_event()
+        assert reader.buffered == 0
+        return Verdict(heads, requests, error.status, False, error.detail, error.cause)
+    return Verdict(heads, requests, None, reader.head_started or body is not None)
+
+
+@cache
+def text_of(raw: bytes, limits: Limits) -> str:
+    return read(limits, "h11", [raw]).text
+
+
+def check(case: Case, verdict: Verdict, context: str) -> None:
+    assert verdict.status == case.status, context
+    assert verdict.text == text_of(case.raw, case.limits), context
+    assert verdict.requests == case.requests, context
+    if case.status is not None:
+        assert len(verdict.heads) == len(case.requests) + case.in_body, context
+    else:
+        assert verdict.incomplete is case.incomplete, context
+    if case.expect or case.host:
+        head = verdict.heads[-1]
+        for name, value in case.expect.items():
+            if name == "fields":
+                value = tuple((field, text) for field, text in value)
+            assert getattr(head, name) == (None if value == "none" else value), context
+        if case.host:
+            hosts = [value for name, value in head.fields if name.lower() == "host"]
+            assert hosts == [case.host], context
+
+
+def cuts(raw: bytes) -> Iterable[int]:
+    """Every position in `raw`; of what is very long, the ends of its lines and a sample.
+
+    Of more than 1000 lines, the first and the last.
+    """
+    if len(raw) <= 2000:
+        return range(len(raw) + 1)
+    ends = [match.start() for match in re.finditer(rb"[\r\n]", raw)]
+    if len(ends) > 2000:
+        ends = ends[:20] + ends[-20:]
+    near = {0, len(raw), *ends}
+    positions = {at + step for at in near for step in range(-2, 3)} | set(range(0, len(raw), 499))
+    return sorted(at for at in positions if 0 <= at <= len(raw))
+
+
+parsers = pytest.mark.parametrize("parser", ["auto", "h11"])
+cases = pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+
+
+def test_the_corpus_is_all_there() -> None:
+    assert len(CASES) >= 350
+    assert len({case.id for case in CASES}) == len(CASES)
+    refused = sum(case.status is not None for case in CASES)
+    assert refused >= 200
+    assert len(CASES) - refused >= 120
+
+
+@parsers
+@cases
+def test_whole(case: Case, parser: str) -> None:
+    check(case, read(case.limits, parser, [case.raw]), "whole")
+
+
+SENTENCE = re.compile(r"[A-Z][-A-Za-z0-9/*., ]*[A-Za-z0-9*]")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.status is not None],
+    ids=[case.id for case in CASES if case.status is not None],
+)
+def test_a_refusal_is_a_whole_sentence_of_ours(case: Case) -> None:
+    text = text_of(case.raw, case.limits)
+    assert SENTENCE.fullmatch(text)
+    assert any(f'"{text}"' in source for source in SOURCES), "of ours, and not of a library's"
+    if text == "This is not an HTTP request" and not case.requests:
+        # said of bytes that are none, not for want of better
+        assert case.raw.removeprefix(b"\r\n")[:1] not in TOKEN_BYTES
+
+
+@parsers
+@cases
+def test_byte_by_byte(case: Case, parser: str) -> None:
+    pieces = [case.raw[at : at + 1] for at in range(len(case.raw))]
+    check(case, read(case.limits, parser, pieces), "byte by byte")
+
+
+@parsers
+@cases
+def test_cut_in_two_anywhere(case: Case, parser: str) -> None:
+    for at in cuts(case.raw):
+        verdict = read(case.limits, parser, [case.raw[:at], case.raw[at:]])
+        check(case, verdict, f"cut at {at}")
+
+
+@parsers
+@cases
+def test_after_another_request(case: Case, parser: str) -> None:
+    """In the default limits the one before has a body that could be taken for an empty line."""
+    before, request = BEFORE, ("POST", "/before", b"\r\n\r\n")
+    if case.limits != DEFAULTS:
+        before, request = b"GET / HTTP/1.0\r\n\r\n", ("GET", "/", b"")
+    case = case._replace(requests=[request, *case.requests])
+    data = before + case.raw
+    check(case, read(case.limits, parser, [data]), "pipelined")
+    for cut in (len(before) - 1, len(before), len(before) + 1):
+        verdict = read(case.limits, parser, [data[:cut], data[cut:]])
+        check(case, verdict, f"pipelined, cut at {cut}")
+
+
+@parsers
+@cases
+def test_the_step_for_lone_heads_has_no_verdict_of_its_own(case: Case, parser: str) -> None:
+    """It says what the ordinary way says, or nothing: also of a head that another reader, whose
+    limits were wider, has read before."""
+    expected = first_verdict(case, parser, lone=False)
+    assert first_verdict(case, parser, lone=True) == expected
+    read(Limits(0, 0, 0, 0), parser, [case.raw])
+    assert first_verdict(case, parser, lone=True, forget=False) == expected
+
+
+def first_verdict(case: Case, parser: str, *, lone: bool, forget: bool = True) -> object:
+    """What a reader says first: a head, NEED_DATA, or a refusal."""
+    if forget:
+        http1._heads.clear()
+    reader = RequestReader(case.limits, parser)
+    try:
+        head = reader.lone_head(case.raw) if lone else None
+        if head is not None:
+            assert reader.next_event() is Signal.NEED_DATA
+            return head
+        reader.receive_data(case.raw)
+        return reader.next_event()
+    except HTTPError as error:
+        with pytest.raises(HTTPError, match=re.escape(str(error))):
+            reader.next_event()
+        return str(error)

@@ -1,0 +1,271 @@
+"""Response heads and body framing as bytes, with h11 as the client that judges them."""
+
+from __future__ import annotations
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsgi_async.errors import HTTPError
+from wsgi_async.http1.framing import (
+    CONTINUE,
+    FRAMED_LIMIT,
+    FRAMED_SIZE_LIMIT,
+    BodyFraming,
+    FramedHead,
+    Framer,
+    ResponseHead,
+    error_answer,
+    frame_chunks,
+    frame_head,
+)
+
+DATE = b"Date: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
+SERVER = b"Server: test\r\n"
+NONE, LENGTH, CHUNKED, CLOSE = (
+    BodyFraming.NONE,
+    BodyFraming.LENGTH,
+    BodyFraming.CHUNKED,
+    BodyFraming.CLOSE,
+)
+
+
+def make_head(status: int = 200, fields: bytes = b"", **flags: bool) -> ResponseHead:
+    return ResponseHead(status, b"HTTP/1.1 %d Reason\r\n" % status, fields, None, **flags)
+
+
+def frame(head: ResponseHead, length: int | None, **options: bool) -> FramedHead:
+    return frame_head(
+        head,
+        length,
+        **{"head_only": False, "http10": False, "persists": True, **options},
+        date=DATE,
+        server=SERVER,
+    )
+
+
+@pytest.mark.parametrize("http10", [False, True])
+@pytest.mark.parametrize("length", [5, None])
+def test_a_head_may_end_the_connection(length: int | None, http10: bool) -> None:
+    framed = frame(make_head(closes=True), length, http10=http10)
+    assert not framed.persists
+    assert framed.data.endswith(b"Connection: close\r\n\r\n")
+    assert framed.framing is (LENGTH if length else CLOSE if http10 else CHUNKED)
+
+
+@pytest.mark.parametrize(
+    ("status", "length", "head_only", "http10", "framing", "line"),
+    [
+        (200, 5, False, False, LENGTH, b"Content-Length: 5"),
+        (200, 0, False, False, LENGTH, b"Content-Length: 0"),
+        (200, 5, False, True, LENGTH, b"Content-Length: 5"),
+        (200, None, False, False, CHUNKED, b"Transfer-Encoding: chunked"),
+        (404, None, False, False, CHUNKED, b"Transfer-Encoding: chunked"),
+        (200, None, False, True, CLOSE, b""),
+        # RFC 9110 §9.3.2: the same fields as for a GET, as far as they are known
+        (200, 5, True, False, NONE, b"Content-Length: 5"),
+        (200, None, True, False, NONE, b""),
+        (200, None, True, True, NONE, b""),
+        # §8.6: never in a 204; in a 304 only what the application knows
+        (204, 5, False, False, NONE, b""),
+        (204, None, False, False, NONE, b""),
+        (204, 0, True, True, NONE, b""),
+        (304, 5, False, False, NONE, b"Content-Length: 5"),
+        (304, None, False, False, NONE, b""),
+        # §15.3.6: a 205 says that it is empty
+        (205, 5, False, False, NONE, b"Content-Length: 0"),
+        (205, None, False, True, NONE, b"Content-Length: 0"),
+        (205, None, True, False, NONE, b"Content-Length: 0"),
+    ],
+)
+def test_how_a_body_is_delimited(
+    status: int,
+    length: int | None,
+    head_only: bool,
+    http10: bool,
+    framing: BodyFraming,
+    line: bytes,
+) -> None:
+    framed = frame(make_head(status), length, head_only=head_only, http10=http10)
+    assert framed.framing is framing
+    assert framed.status == status
+    lines = framed.data.split(b"\r\n")
+    found = [one for one in lines if one.startswith((b"Content-Length", b"Transfer-Encoding"))]
+    assert found == ([line] if line else [])
+    assert framed.data.count(b"\r\n\r\n") == 1
+    assert framed.data.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("http10", "persists", "length", "connection", "result"),
+    [
+        (False, True, 1, None, True),
+        (False, False, 1, b"close", False),
+        (True, True, 1, b"keep-alive", True),
+        (True, False, 1, b"close", False),
+        (False, True, None, None, True),
+        (True, True, None, b"close", False),
+    ],
+)
+def test_whether_the_connection_persists_is_said(
+    http10: bool, persists: bool, length: int | None, connection: bytes | None, result: bool
+) -> None:
+    framed = frame(make_head(), length, http10=http10, persists=persists)
+    assert framed.persists is result
+    lines = framed.data.split(b"\r\n")
+    expected = [b"Connection: " + connection] if connection else []
+    assert [line for line in lines if line.startswith(b"Connection")] == expected
+
+
+@pytest.mark.parametrize("has_date", [False, True])
+@pytest.mark.parametrize("has_server", [False, True])
+def test_date_and_server_are_never_doubled(has_date: bool, has_server: bool) -> None:
+    data = frame(make_head(has_date=has_date, has_server=has_server), 0).data
+    assert data.count(DATE) == (not has_date)
+    assert data.count(SERVER) == (not has_server)
+
+
+def test_the_order_of_a_head() -> None:
+    fields = b"X-A: 1\r\nX-A: 2\r\n"
+    assert frame(make_head(201, fields), 3, persists=False).data == (
+        b"HTTP/1.1 201 Reason\r\n" + SERVER + DATE + fields + b"Content-Length: 3\r\n"
+        b"Connection: close\r\n\r\n"
+    )
+
+
+def test_a_head_that_recurs_is_framed_once_a_second() -> None:
+    framer = Framer(SERVER)
+    head = make_head(recurs=True)
+    framer.set_date(DATE)
+    ways = [("GET", "HTTP/1.1", True), ("HEAD", "HTTP/1.1", True), ("GET", "HTTP/1.0", False)]
+    first = [framer[head, length, *way] for way in ways for length in (1, None)]
+    again = [framer[head, length, *way] for way in ways for length in (1, None)]
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    assert len(set(first)) == 6
+    framer.set_date(b"Date: later\r\n")
+    assert b"Date: later\r\n" in framer[head, 1, *ways[0]].data
+
+
+@pytest.mark.parametrize("persists", [False, True])
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("length", [5, None])
+def test_to_look_a_head_up_is_to_frame_it(
+    length: int | None, method: str, version: str, persists: bool
+) -> None:
+    framer = Framer(SERVER)
+    framer.set_date(DATE)
+    framed = framer[make_head(), length, method, version, persists]
+    wanted = frame(
+        make_head(),
+        length,
+        head_only=method == "HEAD",
+        http10=version == "HTTP/1.0",
+        persists=persists,
+    )
+    assert framed.data == wanted.data
+    assert (framed.framing, framed.persists) == (wanted.framing, wanted.persists)
+
+
+def test_what_would_not_be_found_again_is_not_kept() -> None:
+    framer = Framer(SERVER)
+    kept = make_head(recurs=True)
+    first = framer[kept, 1, "GET", "HTTP/1.1", True]
+    for _ in range(FRAMED_LIMIT):
+        framer[make_head(), 1, "GET", "HTTP/1.1", True]
+    assert framer[kept, 1, "GET", "HTTP/1.1", True] is first
+    large = make_head(fields=b"X: " + b"x" * FRAMED_SIZE_LIMIT, recurs=True)
+    framed = [framer[large, 1, "GET", "HTTP/1.1", True] for _ in range(2)]
+    assert framed[0] is not framed[1]
+    for _ in range(FRAMED_LIMIT):
+        framer[make_head(recurs=True), 1, "GET", "HTTP/1.1", True]
+    assert framer[kept, 1, "GET", "HTTP/1.1", True] is not first  # a bounded memory
+
+
+def test_many_pieces_are_one_chunk() -> None:
+    assert frame_chunks([b"ab", b"", b"c" * 14], last=False) == [
+        b"10\r\n",
+        b"ab",
+        b"",
+        b"c" * 14,
+        b"\r\n",
+    ]
+
+
+def test_an_empty_piece_never_ends_the_body() -> None:
+    """A chunk of size 0 is the end of the body in HTTP."""
+    assert frame_chunks([], last=False) == []
+    assert frame_chunks([b"", b""], last=False) == []
+
+
+def test_the_last_chunk() -> None:
+    assert frame_chunks([], last=True) == [b"0\r\n\r\n"]
+    assert b"".join(frame_chunks([b"x"], last=True)) == b"1\r\nx\r\n0\r\n\r\n"
+
+
+class Received:
+    """A response as h11 understands it."""
+
+    def __init__(self, data: bytes, method: str = "GET") -> None:
+        connection = h11.Connection(h11.CLIENT)
+        connection.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+        connection.send(h11.EndOfMessage())
+        connection.receive_data(data)
+        response = connection.next_event()
+        assert isinstance(response, h11.Response)
+        self.status = response.status_code
+        self.headers = dict(response.headers)
+        self.body = b""
+        while not isinstance(event := connection.next_event(), h11.EndOfMessage):
+            assert isinstance(event, h11.Data), event
+            self.body += event.data
+        self.must_close = connection.our_state is h11.MUST_CLOSE
+
+
+@given(st.lists(st.lists(st.binary(max_size=40), max_size=4), max_size=6))
+def test_h11_reads_back_what_was_chunked(takes: list[list[bytes]]) -> None:
+    framed = frame(make_head(), None)
+    pieces = [piece for take in takes for piece in frame_chunks(take, last=False)]
+    pieces += frame_chunks([], last=True)
+    received = Received(framed.data + b"".join(pieces))
+    assert received.body == b"".join(piece for take in takes for piece in take)
+    assert not received.must_close
+
+
+@pytest.mark.parametrize("status", [200, 204, 205, 304, 404, 500, 999])
+@pytest.mark.parametrize("length", [None, 0])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_h11_agrees_where_the_body_ends(status: int, length: int | None, method: str) -> None:
+    framed = frame(make_head(status), length, head_only=method == "HEAD")
+    body = b"".join(frame_chunks([], last=True)) if framed.framing is CHUNKED else b""
+    received = Received(framed.data + body, method)
+    assert (received.status, received.body) == (status, b"")
+
+
+@pytest.mark.parametrize("status", [400, 408, 413, 414, 417, 431, 500, 501, 503, 504, 505, 507])
+@pytest.mark.parametrize("head_only", [False, True])
+def test_the_servers_own_answers(status: int, head_only: bool) -> None:
+    error = HTTPError(status, "It says why")
+    answer = error_answer(error, head_only=head_only, date=DATE, server=SERVER)
+    received = Received(answer, "HEAD" if head_only else "GET")
+    assert received.status == status
+    body = f"{status} {error.reason}\n\nIt says why\n".encode()
+    assert received.body == (b"" if head_only else body)
+    assert received.headers[b"content-length"] == b"%d" % len(body)
+    assert received.headers[b"content-type"] == b"text/plain; charset=utf-8"
+    assert received.headers[b"connection"] == b"close"
+    assert b"retry-after" not in received.headers
+    assert DATE in answer
+    assert SERVER in answer
+
+
+def test_retry_after() -> None:
+    answer = error_answer(
+        HTTPError(503, "Busy", retry_after=7), head_only=False, date=DATE, server=SERVER
+    )
+    assert Received(answer).headers[b"retry-after"] == b"7"
+
+
+def test_continue_is_a_whole_interim_answer() -> None:
+    assert CONTINUE == b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -1,0 +1,349 @@
+"""Bytes that wait: in memory first, then in a temporary file, within budgets.
+
+One :class:`Budgets` per process bounds what all requests and responses hold together: RAM, disk
+and open files. No loop and no threads here; the budgets alone may be used from any thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import tempfile
+import threading
+from collections.abc import MutableSequence
+from typing import BinaryIO
+
+from wsgi_async.errors import ConfigError, StorageExhausted
+
+__all__ = [
+    "KNOWS_PAGE_CACHE",
+    "BodySpool",
+    "Budget",
+    "Budgets",
+    "Part",
+    "SourceFile",
+    "SpoolFile",
+    "append_part",
+    "can_read_nowait",
+    "read_nowait",
+    "require_directory",
+]
+
+Part = bytes | bytearray | memoryview
+"""A stretch of a body that waits in memory."""
+SMALL_PART = 4 * 1024
+"""Bytes below which a part is joined to the one before it, if that is small or has been joined."""
+JOINED_PART = 64 * 1024
+"""Bytes up to which parts are joined."""
+
+_PASSING = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE))
+"""Why a file cannot be made now and may be made later."""
+
+_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
+KNOWS_PAGE_CACHE = _NOWAIT != 0
+"""Whether the system tells what is in its page cache."""
+_PROBE = bytearray(1)  # written by all loops, read by none
+
+
+class Budget:
+    """An amount that many share. *Any thread* may reserve and release."""
+
+    __slots__ = ("_lock", "limit", "peak", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self.peak = 0
+        self._lock = threading.Lock()
+
+    def reserve(self, amount: int) -> bool:
+        """Take `amount`, or nothing and return False where that would pass the limit."""
+        with self._lock:
+            used = self.used + amount
+            if used > self.limit:
+                return False
+            self.used = used
+            self.peak = max(self.peak, used)
+            return True
+
+    def release(self, amount: int) -> None:
+        """Give back what was reserved."""
+        with self._lock:
+            self.used -= amount
+
+
+def append_part(parts: MutableSequence[Part], data: bytes) -> None:
+    """Put `data` behind `parts` as it is, or, where both are small, into the last of them.
+
+    A client may send its body in segments of a byte, and each object costs 40 bytes and more.
+    """
+    if len(data) < SMALL_PART and parts:
+        last = parts[-1]
+        if type(last) is bytearray and len(last) < JOINED_PART:
+            last += data
+            return
+        if type(last) is bytes and len(last) < SMALL_PART:
+            parts[-1] = bytearray(last) + data
+            return
+    parts.append(data)
+
+
+class Budgets:
+    """What one process may hold for all its exchanges together.
+
+    :param memory: bytes in RAM. At the bound bodies go straight to disk and responses block.
+    :param disk: bytes in temporary files, of which those of responses take at most half: clients
+        that do not read must leave room for uploads.
+    :param files: open temporary files and files being sent.
+    :param directory: where temporary files go; "" is the system's directory for them.
+    """
+
+    __slots__ = ("directory", "disk", "files", "has_disk", "memory", "response_disk")
+
+    def __init__(self, *, memory: int, disk: int, files: int, directory: str) -> None:
+        self.memory = Budget(memory)
+        self.disk = Budget(disk)
+        self.response_disk = Budget(disk // 2)
+        self.files = Budget(files)
+        self.directory = directory or None
+        self.has_disk = True
+        """Whether temporary files can be made at all; see :meth:`probe_disk`."""
+
+    def probe_disk(self) -> OSError | None:
+        """Try the directory once; where no file can ever be made there, everything stays in RAM."""
+        try:
+            with tempfile.TemporaryFile(dir=self.directory):
+                self.has_disk = True
+        except OSError as error:
+            self.has_disk = error.errno in _PASSING
+            return error
+        return None
+
+
+def require_directory(directory: str) -> None:
+    """Refuse a directory in which no temporary file can ever be made.
+
+    :param directory: "" is the system's, and nobody has asked for that.
+    :raises ConfigError: it is not there, is no directory, or is not ours to write to.
+    """
+    if directory:
+        failure = Budgets(memory=0, disk=0, files=0, directory=directory).probe_disk()
+        if failure is not None and failure.errno not in _PASSING:
+            raise ConfigError(
+                f"--spool-dir: no file can be made in {directory!r}: {failure.strerror}"
+            )
+
+
+class SpoolFile:
+    """An unnamed temporary file that grows at its end and may be read anywhere.
+
+    Reads and writes name their offset, so a writing and a reading thread share no position.
+
+    :param budgets: the process's bounds.
+    :param limit: bytes that this file may hold.
+    :param for_response: whether the responses' share of the disk bounds it too.
+    :raises StorageExhausted: the budget of files is used up.
+    :raises OSError: the system's own word: no descriptor (``errno.EMFILE``), no directory.
+    """
+
+    __slots__ = ("_budgets", "_limit", "_shares", "file", "size")
+
+    def __init__(self, budgets: Budgets, limit: int, *, for_response: bool = False) -> None:
+        self._budgets = budgets
+        disk = budgets.disk
+        self._shares = (budgets.response_disk, disk) if for_response else (disk,)
+        self._limit = limit
+        self.size = 0
+        if not budgets.files.reserve(1):
+            raise StorageExhausted(errno.EDQUOT, "all spool files are in use")
+        try:
+            self.file = tempfile.TemporaryFile(dir=budgets.directory)  # noqa: SIM115
+        except BaseException:
+            budgets.files.release(1)
+            raise
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+    def append(self, data: Part) -> None:
+        """Write all of it at the end, or nothing: what a full disk took of it is given back.
+
+        :raises StorageExhausted: the file's or the process's bound (``errno.EDQUOT``).
+        :raises OSError: the disk's own word, ``errno.ENOSPC`` for one that is full.
+        """
+        amount = len(data)
+        if self.size + amount > self._limit or not self._reserve(amount):
+            raise StorageExhausted(errno.EDQUOT, "the spool's bound is reached")
+        try:
+            view = memoryview(data)
+            offset = self.size
+            while view:
+                written = os.pwrite(self.file.fileno(), view, offset)
+                if not written:  # POSIX leaves open what that means; again and again it is no use
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                offset += written
+                view = view[written:]
+        except BaseException:
+            self._release(amount)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.file.fileno(), self.size)
+            raise
+        self.size += amount
+
+    def _reserve(self, amount: int) -> bool:
+        """Take it from each share, or from none."""
+        for number, share in enumerate(self._shares):
+            if not share.reserve(amount):
+                for taken in self._shares[:number]:
+                    taken.release(amount)
+                return False
+        return True
+
+    def _release(self, amount: int) -> None:
+        for share in self._shares:
+            share.release(amount)
+
+    def empty(self) -> None:
+        """Forget the content and give its disk back; the file stays open for more."""
+        os.ftruncate(self.file.fileno(), 0)
+        self._release(self.size)
+        self.size = 0
+
+    def close(self) -> None:
+        """Give everything back. The application may have closed the file before: no matter.
+
+        Nor that the file cannot be closed in order (the application wrote to it, and its disk is
+        full; a network's disk tells here what it could not write): nobody wants what is in it.
+        """
+        if self._limit < 0:
+            return
+        self._limit = -1
+        self._release(self.size)
+        self._budgets.files.release(1)
+        with contextlib.suppress(OSError, ValueError):  # ValueError: its buffer was detached
+            self.file.close()
+
+
+class SourceFile:
+    """A duplicate of a descriptor that the application sends from, so that it may close its own.
+
+    :raises StorageExhausted: no more files may be open.
+    :raises OSError: the descriptor cannot be duplicated.
+    """
+
+    __slots__ = ("_budgets", "_descriptor")
+
+    def __init__(self, budgets: Budgets, descriptor: int) -> None:
+        self._budgets = budgets
+        if not budgets.files.reserve(1):
+            raise StorageExhausted(errno.EDQUOT, "all files are in use")
+        try:
+            self._descriptor = os.dup(descriptor)
+        except OSError:
+            budgets.files.release(1)
+            raise
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        """Close it, once."""
+        self._budgets.files.release(1)
+        with contextlib.suppress(OSError):  # whatever it says, Linux has closed it
+            os.close(self._descriptor)
+
+
+class BodySpool:
+    """Collects one request body and serves it as a file: ``BytesIO``, or a temporary file.
+
+    :param budgets: the process's bounds.
+    :param threshold: bytes kept in RAM before a file is made.
+    :param limit: bytes that the file may hold.
+    """
+
+    __slots__ = ("_budgets", "_file", "_limit", "_memory", "_parts", "_threshold", "size")
+
+    def __init__(self, budgets: Budgets, threshold: int, limit: int) -> None:
+        self._budgets = budgets
+        self._threshold = threshold
+        self._limit = limit
+        self._parts: list[Part] = []
+        self._memory = 0
+        self._file: SpoolFile | None = None
+        self.size = 0
+
+    def append(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        :raises StorageExhausted: a bound is reached (``errno.EDQUOT``).
+        :raises OSError: the disk's own word, ``errno.ENOSPC`` for one that is full.
+        """
+        amount = len(data)
+        self.size += amount
+        if self._file is None:
+            budgets = self._budgets
+            fits = self.size <= self._threshold or not budgets.has_disk
+            if fits and budgets.memory.reserve(amount):
+                self._memory += amount
+                append_part(self._parts, data)
+                return
+            if not budgets.has_disk:
+                raise StorageExhausted(errno.EDQUOT, "no directory for temporary files")
+            self._move_to_file()
+        assert self._file is not None
+        self._file.append(data)
+
+    def _move_to_file(self) -> None:
+        self._file = SpoolFile(self._budgets, self._limit)
+        for part in self._parts:
+            self._file.append(part)
+        self._drop_memory()
+
+    def _drop_memory(self) -> None:
+        self._parts = []
+        self._budgets.memory.release(self._memory)
+        self._memory = 0
+
+    def open(self) -> BinaryIO:
+        """The whole body as a file at its start. Call once, when all has been appended."""
+        if self._file is None:
+            parts, self._parts = self._parts, []
+            return io.BytesIO(parts[0] if len(parts) == 1 else b"".join(parts))
+        self._file.file.seek(0)
+        return self._file.file
+
+    def close(self) -> None:
+        """Give everything back."""
+        if self._file is not None:
+            self._file.close()
+        if self._memory:
+            self._drop_memory()
+
+
+def can_read_nowait(descriptor: int, offset: int) -> bool:
+    """Whether the byte at `offset` is in the page cache; False also where nobody can tell."""
+    try:
+        return _NOWAIT != 0 and os.preadv(descriptor, [_PROBE], offset, _NOWAIT) == 1
+    except OSError:
+        return False
+
+
+def read_nowait(descriptor: int, amount: int, offset: int) -> bytes | None:
+    """Read from the page cache, or None where only the disk itself could answer.
+
+    A loop that waits for a cold disk stalls every client, so it asks the kernel not to wait
+    (``preadv2`` with ``RWF_NOWAIT``, Linux 4.14); None also where the system or the file system
+    cannot promise that.
+    """
+    if not _NOWAIT:
+        return None
+    buffer = bytearray(amount)
+    try:
+        count = os.preadv(descriptor, [buffer], offset, _NOWAIT)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            return None
+        raise
+    return bytes(memoryview(buffer)[:count])

@@ -1,0 +1,153 @@
+"""What other servers' command lines have: gunicorn's, uvicorn's, waitress's and granian's.
+
+Where there is an option for it here, their spelling is an alias of that option, in
+:mod:`~wsgi_async.config.options` and :mod:`~wsgi_async.config.sources`. Here are the others.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ABSENT", "IGNORED", "IGNORED_FLAGS", "WORKER_CLASSES", "absence"]
+
+_CLASS_NAMES = (
+    "sync gthread gevent gevent_wsgi gevent_pywsgi eventlet tornado asgi meinheld "
+    "egg:meinheld#gunicorn_worker uvicorn.workers.UvicornWorker "
+    "uvicorn.workers.UvicornH11Worker uvicorn_worker.UvicornWorker asyncio uvloop trio"
+)
+WORKER_CLASSES = frozenset(_CLASS_NAMES.split())
+"""What ``-k`` is known to be followed by."""
+
+IGNORED: tuple[str, ...] = (
+    # gunicorn
+    "--worker-tmp-dir",
+    "--reload-engine",
+    "--control-socket",
+    "--control-socket-mode",
+    "-n",
+    "--name",
+    # uvicorn
+    "--loop",
+    "--http",
+    "--ws",
+    "--lifespan",
+    "--interface",
+    # waitress
+    "--asyncore-loop-timeout",
+    "--asyncore-use-poll",
+    "--cleanup-interval",
+    "--recv-bytes",
+    "--send-bytes",
+    # granian
+    "--blocking-threads-idle-timeout",
+    "--process-name",
+    "--respawn-interval",
+    "--runtime-blocking-threads",
+    "--runtime-mode",
+    "--runtime-threads",
+    "--task-impl",
+    "--websockets",
+)
+"""Options with a value that say how another server is to do its work."""
+
+IGNORED_FLAGS: tuple[str, ...] = (
+    "--capture-output",
+    "--disable-redirect-access-to-syslog",
+    "-R",
+    "--enable-stdio-inheritance",
+    "--initgroups",
+    "--no-control-socket",
+    "--no-sendfile",
+    "--log-socket-errors",
+    "--no-log-socket-errors",
+    "--respawn-failed-workers",
+    "--no-respawn-failed-workers",
+    "--no-ws",
+    "--use-colors",
+    "--no-use-colors",
+)
+"""Likewise, without a value."""
+
+_TLS = "let nginx or another front-end server do TLS"
+_LOG_CONFIG = (
+    "the application may configure the loggers wsgi_async and, with --access-logfile, "
+    "wsgi_async.access, while it is loaded"
+)
+_PROXY = "the address and the scheme are those of the connection"
+
+ABSENT: dict[str, str] = {
+    # gunicorn
+    "--access-logformat": "the access log is in the combined format",
+    "--ca-certs": _TLS,
+    "--cert-reqs": _TLS,
+    "--certfile": _TLS,
+    "--ciphers": _TLS,
+    "--dogstatsd-tags": "",
+    "--forwarded-allow-ips": _PROXY,
+    "--keyfile": _TLS,
+    "--log-config": _LOG_CONFIG,
+    "--log-config-json": _LOG_CONFIG,
+    "--log-syslog": "under systemd, the journal takes standard error",
+    "--log-syslog-to": "under systemd, the journal takes standard error",
+    "--logger-class": "",
+    "--paste": "write module:factory()",
+    "--paster": "write module:factory()",
+    "--protocol": "HTTP is what is spoken",
+    "--proxy-allow-from": _PROXY,
+    "--proxy-protocol": _PROXY,
+    "--reuse-port": "the processes share their sockets",
+    "--spew": "",
+    "--statsd-host": "",
+    "--statsd-prefix": "",
+    # uvicorn
+    "--date-header": "Date is always sent",
+    "--header": "a --middleware can add it",
+    "--limit-concurrency": "see --threads, --queue-size and --max-connections",
+    "--log-config-file": _LOG_CONFIG,
+    "--no-date-header": "Date is always sent",
+    "--no-proxy-headers": _PROXY,
+    "--no-server-header": "",
+    "--proxy-headers": _PROXY,
+    "--reload-delay": "",
+    "--reload-exclude": "name what is to be watched by --reload-dir",
+    "--server-header": "",
+    "--ssl-ca-certs": _TLS,
+    "--ssl-cert-reqs": _TLS,
+    "--ssl-certfile": _TLS,
+    "--ssl-ciphers": _TLS,
+    "--ssl-keyfile": _TLS,
+    "--ssl-keyfile-password": _TLS,
+    "--ssl-version": _TLS,
+    # waitress
+    "--clear-untrusted-proxy-headers": _PROXY,
+    "--ident": "",
+    "--log-untrusted-proxy-headers": _PROXY,
+    "--trusted-proxy": _PROXY,
+    "--trusted-proxy-count": _PROXY,
+    "--trusted-proxy-headers": _PROXY,
+    "--url-scheme": _PROXY,
+    # granian
+    "--access-log-fmt": "the access log is in the combined format",
+    "--backpressure": "see --queue-size",
+    "--http1-header-read-timeout": "see --header-timeout",
+    "--http1-keep-alive": "see --keep-alive",
+    "--metrics": "",
+    "--ssl-certificate": _TLS,
+    "--workers-max-rss": "see --max-requests and --worker-lifetime",
+    # uWSGI, whose files are read
+    "--http-socket": "write --bind ADDRESS",
+    "--ini": "write --config FILE",
+    "--master": "there is always one: leave it out",
+    "--module": "write MODULE as the argument",
+    "--socket": "write --bind ADDRESS, and in nginx proxy_pass",
+    "--wsgi-file": "write FILE as the argument",
+}
+"""Options that there are elsewhere and not here, and what to do instead."""
+
+
+def absence(flag: str) -> str | None:
+    """Why there is no such option here; None where no other server known here has it either."""
+    hint = ABSENT.get(flag)
+    if hint is None:
+        return None
+    return f"No such option: {flag}. Other servers have it, this one does not" + (
+        f": {hint}" if hint else ""
+    )

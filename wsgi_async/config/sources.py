@@ -1,0 +1,485 @@
+"""Where the values of the options come from; the reader of the environment and of files.
+
+Precedence, lowest first; each value keeps its origin:
+
+1. the defaults of :class:`~wsgi_async.config.options.Config`;
+2. what platforms set: ``$PORT`` (all interfaces on that port), ``$WEB_CONCURRENCY`` (workers),
+   ``$LISTEN_FDS`` (sockets that a service manager has opened, instead of any other default);
+3. a file: the one that ``--config`` names, which may be gunicorn's or uWSGI's, else
+   ``wsgi_async.toml``, else the section ``[tool.wsgi_async]`` of ``pyproject.toml``, both in the
+   current directory;
+4. ``$WSGI_ASYNC_<LONG_NAME>``;
+5. ``$WSGI_ASYNC_CMD_ARGS``: a command line in a variable;
+6. the command line.
+
+**Where to listen.** ``host`` and ``port`` are a short form of ``bind``, and an error together
+with it at one place. Of different places the higher one wins: ``--port`` on the command line
+against ``bind`` in a file is the port. ``host`` and ``port`` may come from different places; the
+missing one is port 8000 (``$PORT`` where it is set), and loopback, IPv4 and IPv6.
+
+**Variables that are nobody's option.** For a Service of the name ``wsgi-async`` Kubernetes sets
+``WSGI_ASYNC_PORT=tcp://10.0.0.1:80``, ``WSGI_ASYNC_SERVICE_HOST`` and more in every container near
+it, as Docker's ``--link`` does; these are left alone. Any other one that there is no option for is
+an error.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wsgi_async.errors import ConfigError
+from wsgi_async.system.files import read_text
+from wsgi_async.system.systemd import inherited_sockets
+
+from .hooks import Hooks
+from .options import OPTIONS, Config, Option, did_you_mean, join_address
+
+__all__ = ["LAUNCH_OPTIONS", "ForeignFile", "Settings", "Value", "gather", "knows"]
+
+PREFIX = "WSGI_ASYNC_"
+COMMAND_LINE = "command line"
+DEFAULT = "default"
+DEFAULT_PORT = 8000
+
+LAUNCH_OPTIONS: tuple[Option, ...] = (
+    Option(
+        name="app",
+        default="",
+        help="The application, instead of the argument APP.",
+        metavar="APP",
+    ),
+    Option(
+        name="factory",
+        default=False,
+        kind="bool",
+        help="APP is called without arguments and returns the application.",
+        aliases=("--call",),
+    ),
+    Option(
+        name="config",
+        default="",
+        help="Configuration file: .toml, a gunicorn file (.py) or a uWSGI file (.ini). Without it "
+        "wsgi_async.toml or [tool.wsgi_async] of pyproject.toml in the current directory.",
+        flags=("-c",),
+        metavar="FILE",
+    ),
+    Option(
+        name="host",
+        default="",
+        help="Host to listen on, * for all interfaces; short for --bind HOST:PORT.",
+        metavar="HOST",
+        takes="a host name or an IP address, without a port",
+        check=lambda host: "/" not in host and (host.count(":") != 1),
+    ),
+    Option(
+        name="port",
+        default=DEFAULT_PORT,
+        kind="number",
+        help="Port to listen on; short for --bind localhost:PORT, or HOST:PORT.",
+        minimum=0,
+        maximum=65535,
+        takes="a port from 0 to 65535",
+    ),
+    Option(
+        name="chdir",
+        default="",
+        help="Directory to change to before the application is loaded, anew for each process.",
+        metavar="DIRECTORY",
+        aliases=("--working-dir",),
+    ),
+    Option(
+        name="pythonpath",
+        default=(),
+        kind="texts",
+        help="Directories to put on the path, separated by commas.",
+        aliases=("--app-dir",),
+        metavar="DIRECTORY",
+        takes="directories",
+    ),
+    Option(
+        name="env",
+        default=(),
+        kind="texts",
+        help="A variable for the application's environment; repeatable.",
+        flags=("-e",),
+        metavar="NAME=VALUE",
+        check=lambda pairs: all(re.fullmatch(r"[^=]+=.*", pair, re.DOTALL) for pair in pairs),
+        takes="variables such as NAME=VALUE",
+    ),
+    Option(
+        name="env_file",
+        default="",
+        help="File of such variables, read anew for each process; needs wsgi_async[env].",
+        metavar="FILE",
+        aliases=("--env-files",),
+    ),
+    Option(
+        name="pid",
+        default="",
+        help="File to write the process id to.",
+        flags=("-p",),
+        aliases=("--pid-file", "--pidfile"),
+        metavar="FILE",
+    ),
+    Option(
+        name="user",
+        default="",
+        help="User, by name or number, that serving processes become once the sockets are bound.",
+        flags=("-u",),
+        metavar="USER",
+    ),
+    Option(
+        name="group",
+        default="",
+        help="Group, by name or number, likewise. Without it the user's.",
+        flags=("-g",),
+        metavar="GROUP",
+    ),
+    Option(
+        name="umask",
+        default="",
+        help="Permissions that files made by the processes never get, in octal. Empty = as it is.",
+        flags=("-m",),
+        metavar="MODE",
+        check=lambda mode: re.fullmatch(r"(?:(?:0[oO])?[0-7]{1,4})?", mode) is not None,
+        takes="permissions in octal such as 022",
+    ),
+    Option(
+        name="mount",
+        default=(),
+        kind="texts",
+        help="An application for the paths below a prefix, for one method or all; the longest "
+        "prefix wins. Repeatable.",
+        metavar="'[METHOD ]/PREFIX=APP'",
+        takes="mounts such as /admin=mysite.admin:app or 'GET /hello=hello:app'",
+    ),
+    Option(
+        name="static",
+        default=(),
+        kind="texts",
+        help="A directory whose files are served below a prefix; needs wsgi_async[static]. "
+        "Repeatable.",
+        metavar="/PREFIX=DIRECTORY",
+        takes="prefixes and directories such as /static=./static",
+    ),
+    Option(
+        name="middleware",
+        default=(),
+        kind="texts",
+        help="A factory that is called with the application and returns the one to serve; the "
+        "first is the outermost. Repeatable.",
+        metavar="MODULE:FACTORY",
+    ),
+    Option(
+        name="encode_str",
+        default="",
+        help="Encoding for applications whose bodies are str, as in Python 2. Empty = they are an "
+        "error.",
+        metavar="ENCODING",
+    ),
+    Option(
+        name="lint",
+        default=False,
+        kind="bool",
+        help="Check that the application keeps to PEP 3333, and name the request that breaks it.",
+    ),
+    Option(
+        name="reload",
+        default=False,
+        kind="bool",
+        help="Reload when a source file changes, for development; needs wsgi_async[reload].",
+    ),
+    Option(
+        name="reload_dir",
+        default=(),
+        kind="texts",
+        help="Directories to watch. Without it the current one, and --pythonpath. Repeatable.",
+        metavar="DIRECTORY",
+        aliases=("--reload-paths",),
+    ),
+    Option(
+        name="reload_include",
+        default=(),
+        kind="texts",
+        help="Patterns of further files to watch, besides *.py. Repeatable.",
+        metavar="GLOB",
+        aliases=("--reload-extra-file",),
+    ),
+    Option(
+        name="debug",
+        default=False,
+        kind="bool",
+        help="Show the traceback of an exception to a client on this machine.",
+        aliases=("--expose-tracebacks/--no-expose-tracebacks",),
+    ),
+)
+"""What a command line has besides the options of :class:`Config`."""
+
+_KNOWN = {spec.name: spec for spec in (*LAUNCH_OPTIONS, *OPTIONS)}
+_FILES = ("wsgi_async.toml", "pyproject.toml")
+
+# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+_SERVICE_HOST = re.compile(r"(WSGI_ASYNC(?:_[A-Z0-9_]+)?)_SERVICE_HOST")
+_SERVICE_PORT = re.compile(r"(WSGI_ASYNC(?:_[A-Z0-9_]+)?)_PORT")
+_OF_A_SERVICE = re.compile(
+    r"_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)|_PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?"
+    r"|_NAME|_ENV_.+"  # Docker's
+)
+_LINK = re.compile(r"(?:tcp|udp|sctp)://.+")
+
+
+class Value(NamedTuple):
+    value: Any
+    origin: str
+    """``default``, ``$PORT``, ``wsgi_async.toml``, ``$WSGI_ASYNC_THREADS``, ``command line``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All values, each with its origin; `config` is made of them."""
+
+    values: Mapping[str, Value]
+    """``app``, ``factory`` and every option of :class:`Config`."""
+    config: Config
+    notices: tuple[str, ...] = ()
+    """What an operator should know of the way here: each one line, to be logged once."""
+    hooks: Hooks = field(default_factory=Hooks)
+
+    @property
+    def app(self) -> str:
+        return str(self.values["app"].value)
+
+    @property
+    def factory(self) -> bool:
+        return bool(self.values["factory"].value)
+
+    def text(self, name: str) -> str:
+        """The value of one of :data:`LAUNCH_OPTIONS` that is a text."""
+        return str(self.values[name].value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The value of one that is a list of texts."""
+        return tuple(self.values[name].value)
+
+
+class ForeignFile(NamedTuple):
+    """What there is to have of another server's file."""
+
+    options: Mapping[str, object]
+    """By name, not validated."""
+    notices: tuple[str, ...] = ()
+    hooks: Callable[[Mapping[str, Value]], Hooks] | None = None
+    """Makes the hooks of the file, once all values are known."""
+
+
+ReadForeign = Callable[[str, Path, Mapping[str, str]], ForeignFile | None]
+"""Reads such a file, from its name as it was typed, the current directory and the environment; None
+where the name is not that of one."""
+
+Layer = dict[str, Value]
+
+
+def knows(name: str) -> bool:
+    """Whether there is an option of this name."""
+    return name in _KNOWN
+
+
+def gather(
+    command_line: Mapping[str, object],
+    *,
+    parse: Callable[[list[str]], Mapping[str, object]],
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    read_foreign: ReadForeign = lambda named, directory, environ: None,
+) -> Settings:
+    """Collect the options from everywhere.
+
+    :param command_line: the options that were given there, by name.
+    :param parse: reads the arguments in ``$WSGI_ASYNC_CMD_ARGS`` into such a mapping.
+    :param environ: the environment; None for the process's own.
+    :param directory: where configuration files are looked for; None for the current one.
+    :param read_foreign: reads a configuration file that is no TOML.
+    :raises ConfigError: naming the place and the option.
+    """
+    environ = os.environ if environ is None else environ
+    directory = Path() if directory is None else directory
+    variables = _from_environ(environ)
+    arguments: Layer = {}
+    if text := environ.get(PREFIX + "CMD_ARGS"):
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise ConfigError(f"${PREFIX}CMD_ARGS: {error}") from None
+        arguments = _layer(_blamed(parse, words), f"${PREFIX}CMD_ARGS")
+    given = _layer(command_line, COMMAND_LINE)
+    named = {**variables, **arguments, **given}.get("config")
+    foreign: ForeignFile | None = None
+    name = str(named.value) if named else ""
+    if name and not name.endswith(".toml"):
+        foreign = read_foreign(name, directory, environ)
+        if foreign is None:
+            raise ConfigError(f"--config takes a file .toml, .py or .ini, not {name!r}")
+        file = _layer(foreign.options, name)
+    else:
+        file = _from_file(name, directory)
+
+    layers = [_from_platform(environ), file, variables, arguments, given]
+    merged: Layer = {name: Value(spec.default, DEFAULT) for name, spec in _KNOWN.items()}
+    for layer in layers:
+        merged.update(layer)
+    merged["bind"] = _bind(layers, environ)
+    if merged["bind"].origin in (DEFAULT, "$PORT") and (passed := inherited_sockets(environ)):
+        merged["bind"] = Value(passed, "$LISTEN_FDS")
+    for name in ("config", "host", "port"):
+        del merged[name]
+    config = Config(**{spec.name: merged[spec.name].value for spec in OPTIONS})
+    if foreign is None:
+        return Settings(merged, config, _unread(directory, environ, has_file=bool(named or file)))
+    hooks = foreign.hooks(merged) if foreign.hooks is not None else Hooks()
+    return Settings(merged, config, foreign.notices, hooks)
+
+
+def _unread(directory: Path, environ: Mapping[str, str], *, has_file: bool) -> tuple[str, ...]:
+    """What somebody who comes from gunicorn may think is read.
+
+    :param has_file: there is another configuration file: then this one was left behind.
+    """
+    notices = []
+    if not has_file and (directory / "gunicorn.conf.py").is_file():
+        notices.append("./gunicorn.conf.py is not read without -c gunicorn.conf.py")
+    if environ.get("GUNICORN_CMD_ARGS"):
+        notices.append(f"$GUNICORN_CMD_ARGS is not read: ${PREFIX}CMD_ARGS is")
+    return tuple(notices)
+
+
+def _blamed(
+    parse: Callable[[list[str]], Mapping[str, object]], words: list[str]
+) -> Mapping[str, object]:
+    try:
+        return parse(words)
+    except ConfigError as error:
+        raise ConfigError(f"${PREFIX}CMD_ARGS: {error}") from None
+
+
+def _layer(options: Mapping[str, object], origin: str) -> Layer:
+    """The values of one place, validated: a wrong one is an error even if another place wins."""
+    layer: Layer = {}
+    for name, value in options.items():
+        try:
+            layer[name] = Value(_KNOWN[name].parse(value), origin)
+        except ConfigError as error:
+            raise error if origin == COMMAND_LINE else ConfigError(f"{origin}: {error}") from None
+    if "bind" in layer and not layer.keys().isdisjoint(("host", "port")):
+        raise _bind_conflict(origin)
+    return layer
+
+
+def _bind_conflict(origin: str) -> ConfigError:
+    place = "" if origin == COMMAND_LINE else f"{origin}: "
+    return ConfigError(f"{place}--host and --port are short for --bind: give one or the other")
+
+
+def _from_platform(environ: Mapping[str, str]) -> Layer:
+    text = environ.get("WEB_CONCURRENCY")
+    if not text:
+        return {}
+    try:
+        return _layer({"workers": text}, "$WEB_CONCURRENCY")
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("--workers ", "", 1)) from None
+
+
+def _from_environ(environ: Mapping[str, str]) -> Layer:
+    layer: Layer = {}
+    names = {f"${PREFIX}{name.upper()}": name for name in _KNOWN}
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX) or variable == PREFIX + "CMD_ARGS":
+            continue
+        origin = f"${variable}"
+        if (origin not in names or _LINK.fullmatch(text)) and _is_of_a_service(variable, environ):
+            continue
+        if origin not in names:
+            raise ConfigError(f"No such option: {origin}.{did_you_mean(origin, names)}")
+        layer |= _layer({names[origin]: text}, origin)
+    if "bind" in layer and not layer.keys().isdisjoint(("host", "port")):
+        raise _bind_conflict(f"${PREFIX}BIND")
+    return layer
+
+
+def _is_of_a_service(variable: str, environ: Mapping[str, str]) -> bool:
+    """Whether Kubernetes or Docker has set it for a service whose name begins like ours."""
+    if _SERVICE_PORT.fullmatch(variable) and _LINK.fullmatch(environ[variable]):
+        return True
+    for other, value in environ.items():
+        match = _SERVICE_HOST.fullmatch(other)
+        if match is None and _LINK.fullmatch(value):
+            match = _SERVICE_PORT.fullmatch(other)
+        if match is not None and _OF_A_SERVICE.fullmatch(variable.removeprefix(match[1])):
+            return True
+    return False
+
+
+def _from_file(named: str, directory: Path) -> Layer:
+    """The options in the file that is named, else in the first of `_FILES` that has some."""
+    for name in (named,) if named else _FILES:
+        table = _read_toml(directory / name, name)
+        if table is None and named:
+            raise ConfigError(f"--config: there is no file {named!r}")
+        if Path(name).name == "pyproject.toml":
+            tool = (table or {}).get("tool")
+            table = tool.get("wsgi_async") if isinstance(tool, dict) else None
+        if table is None:
+            continue
+        if not isinstance(table, dict):
+            raise ConfigError(f"{name}: tool.wsgi_async must be a table")
+        names = [known for known in _KNOWN if known != "config"]
+        for key in table:
+            if key not in names:
+                raise ConfigError(f"{name}: No such option: {key}.{did_you_mean(key, names)}")
+        return _layer(table, name)
+    return {}
+
+
+def _read_toml(path: Path, name: str) -> Any:
+    """The file's table, or None where there is no file."""
+    try:
+        return tomllib.loads(read_text(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{name} is not valid TOML: {error}") from None
+
+
+def _bind(layers: list[Layer], environ: Mapping[str, str]) -> Value:
+    """Where to listen, by the rules at the head of this module."""
+    host: Value | None = None
+    port: Value | None = None
+    for layer in layers[::-1]:
+        host = host or layer.get("host")
+        port = port or layer.get("port")
+        if "bind" in layer:
+            if host is None and port is None:
+                return layer["bind"]
+            break
+    if port is None and (text := environ.get("PORT")):
+        try:
+            port = Value(_KNOWN["port"].parse(text), "$PORT")
+        except ConfigError as error:
+            raise ConfigError(f"$PORT: {error}") from None
+        if host is None:
+            return Value((join_address("*", port.value),), "$PORT")
+    if host is None and port is None:
+        return Value((), DEFAULT)
+    name = host.value if host else "localhost"
+    number = port.value if port else DEFAULT_PORT
+    origins = dict.fromkeys(value.origin for value in (host, port) if value)
+    return Value((join_address(name, number),), ", ".join(origins))

@@ -1,0 +1,349 @@
+"""One request and its response: what the loop and the pool thread do with it.
+
+:class:`Exchange` is the only task that is given to the thread pool.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextvars import Context
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import BinaryIO, Protocol
+
+from wsgi_async.buffers.spool import BodySpool
+from wsgi_async.errors import HTTPError
+from wsgi_async.events import HAS_ACCESS_LINE, Observer, RequestInfo
+from wsgi_async.http.head import RequestHead
+from wsgi_async.threads import (
+    LARGE_FILE,
+    ForkedWriter,
+    InputStream,
+    Mailbox,
+    Posted,
+    RequestBody,
+    ResponseBounds,
+    ResponseWriter,
+)
+from wsgi_async.threads.pool import ThreadPool
+from wsgi_async.wsgi.environ import build_environ
+from wsgi_async.wsgi.error_stream import ErrorStream
+from wsgi_async.wsgi.response import Application, Step, WSGIResponse, send_error
+
+__all__ = ["Connection", "Exchange", "Gateway", "current_request_id"]
+
+
+_DONE, _PARKED = Step
+
+_naming = threading.Lock()
+"""Held while a request gets its id: the loop may ask for it at the same time as its thread."""
+
+
+class Connection(Protocol):
+    """The connection an exchange belongs to, as far as the exchange knows it."""
+
+    facts: dict[str, object]
+    """The part of the environ that is the server's."""
+    remote_addr: str
+    remote_port: str
+
+    @property
+    def client(self) -> str:
+        """Its client's name for log lines."""
+
+    def exchange_woke(self, exchange: Exchange) -> None:
+        """*Loop:* the exchange's thread has something for the loop."""
+
+    def give_up(self, exchange: Exchange, error: HTTPError) -> None:
+        """*Loop:* the application has not answered in time: answer instead, or cut the response."""
+
+
+@dataclass(frozen=True, slots=True)  # each look into a named tuple takes three times as long
+class Gateway:
+    """What all exchanges of one server share."""
+
+    application: Application
+    pool: ThreadPool[Exchange]
+    mailbox: Mailbox
+    bounds: ResponseBounds
+    observer: Observer
+    next_id: Callable[[], str]
+    warned: dict[str, object] = field(default_factory=dict)
+    """Of what the application has been warned: once is enough. *Any thread.*"""
+
+
+def request_ids() -> Callable[[], str]:
+    """A source of ids that are unique across processes and restarts: a random part, a number."""
+    prefix = os.urandom(4).hex()
+    numbers = itertools.count(1)
+    return lambda: f"{prefix}-{next(numbers):x}"
+
+
+class Exchange:
+    """The state of one request.
+
+    The loop owns it, and lends it to one pool thread at a time: from ``submit`` to the return of
+    :meth:`run`, or to ``writer.park()`` inside it.
+
+    :param gateway: what all exchanges share.
+    :param connection: where the request came from.
+    :param head: the request's head.
+    :param began: the loop's time at which the head was complete.
+    """
+
+    __slots__ = (
+        "_context",
+        "_errors",
+        "_gateway",
+        "_info",
+        "_response",
+        "began",
+        "connection",
+        "head",
+        "is_given_up",
+        "is_submitted",
+        "spool",
+        "stream",
+        "waits_since",
+        "writer",
+    )
+
+    def __init__(
+        self, gateway: Gateway, connection: Connection, head: RequestHead, began: float
+    ) -> None:
+        self._gateway = gateway
+        self._context = Context()
+        self._response: WSGIResponse | None = None
+        self._info: RequestInfo | None = None
+        self._errors: ErrorStream | None = None
+        self.connection = connection
+        self.head = head
+        self.began = began
+        self.waits_since = began
+        """The loop's time at which the request was complete: from then on it is the application's
+        turn, the wait for a thread included."""
+        self.is_submitted = False
+        self.is_given_up = False
+        """Whether its thread is lost: what that still has to say interests nobody."""
+        self.writer = ResponseWriter(gateway.bounds, gateway.mailbox, self)
+        self.spool: BodySpool | None = None
+        """The body, where it is collected before a thread is taken."""
+        self.stream: RequestBody | None = None
+        """The body, where the application reads it as it arrives."""
+
+    # --- loop --------------------------------------------------------------------------------
+
+    def submit(self) -> bool:
+        """*Loop:* queue for a thread. False where the queue is full."""
+        self.is_submitted = self._gateway.pool.submit(self)
+        return self.is_submitted
+
+    def resume(self) -> None:
+        """*Loop:* queue a suspended iteration again, to go on or, the client gone, to close."""
+        self._gateway.pool.submit_urgent(self)
+
+    def withdraw(self) -> bool:
+        """*Loop:* take a request that waits for its thread out of the queue, and give back what it
+        holds. False, and nothing done, where the application has it already, or had it."""
+        if not self.is_submitted or not self._gateway.pool.withdraw(self):
+            return False
+        self.drop_body()
+        self._clean_up()
+        return True
+
+    def let_go(self, why: str) -> None:
+        """*Loop:* the client has gone: tell the thread, and have the iterable closed; or, where it
+        still waits for a thread, give its place in the queue to somebody else."""
+        if self.stream is not None:
+            self.stream.abort(why)
+        if self.writer.abort():
+            self.resume()
+        else:
+            self.withdraw()
+
+    def on_wake(self) -> None:
+        """*Loop:* the writer or the body has news."""
+        self.connection.exchange_woke(self)
+
+    def drop_body(self) -> None:
+        """*Loop, where no thread has it or will:* give back what the body holds."""
+        spool, self.spool = self.spool, None
+        if spool is not None and spool.size > LARGE_FILE:
+            self._gateway.bounds.in_background(spool.close)
+        elif spool is not None:
+            spool.close()
+        if self.stream is not None:
+            self.stream.release()
+
+    # --- pool thread -------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """*Pool thread:* begin or go on; in the end either park or clean up.
+
+        What it lets out, or what strikes it, leaves the rest to :meth:`abandon`.
+        """
+        if not self.writer.gone:
+            response = self._response
+            step = self._context.run(self._first_step if response is None else response.advance)
+            if step is _DONE:
+                self._clean_up()
+                return
+            # Only now that the context has been left: another thread may enter it at once.
+            if self._park():
+                return
+            # The client has gone meanwhile: close.
+        # A queued request whose client has gone never reaches the application.
+        if self._response is not None:
+            self._context.run(self._response.abandon)
+        self._clean_up()
+
+    def abandon(self, turn: int) -> None:
+        """*Pool thread:* see :meth:`abandon`. The iterable is closed, what the request
+        holds is given back, and the response is ended: with a 500, where nothing of it was said.
+        """
+        if self.turn == turn:
+            response, writer = self._response, self.writer
+            if response is not None:
+                self._context.run(response.abandon)
+            if writer.whole is None and writer.stream is None:
+                send_error(writer, self.head.method == "HEAD")
+            self._clean_up()
+            writer.cut()
+        self.post(self)  # perhaps it could not tell the loop any more
+
+    def has_returned(self, seconds: float) -> None:
+        """*Pool thread:* a thread that was given up has come back, so long after."""
+        self._gateway.observer.thread_returned(self.info, seconds)
+
+    def disown(self) -> None:
+        """*In a process that the application has forked, in this exchange's thread:* the request is
+        the parent's to answer. There is no loop here and no other thread, and what the application
+        comes back with ends the process."""
+        global _naming
+        _naming = threading.Lock()
+        if self.stream is not None:
+            self.stream.disown()
+        if self.writer.stream is not None:
+            self.writer.stream.disown()
+        self.writer = ForkedWriter(self._gateway.bounds, self._gateway.mailbox, self)
+        if self._response is not None:
+            self._response.disown(self.writer)
+
+    def _park(self) -> bool:
+        stream = self.writer.stream
+        assert stream is not None
+        return stream.park()
+
+    def _clean_up(self) -> None:
+        writer = self.writer
+        if writer.whole is None and not writer.has_ended:
+            writer.cut()
+        self._response = None  # it refers to this exchange: leave no cycle to the collector
+        if self.spool is not None:
+            self.spool.close()
+        if self.stream is not None:
+            self.stream.release()
+        errors, self._errors = self._errors, None  # so does this
+        if errors is not None and errors.unfinished:
+            errors.flush()
+
+    def _first_step(self) -> Step:
+        body: BinaryIO | InputStream
+        size: int | None = None
+        if self.spool is not None:
+            body, size = self.spool.open(), self.spool.size
+        elif self.stream is not None:
+            body = InputStream(self.stream)
+        else:
+            body = BytesIO()
+        self._errors = errors = ErrorStream(self)
+        head = self.head
+        self._response = response = WSGIResponse(
+            self._gateway.application, self.writer, self, head.method == "HEAD"
+        )
+        connection = self.connection
+        return response.begin(
+            build_environ(
+                head,
+                connection.facts,
+                connection.remote_addr,
+                connection.remote_port,
+                body,
+                size,
+                errors,
+            )
+        )
+
+    # --- any thread --------------------------------------------------------------------------
+
+    def post(self, item: Posted) -> None:
+        """*Any thread:* have the loop look at `item`."""
+        self._gateway.mailbox.post(item)
+
+    @property
+    def turn(self) -> int:
+        """*Any thread:* how often the iteration was suspended."""
+        stream = self.writer.stream
+        return 0 if stream is None else stream.parks
+
+    @property
+    def has_begun(self) -> bool:
+        """*Any thread:* whether a thread has begun with it, or none ever will."""
+        return self._response is not None or self.writer.has_ended
+
+    @property
+    def is_logged(self) -> bool:
+        """*Any thread:* see :class:`ResponseInfo`."""
+        return HAS_ACCESS_LINE in self._context  # one that its thread may be in: it is only read
+
+    @property
+    def info(self) -> RequestInfo:
+        """*Any thread:* the facts for a log line; made when first asked for."""
+        if self._info is None:
+            with _naming:
+                if self._info is None:
+                    self._info = self._make_info()
+        return self._info
+
+    def _make_info(self) -> RequestInfo:
+        head = self.head
+        return RequestInfo(
+            self._gateway.next_id(),
+            head.method,
+            head.target,
+            head.version,
+            self.connection.client,
+            head.fields,
+        )
+
+    def app_error(self, message: str, error: BaseException | None) -> None:
+        if not self.is_given_up:
+            self._gateway.observer.app_error(self.info, message, error)
+
+    def app_warning(self, topic: str, message: str) -> None:
+        # One call on one dict is atomic, without the GIL too: of two threads one is the first.
+        mine = object()
+        if self._gateway.warned.setdefault(topic, mine) is mine:
+            self._gateway.observer.app_warning(self.info, message)
+
+    def app_stderr(self, line: str) -> None:
+        self._gateway.observer.app_stderr(self.info, line)
+
+
+def current_request_id() -> str:
+    """*Any thread:* the id of the request that this thread runs; an empty string where it runs
+    none. It is looked for on the stack: a request that does not ask pays nothing."""
+    frame = sys._getframe()
+    while (caller := frame.f_back) is not None:
+        frame = caller
+        if frame.f_code is _RUN:
+            exchange: Exchange = frame.f_locals["self"]
+            return exchange.info.id
+    return ""
+
+
+_RUN = Exchange.run.__code__

@@ -1,0 +1,189 @@
+"""Requests that take too long: in the queue, or in the application. On the loop.
+
+The server calls :meth:`Overdue.sweep_queue` with each tick, and :meth:`Overdue.sweep` every
+:data:`SWEEP` seconds if there is a ``request_timeout``. A request costs nothing until one of them
+finds it at work or at the head of the queue.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from wsgi_async.config.options import Config
+from wsgi_async.errors import HTTPError, RequestTimeout
+from wsgi_async.events import Observer
+from wsgi_async.system import stacks
+from wsgi_async.threads import Producer, Progress
+from wsgi_async.threads.pool import ThreadPool
+
+from .exchange import Exchange
+
+__all__ = ["SWEEP", "Overdue"]
+
+SWEEP = 0.1
+"""Seconds between two looks at what the threads do. Progress is noticed so much later at most, and
+the deadline after it so much later again: a quarter of a second with what the timer adds."""
+
+TOLERANCE = 0.01
+"""Seconds by which the loop's time may be behind: it is taken once a turn, in milliseconds. So no
+request is given up too early."""
+
+AT_ONCE = 1000
+"""Queued requests that are given up in one sweep: each takes the loop some 50 us."""
+
+
+_NOTHING: Progress = (0, 0, Producer.RUNNING)
+
+
+class _Watched:
+    """What is known of one request that a thread works on."""
+
+    __slots__ = ("progress", "read", "seen_at", "since", "waits")
+
+    def __init__(self, exchange: Exchange, last_sweep: float) -> None:
+        self.progress: Progress = _NOTHING
+        self.read = 0
+        self.waits = 0
+        self.since = exchange.waits_since
+        """From when on the application has been expected to produce its next chunk."""
+        self.seen_at = max(self.since, last_sweep)
+
+    def look(self, exchange: Exchange, now: float) -> float:
+        """Seconds that the application has let pass without producing anything.
+
+        The time between two looks counts unless the thread waited for the client in it, be it
+        for a moment: the loop's clock is the only one, and nobody is given up too early.
+        """
+        writer, stream = exchange.writer, exchange.stream
+        progress, waits, read = writer.progress, writer.waits, 0
+        is_waiting = waits % 2 == 1
+        if stream is not None:
+            is_waiting = is_waiting or stream.waits % 2 == 1
+            waits += stream.waits
+            read = stream.progress
+        if progress != self.progress or read != self.read:
+            self.progress = progress
+            self.read = read
+            self.since = now
+        elif is_waiting or waits != self.waits:
+            self.since += now - self.seen_at
+        self.waits = waits
+        self.seen_at = now
+        return now - self.since
+
+
+class Overdue:
+    """Finds requests whose time is over, and sees to it that they are answered all the same.
+
+    ``request_timeout``: the clock starts when the request is complete, so the upload is excluded
+    and the wait for a thread included. It covers the time to the first chunk of the response, then
+    that to each next one, and in the end that of ``close()``. Time in which the thread waits for
+    the client, to take or to send, is free, and so is time in which the iteration is parked, or
+    has ended and is sent from a file. An application that reads a body as it arrives begins anew
+    with each piece, as long as the rest is still to come, and when all has come. At the deadline:
+
+    * a queued request is withdrawn and answered 504, and no thread is lost;
+    * of a running one the thread is given up and replaced, and its stack is told to the observer.
+      The client gets a 504 at once, or a cut response where its head is out already. What the
+      thread writes later goes nowhere, what it raises interests nobody; its iterable is closed
+      when it returns.
+    * with ``interrupt_late`` :class:`RequestTimeout` is raised in it, once, as soon as it is not in
+      the server's own code.
+
+    ``queue_timeout``: a request that has waited so long for a thread is withdrawn and answered 503.
+
+    At ``pool.max_lost`` lost threads, the pool refuses new requests: told once, and once more when
+    it takes them again.
+
+    :param config: the options.
+    :param pool: the threads.
+    :param observer: told of lost threads.
+    :param retry_after: seconds for a 503.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        pool: ThreadPool[Exchange],
+        observer: Observer,
+        retry_after: Callable[[], int],
+    ) -> None:
+        self._pool = pool
+        self._observer = observer
+        self._retry_after = retry_after
+        self._timeout = config.request_timeout or math.inf
+        self._queue_timeout = config.queue_timeout or math.inf
+        self._interrupts = config.interrupt_late
+        self._watched: dict[Exchange, _Watched] = {}
+        self._to_strike: list[Exchange] = []
+        self._swept_at = -math.inf
+        self._was_exhausted = False
+
+    def sweep_queue(self, now: float) -> None:
+        """Give up what has waited for a thread for too long."""
+        self._tell_capacity()
+        longest = min(self._timeout, self._queue_timeout) + TOLERANCE
+        for _ in range(AT_ONCE):
+            exchange = self._pool.oldest
+            if exchange is None or now - exchange.waits_since < longest:
+                return
+            if exchange.withdraw():
+                exchange.connection.give_up(exchange, self._expiry())
+
+    def _expiry(self) -> HTTPError:
+        if self._timeout < self._queue_timeout:
+            return _too_late()
+        return HTTPError(503, "No thread was free in time", retry_after=self._retry_after())
+
+    def sweep(self, now: float) -> None:
+        """Give up what the application has had for too long, or what waits for it too long."""
+        self.sweep_queue(now)
+        before, self._watched = self._watched, {}
+        for _, name, exchange, is_lost in self._pool.running():
+            if is_lost:
+                continue
+            watched = before.get(exchange) or _Watched(exchange, self._swept_at)
+            seconds = watched.look(exchange, now)
+            if seconds < self._timeout + TOLERANCE:
+                self._watched[exchange] = watched
+            else:
+                self._give_up(exchange, name, seconds)
+        self._swept_at = now
+        self._to_strike = [late for late in self._to_strike if self._strike(late) is False]
+        self._tell_capacity()
+
+    def _give_up(self, exchange: Exchange, name: str, seconds: float) -> None:
+        ident = self._pool.lose(exchange)
+        if ident is None:
+            return  # it has ended just now
+        exchange.is_given_up = True
+        self._observer.thread_lost(exchange.info, name, seconds, stacks.stack_of(ident))
+        if not exchange.writer.has_ended:  # else it is its close() that hangs
+            exchange.connection.give_up(exchange, _too_late())
+        if self._interrupts:
+            self._to_strike.append(exchange)
+
+    def _strike(self, exchange: Exchange) -> bool | None:
+        return self._pool.interrupt(exchange, _strike)
+
+    def _tell_capacity(self) -> None:
+        is_exhausted = self._pool.is_exhausted
+        if is_exhausted is self._was_exhausted:
+            return
+        self._was_exhausted = is_exhausted
+        if is_exhausted:
+            self._observer.threads_exhausted(self._pool.lost)
+        else:
+            self._observer.threads_recovered(self._pool.lost)
+
+
+def _too_late() -> HTTPError:
+    return HTTPError(504, "The application did not answer in time")
+
+
+def _strike(ident: int) -> bool:
+    if not stacks.is_in_application(ident):
+        return False
+    stacks.raise_in(ident, RequestTimeout)
+    return True

@@ -1,0 +1,356 @@
+"""Where a response's bytes are written: from its writer and its file to the transport.
+
+One :class:`Sender` per connection, on the loop. Every byte the server sends passes it: to the
+transport, or, of a large file, past it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import fcntl
+import os
+import socket
+import sys
+import termios
+from typing import Protocol
+
+from wsgi_async.buffers.spool import read_nowait
+from wsgi_async.http1.framing import BodyFraming, FramedHead, ResponseHead, frame_chunks
+from wsgi_async.threads import Extent, Producer, ResponseStream
+from wsgi_async.threads.pool import Task, ThreadPool
+
+from .exchange import Exchange
+from .sendfile import NUDGE, STRETCH, WORTHWHILE, Bypass
+
+__all__ = ["Sender", "Sent"]
+
+FILE_TURNS = 4
+"""Blocks of a file that are read before the other connections have their turn."""
+
+JOIN_LIMIT = 64 * 1024
+"""Bytes up to which pieces are joined for one write; beyond it copying costs more."""
+
+SMALL_PIECE = 16 * 1024
+"""A piece below this is joined with its neighbours also where more is written at once."""
+
+
+class Sent(enum.Enum):
+    """What became of a streamed response after :meth:`Sender.send`."""
+
+    OPEN = "more will come"
+    COMPLETE = "all of it is with the transport"
+    CUT = "it ends here, incomplete"
+    AGAIN = "there is more at once, but others have their turn first"
+    READING = "the disk is being read"
+
+
+_OPEN, _COMPLETE, _CUT, _AGAIN, _READING = Sent
+_FINISHED, _BROKEN_OFF = Producer.FINISHED, Producer.CUT
+_NO_BODY, _CHUNKED = BodyFraming.NONE, BodyFraming.CHUNKED
+
+
+class Sending(Protocol):
+    """The connection a response goes to, as far as its sender knows it.
+
+    A sender is given it with each call and keeps no reference: the two would be a cycle, and every
+    connection that ends would wait, with its transport, for the garbage collector.
+    """
+
+    def frame_head(self, exchange: Exchange, head: ResponseHead, length: int | None) -> FramedHead:
+        """Decide the framing of a head."""
+
+    def send_on(self, exchange: Exchange) -> None:
+        """A read that had to wait is done: :meth:`Sender.send` should go on."""
+
+    def file_failed(self, why: str) -> None:
+        """A response is cut because its file could not be read."""
+
+
+class Sender:
+    """Writes the responses of one connection.
+
+    :param transport: the connection's transport; its write buffer limits are set already.
+    :param io_pool: threads for reads that would have to wait for a disk.
+    """
+
+    __slots__ = (
+        "_bypass",
+        "_io_pool",
+        "_is_reading",
+        "_transport",
+        "body_size",
+        "framed",
+        "is_writable",
+        "written",
+    )
+
+    def __init__(self, transport: asyncio.Transport, io_pool: ThreadPool[Task]) -> None:
+        self._transport = transport
+        self._io_pool = io_pool
+        self._is_reading = False
+        self._bypass: Bypass | None = None
+        self.framed: FramedHead | None = None
+        """The head of the response that is being sent, once it is out."""
+        self.body_size = 0
+        """Bytes of that response's body written so far, without chunked framing."""
+        self.written = 0
+        """Bytes given to the transport, or past it, since the connection began."""
+        self.is_writable = True
+        """False while the transport is above its high water."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the transport still holds."""
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def taken(self) -> int:
+        """Bytes that the client has taken since the connection began.
+
+        On Linux those its side has acknowledged: the kernel's buffer of megabytes opens in large
+        steps, and a client that reads 40 KB/s from it seems to stand still for 10 s. Elsewhere,
+        and on a unix socket, those given to the kernel.
+        """
+        return self.written - self.unsent - _unacknowledged(self._transport)
+
+    def begin(self) -> None:
+        """Forget the last response."""
+        self.framed = None
+        self.body_size = 0
+        if self._bypass is not None:
+            self._close_bypass()
+
+    def respond(self, framed: FramedHead, body: bytes) -> None:
+        """Write a whole response, a small one whose length is known."""
+        self.framed = framed
+        if framed.framing is _NO_BODY:
+            body = b""
+        self.body_size = len(body)
+        transport = self._transport
+        if not transport.is_closing():
+            data = framed.data + body
+            self.written += len(data)
+            transport.write(data)
+
+    def write(self, pieces: list[bytes]) -> None:
+        """Give bytes to the transport: one call, whatever the number of pieces."""
+        size = sum(map(len, pieces))
+        transport = self._transport
+        # From CPython 3.12 on asyncio's writelines() does not look itself: after a reset within the
+        # same turn it would watch a descriptor that the next connection is about to get.
+        if not size or transport.is_closing():
+            return
+        self.written += size
+        if size <= JOIN_LIMIT or len(pieces) == 1:
+            transport.write(b"".join(pieces))
+            return
+        transport.writelines(_gathered(pieces))
+        # asyncio's own transports forgot to ask for a pause here until 3.12.9 and 3.13.2
+        # (CPython gh-127655), and then never told when they drained. Setting the limits makes
+        # them look.
+        low, high = transport.get_write_buffer_limits()
+        transport.set_write_buffer_limits(high=high, low=low)
+
+    def send(self, exchange: Exchange, stream: ResponseStream, connection: Sending) -> Sent:
+        """Write what the exchange's stream has, from memory and then from a file."""
+        if self._is_reading:
+            return _READING  # whatever woke us: the block that is being read goes first
+        for _ in range(FILE_TURNS):
+            chunks, end = stream.take()
+            if self.framed is not None:
+                self.write(self._frame_body(chunks, end is _FINISHED))
+            elif stream.head is not None:
+                self.framed = framed = connection.frame_head(exchange, stream.head, stream.length)
+                self.write([framed.data, *self._frame_body(chunks, end is _FINISHED)])
+            if end is _FINISHED:
+                return _COMPLETE
+            if end is _BROKEN_OFF:
+                return _CUT
+            if not self.is_writable:
+                return _OPEN
+            extent = stream.extent()
+            if extent is None:
+                self._close_bypass()
+                return _OPEN
+            sent = self._send_extent(exchange, stream, extent, connection)
+            if sent is not _OPEN:
+                return sent
+        return _AGAIN
+
+    def _frame_body(self, chunks: list[bytes], finished: bool) -> list[bytes]:
+        assert self.framed is not None
+        framing = self.framed.framing
+        if framing is _NO_BODY:
+            return []
+        self.body_size += sum(map(len, chunks))
+        if framing is _CHUNKED:
+            return frame_chunks(chunks, last=finished)
+        return chunks
+
+    def _send_extent(
+        self, exchange: Exchange, stream: ResponseStream, extent: Extent, connection: Sending
+    ) -> Sent:
+        """Send the next stretch of a file past the transport, or write the next block of it."""
+        descriptor, offset, size = extent
+        amount = 0
+        bypass = self._bypass_for(size)
+        if bypass is not None:
+            if not self.is_writable:
+                return _OPEN  # what the transport holds goes first
+            sent = bypass.send(descriptor, offset, size)
+            if sent:
+                self.written += sent
+                self.body_size += sent
+                stream.consumed(sent, in_memory=False)
+                if sent in (size, STRETCH):
+                    return _OPEN if sent == size else _AGAIN
+                offset += sent
+                size -= sent
+            amount = min(size, NUDGE) if bypass.is_open else 0
+        try:
+            data = read_nowait(descriptor, amount or stream.block_size(size), offset)
+        except OSError as error:
+            return _file_failed(connection, error)
+        if data is not None:
+            return self._write_block(stream, data, connection)
+        stream.begin_read()
+        self._is_reading = True
+        block = Extent(descriptor, offset, stream.block_size(size))
+        self._io_pool.submit_urgent(_DiskRead(self, exchange, stream, block, connection))
+        return _READING
+
+    def _bypass_for(self, size: int) -> Bypass | None:
+        """The way past the transport, where there is one and that much of a file is worth it."""
+        bypass = self._bypass
+        if bypass is not None:
+            return bypass if bypass.is_open else None
+        assert self.framed is not None
+        framing = self.framed.framing
+        if size < WORTHWHILE or framing is _CHUNKED or framing is _NO_BODY:
+            return None
+        if not Bypass.suits(self._transport):
+            return None
+        self._bypass = bypass = Bypass(self._transport)
+        return bypass
+
+    def _close_bypass(self) -> None:
+        if self._bypass is not None:
+            self._bypass.close()
+            self._bypass = None
+
+    def _write_block(self, stream: ResponseStream, data: bytes, connection: Sending) -> Sent:
+        if not data:
+            return _file_failed(connection, "it is shorter than it was")
+        stream.consumed(len(data))
+        self.write(self._frame_body([data], False))
+        return _OPEN
+
+    def disk_has_answered(
+        self,
+        exchange: Exchange,
+        stream: ResponseStream,
+        data: bytes | OSError,
+        connection: Sending,
+    ) -> None:
+        """*Loop:* an I/O thread has read what the page cache did not have."""
+        self._is_reading = False
+        stream.end_read()
+        if not stream.gone:
+            if isinstance(data, OSError):
+                _file_failed(connection, data)
+                stream.evict()
+            elif self._write_block(stream, data, connection) is _CUT:
+                stream.evict()
+        connection.send_on(exchange)
+
+
+def _file_failed(connection: Sending, why: object) -> Sent:
+    connection.file_failed(f"a response was cut, its file could not be read: {why}")
+    return _CUT
+
+
+def _unacknowledged(transport: asyncio.Transport) -> int:
+    """Bytes in the kernel's send buffer, as far as it tells."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family == socket.AF_UNIX:
+        return 0  # a unix socket counts what its buffers take, not what is in them
+    try:
+        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):
+        return 0
+    return int.from_bytes(answer, sys.byteorder, signed=True)
+
+
+def _gathered(pieces: list[bytes]) -> list[bytes]:
+    """The same bytes with neighbours that are small joined: a transport keeps an object for each
+    piece, and asyncio's goes through all of them for every look at its buffer's size."""
+    gathered: list[bytes] = []
+    small: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if len(piece) < SMALL_PIECE and size < JOIN_LIMIT:
+            small.append(piece)
+            size += len(piece)
+            continue
+        gathered.append(b"".join(small))
+        small, size = [], 0
+        if len(piece) < SMALL_PIECE:
+            small.append(piece)
+            size = len(piece)
+        else:
+            gathered.append(piece)
+    gathered.append(b"".join(small))
+    return [piece for piece in gathered if piece]
+
+
+class _DiskRead:
+    """One read that has to wait for the disk, on an I/O thread."""
+
+    __slots__ = (
+        "_connection",
+        "_exchange",
+        "_extent",
+        "_is_answered",
+        "_result",
+        "_sender",
+        "_stream",
+    )
+
+    has_begun = True  # it is never withdrawn
+    turn = 0
+
+    def __init__(
+        self,
+        sender: Sender,
+        exchange: Exchange,
+        stream: ResponseStream,
+        extent: Extent,
+        connection: Sending,
+    ) -> None:
+        self._connection = connection
+        self._sender = sender
+        self._exchange = exchange
+        self._stream = stream
+        self._extent = extent
+        self._result: bytes | OSError = b""
+        self._is_answered = False
+
+    def run(self) -> None:
+        """*I/O thread:* read, and tell the loop."""
+        try:
+            self._result = os.pread(self._extent.descriptor, self._extent.size, self._extent.offset)
+        except OSError as error:
+            self._result = error
+        self._exchange.post(self)
+
+    def abandon(self, turn: int) -> None:
+        """*I/O thread:* it was broken off; where nothing was read, that cuts the response."""
+        self._exchange.post(self)
+
+    def on_wake(self) -> None:
+        """*Loop:* the read is done."""
+        if self._is_answered:
+            return
+        self._is_answered = True
+        self._sender.disk_has_answered(self._exchange, self._stream, self._result, self._connection)

@@ -1,0 +1,265 @@
+"""What the server tells, as log records: the default :class:`~wsgi_async.events.Observer`.
+
+The loggers, and who writes what they get, are in ``logs/setup.py``. A server embedded in a program
+attaches no handler to them; :func:`configure` does, for the command line.
+
+Text that a client sent is escaped wherever it is logged, so that no client can forge a line or
+steer a terminal; ``Authorization`` is never logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from wsgi_async.errors import ApplicationError
+from wsgi_async.events import Observer, RequestInfo, ResponseInfo
+
+from .setup import (
+    Mode,
+    access_logger,
+    app_logger,
+    configure,
+    descriptors,
+    error_descriptor,
+    flush,
+    is_configured,
+    logger,
+    reclaim,
+    release,
+    reopen,
+    set_mode,
+    write_by_thread,
+)
+from .text import escape, log_time, one_line
+
+__all__ = [
+    "LogObserver",
+    "Mode",
+    "access_logger",
+    "app_logger",
+    "configure",
+    "descriptors",
+    "error_descriptor",
+    "escape",
+    "flush",
+    "is_configured",
+    "log_time",
+    "logger",
+    "reclaim",
+    "release",
+    "reopen",
+    "set_mode",
+    "write_by_thread",
+]
+
+_INTERVAL = 1.0
+"""Seconds between two lines of one 5xx status, and between two of dropped connections: an
+overloaded server must not also log thousands of lines a second."""
+_OWN_CODE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+
+
+class LogObserver(Observer):
+    """Writes to the two loggers. Any thread.
+
+    :param access: whether there is an access log, in Apache's "combined" format.
+    :param clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, *, access: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.wants_requests = access
+        self._clock = clock
+        self._last: dict[str, tuple[float, int]] = {}  # kind: when logged, how many since
+
+    def started(
+        self,
+        addresses: tuple[str, ...],
+        threads: int,
+        loop: str,
+        parser: str,
+        processes: int = 1,
+    ) -> None:
+        many = f"{threads} thread{'s' * (threads != 1)}"
+        if processes > 1:
+            many = f"{processes} processes, {many} each"
+        logger.info("Listening on %s (%s, %s, parser %s)", ", ".join(addresses), many, loop, parser)
+
+    def stopping(self, in_flight: int) -> None:
+        logger.info("Stopping; requests in flight: %d", in_flight)
+
+    def interrupted(self, patience: float) -> None:
+        logger.info(
+            "Waiting for requests in flight, %s (--graceful-timeout); Ctrl-C again drops them now",
+            f"{patience:g} s at most" if patience else "as long as they take",
+        )
+
+    def stopped(self, stuck_threads: int) -> None:
+        if stuck_threads:
+            logger.error("Stopped; threads still in the application: %d", stuck_threads)
+        else:
+            logger.info("Stopped")
+
+    def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
+        if not self.wants_requests or response.is_logged:
+            return
+        came = time.time() - response.duration
+        self._log_access(request.client, came, request, response.status, response.body_size)
+
+    def _log_access(
+        self, client: str, came: float, request: RequestInfo | None, status: int, body_size: int
+    ) -> None:
+        """One line; ``-`` for what is unknown, the whole request line included."""
+        line = "-"
+        fields = dict.fromkeys(("referer", "user-agent"), "-")
+        if request is not None:
+            line = escape(f"{request.method} {request.target} {request.version}")
+            for name, value in request.fields:
+                if (key := name.lower()) in fields and fields[key] == "-":
+                    fields[key] = escape(value) or "-"
+        access_logger.info(
+            '%s - - [%s] "%s" %d %s "%s" "%s"',
+            _host(client),
+            log_time(came),
+            line,
+            status,
+            body_size or "-",
+            fields["referer"],
+            fields["user-agent"],
+        )
+
+    def request_refused(
+        self,
+        client: str,
+        status: int,
+        detail: str,
+        request: RequestInfo | None = None,
+        *,
+        is_running: bool = False,
+    ) -> None:
+        if self.wants_requests and not is_running:
+            self._log_access(client, time.time(), request, status, 0)
+        more = "" if status < 500 else self._unlogged(str(status))
+        if more is not None:
+            level = logging.INFO if status < 500 else logging.WARNING
+            text = one_line(detail)
+            logger.log(level, "[%s] refused with %d: %s%s", escape(client), status, text, more)
+
+    def connection_dropped(self, client: str, why: str) -> None:
+        more = self._unlogged("dropped")
+        if more is not None:
+            logger.info("[%s] dropped: %s%s", escape(client), one_line(why), more)
+
+    def _unlogged(self, kind: str) -> str | None:
+        """None while a line of this kind is too recent, else how many were left out since."""
+        now = self._clock()
+        logged, unlogged = self._last.get(kind, (-_INTERVAL, 0))
+        if now - logged < _INTERVAL:
+            self._last[kind] = (logged, unlogged + 1)
+            return None
+        self._last[kind] = (now, 0)
+        return f" (and {unlogged} more before)" if unlogged else ""
+
+    def app_error(
+        self, request: RequestInfo, message: str, error: BaseException | None = None
+    ) -> None:
+        logger.error(
+            "%s %s [%s %s]: %s",
+            escape(request.method),
+            escape(request.target),
+            escape(request.client),
+            escape(request.id),
+            one_line(message),
+            exc_info=_blame(error),
+        )
+
+    def app_warning(self, request: RequestInfo, message: str) -> None:
+        logger.warning(
+            "%s %s [%s %s]: %s",
+            escape(request.method),
+            escape(request.target),
+            escape(request.client),
+            escape(request.id),
+            one_line(message),
+        )
+
+    def app_stderr(self, request: RequestInfo, text: str) -> None:
+        # Whoever has a log of his own files it where others file errors, as mod_wsgi does.
+        app_logger.error("[%s] %s", escape(request.id), one_line(text.rstrip("\r\n")))
+
+    def info(self, message: str) -> None:
+        logger.info("%s", one_line(message))
+
+    def report(self, text: str) -> None:
+        # Indented, so that none of them passes for a record of its own.
+        logger.error("%s", "\n  ".join(map(one_line, text.rstrip("\n").split("\n"))))
+
+    def thread_lost(
+        self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
+    ) -> None:
+        logger.error(
+            "%s %s [%s %s]: nothing from the application for %.1f s; thread %s is given up, in%s",
+            escape(request.method),
+            escape(request.target),
+            escape(request.client),
+            escape(request.id),
+            seconds,
+            thread,
+            "".join("\n    " + one_line(line) for line in stack) or " code that is not Python",
+        )
+
+    def thread_returned(self, request: RequestInfo, seconds: float) -> None:
+        logger.info(
+            "%s %s [%s %s]: its thread came back %.1f s after it was given up",
+            escape(request.method),
+            escape(request.target),
+            escape(request.client),
+            escape(request.id),
+            seconds,
+        )
+
+    def threads_exhausted(self, lost: int) -> None:
+        logger.error(
+            "%d threads are lost in the application: new requests get 503 until some come back; "
+            "see the stacks above, and give what it waits for timeouts of its own",
+            lost,
+        )
+
+    def threads_recovered(self, lost: int) -> None:
+        logger.info("Requests are taken again; threads still lost in the application: %d", lost)
+
+    def warning(self, message: str) -> None:
+        logger.warning("%s", one_line(message))
+
+    def error(self, message: str, error: BaseException | None = None) -> None:
+        logger.error("%s", one_line(message), exc_info=error)
+
+
+def _blame(
+    error: BaseException | None,
+) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
+    """What to show of an application's error: its frames, not those of the server above them.
+
+    Nothing where the server found fault with what it was given: the message has said it, and no
+    frame is the application's.
+    """
+    if error is None:
+        return None
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
+        frames = frames.tb_next
+    if frames is None:
+        if isinstance(error, ApplicationError):
+            return None
+        frames = error.__traceback__
+    return type(error), error, frames
+
+
+def _host(client: str) -> str:
+    """The address of ``127.0.0.1:50312`` or ``[::1]:50312``; anything else as it is."""
+    host, colon, _ = client.rpartition(":")
+    return escape(host.strip("[]") if colon else client) or "-"

@@ -1,0 +1,422 @@
+"""The package's loggers, and what a command line has them do.
+
+=========================== ====================================================================
+``wsgi_async``              all that the server and its middleware tell
+``wsgi_async.access``       one line a request
+``wsgi_async.application``  what an application writes to ``wsgi.errors``, line by line
+=========================== ====================================================================
+
+A server embedded in a program attaches no handler to them. :func:`configure` does, for a process
+that is only a server; what the application then makes of these loggers while it is loaded holds:
+see :func:`reclaim`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import logging
+import os
+import stat
+import sys
+from functools import partial
+from typing import Any, NamedTuple, TextIO
+
+from wsgi_async.errors import ConfigError
+from wsgi_async.system.files import append
+
+from .sinks import Sink
+from .text import one_line
+from .thread import LogWriter, Mode
+
+__all__ = [
+    "Mode",
+    "access_logger",
+    "app_logger",
+    "configure",
+    "descriptors",
+    "error_descriptor",
+    "flush",
+    "is_configured",
+    "logger",
+    "put_stderr",
+    "reclaim",
+    "release",
+    "reopen",
+    "set_mode",
+    "write_by_thread",
+]
+
+logger = logging.getLogger("wsgi_async")
+access_logger = logging.getLogger("wsgi_async.access")
+app_logger = logging.getLogger("wsgi_async.application")
+
+
+def is_configured() -> bool:
+    """Whether the program has set up logging, so that somebody sees what is logged here."""
+    return logger.hasHandlers()
+
+
+# --- Formats and handlers
+
+
+class _Formatter(logging.Formatter):
+    """One line a record; a traceback is indented beneath it. An application's own text is its own:
+    it has a level and a time of the application's, or wants none.
+
+    A traceback ends with the exception's own text, which may hold what a client sent: control
+    characters are escaped, and its lines, being indented, cannot pass for records.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "%(asctime)s [%(process)d] [%(levelname)s] %(message)s", "[%Y-%m-%d %H:%M:%S %z]"
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.message = record.getMessage()
+        if record.name == app_logger.name:
+            return record.message
+        record.asctime = self.formatTime(record, self.datefmt)
+        text = self.formatMessage(record)
+        # Not the text that another handler's formatter has left in the record.
+        trace = self.formatException(record.exc_info) if record.exc_info else record.exc_text
+        if trace:
+            text += "".join("\n  " + one_line(line) for line in trace.split("\n"))
+        return text
+
+
+class _Handler(logging.Handler):
+    """Has a sink's records formatted where they are made, and written by :data:`_writer`.
+
+    The application's ``logging.config``, which closes all handlers, leaves it as it is.
+
+    :param origin: the option, and the absolute path or the stream.
+    """
+
+    def __init__(self, sink: Sink, origin: tuple[str, object], encoding: str) -> None:
+        super().__init__()
+        self.sink = sink
+        self.origin = origin
+        self._encoding = encoding
+        _writer.add(sink)
+
+    @property
+    def path(self) -> str:
+        """The file's; empty for a standard stream."""
+        return self.origin[1] if isinstance(self.origin[1], str) else ""
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        # Without a handler's lock: formatting needs none, and writing has its own.
+        kept: Any = self.filter(record)
+        if kept:
+            self.emit(kept if isinstance(kept, logging.LogRecord) else record)
+        return bool(kept)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record) + "\n"
+            _writer.put(self.sink, text.encode(self._encoding, "backslashreplace"))
+        except Exception:
+            self.handleError(record)
+
+    def renew(self) -> None:
+        """Open the log again where the application has closed its descriptor."""
+        try:
+            others = [append(self.path)] if self.path else []
+        except OSError:
+            others = []
+        self.sink.renew((*others, 2, 1))
+        for other in others:
+            os.close(other)
+
+    def discard(self) -> None:
+        """Close the descriptor."""
+        _writer.discard(self.sink)
+
+
+def _tell(count: int, name: str, why: str) -> None:
+    """*Any thread:* records of the log with this name were dropped."""
+    what = f"1 line of the {name} was" if count == 1 else f"{count} lines of the {name} were"
+    logger.error("%s dropped: %s", what, why)
+
+
+_writer = LogWriter(_tell)
+
+_NAMES = {"--error-logfile": "error log", "--access-logfile": "access log"}
+
+
+class _Attached(NamedTuple):
+    """What :func:`configure` has given a logger."""
+
+    handler: logging.Handler
+    level: str
+
+
+_attached: dict[logging.Logger, _Attached] = {}
+
+
+# --- What the options say
+
+
+def configure(*, error_logfile: str, access_logfile: str, log_level: str) -> None:
+    """Send the loggers to files or standard streams; for a process that is only a server.
+
+    Repeated calls replace what the one before set; a file that is to be used again stays open, for
+    by now this process may not be allowed to open it (``--user``). A standard stream is remembered
+    by its descriptor: whatever the application does to ``sys.stderr`` takes no log away.
+
+    :param error_logfile: a path, or ``-`` for standard error.
+    :param access_logfile: a path, ``-`` for standard output, or ``""`` for no access log: then
+        what middleware logs there goes to standard output.
+    :param log_level: ``debug``, ``info``, ``warning``, ``error`` or ``critical``; the access log
+        and the application's own text do not depend on it.
+    :raises ConfigError: where a file cannot be opened for appending.
+    """
+    errors = _handler(error_logfile, sys.stderr, "--error-logfile")
+    access = _handler(access_logfile or "-", sys.stdout, "--access-logfile")
+    errors.setFormatter(_Formatter())
+    for old in [handler for handler in _opened if handler not in (errors, access)]:
+        _opened.remove(old)
+        old.discard()
+    _remember_stderr(errors)
+    _attach(logger, errors, log_level.upper())
+    _attach(access_logger, access, "INFO")
+    app_logger.setLevel(1)
+    app_logger.disabled = False
+
+
+def _remember_stderr(errors: logging.Handler) -> None:
+    """For what the application logs there: where the error log is it too, the lines of both are in
+    the order in which they were made."""
+    global _stderr
+    if isinstance(errors, _Handler) and not errors.path:
+        _stderr = errors.sink
+    elif _stderr is None or not any(_stderr is sink for sink in _own_sinks):
+        try:
+            _stderr = Sink(os.dup(2), "log on standard error")
+        except OSError:  # closed
+            _stderr = None
+            return
+        _own_sinks.append(_stderr)
+        _writer.add(_stderr)
+
+
+_stderr: Sink | None = None
+_own_sinks: list[Sink] = []
+"""What is open of it beside the logs."""
+
+
+def _handler(name: str, stream: TextIO | None, flag: str) -> logging.Handler:
+    if name == "-":
+        return _stream_handler(stream, flag)
+    path = os.path.abspath(name)
+    for handler in _opened:
+        if handler.origin == (flag, path):
+            return handler
+    try:
+        # O_APPEND, and each record in one write(2) or with others in one: so several processes
+        # share a file, and no record lands within another, of whatever size.
+        descriptor = append(path)
+    except OSError as error:
+        raise ConfigError(f"{flag}: cannot write to {name!r}: {error.strerror}") from error
+    return _open_handler(descriptor, (flag, path), "utf-8")
+
+
+def _stream_handler(stream: TextIO | None, flag: str) -> logging.Handler:
+    """A standard stream, which is None where the parent closed it."""
+    known = [handler for handler in _opened if handler.origin[0] == flag and not handler.path]
+    for handler in known:
+        if handler.origin[1] is stream:
+            return handler
+    try:
+        # What an environment such as a notebook has put in its place names a descriptor, perhaps,
+        # that is not where it writes to.
+        if isinstance(stream, io.TextIOWrapper):
+            descriptor = os.dup(stream.fileno())
+            return _open_handler(descriptor, (flag, stream), stream.encoding)
+    except (OSError, ValueError):  # it has no descriptor, or is closed
+        pass
+    if stream is None or stream.closed:
+        return known[0] if known else logging.NullHandler()
+    return logging.StreamHandler(stream)
+
+
+def _open_handler(descriptor: int, origin: tuple[str, object], encoding: str) -> _Handler:
+    sink = Sink(descriptor, _NAMES[origin[0]], tells=origin[0] == "--error-logfile")
+    handler = _Handler(sink, origin, encoding)
+    _opened.append(handler)
+    return handler
+
+
+_opened: list[_Handler] = []
+"""Those whose descriptors are open."""
+
+
+def _attach(target: logging.Logger, handler: logging.Handler, level: str) -> None:
+    for old in target.handlers[:]:
+        target.removeHandler(old)
+        old.close()
+    target.addHandler(handler)
+    target.setLevel(level)
+    target.propagate = False  # or each line would show again in the application's own log
+    target.disabled = False
+    _attached[target] = _Attached(handler, level)
+
+
+def release() -> None:
+    """Undo :func:`configure`, and :func:`write_by_thread`: for a program that goes on."""
+    flush()
+    set_mode(Mode.DIRECT)
+    for target, attached in _attached.items():
+        target.removeHandler(attached.handler)
+        target.propagate = True
+        target.setLevel(logging.NOTSET)
+    app_logger.setLevel(logging.NOTSET)
+    _attached.clear()
+    for handler in _opened:
+        handler.discard()
+    _opened.clear()
+    global _stderr
+    _stderr = None
+    while _own_sinks:
+        _writer.discard(_own_sinks.pop())
+
+
+# --- What the application says
+
+
+def reclaim() -> None:
+    """After the application was loaded: where it has given a logger handlers, or other ones, or
+    left it to the root logger by name, that holds; so do levels. Anything else is what logging's
+    configurations do to loggers that they do not name, and is undone. So is, where it can be,
+    that the application has closed all descriptors that it did not know."""
+    for opened in _opened:
+        opened.renew()
+    for sink in _own_sinks:
+        sink.renew((2,))
+    for target, (handler, level) in _attached.items():
+        target.disabled = False
+        # One that names a logger takes level and handlers of those beneath it.
+        was_reset = target.level == logging.NOTSET and not target.handlers
+        if was_reset or not (target.handlers or target.propagate):
+            target.addHandler(handler)
+            target.propagate = False
+        if was_reset:
+            target.setLevel(level)
+    if _attached:
+        app_logger.disabled = False
+        app_logger.setLevel(app_logger.level or 1)
+
+
+def put_stderr(text: str) -> bool:
+    """*Any thread:* write lines to the standard error that :func:`configure` has found, as those of
+    the logs are written. False where it has found none, and nothing is done.
+
+    :param text: whole lines; perhaps none.
+    """
+    if _stderr is not None and text:
+        _writer.put(_stderr, text.encode("utf-8", "backslashreplace"))
+    return _stderr is not None
+
+
+# --- What processes need
+
+
+def set_mode(mode: Mode) -> None:
+    """Whether a record is written at all costs; see :class:`Mode`, DIRECT or POLLED."""
+    _writer.mode = mode
+
+
+def write_by_thread() -> None:
+    """*Main thread:* from now on a thread writes the logs, and runs what handlers the loggers of
+    this package have, also the application's; until :func:`flush`."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("wsgi_async.")]
+    for target in (logger, *map(logging.getLogger, names)):
+        vars(target)["callHandlers"] = partial(_call_handlers, target)
+    _writer.start()
+
+
+@atexit.register
+def flush() -> None:
+    """*Any thread:* before this process ends, write what the thread has still to write, within a
+    second, and end it. Nothing, and at once, where there is none."""
+    _writer.flush()
+
+
+def _call_handlers(target: logging.Logger, record: logging.LogRecord) -> None:
+    """In the place of :meth:`logging.Logger.callHandlers`."""
+    # Not logging's own: programs that watch logs replace the method of the class.
+    call = type(target).callHandlers
+    if _has_only_ours(target) or _writer.mode is not Mode.QUEUED or _writer.is_writing_here:
+        call(target, record)
+        return
+    _complete(record)
+    _writer.call(partial(call, target, record))
+
+
+def _has_only_ours(target: logging.Logger) -> bool:
+    current: logging.Logger | None = target
+    while current is not None:
+        for handler in current.handlers:
+            if type(handler) not in _OURS:
+                return False
+        current = current.parent if current.propagate else None
+    return True
+
+
+_OURS = (_Handler, logging.NullHandler)
+"""They wait for nobody, and may be called by who logs."""
+
+_PLAIN = {bool, float, int, str, type(None)}
+
+
+def _complete(record: logging.LogRecord) -> None:
+    """Let a record refer to nothing that may change before it is written, or that should not live
+    so long: the frames of a traceback, and all that is in them."""
+    args = record.args
+    if args and not (isinstance(args, tuple) and _PLAIN.issuperset(map(type, args))):
+        record.msg, record.args = record.getMessage(), None
+    if record.exc_info:
+        record.exc_text = record.exc_text or _plain.formatException(record.exc_info)
+        record.exc_info = None
+
+
+_plain = logging.Formatter()
+
+
+# --- What the operator says
+
+
+def descriptors() -> list[int]:
+    """The descriptors of the log files that :func:`configure` opened, standard streams apart."""
+    return [handler.sink.descriptor for handler in _opened if handler.path]
+
+
+def error_descriptor() -> int:
+    """The descriptor of the error log, for faulthandler: it writes where no Python code can run.
+
+    It stays the same when the log is reopened. Standard error's where there is no better.
+    """
+    attached = _attached.get(logger)
+    if attached is not None and isinstance(attached.handler, _Handler):
+        return attached.handler.sink.descriptor
+    return 2
+
+
+def reopen() -> None:
+    """Go on in new files where logrotate has renamed those of :func:`configure`. Any thread.
+
+    A file that cannot be opened is a warning in the log, and its old one stays in use. Standard
+    streams, pipes and devices are left as they are: nobody rotates them.
+    """
+    for handler in _opened:
+        current = handler.sink.descriptor
+        if not handler.path or not stat.S_ISREG(os.fstat(current).st_mode):
+            continue
+        try:
+            new = append(handler.path)
+        except OSError as error:
+            logger.warning("Cannot reopen the log %r: %s", handler.path, error.strerror)
+            continue
+        _writer.switch(handler.sink, new)

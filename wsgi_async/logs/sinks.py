@@ -1,0 +1,274 @@
+"""Where the lines of a log go: descriptors that may take nothing for a while, or for ever.
+
+A pipe that nobody reads blocks who writes to it. Nobody but its owner may set O_NONBLOCK on it, as
+that would change it for every process that has it; but poll(2) says when a pipe takes PIPE_BUF
+bytes at once, and so it does for terminals and sockets. So no more than that is written at a time,
+and only then. A regular file always takes what it is given.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import stat
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+__all__ = ["Drops", "Sink", "wait_for_any"]
+
+MAX_HELD = 4 * 1024 * 1024
+"""Bytes that wait for one log, at most."""
+
+OVERHEAD = 64
+"""Bytes that a record takes in memory beyond its own."""
+
+LARGEST_WRITE = 256 * 1024
+"""Bytes that are written to a file at once, unless one record is longer."""
+
+AT_ONCE = select.PIPE_BUF
+"""Bytes that what is no file takes at once where it takes any (poll(2), pipe(7))."""
+
+TELL_EVERY = 60.0
+"""Seconds between two reports of a log of which records are dropped all the time."""
+
+TOO_SLOW = "nobody reads it fast enough"
+
+
+class Drops:
+    """Records of one log that were dropped, and when to say so: at once, once a minute where it
+    goes on, and when it is over.
+
+    :param name: what to call the log in a message, such as ``access log``.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = 0
+        """Those that nobody has been told of."""
+        self.why = ""
+        """Why the last one was."""
+        self._told_at = -math.inf
+        self._is_behind = False
+
+    def add(self, records: int, why: str, *, is_behind: bool = False) -> None:
+        """Count some.
+
+        :param is_behind: whether it is for those that wait, so that it is over once none does.
+        """
+        self.count += records
+        self.why = why
+        self._is_behind = self._is_behind or is_behind
+
+    def take(self, now: float, *, is_over: bool, can_wait: bool) -> int:
+        """How many to tell of now. They are told of from then on.
+
+        :param is_over: whether nothing waits any more.
+        :param can_wait: whether there is a better time than now, if it is not over.
+        """
+        is_over = is_over and self._is_behind
+        if not self.count or not (is_over or (now - self._told_at >= TELL_EVERY and not can_wait)):
+            return 0
+        self._told_at = now
+        self._is_behind = self._is_behind and not is_over
+        count, self.count = self.count, 0
+        return count
+
+
+class _Switch(NamedTuple):
+    """Stands among records: what comes after it is for another file."""
+
+    descriptor: int
+
+
+class Sink:
+    """The descriptor of one log, and the records that wait for it. It has no lock:
+    :class:`~wsgi_async.logs.thread.LogWriter`, which has one, says which method needs it.
+
+    :param descriptor: it is this object's from now on.
+    :param name: see :class:`Drops`.
+    :param tells: whether it is the log in which is said what was dropped.
+    """
+
+    def __init__(self, descriptor: int, name: str, *, tells: bool = False) -> None:
+        self.descriptor = descriptor
+        self.drops = Drops(name)
+        self.tells = tells
+        self._identity, self.is_file = _look_at(descriptor)
+        self.is_patient = True
+        """Whether it took the last record without a wait."""
+        self._waiting: deque[bytes | _Switch] = deque()
+        self._held = 0
+        self._rest = b""
+        """What is to be written next."""
+        self._records = 0
+        """How many records `_rest` is of."""
+        self._has_begun = False
+        """Whether a part of it is written already."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._waiting and not self._rest
+
+    def put(self, record: bytes) -> None:
+        """Have a record wait, or drop it."""
+        size = len(record) + OVERHEAD
+        if self._held + size > MAX_HELD and self._waiting:
+            self.drops.add(1, TOO_SLOW, is_behind=True)
+            return
+        self._held += size
+        self._waiting.append(record)
+
+    def drop_all(self) -> None:
+        """Drop what waits, but for what is written in part."""
+        records = 0
+        while self._waiting:
+            item = self._waiting.popleft()
+            if isinstance(item, _Switch):
+                self._switch(item)
+            else:
+                records += 1
+        self._held = 0
+        if not self._has_begun:
+            records += self._records
+            self._rest = b""
+        self.drops.add(records, TOO_SLOW, is_behind=True)
+
+    def take_drops(self, now: float) -> int:
+        """How many dropped records to tell of now."""
+        return self.drops.take(
+            now, is_over=self.is_empty, can_wait=self.tells and not self.is_empty
+        )
+
+    def switch(self, descriptor: int) -> None:
+        """Have what is put from now on written to another file, by the same descriptor: not an
+        earlier record, nor a part of one.
+
+        :param descriptor: of that file; it is closed then.
+        """
+        self._waiting.append(_Switch(descriptor))
+
+    def _switch(self, switch: _Switch) -> None:
+        # At once for everybody, also for faulthandler, which was given the number.
+        os.dup2(switch.descriptor, self.descriptor, inheritable=False)
+        os.close(switch.descriptor)
+        self._identity, self.is_file = _look_at(self.descriptor)
+
+    def forget(self) -> None:
+        """Leave all that waits to another process."""
+        for item in self._waiting:
+            if isinstance(item, _Switch):
+                os.close(item.descriptor)
+        self._waiting = deque()  # a thread that this process does not have may be at the old one
+        self._held = 0
+        self._rest = b""
+
+    def renew(self, descriptors: Iterable[int]) -> bool:
+        """Take another descriptor where somebody has closed this one. False where there is none.
+
+        :param descriptors: those of the same file, perhaps; one that is becomes a copy.
+        """
+        if self._is(self.descriptor):
+            return True
+        for other in descriptors:
+            if self._is(other):
+                self.descriptor = os.dup(other)
+                return True
+        # Not the old one: its number may have come to mean a file of the application's.
+        self.descriptor = os.open(os.devnull, os.O_WRONLY)
+        return False
+
+    def _is(self, descriptor: int) -> bool:
+        try:
+            return _look_at(descriptor)[0] == self._identity
+        except OSError:
+            return False
+
+    def takes_more(self, timeout: float = 0.0) -> bool:
+        """Whether a write would not block.
+
+        :param timeout: seconds to wait for that, at most.
+        """
+        return self.is_file or wait_for_any([self], timeout)
+
+    def take(self) -> bool:
+        """Decide what is to be written next. False where there is nothing."""
+        if self._rest:
+            return True
+        waiting, size = self._waiting, 0
+        limit = LARGEST_WRITE if self.is_file else AT_ONCE
+        records: list[bytes] = []
+        while waiting:
+            record = waiting[0]
+            if isinstance(record, _Switch):
+                if records:
+                    break
+                self._switch(record)
+            else:
+                if records and size + len(record) > limit:
+                    break
+                size += len(record)
+                records.append(record)
+            waiting.popleft()
+        self._held -= size + OVERHEAD * len(records)
+        self._rest = b"".join(records)
+        self._records = len(records)
+        self._has_begun = False
+        return bool(records)
+
+    def write(self, *, whole: bool = False) -> OSError | None:
+        """Write once what was taken; it must take more, or this waits.
+
+        :param whole: write all of it, also if that has to wait.
+        :returns: why it cannot be written; it is forgotten then. See :meth:`failed`.
+        """
+        piece = self._rest if whole or self.is_file else _piece(self._rest)
+        try:
+            written = os.write(self.descriptor, piece)
+        except BlockingIOError:  # another process has set O_NONBLOCK on it
+            if whole:
+                self.takes_more(1.0)
+            return None
+        except OSError as error:
+            self._rest = b""
+            return error
+        self._has_begun = True
+        self._rest = self._rest[written:]
+        return None
+
+    def failed(self, error: OSError) -> None:
+        """Count what :meth:`write` could not write: a reader has gone, a disk is full."""
+        self.drops.add(self._records, error.strerror or str(error))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.descriptor)
+
+
+def _look_at(descriptor: int) -> tuple[tuple[int, int], bool]:
+    """What tells a file from others, and whether it is a regular one."""
+    found = os.fstat(descriptor)
+    return (found.st_dev, found.st_ino), stat.S_ISREG(found.st_mode)
+
+
+def wait_for_any(sinks: Iterable[Sink], timeout: float) -> bool:
+    """Wait until one of them takes more.
+
+    :param timeout: seconds, at most.
+    """
+    poll = select.poll()
+    for sink in sinks:
+        if sink.is_file:
+            return True
+        poll.register(sink.descriptor, select.POLLOUT)
+    return bool(poll.poll(timeout * 1000))
+
+
+def _piece(data: bytes) -> bytes:
+    """As much as is taken at once, and up to the end of a line where there is one: another process
+    may write in between."""
+    if len(data) <= AT_ONCE:
+        return data
+    return data[: data.rfind(b"\n", 0, AT_ONCE) + 1 or AT_ONCE]

@@ -1,0 +1,284 @@
+"""Who writes the logs: whoever logs, at once, or in a serving process a thread of its own.
+
+A log may go to a pipe that nobody reads, or to a handler of the application's that waits for
+another machine. The loop must wait for neither, and a pool thread need not.
+
+The thread wakes at most once in :data:`GATHER` seconds, and writes at once what has come meanwhile:
+one that woke for each line would take the GIL from the loop as often.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from .sinks import Drops, Sink, wait_for_any
+
+__all__ = ["FLUSH_TIME", "LogWriter", "Mode"]
+
+GATHER = 0.02
+"""Seconds from the first record to the write of all that have come."""
+
+RETRY = 0.05
+"""Seconds for which the other logs wait, at most, where one takes nothing."""
+
+FLUSH_TIME = 1.0
+"""Seconds for which a process that ends waits for its logs, at most."""
+
+PATIENCE = 0.1
+"""Seconds for which a process without the thread waits for a log that takes nothing; once, until
+it takes something again."""
+
+MAX_CALLS = 10_000
+"""Records that wait for handlers of the application, at most."""
+
+WRITES = 64
+"""Writes to one log before the others have their turn."""
+
+
+class Mode(enum.Enum):
+    """How records are written."""
+
+    DIRECT = enum.auto()
+    """By who logs, who waits until it is done: a program that has a server in it, and a process
+    that the application has forked."""
+    POLLED = enum.auto()
+    """By who logs, where the log takes it, and else it is dropped: processes that may have no
+    thread (the parent, the loader)."""
+    QUEUED = enum.auto()
+    """By the thread."""
+
+
+class LogWriter:
+    """Writes records to sinks, and calls handlers of the application.
+
+    :param tell: told that so many records were dropped, of which log, and why. *Any thread.*
+    """
+
+    def __init__(self, tell: Callable[[int, str, str], None]) -> None:
+        self._tell = tell
+        self._mode = Mode.DIRECT
+        # Reentrant: a signal handler, or the collector, may log while a record is added. Guards
+        # the sinks, but what `take` has taken: that is the thread's while the mode is QUEUED.
+        self._lock = threading.RLock()
+        self._sinks: tuple[Sink, ...] = ()
+        self._calls: deque[Callable[[], object]] = deque()
+        self._lost_calls = Drops("log of the application's handlers")
+        self._is_awake = False
+        self._is_ending = False
+        self._set_up()
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _set_up(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Lock()
+        self._wake.acquire()
+        self._hurry = threading.Event()
+
+    @property
+    def mode(self) -> Mode:
+        """Set it to DIRECT or POLLED; :meth:`start` makes it QUEUED, :meth:`flush` POLLED."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        with self._lock:
+            if self._mode is not Mode.QUEUED:
+                self._mode = mode
+
+    # --- any thread --------------------------------------------------------------------------
+
+    def add(self, sink: Sink) -> None:
+        """*Any thread:* take care of a sink."""
+        with self._lock:
+            self._sinks = (*self._sinks, sink)
+
+    def discard(self, sink: Sink) -> None:
+        """*Any thread:* close a sink."""
+        with self._lock:
+            self._sinks = tuple(other for other in self._sinks if other is not sink)
+            sink.close()
+
+    def put(self, sink: Sink, record: bytes) -> None:
+        """*Any thread:* have a record written.
+
+        :param record: one or more whole lines.
+        """
+        with self._lock:
+            sink.put(record)
+            if self._mode is Mode.QUEUED:
+                if not self._is_awake:
+                    self._rouse()
+                return
+            self._serve(sink)
+        self._report(sink)
+
+    def switch(self, sink: Sink, descriptor: int) -> None:
+        """*Any thread:* see :meth:`Sink.switch`."""
+        with self._lock:
+            sink.switch(descriptor)
+            self._serve(sink)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """*Any thread:* have the thread call a function; where there is none, it is called now."""
+        with self._lock:
+            if self._mode is Mode.QUEUED:
+                if len(self._calls) < MAX_CALLS:
+                    self._calls.append(function)
+                    self._rouse()
+                else:
+                    self._lost_calls.add(1, "they take too long", is_behind=True)
+                return
+        function()
+
+    @property
+    def is_writing_here(self) -> bool:
+        """*Any thread:* whether it is the one that writes what others log."""
+        return threading.current_thread() is self._thread
+
+    def start(self) -> None:
+        """*Main thread:* have a thread write from now on."""
+        with self._lock:
+            if self._mode is Mode.QUEUED:
+                return
+            self._is_ending = False
+            self._set_up()
+            self._thread = threading.Thread(target=self._run, name="wsgi_async-log", daemon=True)
+            self._mode = Mode.QUEUED
+        self._thread.start()
+
+    def flush(self, timeout: float = FLUSH_TIME) -> None:
+        """*Any thread:* write all that waits and end the thread, for so many seconds at most; what
+        is logged after that is written at once, or dropped. Nothing where there is no thread."""
+        thread = self._thread
+        if thread is None or self.is_writing_here:
+            return
+        with self._lock:
+            self._is_ending = True
+            self._rouse()
+        self._hurry.set()
+        thread.join(timeout)
+
+    # --- with the lock -----------------------------------------------------------------------
+
+    def _rouse(self) -> None:
+        if not self._is_awake:
+            self._is_awake = True
+            self._wake.release()
+
+    def _serve(self, sink: Sink) -> None:
+        if self._mode is Mode.QUEUED:
+            self._rouse()
+        elif self._mode is Mode.DIRECT:
+            self._write_all(sink)
+        else:
+            self._write_polled(sink)
+
+    def _write_all(self, sink: Sink) -> None:
+        while sink.take():
+            error = sink.write(whole=True)
+            if error is not None:
+                sink.failed(error)
+
+    def _report(self, sink: Sink) -> None:
+        with self._lock:
+            count = sink.take_drops(time.monotonic()) if sink.drops.count else 0
+        if count:
+            self._tell(count, sink.drops.name, sink.drops.why)
+
+    def _write_polled(self, sink: Sink) -> None:
+        while sink.take():
+            # The first of what it does not take waits for it, briefly; the others do not.
+            sink.is_patient = sink.takes_more(PATIENCE if sink.is_patient else 0.0)
+            if not sink.is_patient:
+                sink.drop_all()
+                return
+            error = sink.write()
+            if error is not None:
+                sink.failed(error)
+
+    # --- the thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            # What a lack of memory raises costs at most what was being written.
+            with contextlib.suppress(Exception):
+                self._rest()
+                self._write()
+                if self._is_ending and self._end():
+                    return
+
+    def _rest(self) -> None:
+        """Wait until there is something to write, and a little longer for more."""
+        full = [sink for sink in self._sinks if not sink.is_empty]
+        if full:
+            wait_for_any(full, GATHER if self._is_ending else RETRY)
+            self._wake.acquire(blocking=False)
+        elif not self._is_ending and self._wake.acquire(timeout=-1 if self._is_idle else RETRY):
+            self._hurry.wait(GATHER)
+
+    @property
+    def _is_empty(self) -> bool:
+        return not self._calls and all(sink.is_empty for sink in self._sinks)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether there is nothing to do, nor to say."""
+        drops = (self._lost_calls, *(sink.drops for sink in self._sinks))
+        return self._is_empty and not any(drop.count for drop in drops)
+
+    def _write(self) -> None:
+        """Write what can be."""
+        with self._lock:
+            self._is_awake = False  # before anything is looked at: what comes later wakes again
+        for sink in self._sinks:
+            self._write_ready(sink)
+            self._report(sink)
+        for _ in range(len(self._calls)):
+            with contextlib.suppress(BaseException):  # a handler's own is no reason to end
+                self._calls.popleft()()
+        with self._lock:
+            lost = self._lost_calls.take(time.monotonic(), is_over=not self._calls, can_wait=False)
+        if lost:
+            self._tell(lost, self._lost_calls.name, self._lost_calls.why)
+
+    def _write_ready(self, sink: Sink) -> None:
+        for _ in range(WRITES):
+            with self._lock:
+                if not sink.take():
+                    return
+            if not sink.takes_more():
+                return
+            error = sink.write()
+            if error is not None:
+                with self._lock:
+                    sink.failed(error)
+
+    def _end(self) -> bool:
+        """End, where nothing is left to write; where not, there may be no time for it."""
+        with self._lock:
+            if not self._is_empty:
+                return False
+            self._mode = Mode.POLLED
+            self._thread = None
+        for drops in (self._lost_calls, *(sink.drops for sink in self._sinks)):
+            if drops.count:
+                self._tell(drops.count, drops.name, drops.why)
+        return True
+
+    def _forked(self) -> None:
+        """*In a process that was forked:* who held the lock is not here, nor is the thread; what
+        waits is the parent's to write."""
+        self._lock = threading.RLock()
+        if self._mode is Mode.QUEUED:
+            self._mode = Mode.DIRECT
+            self._calls = deque()
+            for sink in self._sinks:
+                sink.forget()
+        self._is_awake = self._is_ending = False
+        self._set_up()

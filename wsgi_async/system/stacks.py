@@ -1,0 +1,85 @@
+"""What another thread is doing just now, and how to break it off. Any thread.
+
+CPython's own means, with their limits: a stack is a snapshot of a thread that goes on meanwhile,
+and an exception is raised in a thread only when it comes back to Python code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+
+__all__ = ["is_in_application", "raise_in", "stack_of"]
+
+DEPTH = 50
+"""Frames that are shown, the innermost ones."""
+
+_OWN_CODE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_CALLER = os.path.join(_OWN_CODE, "wsgi", "response.py")
+"""Where applications are called from."""
+
+_BETWEEN = tuple(
+    os.path.join(_OWN_CODE, *names)
+    for names in (
+        ("middleware", ""),
+        ("applications", "str_encoding.py"),
+        ("applications", "lint.py"),
+        ("applications", "mounts.py"),
+        ("applications", "static.py"),
+    )
+)
+"""Code of ours that lies between that and an application, and calls it."""
+
+
+def stack_of(ident: int) -> list[str]:
+    """The stack of a thread in lines, outermost call first, as a traceback shows it; from the
+    application's first frame on, where there is one. Nothing of a thread that has ended."""
+    frame = sys._current_frames().get(ident)
+    if frame is None:
+        return []
+    calls = traceback.extract_stack(frame, DEPTH)
+    files = [call.filename for call in calls]
+    first = files.index(_CALLER) if _CALLER in files else 0
+    while first < len(files) and _is_ours(files[first]):
+        first += 1
+    lines = []
+    for call in calls[first:] or calls:
+        lines.append(f'File "{call.filename}", line {call.lineno}, in {call.name}')
+        if call.line:
+            lines.append("  " + call.line)
+    return list(map(_printable, lines))
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith(_OWN_CODE) or filename == threading.__file__
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() or char == "\t" else "?" for char in text)
+
+
+def is_in_application(ident: int) -> bool:
+    """Whether a thread is in code that a WSGI application was called for, and not, called from
+    there, in the server's own again: what that has begun must not be broken off. Middleware of
+    this package may be on the way, as long as it is not what runs."""
+    frame = sys._current_frames().get(ident)
+    if frame is None or frame.f_code.co_filename.startswith(_OWN_CODE):
+        return False
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if filename.startswith(_OWN_CODE) and not filename.startswith(_BETWEEN):
+            return filename == _CALLER
+        frame = frame.f_back
+    return False
+
+
+def raise_in(ident: int, error: type[BaseException]) -> None:
+    """Raise an exception in a thread as soon as it runs Python code again.
+
+    :param error: a class; the interpreter makes the instance.
+    """
+    import ctypes  # 2 ms and 1 MB, which nobody else needs
+
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(error))

@@ -1,0 +1,49 @@
+"""The thread line: the only objects that a pool thread and the loop thread share.
+
+Guarantees:
+
+* :class:`Mailbox` wakes the loop at most once for everything posted before it drains.
+* :class:`ResponseWriter`: one producer (the pool thread that runs the exchange, never two at
+  once) and one consumer (the loop). Bytes come out in the order they went in, and stay in the
+  account until the *transport* has drained them. A response that is small and all there crosses
+  as one immutable value; of any other a :class:`ResponseStream` carries what follows the head, and
+  costs one wake per drain, not one per chunk. (A chunk that is taken just as it is told of costs
+  an empty one.)
+* :class:`RequestBody`: the same in the other direction, for ``request_buffering=stream``. While
+  reading is paused, its reader may take bytes from the connection's socket itself; at any time the
+  loop can have the socket back. :class:`InputStream` makes a file of it.
+* No lock is held while the transport, the mailbox or the disk is called. (A body's own lock is,
+  while its reader copies what a socket has. That does not wait for the client, but the loop may
+  wait for it, and for the GIL that its thread needs afterwards.)
+* Once the client is gone, every read and write raises ``ClientDisconnected``, and nothing that
+  a late thread does reaches anybody.
+* Whoever is the last to need a temporary file or a duplicated descriptor closes it, never
+  earlier: a descriptor's number is reused at once. An evicted response is let go by the loop.
+"""
+
+from .backlog import Extent
+from .bounds import LARGE_FILE, BlockedWriters, Overflow, ResponseBounds
+from .input_stream import InputStream
+from .mailbox import Mailbox, Posted
+from .request_body import RequestBody
+from .response_stream import Producer, Progress, ResponseStream, Taken
+from .response_writer import ForkedWriter, ResponseWriter, Whole
+
+__all__ = [
+    "LARGE_FILE",
+    "BlockedWriters",
+    "Extent",
+    "ForkedWriter",
+    "InputStream",
+    "Mailbox",
+    "Overflow",
+    "Posted",
+    "Producer",
+    "Progress",
+    "RequestBody",
+    "ResponseBounds",
+    "ResponseStream",
+    "ResponseWriter",
+    "Taken",
+    "Whole",
+]

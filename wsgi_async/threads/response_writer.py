@@ -1,0 +1,191 @@
+"""The response's way from a pool thread to the loop: at once, or as a stream."""
+
+from __future__ import annotations
+
+import threading
+from typing import NoReturn
+
+from wsgi_async.buffers.spool import SourceFile
+from wsgi_async.errors import ClientDisconnected
+from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.system.forks import leave
+
+from .bounds import ResponseBounds
+from .mailbox import Mailbox, Posted
+from .response_stream import FREE_MEMORY, Producer, Progress, ResponseStream
+
+__all__ = ["ForkedWriter", "ResponseWriter", "Whole"]
+
+Whole = tuple[ResponseHead, bytes, int | None]
+"""A response that is all there: head, body, and the size of the body as for
+:meth:`ResponseWriter.start`."""
+
+_NOTHING: Progress = (0, 0, Producer.RUNNING)
+_EVERYTHING: Progress = (0, 0, Producer.FINISHED)
+
+_meeting = threading.Lock()
+"""Held, for a moment, where a stream is opened and where its client leaves: one of the two has to
+see the other. Both are rare enough for all responses to share it."""
+
+
+class ResponseWriter:
+    """One response on its way from a pool thread to the loop.
+
+    Most are small and all there at once: such a one crosses as one immutable value, and the
+    mailbox's lock is the only one it takes. Whatever else there is belongs to a
+    :class:`ResponseStream`, which is made when the first part of such a response comes.
+
+    :param bounds: what all responses share.
+    :param mailbox: how the loop is woken.
+    :param owner: the exchange that the loop is woken for.
+    """
+
+    __slots__ = ("_bounds", "_mailbox", "_owner", "gone", "stream", "whole")
+
+    def __init__(self, bounds: ResponseBounds, mailbox: Mailbox, owner: Posted) -> None:
+        self._bounds = bounds
+        self._mailbox = mailbox
+        self._owner: Posted | None = owner
+        self.whole: Whole | None = None
+        """*Any thread:* the response, where it came at once."""
+        self.stream: ResponseStream | None = None
+        """*Any thread:* what carries it, where it does not."""
+        self.gone = False
+        """*Any thread:* whether the client has gone."""
+
+    # --- pool thread -------------------------------------------------------------------------
+
+    def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None:
+        """*Pool thread:* the whole response at once: one wake.
+
+        :param length: as for :meth:`start`.
+        """
+        size = len(body)
+        if size > FREE_MEMORY or size > self._bounds.memory:
+            self.start(head, length).write_last(body)
+            return
+        self.whole = head, body, length
+        owner = self._owner
+        if owner is not None and not self.gone:
+            self._mailbox.post(owner)
+        self._owner = None  # nothing more will come, and it refers to this
+
+    def start(self, head: ResponseHead, length: int | None) -> ResponseStream:
+        """*Pool thread:* the head, to go out with the first chunk.
+
+        :param length: the size of the body in bytes, or None where it is not known.
+        :returns: what takes the chunks.
+        """
+        return self._open(head, length)
+
+    def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> bool:
+        """*Pool thread:* the whole response: `count` bytes of a file from `offset`.
+
+        The descriptor is duplicated, so the caller may close its own at once.
+
+        :returns: False, and nothing done, where no more files may be open.
+        """
+        try:
+            source = SourceFile(self._bounds.budgets, descriptor)
+        except OSError:
+            return False
+        self._open(head, count).send_file(source, offset, count)
+        return True
+
+    def cut(self) -> None:
+        """*Pool thread:* the response ends here without being complete. If it has ended, the loop
+        is told once more: what broke the thread off may have done so before it could."""
+        if self.whole is None:
+            stream = self.stream
+            if stream is None:
+                stream = self._open(None, None)
+            stream.cut()
+        elif self._owner is not None:
+            self._mailbox.post(self._owner)
+            self._owner = None
+
+    def _open(self, head: ResponseHead | None, length: int | None) -> ResponseStream:
+        if self.stream is not None:
+            return self.stream  # it was cut, and takes nothing more
+        stream = ResponseStream(self._bounds, self._mailbox, self._owner, head, length)
+        with _meeting:
+            self.stream = stream
+            gone = self.gone
+        self._owner = None
+        if gone:
+            stream.abort()
+        return stream
+
+    # --- any thread --------------------------------------------------------------------------
+
+    @property
+    def has_ended(self) -> bool:
+        """*Any thread:* whether nothing more will come from the application."""
+        stream = self.stream
+        return self.whole is not None or (stream is not None and stream.has_ended)
+
+    @property
+    def is_parked(self) -> bool:
+        """*Any thread:* whether the iteration is suspended."""
+        stream = self.stream
+        return stream is not None and stream.is_parked
+
+    @property
+    def progress(self) -> Progress:
+        """*Any thread:* changes whenever the application has produced something."""
+        stream = self.stream
+        if stream is not None:
+            return stream.progress
+        return _NOTHING if self.whole is None else _EVERYTHING
+
+    @property
+    def waits(self) -> int:
+        """*Any thread:* how often the thread has begun or ended to wait for the client: odd while
+        it does."""
+        stream = self.stream
+        return 0 if stream is None else stream.waits
+
+    # --- loop --------------------------------------------------------------------------------
+
+    def abort(self) -> bool:
+        """*Loop:* the client has gone.
+
+        :returns: True where a parked iteration is to be closed, by the caller, on a pool thread.
+        """
+        with _meeting:
+            self.gone = True
+            stream = self.stream
+        self.forget_body()
+        return stream is not None and stream.abort()
+
+    def forget_body(self) -> None:
+        """*Loop:* the body of a response that came at once is with the transport, or for nobody."""
+        if self.whole is not None:
+            head, _, length = self.whole
+            self.whole = head, b"", length
+
+    def release(self) -> None:
+        """*Loop:* the response is on its way, or no thread has this or will: see
+        :meth:`ResponseStream.release`."""
+        self._owner = None  # a cycle of references would leave every request to the collector
+        if self.stream is not None:
+            self.stream.release()
+
+
+class ForkedWriter(ResponseWriter):
+    """The writer in a process that the application has forked: nothing is sent from there, and a
+    response, or its end, ends the process."""
+
+    __slots__ = ()
+
+    def respond(self, head: ResponseHead, body: bytes, length: int | None) -> NoReturn:
+        leave()
+
+    def start(self, head: ResponseHead, length: int | None) -> NoReturn:
+        raise ClientDisconnected("the client belongs to the process that this one was forked off")
+
+    def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> NoReturn:
+        leave()
+
+    def cut(self) -> NoReturn:
+        leave()

@@ -1,0 +1,182 @@
+"""What PEP 3333 asks of what an application gives: its status, its headers, its chunks.
+
+Pool threads only. Each complaint says how to mend it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NoReturn
+
+from wsgi_async.errors import ApplicationError
+from wsgi_async.http1.framing import ResponseHead
+
+__all__ = [
+    "BODILESS",
+    "HEADS",
+    "HOP_BY_HOP",
+    "brief",
+    "check_chunk",
+    "check_head",
+    "remembered_head",
+    "why_dropped",
+]
+
+# RFC 9110 §7.6.1 and PEP 3333 ("Other HTTP Features"): the server's own business, and not sent.
+# Refused they were a 500 for half of all event-stream snippets, which set `Connection: keep-alive`;
+# gunicorn drops them too. `Connection: close` is obeyed. Transfer-Encoding is dropped whatever it
+# says, as there: who sets it means a body that ends some time, seldom chunks framed by himself.
+# An Upgrade would promise what WSGI cannot keep: there is no 101.
+HOP_BY_HOP = frozenset(
+    (
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+_STATUS = re.compile(r"([2-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?", re.ASCII)
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_DIGITS = re.compile(r"[0-9]{1,19}")
+
+HEADS: dict[tuple[object, ...], ResponseHead] = {}
+_HEADS_LIMIT = 1024
+_HEAD_SIZE_LIMIT = 512
+"""Checked heads by (status, *headers), because most responses repeat them: at most 1024 of at
+most 512 bytes, forgotten all at once when full; none with a Set-Cookie. 2 us a request less."""
+
+remembered_head = HEADS.get
+"""The checked head, where it is one of them."""
+
+BODILESS = frozenset((204, 205, 304))
+"""Statuses that never have content (RFC 9110 §6.4.1), and the 205 of §15.3.6."""
+
+
+def check_head(status: object, headers: object) -> ResponseHead:
+    """Judge what ``start_response`` was given, and make the bytes of it.
+
+    Hop-by-hop fields are left out, and named in :attr:`.ResponseHead.dropped`. Such a head is not
+    remembered: whoever sends it is to be told, and is asked each time whether he has been.
+
+    :raises ApplicationError: a wrong type or syntax.
+    """
+    if not isinstance(status, str) or _STATUS.fullmatch(status) is None:
+        _refuse_status(status)
+    if not isinstance(headers, list):
+        raise ApplicationError(
+            f"start_response headers must be a list of (name, value) tuples, "
+            f"not {type(headers).__name__}"
+        )
+    lines = []
+    length: int | None = None
+    names = set()
+    closes = False
+    dropped: dict[str, str] = {}
+    for item in headers:
+        if type(item) is not tuple or len(item) != 2:
+            raise ApplicationError(f"each header must be a (name, value) tuple, not {brief(item)}")
+        _check_field(*item)
+        name, value = item
+        lowered = name.lower()
+        names.add(lowered)
+        if lowered in HOP_BY_HOP:
+            if lowered == "connection" and "close" in _options(value):
+                closes = True
+            if lowered != "connection" or _options(value) != {"close"}:
+                dropped.setdefault(lowered, name)
+        elif lowered != "content-length":
+            lines.append(f"{name}: {value}\r\n")
+        elif length is None or length == int(value):
+            length = int(value)
+        else:
+            raise ApplicationError("two Content-Length headers that differ")
+    fields = "".join(lines).encode("latin-1")
+    start_line = f"HTTP/1.1 {status if len(status) > 3 else status + ' '}\r\n".encode("latin-1")
+    recurs = len(fields) <= _HEAD_SIZE_LIMIT and "set-cookie" not in names and not dropped
+    head = ResponseHead(
+        int(status[:3]),
+        start_line,
+        fields,
+        length,
+        "date" in names,
+        "server" in names,
+        recurs,
+        closes,
+        tuple(dropped.values()),
+    )
+    if recurs:
+        if len(HEADS) >= _HEADS_LIMIT:
+            HEADS.clear()
+        HEADS[(status, *headers)] = head
+    return head
+
+
+def _check_field(name: object, value: object) -> None:
+    if not isinstance(name, str) or not isinstance(value, str):
+        raise ApplicationError(
+            f"header names and values must be str, not {brief(name)}: {brief(value)}"
+        )
+    if _NAME.fullmatch(name) is None:
+        raise ApplicationError(f"{brief(name)} is not a valid header name (RFC 9110 §5.1)")
+    if _VALUE.fullmatch(value) is None:
+        raise ApplicationError(
+            f"the value of header {name} has a control character or one outside latin-1: "
+            f"{brief(value)}; encode it first (RFC 9110 §5.5)"
+        )
+    if name.lower() == "content-length" and _DIGITS.fullmatch(value) is None:
+        raise ApplicationError(f"Content-Length must be digits only, not {brief(value)}")
+
+
+def _options(value: str) -> set[str]:
+    """What a Connection field says, in lower case (RFC 9110 §7.6.1)."""
+    return {option.strip(" \t").lower() for option in value.split(",")} - {""}
+
+
+def why_dropped(name: str) -> str:
+    """The sentence on a hop-by-hop field that was not sent."""
+    if name.lower() == "transfer-encoding":
+        return (
+            f"the header {name} was not sent: the server frames the body, and chunks that the "
+            "application frames itself arrive framed twice; remove it and yield the plain body "
+            "(PEP 3333)"
+        )
+    return (
+        f"the hop-by-hop header {name} was not sent: it belongs to the server, remove it (PEP 3333)"
+    )
+
+
+def _refuse_status(status: object) -> NoReturn:
+    if not isinstance(status, str):
+        raise ApplicationError(
+            f"the status must be str like '200 OK', not {type(status).__name__}: {brief(status)}"
+        )
+    raise ApplicationError(
+        f"the status must be three digits from 200 to 999, a space and a reason, "
+        f"like '200 OK', not {brief(status)}"
+    )
+
+
+def check_chunk(chunk: object) -> None:
+    """Only ``bytes`` may reach the transport: it keeps references, and a mutable buffer that is
+    used again puts wrong bytes on the wire."""
+    if isinstance(chunk, bytes):
+        return
+    if isinstance(chunk, str):
+        hint = "encode it: .encode('utf-8'), or write b'...'; or start with --encode-str utf-8"
+    elif isinstance(chunk, bytearray | memoryview):
+        hint = "convert it with bytes(...)"
+    else:
+        hint = "the body must be bytes"
+    raise ApplicationError(f"the application yielded {type(chunk).__name__}; {hint}")
+
+
+def brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,527 @@
+"""PEP 3333: calls the application, keeps its rules, hands its chunks to a writer.
+
+All of it runs on a pool thread. It knows neither sockets nor framing; what it needs of the
+outside is the :class:`Writer` and the :class:`Reporter` it is given.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from types import FunctionType, MethodType, TracebackType
+from typing import Any, NoReturn, Protocol
+
+from wsgi_async.errors import ApplicationError, ClientDisconnected
+from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.system.forks import leave
+
+from .checks import BODILESS, brief, check_chunk, check_head, remembered_head, why_dropped
+from .file_wrapper import FileWrapper
+
+__all__ = ["Reporter", "Step", "Stream", "WSGIResponse", "Writer", "direct", "send_error"]
+
+Environ = dict[str, Any]
+Fields = list[tuple[str, str]]
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
+Application = Callable[..., Iterable[bytes]]
+
+JOIN_LIMIT = 256 * 1024
+"""Bytes up to which the items of a list are joined into one: beyond it, copying costs more than
+the extra writes."""
+
+
+class Step(enum.Enum):
+    """Where an exchange stands after its thread has done a step."""
+
+    DONE = "finished, its iterable closed"
+    PARKED = "suspended until the client has taken what waits"
+
+
+_DONE, _PARKED = Step
+
+
+class Stream(Protocol):
+    """Where chunks go. See ``handoff.ResponseStream``, which documents each method."""
+
+    def write(self, data: bytes) -> bool: ...
+    def write_and_wait(self, data: bytes) -> None: ...
+    def write_last(self, data: bytes) -> None: ...
+    def finish(self) -> None: ...
+
+
+class Writer(Protocol):
+    """Where a response goes. See ``handoff.ResponseWriter``, which documents each method."""
+
+    def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None: ...
+    def start(self, head: ResponseHead, length: int | None) -> Stream: ...
+    def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> bool: ...
+    def cut(self) -> None: ...
+
+
+_WHOLE = (str, bytes, bytearray)
+"""What can be iterated, but is not meant to be. (A union would be made anew at each look.)"""
+
+
+class _Nowhere:
+    """Takes no chunks: the response is not to have any, or was sent at once. An application may
+    keep ``write()`` and call it when all is over."""
+
+    def write(self, data: bytes) -> NoReturn:
+        raise ClientDisconnected("the response is complete")
+
+    write_and_wait = write_last = write
+
+    def finish(self) -> None:
+        pass
+
+
+_NOWHERE = _Nowhere()
+
+
+class Reporter(Protocol):
+    """Told what the application did wrong. An object, for a method of one would be bound anew in
+    each request."""
+
+    def app_error(self, message: str, error: BaseException | None) -> None:
+        """*Pool thread:* one line, and the exception where there is one."""
+
+    def app_warning(self, topic: str, message: str) -> None:
+        """*Pool thread:* one line on what was mended; once for each `topic` is enough."""
+
+
+class _Forked:
+    """The reporter in a process that the application has forked: an error ends it there.
+
+    :param reporter: that of the response.
+    """
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def app_error(self, message: str, error: BaseException | None) -> None:
+        if not isinstance(error, SystemExit):
+            self._reporter.app_error(message, error)
+        if error is not None:
+            leave(error if isinstance(error, SystemExit) else SystemExit(1))
+
+    def app_warning(self, topic: str, message: str) -> None:
+        """Nothing is sent."""
+
+
+def direct(application: Application) -> Application:
+    """The same application, of which nothing that it returns can be lost.
+
+    An exception that is raised in a thread from outside strikes after a call of C code, which that
+    of an object, a class or a partial is, and what the call has returned is gone, never closed.
+    After the call of a Python function, or of a method that is one, nothing strikes.
+    """
+    if isinstance(application, FunctionType):
+        return application
+    method = getattr(type(application), "__call__", None)  # noqa: B004
+    if isinstance(method, FunctionType):
+        return MethodType(method, application)
+    if isinstance(application, MethodType) and isinstance(application.__func__, FunctionType):
+        return application
+    return _keeping(application)
+
+
+def _keeping(application: Application) -> Application:
+    def call(environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
+        returned: list[Any] = []
+        try:
+            # All in C: what is returned is in the list before anything can strike.
+            returned.extend(map(application, (environ,), (start_response,)))
+            if returned:
+                return returned[0]  # type: ignore[no-any-return]
+        except BaseException:
+            if returned and hasattr(returned[0], "close"):
+                returned[0].close()
+            raise
+        raise RuntimeError("the application raised StopIteration")
+
+    return call
+
+
+class WSGIResponse:
+    """One call of the application and the response that comes of it.
+
+    :param application: the WSGI application.
+    :param writer: where the response goes.
+    :param reporter: told what goes wrong.
+    :param head_only: the request is a HEAD: its response has no body.
+
+    ``begin`` is called once, then ``advance`` until one of them returns :attr:`Step.DONE`. Whatever
+    happens, the iterable's ``close`` is called exactly once.
+    """
+
+    __slots__ = (
+        "_application",
+        "_head",
+        "_head_only",
+        "_head_sent",
+        "_iterable",
+        "_iterator",
+        "_remaining",
+        "_reporter",
+        "_stream",
+        "_writer",
+    )
+
+    def __init__(
+        self, application: Application, writer: Writer, reporter: Reporter, head_only: bool
+    ) -> None:
+        self._application = application
+        self._writer: Writer = writer
+        self._reporter: Reporter = reporter
+        self._head_only = head_only
+        self._head: ResponseHead | None = None
+        self._head_sent = False
+        self._remaining: int | None = None
+        self._stream: Stream = _NOWHERE
+        self._iterable: Iterable[bytes] | None = None
+        self._iterator: Iterator[bytes] | None = None
+
+    # --- the two sides' entry points ---------------------------------------------------------
+
+    def begin(self, environ: Environ) -> Step:
+        """Call the application, and go through its iterable until the end or a full writer.
+
+        :param environ: the application owns it from here on.
+        """
+        try:
+            iterable = self._iterable = self._application(environ, self.start_response)
+            del environ
+            if type(iterable) is list or type(iterable) is tuple:
+                if not self._head_sent and self._respond(iterable):
+                    return _DONE  # neither has a close()
+            elif type(iterable) is FileWrapper and self._send_file(iterable):
+                return self._close()
+            self._iterator = self._iter(iterable)
+        except BaseException as error:  # SystemExit must not end a pool thread
+            self._fail(error)
+            return self._close()
+        return self.advance()
+
+    def advance(self) -> Step:
+        """Go on with the iterable, until the end or a full writer."""
+        try:
+            if self._iterate() is _PARKED:
+                return _PARKED
+        except BaseException as error:
+            self._fail(error)
+        return self._close()
+
+    def abandon(self) -> None:
+        """Close the iterable without asking it for more: nobody is there to take it."""
+        self._close()
+
+    def disown(self, writer: Writer) -> None:
+        """*In a process that the application has forked, in this response's thread:* where it comes
+        back from the application with an error, it ends.
+
+        :param writer: takes what it comes back with.
+        """
+        self._writer = writer
+        self._reporter = _Forked(self._reporter)
+        self._stream = _NOWHERE
+
+    def start_response(
+        self, status: str, headers: Fields, exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """PEP 3333, "The start_response() Callable".
+
+        :raises ApplicationError: called twice without `exc_info`, or wrong types or syntax.
+        """
+        if exc_info:
+            try:
+                if self._head_sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # PEP 3333: avoid a circular reference
+        elif self._head is not None:
+            raise ApplicationError(
+                "start_response was called a second time without exc_info; "
+                "pass sys.exc_info() to replace a response that has not been sent"
+            )
+        try:
+            # A list and nothing else: a tuple would find what a list has left there.
+            head = remembered_head((status, *headers)) if type(headers) is list else None
+        except TypeError:  # something in it is not hashable, so not a str either
+            head = None
+        if head is None:
+            head = check_head(status, headers)
+            for name in head.dropped:
+                self._reporter.app_warning(name.lower(), why_dropped(name))
+        self._head = head
+        return self._write
+
+    # --- steps -------------------------------------------------------------------------------
+
+    def _iter(self, iterable: Iterable[bytes]) -> Iterator[bytes]:
+        """Ask for the iterator, and refuse what can be iterated but is not chunks."""
+        try:
+            # iter(), but it asks for the application's iterator once, and that one never again
+            # after its end: neither has to bear it. 10 ns a chunk.
+            iterator = islice(iterable, None)
+        except TypeError:
+            if hasattr(type(iterable), "__iter__"):
+                raise  # an error of its own
+            raise ApplicationError(
+                f"the application returned {brief(iterable)}; "
+                "it must return an iterable of bytes, such as [b'...']"
+            ) from None
+        if issubclass(type(iterable), _WHOLE):  # isinstance() asks for __class__ three times
+            if isinstance(iterable, str):
+                raise ApplicationError(
+                    "the application returned str; encode it and return a list: "
+                    "[text.encode('utf-8')]; or start with --encode-str utf-8"
+                )
+            raise ApplicationError(
+                f"the application returned {type(iterable).__name__}; "
+                "return a list with it, as [b'...'], else it is sent byte by byte"
+            )
+        return iterator
+
+    def _respond(self, items: list[bytes] | tuple[bytes, ...]) -> bool:
+        """A list or tuple is all there at once: its length is known (PEP 3333, "Handling the
+        Content-Length Header")."""
+        if len(items) == 1:
+            body = items[0]
+            if type(body) is not bytes:
+                check_chunk(body)
+            size = len(body)
+        else:
+            for item in items:
+                if type(item) is not bytes:
+                    check_chunk(item)
+            size = sum(map(len, items))
+            if size > JOIN_LIMIT:
+                self._remaining = size
+                return False
+            body = b"".join(items)
+        head = self._head
+        if head is None:
+            head = self._known_head()
+        length = head.content_length
+        if self._head_only or head.status in BODILESS:
+            body = b""
+        elif length is None:
+            length = size
+        elif size != length:
+            if size < length:
+                self._head_sent = True
+                stream = self._writer.start(head, length)
+                if body:
+                    stream.write(body)
+                self._too_short(length - size)
+                return True
+            self._reporter.app_error(_TOO_LONG, None)
+            body = body[:length]
+        self._head_sent = True
+        self._writer.respond(head, body, length)
+        return True
+
+    def _iterate(self) -> Step:
+        iterator = self._iterator
+        assert iterator is not None
+        if self._head_only and self._head_sent:
+            return _DONE  # write() has begun, and ended, a response without a body
+        for chunk in iterator:
+            if type(chunk) is not bytes:
+                check_chunk(chunk)
+            if not chunk:
+                continue
+            if not self._head_sent:
+                if self._is_all(chunk):
+                    continue
+                if not self._start():
+                    return _DONE  # HEAD, 204, 304: the first chunk told that the head is final
+            write = self._stream.write  # the iterable may have called write() meanwhile
+            if self._remaining is None:
+                if not write(chunk):
+                    return _PARKED
+                break
+            if not self._write_counted(chunk, write):
+                return _PARKED
+            if self._remaining < 0:
+                return _DONE
+        # Where no length was promised there is nothing to count: 60 ns less for each chunk. Nothing
+        # is left here but after the break, so `write` is the one it has used.
+        for chunk in iterator:
+            if type(chunk) is not bytes:
+                check_chunk(chunk)
+            if chunk and not write(chunk):
+                return _PARKED
+        if self._remaining != 0:  # else all that was promised has been handed over
+            self._end()
+        return _DONE
+
+    def _is_all(self, chunk: bytes) -> bool:
+        """Hand over the head together with the first chunk, if that is as long as was promised:
+        most responses of frameworks. 0.5 us less than by parts. False: nothing is done."""
+        head = self._head
+        if head is None:
+            head = self._known_head()
+        length = head.content_length
+        if length != len(chunk) or self._head_only or head.status in BODILESS:
+            return False
+        self._head_sent = True
+        self._remaining = 0
+        self._writer.respond(head, chunk, length)
+        return True
+
+    def _write_counted(self, chunk: bytes, write: Callable[[bytes], bool]) -> bool:
+        """Write under a promised length; `_remaining` is negative once too much has come."""
+        remaining = self._remaining
+        assert remaining is not None
+        size = len(chunk)
+        if size < remaining:
+            self._remaining = remaining - size
+            return write(chunk)
+        if remaining > 0:
+            # The chunk that completes the length ends the response: no second wake for the end.
+            self._stream.write_last(chunk if size == remaining else chunk[:remaining])
+        if size == remaining:
+            self._remaining = 0
+        elif remaining >= 0:
+            self._remaining = -1
+            # PEP 3333 lets a Content-Length choose how much of a wrapped file is sent.
+            if type(self._iterable) is not FileWrapper:
+                self._reporter.app_error(_TOO_LONG, None)
+        return True
+
+    def _write(self, data: bytes) -> None:
+        """The legacy ``write()`` callable (PEP 3333, "The write() Callable")."""
+        if type(data) is not bytes:
+            check_chunk(data)
+        if not data:
+            return
+        if not self._head_sent:
+            self._start()
+        if self._head_only:
+            return
+        if self._remaining is None:
+            self._stream.write_and_wait(data)
+        else:
+            self._write_counted(data, self._write_waiting)
+
+    def _write_waiting(self, data: bytes) -> bool:
+        self._stream.write_and_wait(data)
+        return True
+
+    def _start(self) -> bool:
+        """Hand over the head, as the first non-empty chunk demands. False: no body follows."""
+        head = self._known_head()
+        length = head.content_length
+        self._head_sent = True
+        if self._head_only or head.status in BODILESS:
+            self._writer.respond(head, b"", length)
+            self._head_only = True
+            return False
+        if length is not None:
+            self._remaining = length
+        if self._remaining == 0:
+            self._writer.respond(head, b"", 0)  # and the chunk at hand is already too much
+        else:
+            self._stream = self._writer.start(head, self._remaining)
+        return True
+
+    def _end(self) -> None:
+        """The iterable is exhausted."""
+        if not self._head_sent:
+            head = self._known_head()
+            length = head.content_length
+            self._head_sent = True
+            if self._head_only or head.status in BODILESS:
+                self._writer.respond(head, b"", length)
+            elif length:
+                self._writer.start(head, length)
+                self._too_short(length)
+            else:
+                self._writer.respond(head, b"", 0)
+        elif self._remaining is None:
+            if not self._head_only:
+                self._stream.finish()
+        elif self._remaining > 0 and not self._head_only:
+            self._too_short(self._remaining)
+
+    def _send_file(self, wrapper: FileWrapper) -> bool:
+        """Give the descriptor of a plain file to the writer. False: iterate it instead."""
+        found = wrapper.regular_file()
+        if found is None or self._head is None or self._head_sent:
+            return False
+        descriptor, offset, size = found
+        head = self._head
+        length = head.content_length
+        if self._head_only or head.status in BODILESS:
+            self._head_sent = True
+            self._writer.respond(head, b"", length)
+            return True
+        if length is None:
+            length = size
+        elif length > size:
+            return False  # let the iteration find out and report
+        if not self._writer.send_file(head, descriptor, offset, length):
+            return False
+        self._head_sent = True
+        return True
+
+    # --- ends --------------------------------------------------------------------------------
+
+    def _close(self) -> Step:
+        iterable: Any = self._iterable
+        try:
+            # Not getattr(), after which the thread could be struck: it would not be closed at all.
+            try:
+                close = iterable.close
+            except AttributeError:
+                close = None
+            self._iterable = self._iterator = None
+            if close is not None:
+                close()
+        except BaseException as error:  # SystemExit too
+            self._reporter.app_error("the iterable's close() raised", error)
+        return _DONE
+
+    def _fail(self, error: BaseException) -> None:
+        """Answer 500 where nothing is sent yet, else cut: the client must be able to tell."""
+        if isinstance(error, ClientDisconnected):
+            self._head_sent = True  # what close() may still write goes nowhere
+            self._writer.cut()
+            return
+        broken = isinstance(error, ApplicationError)
+        self._reporter.app_error(str(error) if broken else "the application raised", error)
+        if self._head_sent:
+            self._writer.cut()
+            return
+        self._head_sent = True
+        send_error(self._writer, self._head_only)
+
+    def _too_short(self, missing: int) -> None:
+        message = f"the body is {missing} bytes shorter than its Content-Length"
+        self._reporter.app_error(message, None)
+        self._writer.cut()
+
+    def _known_head(self) -> ResponseHead:
+        if self._head is None:
+            raise ApplicationError(
+                "start_response was not called before the first chunk of the body"
+            )
+        return self._head
+
+
+_TOO_LONG = "the body is longer than its Content-Length; the rest was not sent"
+_INTERNAL_ERROR = ResponseHead(
+    500,
+    b"HTTP/1.1 500 Internal Server Error\r\n",
+    b"Content-Type: text/plain; charset=utf-8\r\n",
+    None,
+)
+_INTERNAL_ERROR_BODY = b"500 Internal Server Error\n"
+
+
+def send_error(writer: Writer, head_only: bool) -> None:
+    """*Pool thread:* answer 500."""
+    body = b"" if head_only else _INTERNAL_ERROR_BODY
+    writer.respond(_INTERNAL_ERROR, body, len(_INTERNAL_ERROR_BODY))
