@@ -172,6 +172,7 @@ def test_serve_in_another_thread_serves_without_signals(loop: str) -> None:
             _, errors = process.communicate("", timeout=20)
             assert process.returncode == 0
             assert "Traceback" not in errors
+            assert "Stopped" in errors, "the interpreter ended beneath a running loop"
         finally:
             if process.poll() is None:
                 process.kill()

@@ -7,6 +7,7 @@ A :class:`Server` touches no process-wide limit, and installs no signal handler 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import functools
 import math
@@ -455,7 +456,8 @@ class Server:
         """Start, and stop at SIGTERM or SIGINT; a SIGINT after that, or SIGQUIT, drops everybody.
         SIGUSR1 reopens the log files, if any are the server's, and logs the requests in flight.
 
-        In a thread other than the main one there are no signals, and only cancelling ends it.
+        In a thread other than the main one there are no signals, and only cancelling ends it, or
+        the end of the program: an interpreter that ends beneath a running loop may crash in it.
 
         :returns: what :meth:`stop` returns.
         """
@@ -488,11 +490,22 @@ class Server:
         for number in previous:
             loop.add_signal_handler(number, handlers[number])
             forks.take_signal(number, None, _before_runner(previous[number]))
+        thread = threading.current_thread()
+
+        def end_with_program() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(orders.put_nowait, Order.NOW)
+            with contextlib.suppress(AssertionError, RuntimeError):  # a thread made in C
+                thread.join(CLOSE_TIME)
+
+        if not is_main:
+            atexit.register(end_with_program)
         try:
             await self.start()
             return await obey(self, orders, drain_delay=self.config.drain_delay)
         finally:
             await self.stop()
+            atexit.unregister(end_with_program)
             for number, handler in previous.items():
                 forks.drop_signal(number)
                 loop.remove_signal_handler(number)
