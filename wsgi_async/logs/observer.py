@@ -28,6 +28,7 @@ from .setup import (
     flush,
     is_configured,
     logger,
+    put_access,
     reclaim,
     release,
     reopen,
@@ -59,6 +60,8 @@ __all__ = [
 _INTERVAL = 1.0
 """Seconds between two lines of one 5xx status, and between two of dropped connections: an
 overloaded server must not also log thousands of lines a second."""
+_COMBINED = '%s - - [%s] "%s" %d %s "%s" "%s"'
+"""Apache's "combined" format."""
 _OWN_CODE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
@@ -114,23 +117,19 @@ class LogObserver(Observer):
         self, client: str, came: float, request: RequestInfo | None, status: int, body_size: int
     ) -> None:
         """One line; ``-`` for what is unknown, the whole request line included."""
-        line = "-"
-        fields = dict.fromkeys(("referer", "user-agent"), "-")
+        line = referer = agent = "-"
         if request is not None:
             line = escape(f"{request.method} {request.target} {request.version}")
             for name, value in request.fields:
-                if (key := name.lower()) in fields and fields[key] == "-":
-                    fields[key] = escape(value) or "-"
-        access_logger.info(
-            '%s - - [%s] "%s" %d %s "%s" "%s"',
-            _host(client),
-            log_time(came),
-            line,
-            status,
-            body_size or "-",
-            fields["referer"],
-            fields["user-agent"],
-        )
+                size = len(name)  # of most names it tells enough
+                if size == 10 and agent == "-" and name.lower() == "user-agent":
+                    agent = escape(value) or "-"
+                elif size == 7 and referer == "-" and name.lower() == "referer":
+                    referer = escape(value) or "-"
+        size_sent = body_size or "-"
+        args = (_host(client), log_time(came), line, status, size_sent, referer, agent)
+        if not put_access(_COMBINED, *args):
+            access_logger.info(_COMBINED, *args)
 
     def request_refused(
         self,

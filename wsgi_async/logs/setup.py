@@ -39,6 +39,7 @@ __all__ = [
     "flush",
     "is_configured",
     "logger",
+    "put_access",
     "put_stderr",
     "reclaim",
     "release",
@@ -98,7 +99,7 @@ class _Handler(logging.Handler):
         super().__init__()
         self.sink = sink
         self.origin = origin
-        self._encoding = encoding
+        self.encoding = encoding
         _writer.add(sink)
 
     @property
@@ -116,7 +117,7 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = self.format(record) + "\n"
-            _writer.put(self.sink, text.encode(self._encoding, "backslashreplace"))
+            _writer.put(self.sink, text.encode(self.encoding, "backslashreplace"))
         except Exception:
             self.handleError(record)
 
@@ -318,6 +319,36 @@ def put_stderr(text: str) -> bool:
     if _stderr is not None and text:
         _writer.put(_stderr, text.encode("utf-8", "backslashreplace"))
     return _stderr is not None
+
+
+_HANDLE, _CALL_HANDLERS = logging.Logger.handle, logging.Logger.callHandlers
+
+
+def put_access(format: str, *args: object) -> bool:
+    """*Any thread:* write a line of the access log past :mod:`logging`, at a third of the cost,
+    where nobody can tell: the one handler is ours, and nothing filters, replaces or watches its
+    records. False where somebody may, and nothing is done.
+
+    :param format: as that of a record, for `args`.
+    """
+    handler = _attached[access_logger].handler if access_logger in _attached else None
+    if (
+        type(handler) is not _Handler
+        or access_logger.handlers != [handler]
+        or access_logger.propagate
+        or access_logger.filters
+        or handler.filters
+        or handler.formatter is not None
+        or handler.level > logging.INFO
+        or not access_logger.isEnabledFor(logging.INFO)
+        or type(access_logger) is not logging.Logger
+        or logging.Logger.handle is not _HANDLE
+        or logging.Logger.callHandlers is not _CALL_HANDLERS
+        or logging.getLogRecordFactory() is not logging.LogRecord
+    ):
+        return False
+    _writer.put(handler.sink, (format % args + "\n").encode(handler.encoding, "backslashreplace"))
+    return True
 
 
 # --- What processes need
