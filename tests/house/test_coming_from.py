@@ -61,6 +61,7 @@ class Row(NamedTuple):
     server: str
     before: str
     here: str
+    lost: str
 
 
 def rows() -> list[Row]:

@@ -1,42 +1,37 @@
-"""The README tells the truth: its tables come from the code, its commands exist."""
+"""The README tells the truth: its commands, options and files exist, and it stays short."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from prose import HELP, cells, options, section
+from tools import ROOT
 
-from wsgi_async.cli import options_table, signals_table
+from wsgi_async.cli import options_table
+from wsgi_async.config.other_servers import ABSENT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+BENCHMARKS = section(README, "benchmarks")
+COMING_FROM = section(README, "coming-from")
+ACTIONS = "`--help` `--print-config` `--check-config` `--guide`"
 
 
-def section(name: str) -> str:
-    found = re.search(rf"<!-- {name}:begin -->\n(.*?)\n?<!-- {name}:end -->", README, re.DOTALL)
-    assert found is not None, f"README.md has no section {name}"
-    return found[1].strip()
-
-
-def test_the_options_table_is_the_generated_one() -> None:
-    expected = options_table().strip()
-    assert section("options") == expected, (
-        "README.md is out of date; put in the output of "
-        "python -c 'from wsgi_async.cli import options_table; print(options_table())'"
-    )
-
-
-def test_the_signals_table_is_the_generated_one() -> None:
-    assert section("signals") == signals_table().strip(), (
-        "README.md is out of date; put in the output of "
-        "python -c 'from wsgi_async.cli import signals_table; print(signals_table())'"
-    )
+def test_it_is_short() -> None:
+    assert len(README.replace(BENCHMARKS, "").splitlines()) <= 250
 
 
 def test_every_example_is_listed() -> None:
-    listed = set(re.findall(r"`(?:examples/)?(\w+\.py)`", section("examples")))
+    listed = set(re.findall(r"`(?:examples/)?(\w+\.py)`", section(README, "examples")))
     assert listed == {path.name for path in (ROOT / "examples").glob("*.py")}
+
+
+def test_every_guide_is_listed() -> None:
+    listed = re.findall(
+        r"\[`([\w-]+)`\]\(wsgi_async/help/([\w-]+)\.md\)", section(README, "guides")
+    )
+    assert all(name == file for name, file in listed)
+    assert sorted(name for name, _ in listed) == sorted(path.stem for path in HELP.glob("*.md"))
 
 
 def test_there_is_one_command_to_serve_and_one_to_test() -> None:
@@ -49,13 +44,16 @@ def test_there_is_one_command_to_serve_and_one_to_test() -> None:
     assert test.endswith("-m pytest -n auto")
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(--[a-z-]+)`", README))))
+@pytest.mark.parametrize("name", options(README.replace(COMING_FROM, "").replace(BENCHMARKS, "")))
 def test_options_that_are_mentioned_exist(name: str) -> None:
-    planned = {"--workers"}  # named under "What it does not do yet"
-    shown = options_table() + "`--help` `--print-config` `--check-config`"
-    assert f"`{name}`" in shown or name in planned
+    planned = {"--workers"}  # the other option of the same name
+    assert f"`{name}`" in options_table() + ACTIONS or name in planned
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:tests|handoff)/\w+\.py)`", README))))
-def test_files_that_are_mentioned_exist(path: str) -> None:
-    assert (ROOT / path).is_file() or (ROOT / "wsgi_async" / path).is_file()
+@pytest.mark.parametrize("server", cells(COMING_FROM))
+def test_what_is_lost_is_said_and_true(server: str) -> None:
+    lost = dict(zip(cells(COMING_FROM), cells(COMING_FROM, 3), strict=True))[server]
+    assert lost
+    for name in options(lost):
+        assert name in ABSENT, f"{name} is not refused"
+        assert f"`{name}`" not in options_table()

@@ -60,6 +60,9 @@ def test_content(wheel: Path) -> None:
     assert "wsgi_async/py.typed" in names
     packaged = {name for name in names if name.endswith(".py")}
     package = ROOT / "wsgi_async"
+    prose = {name for name in names if name.endswith(".md")}
+    assert prose == {str(path.relative_to(ROOT)) for path in package.rglob("*.md")}
+    assert "wsgi_async/help/options.md" in prose
     assert packaged == {str(path.relative_to(ROOT)) for path in package.rglob("*.py")}
     assert {name.split("/")[0] for name in names} == {"wsgi_async", metadata.split("/")[0]}
     told = email.message_from_string(text)

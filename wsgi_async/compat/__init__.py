@@ -10,4 +10,8 @@ here once its import lines name these modules.
 
 What cannot be had here is refused by a :class:`~wsgi_async.errors.ConfigError` that says what to
 write instead; nothing is accepted and then ignored that would change what a client sees.
+
+Runs on: the caller's thread; a server behind it on a loop of its own.
+
+May import: config, errors, events, http1, logs, server, system, wsgi.
 """

@@ -1,4 +1,9 @@
-"""Configuration files of other servers: a gunicorn file in Python, an ini file of uWSGI."""
+"""Configuration files of other servers: a gunicorn file in Python, an ini file of uWSGI.
+
+Runs on: the parent, when the configuration is read.
+
+May import: config, errors, logs, system, wsgi.
+"""
 
 from __future__ import annotations
 

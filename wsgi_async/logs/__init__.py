@@ -1,1 +1,11 @@
-"""x"""
+"""Events as log records, and who writes them.
+
+``observer`` is the subscriber that makes records of events, ``setup`` has the loggers and what the
+options make of them, ``text`` escapes, ``sinks`` writes to descriptors that may take nothing, and
+``thread`` is the thread that does it in a serving process. ``stderr`` passes on what an application
+logs there.
+
+Runs on: whichever thread tells something; a serving process has a thread that writes.
+
+May import: errors, events, system.
+"""

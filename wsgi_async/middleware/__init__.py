@@ -23,6 +23,10 @@ An order that makes sense, the outermost first::
     AccessLog(RequestId(CORS(Errors(HealthChecks(BasicAuth(HTTPExceptions(application)))))))
 
 The names below are imported when they are first used.
+
+Runs on: pool threads (``HealthChecks`` runs its checks in threads of its own).
+
+May import: errors, events, logs, wsgi.
 """
 
 from __future__ import annotations

@@ -3,6 +3,10 @@
 ``fleet`` decides, ``supervisor`` does what it decided, ``channel`` carries words between it and its
 processes, ``jobs`` is what those begin with. None of them knows HTTP, and none runs an event loop
 or a thread.
+
+Runs on: the main thread of the parent, and of each new process until it serves.
+
+May import: errors, events, system.
 """
 
 from .channel import Channel

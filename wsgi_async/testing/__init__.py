@@ -11,6 +11,10 @@
 With pytest installed the fixtures ``wsgi_client`` and ``wsgi_server`` are there by themselves; see
 :mod:`wsgi_async.testing.plugin`. Each name is imported when it is first used: pytest imports this
 package in every run.
+
+Runs on: the test's thread; ``live_server`` has a loop in a thread of its own.
+
+May import: buffers, config, connection, errors, events, http1, logs, server, wsgi.
 """
 
 from __future__ import annotations

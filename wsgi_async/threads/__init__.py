@@ -19,6 +19,10 @@ Guarantees:
   a late thread does reaches anybody.
 * Whoever is the last to need a temporary file or a duplicated descriptor closes it, never
   earlier: a descriptor's number is reused at once. An evicted response is let go by the loop.
+
+Runs on: both sides; each method says *Loop*, *Pool thread* or *Any thread*.
+
+May import: buffers, errors, http1, system.
 """
 
 from .backlog import Extent

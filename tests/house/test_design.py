@@ -1,0 +1,88 @@
+"""`wsgi_async/DESIGN.md` tells the truth: what it names exists."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from prose import cells, names, section, words
+from tools import ROOT
+
+from wsgi_async.cli import options_table
+
+PACKAGE = ROOT / "wsgi_async"
+TEXT = (PACKAGE / "DESIGN.md").read_text(encoding="utf-8")
+WORDS = sorted(set(words(TEXT)))
+
+PATHS = [word for word in WORDS if re.fullmatch(r"[\w.-]+(/[\w.-]+)*(/|\.(py|md))", word)]
+COMMANDS = [word for word in WORDS if re.match(r"python |gunicorn |manage\.py ", word)]
+OPTIONS = [word for word in WORDS if word.startswith("--")]
+NAMES = [
+    word.removesuffix("()")
+    for word in WORDS
+    if word not in PATHS and re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(\(\))?", word)
+]
+OTHERS = {
+    *("-", "Connection: close", "bytes=0-0", "module:attr", "ls wsgi_async"),
+    "request_buffering=stream",
+}
+"""What else stands in backticks."""
+
+
+def test_all_that_is_quoted_is_looked_at() -> None:
+    assert set(WORDS) - {*PATHS, *COMMANDS, *OPTIONS} <= OTHERS | {
+        form for name in NAMES for form in (name, f"{name}()")
+    }
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_paths_exist(path: str) -> None:
+    assert (PACKAGE / path).exists() or (ROOT / path).exists()
+
+
+def test_the_plan_is_the_house() -> None:
+    planned = {cell.strip("`") for cell in cells(section(TEXT, "plan"))}
+    there = {
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in PACKAGE.iterdir()
+        if not path.name.startswith("_") and path.name != "DESIGN.md" and path.suffix != ".typed"
+    }
+    assert planned == there
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_exist(name: str) -> None:
+    if name.startswith(("wsgi.", "os.", "sys.")):  # PEP 3333's keys, and the standard library
+        return
+    assert set(name.split(".")) <= names()
+
+
+def test_tests_that_are_named_are_tests() -> None:
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = [name for name in NAMES if name.startswith("test_")]
+    assert len(named) > 50
+    assert [name for name in named if f"def {name}(" not in tests] == []
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_options_exist(option: str) -> None:
+    assert f"`{option}`" in options_table() + "`--help` `--version` `--guide`"
+
+
+def test_every_decision_has_its_number() -> None:
+    decisions = TEXT.partition("\n## Decisions\n")[2]
+    numbers = [int(number) for number in re.findall(r"^(\d+)\. ", decisions, re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_commands_would_measure_something() -> None:
+    from benchmarks.micro.cases import BENCHMARKS
+    from benchmarks.scenarios import SCENARIOS
+
+    for command in COMMANDS:
+        if match := re.search(r"benchmarks\.micro .*--only (\S+)", command):
+            assert any(f"{row}.".startswith(f"{match[1]}.") for row in BENCHMARKS), command
+        elif match := re.search(r"benchmarks --scenarios (.+)", command):
+            assert match[1] in SCENARIOS, command
+        elif match := re.fullmatch(r"python -m ([\w.]+)", command):
+            assert (ROOT / (match[1].replace(".", "/") + ".py")).is_file(), command
