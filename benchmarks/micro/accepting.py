@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from wsgi_async.server.acceptor import Acceptor
-from wsgi_async.server.connection_counts import Tally
+from wsgi_async.server.connection_counts import ConnectionCounts
 from wsgi_async.server.server import new_event_loop
 
 __all__ = ["WAYS", "Processes", "Way", "main"]
@@ -167,7 +167,7 @@ class Processes:
         for _ in range(count if way.own_sockets else 1):
             sockets.append(_listener(sockets[0].getsockname()[1] if sockets else 0, way))
         self.port: int = sockets[0].getsockname()[1]
-        tally = Tally() if count > 1 else None
+        tally = ConnectionCounts() if count > 1 else None
         self.pids = []
         for index in range(count):
             pid = os.fork()
@@ -227,7 +227,7 @@ def _listener(port: int, way: Way) -> socket.socket:
 
 
 def _serve(
-    way: Way, sock: socket.socket, counts: Counts, tally: Tally | None, index: int
+    way: Way, sock: socket.socket, counts: Counts, tally: ConnectionCounts | None, index: int
 ) -> NoReturn:
     try:
         loop = new_event_loop()

@@ -8,7 +8,7 @@ from itertools import cycle, islice
 
 from wsgi_async.http1 import fast_path as fastlane
 from wsgi_async.http1.reader import Limits, RequestHead, RequestReader
-from wsgi_async.wsgi.environ import build_environ, server_facts
+from wsgi_async.wsgi.environ import build_environ, server_variables
 from wsgi_async.wsgi.error_stream import ErrorStream
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 
@@ -73,7 +73,7 @@ def open_reader(supply: Heads, parser: str, stack: ExitStack) -> Opened:
 
 
 def _facts() -> dict[str, object]:
-    return server_facts(
+    return server_variables(
         ("127.0.0.1", 8000), root_path="", scheme="http", threads=8, file_wrapper=FileWrapper
     )
 

@@ -99,7 +99,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("middleware.tracepage",),
     ("middleware.errors",),
     ("middleware",),
-    ("connection.sendfile", "connection.request_timeouts", "connection.neglect"),
+    ("connection.sendfile", "connection.request_timeouts", "connection.queue_watch"),
     ("connection.sender", "connection.connections"),
     ("connection.upload", "connection.states"),
     ("connection.protocol", "server.in_flight"),

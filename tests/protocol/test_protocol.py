@@ -10,7 +10,7 @@ import pytest
 from wire import DATE, HELLO, TIMEOUT, Chunks, Held, Site, echo, hello, responding
 
 from wsgi_async.connection.protocol import LINGER_SIZE, PIPELINE_LIMIT, HTTPProtocol
-from wsgi_async.connection.states import NEXT, State
+from wsgi_async.connection.states import NEXT, ConnectionState
 
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -28,7 +28,7 @@ def test_a_connection_carries_one_request_after_another() -> None:
             assert answer.reason == "OK"
             assert answer.keeps_alive
             assert answer["connection"] is None
-            assert client.state is State.IDLE
+            assert client.state is ConnectionState.IDLE
         assert not client.ends
 
 
@@ -62,7 +62,7 @@ def test_keep_alive_off_closes_after_each_response() -> None:
     with Site(keep_alive=0) as site:
         client = site.connect()
         assert not client.get().keeps_alive
-        assert client.state is State.LINGERING  # it may be sending its next request
+        assert client.state is ConnectionState.LINGERING  # it may be sending its next request
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0\r\nConnection: keep-alive"])
@@ -74,7 +74,7 @@ def test_an_application_that_says_close_is_obeyed(version: str, stream: bool) ->
         answer = client.wait()
         assert (answer.status, answer.body) == (200, HELLO)
         assert [value for name, value in answer.fields if name == "connection"] == ["close"]
-        assert client.state is State.LINGERING
+        assert client.state is ConnectionState.LINGERING
         assert site.observer.app_warnings == []
 
 
@@ -97,7 +97,7 @@ def test_hop_by_hop_fields_of_an_application_change_nothing(stream: bool) -> Non
             sent = [name for name, _ in answer.fields]
             framing = "transfer-encoding" if stream else "content-length"
             assert sorted(sent) == sorted(["server", "date", "content-type", framing])
-        assert client.state is State.IDLE
+        assert client.state is ConnectionState.IDLE
         assert len(site.observer.app_warnings) == 4
         assert site.observer.app_errors == []
 
@@ -107,7 +107,7 @@ def test_a_client_that_says_close_is_not_lingered_for() -> None:
         client = site.connect()
         client.get("/", "Connection: close")
         assert client.transport.is_closing()
-        assert client.state is State.CLOSING
+        assert client.state is ConnectionState.CLOSING
 
 
 # --- framing of responses -----------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_pipelined_answers_come_in_order_and_one_at_a_time() -> None:
         application.wait_entered()
         client.ask("/2")
         client.ask("/3")
-        assert client.state is State.RUNNING
+        assert client.state is ConnectionState.RUNNING
         assert site.pool.submitted == 1
         for number in (1, 2, 3):
             assert application.calls == [f"/{n}" for n in range(1, number + 1)]
@@ -234,7 +234,7 @@ def test_pipelined_answers_come_in_order_and_one_at_a_time() -> None:
             assert client.wait(number).keeps_alive
             if number < 3:
                 application.wait_entered()
-        assert client.state is State.IDLE
+        assert client.state is ConnectionState.IDLE
 
 
 def test_a_pipelined_body_belongs_to_its_request() -> None:
@@ -262,7 +262,9 @@ def test_pipelined_requests_after_close_are_ignored() -> None:
         client.transport.receive(GET.format("/2").encode())
         application.gate.release()
         client.wait()
-        assert client.state is State.LINGERING  # closing now would reset, and lose the answer
+        assert (
+            client.state is ConnectionState.LINGERING
+        )  # closing now would reset, and lose the answer
         site.settle()
         assert application.calls == ["/1"]
         assert len(client.answers) == 1
@@ -366,7 +368,7 @@ def test_a_request_that_is_refused(
         assert answer["connection"] == "close"
         assert answer["date"] == DATE
         assert str(status).encode() in answer.body
-        assert client.state is State.LINGERING
+        assert client.state is ConnectionState.LINGERING
         assert site.observer.refused == [status]
         assert site.pool.submitted == 0
 
@@ -402,7 +404,7 @@ def test_a_refusal_ends_the_servers_side_and_reads_on() -> None:
         assert not client.transport.is_closing()
         client.transport.receive(b"x")
         assert client.transport.is_closing()
-        assert client.state is State.CLOSING
+        assert client.state is ConnectionState.CLOSING
         client.transport.receive(b"more")
 
 
@@ -500,7 +502,7 @@ def test_eof_while_a_response_is_sent_leaves_what_is_pipelined() -> None:
         client = site.connect(window=0)
         client.ask("/1")
         client.ask("/2")
-        site.loop.run_until(lambda: client.state is State.FLUSHING)
+        site.loop.run_until(lambda: client.state is ConnectionState.FLUSHING)
         client.transport.receive_eof()
         client.transport.take()
         client.wait(2)
@@ -638,7 +640,7 @@ def test_leaving_keeps_a_connection_whose_response_did_not_say_close() -> None:
         site.leave()
         gate.set()
         assert client.wait().keeps_alive
-        assert client.state is State.IDLE
+        assert client.state is ConnectionState.IDLE
         assert not client.get().keeps_alive
         assert client.ends
 
@@ -723,36 +725,36 @@ def test_draining_closes_after_a_response_whose_head_was_out() -> None:
 
 
 def test_the_table_has_every_state_and_ends_in_closed() -> None:
-    assert set(NEXT) == set(State)
-    assert NEXT[State.CLOSED] == set()
-    for state in set(State) - {State.CLOSED}:
-        assert State.CLOSED in NEXT[state]
-    reachable = {State.NEW}
+    assert set(NEXT) == set(ConnectionState)
+    assert NEXT[ConnectionState.CLOSED] == set()
+    for state in set(ConnectionState) - {ConnectionState.CLOSED}:
+        assert ConnectionState.CLOSED in NEXT[state]
+    reachable = {ConnectionState.NEW}
     while following := {t for s in reachable for t in NEXT[s]} - reachable:
         reachable |= following
-    assert reachable == set(State)
+    assert reachable == set(ConnectionState)
 
 
-@pytest.mark.parametrize("state", State)
-def test_a_transition_that_is_not_in_the_table_is_refused(state: State) -> None:
+@pytest.mark.parametrize("state", ConnectionState)
+def test_a_transition_that_is_not_in_the_table_is_refused(state: ConnectionState) -> None:
     with Site() as site:
         client = site.connect()
-        for other in set(State) - NEXT[state]:
+        for other in set(ConnectionState) - NEXT[state]:
             client.protocol.state = state
             with pytest.raises(RuntimeError, match=f"from {state.name} to {other.name}"):
                 client.protocol._enter(other)
             assert client.state is state
-        client.protocol.state = State.NEW
+        client.protocol.state = ConnectionState.NEW
 
 
 def test_a_life_passes_through_the_states(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[State] = []
+    seen: list[ConnectionState] = []
     application = Held(body=b"x" * 200_000)
     with Site(application) as site:
         client = site.connect(window=1000)
         enter = HTTPProtocol._enter
 
-        def watched(protocol: HTTPProtocol, state: State) -> None:
+        def watched(protocol: HTTPProtocol, state: ConnectionState) -> None:
             enter(protocol, state)
             seen.append(state)
 
@@ -761,23 +763,23 @@ def test_a_life_passes_through_the_states(monkeypatch: pytest.MonkeyPatch) -> No
         client.send("Host: a\r\nContent-Length: 3\r\n\r\n")
         client.send("abc")
         application.gate.release()
-        site.loop.run_until(lambda: client.state is State.FLUSHING)
+        site.loop.run_until(lambda: client.state is ConnectionState.FLUSHING)
         assert client.transport.get_write_buffer_size() > 0
         client.transport.take()
         client.wait()
-        site.loop.run_until(lambda: client.state is State.IDLE)
+        site.loop.run_until(lambda: client.state is ConnectionState.IDLE)
         client.transport.receive(b"bad\r\n\r\n")
         client.judge.methods.append("GET")
         client.transport.receive_eof()
         site.loop.run_pending()
         assert seen == [
-            State.HEAD,
-            State.BODY,
-            State.RUNNING,
-            State.FLUSHING,
-            State.IDLE,
-            State.LINGERING,
-            State.CLOSED,
+            ConnectionState.HEAD,
+            ConnectionState.BODY,
+            ConnectionState.RUNNING,
+            ConnectionState.FLUSHING,
+            ConnectionState.IDLE,
+            ConnectionState.LINGERING,
+            ConnectionState.CLOSED,
         ]
 
 

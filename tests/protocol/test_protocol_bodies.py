@@ -14,7 +14,7 @@ import pytest
 from wire import HELLO, TIMEOUT, Client, Held, Site, echo, hello, responding
 
 from wsgi_async.connection.exchange import Exchange
-from wsgi_async.connection.states import State
+from wsgi_async.connection.states import ConnectionState
 from wsgi_async.errors import ClientDisconnected
 
 POST = "POST {} HTTP/1.1\r\nHost: a\r\n"
@@ -112,7 +112,7 @@ def test_a_thread_is_taken_only_when_the_body_is_complete() -> None:
         client.send(POST.format("/") + "Content-Length: 5\r\n\r\nab", "POST")
         client.send("cd")
         assert site.pool.submitted == 0
-        assert client.state is State.BODY
+        assert client.state is ConnectionState.BODY
         client.send("e")
         assert client.wait().body == b"POST /\nabcde"
 
@@ -171,7 +171,7 @@ def test_a_chunked_body_over_the_limit_is_413(buffering: str, threshold: int, pi
         site.settle()
         (answer,) = client.answers
         assert answer.status == 413
-        assert client.state is State.LINGERING
+        assert client.state is ConnectionState.LINGERING
         assert site.observer.refused == [413]
         if buffering == "full":
             assert site.pool.submitted == 0
@@ -202,7 +202,7 @@ def test_a_broken_chunk_is_400(buffering: str) -> None:
         site.settle()
         (answer,) = client.answers
         assert answer.status == 400
-        assert client.state is State.LINGERING
+        assert client.state is ConnectionState.LINGERING
         if buffering == "full":
             assert site.pool.submitted == 0
 
@@ -260,7 +260,7 @@ def test_a_disk_that_fails_ends_that_upload_and_nothing_else(
         assert answer.status == status
         retries = [value for name, value in answer.fields if name.lower() == "retry-after"]
         assert retries == ([] if status == 500 else ["1"])
-        assert client.state is State.LINGERING
+        assert client.state is ConnectionState.LINGERING
         assert len(site.observer.errors) == 1
         assert os.strerror(error) in site.observer.errors[0]
         upload(other, 5000)
@@ -392,7 +392,7 @@ def test_no_100_after_a_final_head() -> None:
         site.loop.run_until(lambda: client.partial.body)
         assert client.partial["connection"] == "close"
         application.orders.release(10)
-        site.loop.run_until(lambda: client.protocol._exchange.stream.is_awaited)  # type: ignore
+        site.loop.run_until(lambda: client.protocol._exchange.body.is_awaited)  # type: ignore
         site.loop.run_pending()
         client.send("abcde")
         answer = client.wait()
@@ -407,7 +407,7 @@ def test_no_100_where_the_application_does_not_read() -> None:
         answer = client.wait()
         assert answer.continues == 0
         assert not answer.keeps_alive
-        assert client.state is State.LINGERING
+        assert client.state is ConnectionState.LINGERING
 
 
 def test_who_waits_for_a_100_is_not_slow() -> None:
@@ -421,7 +421,7 @@ def test_who_waits_for_a_100_is_not_slow() -> None:
         application.orders.release(10)
         site.loop.run_until(lambda: client.partial.continues)
         site.advance(25)
-        assert client.state is State.RUNNING
+        assert client.state is ConnectionState.RUNNING
         site.advance(10)
         assert client.answers[0].status == 408
         site.settle()
@@ -442,7 +442,7 @@ def test_who_does_not_wait_for_the_100_is_judged_from_its_first_byte(
         other.send("a")
         site.advance(9)
         client.send("b")
-        assert client.state is State.RUNNING
+        assert client.state is ConnectionState.RUNNING
         site.advance(30)
         assert other.answers[0].status == 408
         application.orders.release(1000)
@@ -554,7 +554,7 @@ def test_reading_pauses_while_the_application_does_not_take_the_body() -> None:
         for _ in range(4):
             client.transport.receive(piece)
         site.advance(100)  # a pause of ours is no gap of the client's
-        assert client.state is State.RUNNING
+        assert client.state is ConnectionState.RUNNING
         application.orders.release(100)
         assert client.wait().body == piece * 8
         site.settle()
@@ -693,7 +693,7 @@ def test_an_early_response_says_close_and_reads_no_more_requests(after: int) -> 
         answer = client.wait()
         assert answer.body == HELLO
         assert not answer.keeps_alive
-        assert client.state is State.LINGERING
+        assert client.state is ConnectionState.LINGERING
         client.transport.receive(SMUGGLED[after:] + SMUGGLED)
         client.transport.receive(SMUGGLED)
         site.settle()
@@ -710,7 +710,7 @@ def test_a_complete_early_response_survives_the_end_of_its_client() -> None:
     with Site(responding(chunks=[b"x" * 200_000]), request_buffering="stream") as site:
         client = site.connect(window=1000)
         client.send(POST.format("/") + "Content-Length: 6\r\n\r\n", "POST")
-        site.loop.run_until(lambda: client.state is State.FLUSHING)
+        site.loop.run_until(lambda: client.state is ConnectionState.FLUSHING)
         client.transport.receive_eof()
         client.transport.take()
         answer = client.wait()
@@ -724,7 +724,7 @@ def test_a_complete_early_response_is_not_cut_for_a_body_that_stalls() -> None:
     ) as site:
         client = site.connect(window=1000)
         client.send(POST.format("/") + "Content-Length: 6\r\n\r\n", "POST")
-        site.loop.run_until(lambda: client.state is State.FLUSHING)
+        site.loop.run_until(lambda: client.state is ConnectionState.FLUSHING)
         for _ in range(20):
             site.advance(1)
             client.transport.take(6000)
@@ -789,12 +789,12 @@ def test_a_thread_that_reads_on_after_its_response_is_told_that_it_is_over(
             if window:
                 site.loop.run_pending()
         if window:
-            assert client.state is State.FLUSHING
+            assert client.state is ConnectionState.FLUSHING
             client.transport.take()
         site.settle()
         assert client.answers[0].is_complete
         assert len(errors) == 1
-        assert client.state is State.LINGERING
+        assert client.state is ConnectionState.LINGERING
 
 
 def test_time_without_anything_to_take_is_not_held_against_a_reader() -> None:
@@ -822,7 +822,7 @@ def test_time_without_anything_to_take_is_not_held_against_a_reader() -> None:
         orders.release()
         site.loop.run_until(lambda: client.transport.get_write_buffer_size())
         site.advance(4)
-        assert client.state is State.RUNNING
+        assert client.state is ConnectionState.RUNNING
         client.transport.reset()
         orders.release(100_000)
 
@@ -955,7 +955,7 @@ def test_a_response_that_its_client_does_not_take_is_kept_once() -> None:
         client = site.connect(window=0)
         client.ask("/")
         site.settle()
-        assert client.state is State.FLUSHING
+        assert client.state is ConnectionState.FLUSHING
         exchange = client.protocol._exchange
         assert exchange is not None
         assert exchange.writer.whole is not None

@@ -9,7 +9,7 @@ import pytest
 from test_corpus import CASES, Case, read, text_of
 from wire import Site
 
-from wsgi_async.connection.states import State
+from wsgi_async.connection.states import ConnectionState
 from wsgi_async.http.head import Limits
 
 MAX_BODY_SIZE = 1 << 30
@@ -65,14 +65,14 @@ def test_the_verdict(case: Case, size: int, parser: str) -> None:
         statuses = [200] * len(requests)
         if status is not None:
             statuses.append(status)
-            assert client.state is State.LINGERING
+            assert client.state is ConnectionState.LINGERING
         assert [answer.status for answer in client.answers] == statuses
         if status is not None and status == case.status:
             text = client.answers[-1].body.decode().split("\n")[2]
             assert text == text_of(case.raw, case.limits)
         assert application.requests == requests
         if incomplete:
-            assert client.state in (State.HEAD, State.BODY)
+            assert client.state in (ConnectionState.HEAD, ConnectionState.BODY)
             client.transport.receive_eof()
             assert client.answers[-1].status == 400
             assert application.requests == requests

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from wire import HELLO, TIMEOUT, Chunks, Client, Held, Site, responding
 
-from wsgi_async.connection.states import State
+from wsgi_async.connection.states import ConnectionState
 from wsgi_async.errors import ClientDisconnected
 
 CHUNK = bytes(range(256)) * 64  # 16 KiB
@@ -293,7 +293,7 @@ def test_in_block_the_thread_waits_and_one_too_many_evicts_the_longest_blocked()
         second.ask()
         site.loop.run_until(lambda: first.protocol._exchange is None)
         assert site.observer.dropped
-        assert second.state is State.RUNNING
+        assert second.state is ConnectionState.RUNNING
         first.transport.take()
         site.loop.run_until(lambda: first.transport.is_lost)
         (answer,) = first.answers
@@ -393,7 +393,7 @@ def test_a_cut_response_that_is_not_taken_does_not_hold_the_connection_for_ever(
     with Site(application, send_timeout=5) as site:
         client = site.connect(window=0)
         client.ask()
-        site.loop.run_until(lambda: client.state is State.CLOSING)
+        site.loop.run_until(lambda: client.state is ConnectionState.CLOSING)
         site.advance(7)
         assert client.transport.is_lost
 
@@ -431,12 +431,12 @@ def begin_body(client: Client) -> None:
 
 def begin_flushing(client: Client) -> None:
     client.ask("/list")
-    client.site.loop.run_until(lambda: client.state is State.FLUSHING)
+    client.site.loop.run_until(lambda: client.state is ConnectionState.FLUSHING)
 
 
 def begin_closing(client: Client) -> None:
     client.ask("/hello", "Connection: close")
-    client.site.loop.run_until(lambda: client.state is State.CLOSING)
+    client.site.loop.run_until(lambda: client.state is ConnectionState.CLOSING)
 
 
 def begin_running(client: Client) -> None:
@@ -445,18 +445,18 @@ def begin_running(client: Client) -> None:
 
 def begin_idle(client: Client) -> None:
     client.ask("/hello")
-    client.site.loop.run_until(lambda: client.state is State.IDLE)
+    client.site.loop.run_until(lambda: client.state is ConnectionState.IDLE)
 
 
-STATES: list[tuple[State, Callable[[Client], object]]] = [
-    (State.NEW, lambda client: None),
-    (State.IDLE, begin_idle),
-    (State.HEAD, lambda client: client.send("GET / HT", "GET")),
-    (State.BODY, begin_body),
-    (State.RUNNING, begin_running),
-    (State.FLUSHING, begin_flushing),
-    (State.LINGERING, lambda client: client.send("bad\r\n\r\n", "GET")),
-    (State.CLOSING, begin_closing),
+STATES: list[tuple[ConnectionState, Callable[[Client], object]]] = [
+    (ConnectionState.NEW, lambda client: None),
+    (ConnectionState.IDLE, begin_idle),
+    (ConnectionState.HEAD, lambda client: client.send("GET / HT", "GET")),
+    (ConnectionState.BODY, begin_body),
+    (ConnectionState.RUNNING, begin_running),
+    (ConnectionState.FLUSHING, begin_flushing),
+    (ConnectionState.LINGERING, lambda client: client.send("bad\r\n\r\n", "GET")),
+    (ConnectionState.CLOSING, begin_closing),
 ]
 
 
@@ -477,14 +477,14 @@ class Mixed:
 @pytest.mark.parametrize("how", ["reset", "abort", "timeout"])
 @pytest.mark.parametrize(("state", "begin"), STATES, ids=[state.name for state, _ in STATES])
 def test_a_client_that_goes_leaves_nothing(
-    state: State, begin: Callable[[Client], object], how: str, threshold: int
+    state: ConnectionState, begin: Callable[[Client], object], how: str, threshold: int
 ) -> None:
     application = Mixed()
     with Site(application, spool_threshold=threshold) as site:
         client = site.connect(window=0)
         begin(client)
         assert client.state is state
-        if state is State.BODY:
+        if state is ConnectionState.BODY:
             assert site.budgets.disk.used + site.budgets.memory.used == 1000
         if how == "reset":
             client.transport.reset()
@@ -492,9 +492,9 @@ def test_a_client_that_goes_leaves_nothing(
             client.protocol.abort()
         else:
             site.advance(200)
-        if how != "timeout" or state is not State.RUNNING:
+        if how != "timeout" or state is not ConnectionState.RUNNING:
             site.loop.run_pending()
-            assert client.state is State.CLOSED
+            assert client.state is ConnectionState.CLOSED
             assert not site.connections.open
         application.held.gate.release()
 

@@ -19,7 +19,7 @@ from wsgi_async import Server
 from wsgi_async.compat.simple_server import make_server
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import RequestInfo, ResponseInfo
-from wsgi_async.server.connection_counts import Tally
+from wsgi_async.server.connection_counts import ConnectionCounts
 from wsgi_async.system.sockets import bind, listen
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -94,7 +94,7 @@ def test_a_client_that_reset_before_it_was_accepted_has_its_address(
         if shares:
             sockets = bind(("127.0.0.1:0",))
             listen(sockets[0], 10)
-            await server.start(sockets, Tally().join(0))
+            await server.start(sockets, ConnectionCounts().join(0))
         else:
             await server.start()
         try:

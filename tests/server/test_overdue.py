@@ -13,7 +13,7 @@ from wire import HELLO, TIMEOUT, Chunks, Client, Held, Site, hello
 from wsgi_async.connection.connections import RECOVERY
 from wsgi_async.connection.exchange import Exchange
 from wsgi_async.connection.request_timeouts import SWEEP
-from wsgi_async.connection.states import State
+from wsgi_async.connection.states import ConnectionState
 from wsgi_async.errors import ClientDisconnected, RequestTimeout
 
 LIMIT = 10.0
@@ -293,7 +293,7 @@ def test_time_in_which_the_application_waits_for_the_body_is_free() -> None:
         client = site.connect()
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n", "POST")
         [(_, exchange)] = [(c, c.in_flight.exchange) for c in site.connections.open if c.in_flight]
-        site.loop.run_until(lambda: exchange.stream is not None and exchange.stream.waits % 2)
+        site.loop.run_until(lambda: exchange.body is not None and exchange.body.waits % 2)
         for _ in range(4):
             site.sweep(9)
             client.transport.receive(b"x")
@@ -360,7 +360,7 @@ def test_a_close_that_hangs_costs_its_client_nothing(overflow: str) -> None:
         assert request.target == "/"
         assert any("in close" in line for line in stack)
         assert client.answers[0].status == 200
-        assert client.state is State.IDLE
+        assert client.state is ConnectionState.IDLE
         application.close_gate.set()
         site.observer.returned.get(timeout=TIMEOUT)
         application.step()

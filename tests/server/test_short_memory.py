@@ -24,7 +24,7 @@ from wire import Recorder, Site, hello, responding
 import wsgi_async
 from wsgi_async import Server
 from wsgi_async.config.options import Config
-from wsgi_async.connection.states import State
+from wsgi_async.connection.states import ConnectionState
 from wsgi_async.events import Observer
 from wsgi_async.launch.child import _Child
 from wsgi_async.processes import Channel
@@ -254,7 +254,7 @@ def test_a_response_that_cannot_be_logged_is_complete() -> None:
         client = site.connect()
         for _ in range(3):
             assert client.get().status == 200
-        assert client.state is State.IDLE
+        assert client.state is ConnectionState.IDLE
         site.observer.__class__ = Recorder
 
 

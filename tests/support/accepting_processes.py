@@ -20,7 +20,7 @@ import tempfile
 from typing import NoReturn, cast
 
 from wsgi_async.server.acceptor import Acceptor
-from wsgi_async.server.connection_counts import Slot, Tally
+from wsgi_async.server.connection_counts import ConnectionCounts, OwnCount
 
 
 class Telling(asyncio.Protocol):
@@ -40,7 +40,9 @@ class Telling(asyncio.Protocol):
 
 
 class Process:
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, slot: Slot) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, slot: OwnCount
+    ) -> None:
         self.loop = loop
         self.open: set[Telling] = set()
         self.is_leaving = False
@@ -78,7 +80,7 @@ class Process:
             self.limits = None
 
 
-def serve(kind: str, sock: socket.socket, slot: Slot) -> NoReturn:
+def serve(kind: str, sock: socket.socket, slot: OwnCount) -> NoReturn:
     code = 1
     try:
         if kind == "uvloop":
@@ -104,7 +106,7 @@ def main(kind: str, family: str, count: str) -> None:
             sock.bind(os.path.join(directory, "socket"))
         sock.listen(1024)
         sock.setblocking(False)
-        tally = Tally()
+        tally = ConnectionCounts()
         pids = []
         for index in range(int(count)):
             pid = os.fork()

@@ -22,7 +22,7 @@ from wsgi_async.connection.connections import TICK, Connections, Phase
 from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
 from wsgi_async.connection.protocol import HTTPProtocol
 from wsgi_async.connection.request_timeouts import SWEEP
-from wsgi_async.connection.states import State
+from wsgi_async.connection.states import ConnectionState
 from wsgi_async.events import Observer, RequestInfo, ResponseInfo
 from wsgi_async.http1 import reader as http1
 from wsgi_async.testing import FakeLoop, FakeTransport
@@ -329,13 +329,13 @@ class Client:
         return self.wait(count)
 
     @property
-    def state(self) -> State:
+    def state(self) -> ConnectionState:
         return self.protocol.state
 
     @property
     def ends(self) -> bool:
         """Whether the server has ended its side, or will as soon as all is sent."""
-        return self.transport.is_closing() or self.state is State.LINGERING
+        return self.transport.is_closing() or self.state is ConnectionState.LINGERING
 
 
 class WatchedTask:
@@ -490,7 +490,7 @@ class Site:
         """Let time pass as the timer of ``request_timeout`` divides it."""
         for _ in range(max(1, round(seconds / SWEEP))):
             self.loop.clock.advance(SWEEP if seconds else 0)
-            self.connections.overdue.sweep(self.loop.time())
+            self.connections.request_timeouts.sweep(self.loop.time())
             self.loop.run_pending()
 
     def advance(self, seconds: float) -> None:
@@ -552,7 +552,7 @@ class Site:
         self.settle()
         for client in self.clients:
             assert client.transport.is_lost
-            assert client.state is State.CLOSED
+            assert client.state is ConnectionState.CLOSED
         assert self.faults == []
         assert not self.connections.open
         assert not self.connections.moving
@@ -568,5 +568,5 @@ class Site:
             return
         if not answers[-1].keeps_alive:
             assert client.ends
-        elif client.state is State.IDLE and not client.transport.is_closing():
+        elif client.state is ConnectionState.IDLE and not client.transport.is_closing():
             assert answers[-1].is_complete

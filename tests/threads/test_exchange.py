@@ -28,7 +28,7 @@ from wsgi_async.http.head import admit
 from wsgi_async.threads import LARGE_FILE, RequestBody
 from wsgi_async.threads import response_stream as stream_module
 from wsgi_async.threads.pool import Call, ThreadPool
-from wsgi_async.wsgi.environ import server_facts
+from wsgi_async.wsgi.environ import server_variables as make_variables
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 
 TEXT = [("Content-Type", "text/plain")]
@@ -59,7 +59,7 @@ class Connection:
     """The loop's side of one exchange, on a transport that sends only when told."""
 
     remote_addr, remote_port, client = "192.0.2.1", "1234", "192.0.2.1:1234"
-    facts = server_facts(
+    server_variables = make_variables(
         ("127.0.0.1", 80),
         root_path="",
         scheme="http",
@@ -369,7 +369,7 @@ def test_a_streamed_body_is_read_as_it_arrives(make: Callable[..., Rig]) -> None
     rig = make(echo)
     connection = rig.connect("POST", 6)
     exchange = connection.exchange
-    exchange.stream = stream = RequestBody(rig.line.mailbox, exchange, rig.line.budgets.memory)
+    exchange.body = stream = RequestBody(rig.line.mailbox, exchange, rig.line.budgets.memory)
     assert exchange.submit()
     rig.line.turn()
     assert stream.is_awaited
@@ -394,7 +394,7 @@ def test_a_client_that_vanishes_midway_makes_the_read_raise(make: Callable[..., 
     rig = make(application, observer=notes)
     connection = rig.connect("POST", 6)
     exchange = connection.exchange
-    exchange.stream = stream = RequestBody(rig.line.mailbox, exchange, rig.line.budgets.memory)
+    exchange.body = stream = RequestBody(rig.line.mailbox, exchange, rig.line.budgets.memory)
     assert exchange.submit()
     rig.line.turn()
     stream.feed(b"abc")
@@ -745,7 +745,7 @@ def test_a_streamed_body_lets_its_exchange_go(make: Callable[..., Rig]) -> None:
     rig = make(plain, threads=1)
     connection = rig.connect()
     exchange = connection.exchange
-    exchange.stream = body = RequestBody(rig.line.mailbox, exchange, rig.line.budgets.memory)
+    exchange.body = body = RequestBody(rig.line.mailbox, exchange, rig.line.budgets.memory)
     body.feed_end()
     assert any(value is exchange for value in vars(body).values())
     exchange.submit()

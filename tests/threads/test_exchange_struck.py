@@ -90,9 +90,9 @@ def ask(rig: Rig, scene: Scene) -> Connection:
         exchange.spool = BodySpool(rig.line.budgets, 10, 1000)
         exchange.spool.append(b"x" * 100)
     elif scene.sends == "stream":
-        exchange.stream = RequestBody(rig.line.mailbox, exchange, rig.line.budgets.memory)
-        exchange.stream.feed(b"x" * 100)
-        exchange.stream.feed_end()
+        exchange.body = RequestBody(rig.line.mailbox, exchange, rig.line.budgets.memory)
+        exchange.body.feed(b"x" * 100)
+        exchange.body.feed_end()
     assert exchange.submit()
     return connection
 

@@ -19,15 +19,15 @@ from wsgi_async.config.options import Config
 from wsgi_async.http.head import Limits, RequestHead
 from wsgi_async.http1.framing import Framer, ResponseHead
 from wsgi_async.threads.pool import Task, ThreadPool
-from wsgi_async.wsgi.environ import server_facts
+from wsgi_async.wsgi.environ import server_variables
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 
 from .deadlines import Deadlines
 from .departures import Departures
 from .exchange import Exchange, Gateway
-from .neglect import Neglect
 from .probes import Probes, Vitals
-from .request_timeouts import Overdue
+from .queue_watch import QueueWatch
+from .request_timeouts import RequestTimeouts
 
 __all__ = ["TICK", "Connections", "InFlight", "Phase", "Wait"]
 
@@ -94,7 +94,7 @@ def _do_nothing() -> None:
     pass
 
 
-class Watched(Protocol):
+class OpenConnection(Protocol):
     """A connection, as far as this module knows it; see ``protocol.HTTPProtocol``."""
 
     @property
@@ -141,29 +141,31 @@ class Connections:
             config.max_header_size,
         )
         # One dict for all connections to an address: a kilobyte less for each.
-        self.facts_at = lru_cache(maxsize=64)(self._facts_at)
-        self.open: set[Watched] = set()
-        self.refused: set[Watched] = set()
+        self.variables_at = lru_cache(maxsize=64)(self._variables_at)
+        self.open: set[OpenConnection] = set()
+        self.refused: set[OpenConnection] = set()
         """Those of the open ones that are beyond the cap, and only there to read their 503; where
         there are probes, at their first request, for it may be one."""
         self.on_lost: Callable[[], object] = _do_nothing
         """Called after each connection that is lost."""
         self._none_open = asyncio.Event()
-        self.waits: dict[Wait, Deadlines[Watched]] = {
+        self.waits: dict[Wait, Deadlines[OpenConnection]] = {
             Wait.FIRST_BYTE: Deadlines(config.header_timeout or math.inf),
             Wait.HEAD: Deadlines(config.header_timeout or math.inf),
             Wait.REQUEST: Deadlines(config.keep_alive),
             Wait.LINGER: Deadlines(LINGER_TIME),
         }
-        self.moving: dict[Watched, float] = {}
+        self.moving: dict[OpenConnection, float] = {}
         """Connections in a transfer, and when each was last looked at; oldest look first."""
-        self.unread: Departures[Watched] = Departures()
+        self.unread: Departures[OpenConnection] = Departures()
         """Connections from which nothing is read at present."""
         self.phase = Phase.SERVING
         self.probes = Probes(config) or None
         """The paths that the loop answers itself, if there are any."""
-        self.overdue = Overdue(config, gateway.pool, gateway.observer, self.retry_after)
-        self.neglect = Neglect(gateway.pool, gateway.observer)
+        self.request_timeouts = RequestTimeouts(
+            config, gateway.pool, gateway.observer, self.retry_after
+        )
+        self.queue_watch = QueueWatch(gateway.pool, gateway.observer)
         self.framer = Framer(b"Server: wsgi_async\r\n")
         self._began = math.inf
         self._date_second = 0
@@ -172,9 +174,9 @@ class Connections:
         gaps = [gap / 4 for gap in (config.body_timeout, config.send_timeout) if gap]
         self._pace_check = min([PACE_CHECK, *gaps])
 
-    def _facts_at(self, local: object) -> dict[str, object]:
+    def _variables_at(self, local: object) -> dict[str, object]:
         """What the requests to a local address find in their environ; not to be changed."""
-        return server_facts(
+        return server_variables(
             local,
             root_path=self.config.root_path,
             scheme="http",
@@ -198,7 +200,7 @@ class Connections:
             self._none_open.set()
         return self._none_open
 
-    def forget(self, connection: Watched) -> None:
+    def forget(self, connection: OpenConnection) -> None:
         """A connection is lost. Harmless if repeated."""
         for deadlines in self.waits.values():
             deadlines.discard(connection)
@@ -233,8 +235,8 @@ class Connections:
         for pool in (self.gateway.pool, self.io_pool):
             pool.mend()
         self.gateway.mailbox.mend()
-        self.neglect.look(now)
-        self.overdue.sweep_queue(now)
+        self.queue_watch.look(now)
+        self.request_timeouts.sweep_queue(now)
 
     def _check_paces(self, now: float) -> None:
         due = []
@@ -251,7 +253,7 @@ class Connections:
             except MemoryError:
                 connection.abort()  # nobody would look at it again
 
-    def watch(self, connection: Watched, now: float) -> None:
+    def watch(self, connection: OpenConnection, now: float) -> None:
         """Have its ``check_pace`` called from time to time, until that returns False."""
         self.moving.setdefault(connection, now)
 
@@ -282,7 +284,7 @@ class Connections:
             oldest_wait=now - oldest.waits_since if oldest is not None else 0.0,
             connections=len(self.open),
             uptime=now - self._began,
-            neglected=self.neglect.seconds(now),
+            neglected=self.queue_watch.seconds(now),
         )
 
     def answer_probe(self, head: RequestHead, now: float) -> tuple[ResponseHead, bytes]:
@@ -291,7 +293,7 @@ class Connections:
         is_leaving = self.phase is not Phase.SERVING
         return self.probes.answer(head, self.vitals(now), is_leaving=is_leaving)
 
-    def make_room(self, newcomer: Watched, now: float) -> bool:
+    def make_room(self, newcomer: OpenConnection, now: float) -> bool:
         """Where the cap is passed, close a connection that nobody misses.
 
         First one that has been silent from its beginning, for a while: a browser's spare one, or

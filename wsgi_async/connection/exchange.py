@@ -34,19 +34,20 @@ from wsgi_async.wsgi.environ import build_environ
 from wsgi_async.wsgi.error_stream import ErrorStream
 from wsgi_async.wsgi.response import Application, Step, WSGIResponse, send_error
 
-__all__ = ["Connection", "Exchange", "Gateway", "current_request_id"]
+__all__ = ["Exchange", "ExchangeConnection", "Gateway", "current_request_id"]
 
 
-_DONE, _PARKED = Step
+_DONE = Step.DONE
+_PARKED = Step.PARKED
 
 _naming = threading.Lock()
 """Held while a request gets its id: the loop may ask for it at the same time as its thread."""
 
 
-class Connection(Protocol):
+class ExchangeConnection(Protocol):
     """The connection an exchange belongs to, as far as the exchange knows it."""
 
-    facts: dict[str, object]
+    server_variables: dict[str, object]
     """The part of the environ that is the server's."""
     remote_addr: str
     remote_port: str
@@ -102,18 +103,18 @@ class Exchange:
         "_info",
         "_response",
         "began",
+        "body",
         "connection",
         "head",
         "is_given_up",
         "is_submitted",
         "spool",
-        "stream",
         "waits_since",
         "writer",
     )
 
     def __init__(
-        self, gateway: Gateway, connection: Connection, head: RequestHead, began: float
+        self, gateway: Gateway, connection: ExchangeConnection, head: RequestHead, began: float
     ) -> None:
         self._gateway = gateway
         self._context = Context()
@@ -132,7 +133,7 @@ class Exchange:
         self.writer = ResponseWriter(gateway.bounds, gateway.mailbox, self)
         self.spool: BodySpool | None = None
         """The body, where it is collected before a thread is taken."""
-        self.stream: RequestBody | None = None
+        self.body: RequestBody | None = None
         """The body, where the application reads it as it arrives."""
 
     # --- loop --------------------------------------------------------------------------------
@@ -158,8 +159,8 @@ class Exchange:
     def let_go(self, why: str) -> None:
         """*Loop:* the client has gone: tell the thread, and have the iterable closed; or, where it
         still waits for a thread, give its place in the queue to somebody else."""
-        if self.stream is not None:
-            self.stream.abort(why)
+        if self.body is not None:
+            self.body.abort(why)
         if self.writer.abort():
             self.resume()
         else:
@@ -176,8 +177,8 @@ class Exchange:
             self._gateway.bounds.in_background(spool.close)
         elif spool is not None:
             spool.close()
-        if self.stream is not None:
-            self.stream.release()
+        if self.body is not None:
+            self.body.release()
 
     # --- pool thread -------------------------------------------------------------------------
 
@@ -225,8 +226,8 @@ class Exchange:
         comes back with ends the process."""
         global _naming
         _naming = threading.Lock()
-        if self.stream is not None:
-            self.stream.disown()
+        if self.body is not None:
+            self.body.disown()
         if self.writer.stream is not None:
             self.writer.stream.disown()
         self.writer = ForkedWriter(self._gateway.bounds, self._gateway.mailbox, self)
@@ -245,8 +246,8 @@ class Exchange:
         self._response = None  # it refers to this exchange: leave no cycle to the collector
         if self.spool is not None:
             self.spool.close()
-        if self.stream is not None:
-            self.stream.release()
+        if self.body is not None:
+            self.body.release()
         errors, self._errors = self._errors, None  # so does this
         if errors is not None and errors.unfinished:
             errors.flush()
@@ -256,8 +257,8 @@ class Exchange:
         size: int | None = None
         if self.spool is not None:
             body, size = self.spool.open(), self.spool.size
-        elif self.stream is not None:
-            body = InputStream(self.stream)
+        elif self.body is not None:
+            body = InputStream(self.body)
         else:
             body = BytesIO()
         self._errors = errors = ErrorStream(self)
@@ -269,7 +270,7 @@ class Exchange:
         return response.begin(
             build_environ(
                 head,
-                connection.facts,
+                connection.server_variables,
                 connection.remote_addr,
                 connection.remote_port,
                 body,

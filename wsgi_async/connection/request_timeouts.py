@@ -1,6 +1,6 @@
 """Requests that take too long: in the queue, or in the application. On the loop.
 
-The server calls :meth:`Overdue.sweep_queue` with each tick, and :meth:`Overdue.sweep` every
+The server calls :meth:`RequestTimeouts.sweep_queue` with each tick, and :meth:`Overdue.sweep` every
 :data:`SWEEP` seconds if there is a ``request_timeout``. A request costs nothing until one of them
 finds it at work or at the head of the queue.
 """
@@ -19,7 +19,7 @@ from wsgi_async.threads.pool import ThreadPool
 
 from .exchange import Exchange
 
-__all__ = ["SWEEP", "Overdue"]
+__all__ = ["SWEEP", "RequestTimeouts"]
 
 SWEEP = 0.1
 """Seconds between two looks at what the threads do. Progress is noticed so much later at most, and
@@ -36,7 +36,7 @@ AT_ONCE = 1000
 _NOTHING: Progress = (0, 0, Producer.RUNNING)
 
 
-class _Watched:
+class _AtWork:
     """What is known of one request that a thread works on."""
 
     __slots__ = ("progress", "read", "seen_at", "since", "waits")
@@ -55,7 +55,7 @@ class _Watched:
         The time between two looks counts unless the thread waited for the client in it, be it
         for a moment: the loop's clock is the only one, and nobody is given up too early.
         """
-        writer, stream = exchange.writer, exchange.stream
+        writer, stream = exchange.writer, exchange.body
         progress, waits, read = writer.progress, writer.waits, 0
         is_waiting = waits % 2 == 1
         if stream is not None:
@@ -73,7 +73,7 @@ class _Watched:
         return now - self.since
 
 
-class Overdue:
+class RequestTimeouts:
     """Finds requests whose time is over, and sees to it that they are answered all the same.
 
     ``request_timeout``: the clock starts when the request is complete, so the upload is excluded
@@ -115,8 +115,8 @@ class Overdue:
         self._timeout = config.request_timeout or math.inf
         self._queue_timeout = config.queue_timeout or math.inf
         self._interrupts = config.interrupt_late
-        self._watched: dict[Exchange, _Watched] = {}
-        self._to_strike: list[Exchange] = []
+        self._at_work: dict[Exchange, _AtWork] = {}
+        self._to_interrupt: list[Exchange] = []
         self._swept_at = -math.inf
         self._was_exhausted = False
 
@@ -139,18 +139,18 @@ class Overdue:
     def sweep(self, now: float) -> None:
         """Give up what the application has had for too long, or what waits for it too long."""
         self.sweep_queue(now)
-        before, self._watched = self._watched, {}
+        before, self._at_work = self._at_work, {}
         for _, name, exchange, is_lost in self._pool.running():
             if is_lost:
                 continue
-            watched = before.get(exchange) or _Watched(exchange, self._swept_at)
-            seconds = watched.look(exchange, now)
+            work = before.get(exchange) or _AtWork(exchange, self._swept_at)
+            seconds = work.look(exchange, now)
             if seconds < self._timeout + TOLERANCE:
-                self._watched[exchange] = watched
+                self._at_work[exchange] = work
             else:
                 self._give_up(exchange, name, seconds)
         self._swept_at = now
-        self._to_strike = [late for late in self._to_strike if self._strike(late) is False]
+        self._to_interrupt = [late for late in self._to_interrupt if self._interrupt(late) is False]
         self._tell_capacity()
 
     def _give_up(self, exchange: Exchange, name: str, seconds: float) -> None:
@@ -162,10 +162,10 @@ class Overdue:
         if not exchange.writer.has_ended:  # else it is its close() that hangs
             exchange.connection.give_up(exchange, _too_late())
         if self._interrupts:
-            self._to_strike.append(exchange)
+            self._to_interrupt.append(exchange)
 
-    def _strike(self, exchange: Exchange) -> bool | None:
-        return self._pool.interrupt(exchange, _strike)
+    def _interrupt(self, exchange: Exchange) -> bool | None:
+        return self._pool.interrupt(exchange, _interrupt)
 
     def _tell_capacity(self) -> None:
         is_exhausted = self._pool.is_exhausted
@@ -182,7 +182,7 @@ def _too_late() -> HTTPError:
     return HTTPError(504, "The application did not answer in time")
 
 
-def _strike(ident: int) -> bool:
+def _interrupt(ident: int) -> bool:
     if not stacks.is_in_application(ident):
         return False
     stacks.raise_in(ident, RequestTimeout)

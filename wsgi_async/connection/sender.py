@@ -45,12 +45,16 @@ class Sent(enum.Enum):
     READING = "the disk is being read"
 
 
-_OPEN, _COMPLETE, _CUT, _AGAIN, _READING = Sent
+_OPEN = Sent.OPEN
+_COMPLETE = Sent.COMPLETE
+_CUT = Sent.CUT
+_AGAIN = Sent.AGAIN
+_READING = Sent.READING
 _FINISHED, _BROKEN_OFF = Producer.FINISHED, Producer.CUT
 _NO_BODY, _CHUNKED = BodyFraming.NONE, BodyFraming.CHUNKED
 
 
-class Sending(Protocol):
+class SenderConnection(Protocol):
     """The connection a response goes to, as far as its sender knows it.
 
     A sender is given it with each call and keeps no reference: the two would be a cycle, and every
@@ -152,7 +156,9 @@ class Sender:
         low, high = transport.get_write_buffer_limits()
         transport.set_write_buffer_limits(high=high, low=low)
 
-    def send(self, exchange: Exchange, stream: ResponseStream, connection: Sending) -> Sent:
+    def send(
+        self, exchange: Exchange, stream: ResponseStream, connection: SenderConnection
+    ) -> Sent:
         """Write what the exchange's stream has, from memory and then from a file."""
         if self._is_reading:
             return _READING  # whatever woke us: the block that is being read goes first
@@ -189,7 +195,11 @@ class Sender:
         return chunks
 
     def _send_extent(
-        self, exchange: Exchange, stream: ResponseStream, extent: Extent, connection: Sending
+        self,
+        exchange: Exchange,
+        stream: ResponseStream,
+        extent: Extent,
+        connection: SenderConnection,
     ) -> Sent:
         """Send the next stretch of a file past the transport, or write the next block of it."""
         descriptor, offset, size = extent
@@ -239,7 +249,9 @@ class Sender:
             self._bypass.close()
             self._bypass = None
 
-    def _write_block(self, stream: ResponseStream, data: bytes, connection: Sending) -> Sent:
+    def _write_block(
+        self, stream: ResponseStream, data: bytes, connection: SenderConnection
+    ) -> Sent:
         if not data:
             return _file_failed(connection, "it is shorter than it was")
         stream.consumed(len(data))
@@ -251,7 +263,7 @@ class Sender:
         exchange: Exchange,
         stream: ResponseStream,
         data: bytes | OSError,
-        connection: Sending,
+        connection: SenderConnection,
     ) -> None:
         """*Loop:* an I/O thread has read what the page cache did not have."""
         self._is_reading = False
@@ -265,7 +277,7 @@ class Sender:
         connection.send_on(exchange)
 
 
-def _file_failed(connection: Sending, why: object) -> Sent:
+def _file_failed(connection: SenderConnection, why: object) -> Sent:
     connection.file_failed(f"a response was cut, its file could not be read: {why}")
     return _CUT
 
@@ -326,7 +338,7 @@ class _DiskRead:
         exchange: Exchange,
         stream: ResponseStream,
         extent: Extent,
-        connection: Sending,
+        connection: SenderConnection,
     ) -> None:
         self._connection = connection
         self._sender = sender

@@ -6,10 +6,10 @@ import enum
 
 from .connections import Wait
 
-__all__ = ["ENDS", "MOVES", "NEXT", "State"]
+__all__ = ["ENDS", "MOVES", "NEXT", "ConnectionState"]
 
 
-class State(enum.Enum):
+class ConnectionState(enum.Enum):
     """Where a connection stands."""
 
     NEW = "nothing received yet"
@@ -25,24 +25,34 @@ class State(enum.Enum):
     __hash__ = object.__hash__  # Enum's own is Python code: 1 us a request
 
 
-ENDS = {State.LINGERING, State.CLOSING, State.CLOSED}
-NEXT: dict[State, set[State]] = {
-    State.NEW: {State.HEAD, State.BODY, State.RUNNING, *ENDS},
-    State.IDLE: {State.HEAD, State.BODY, State.RUNNING, *ENDS},
-    State.HEAD: {State.BODY, State.RUNNING, *ENDS},
-    State.BODY: {State.RUNNING, *ENDS},
-    State.RUNNING: {State.IDLE, State.FLUSHING, *ENDS},
-    State.FLUSHING: {State.IDLE, *ENDS},
-    State.LINGERING: {State.CLOSING, State.CLOSED},
-    State.CLOSING: {State.CLOSED},
-    State.CLOSED: set(),
+ENDS = {ConnectionState.LINGERING, ConnectionState.CLOSING, ConnectionState.CLOSED}
+NEXT: dict[ConnectionState, set[ConnectionState]] = {
+    ConnectionState.NEW: {
+        ConnectionState.HEAD,
+        ConnectionState.BODY,
+        ConnectionState.RUNNING,
+        *ENDS,
+    },
+    ConnectionState.IDLE: {
+        ConnectionState.HEAD,
+        ConnectionState.BODY,
+        ConnectionState.RUNNING,
+        *ENDS,
+    },
+    ConnectionState.HEAD: {ConnectionState.BODY, ConnectionState.RUNNING, *ENDS},
+    ConnectionState.BODY: {ConnectionState.RUNNING, *ENDS},
+    ConnectionState.RUNNING: {ConnectionState.IDLE, ConnectionState.FLUSHING, *ENDS},
+    ConnectionState.FLUSHING: {ConnectionState.IDLE, *ENDS},
+    ConnectionState.LINGERING: {ConnectionState.CLOSING, ConnectionState.CLOSED},
+    ConnectionState.CLOSING: {ConnectionState.CLOSED},
+    ConnectionState.CLOSED: set(),
 }
 _WAIT_OF = {
-    **dict.fromkeys(State),
-    State.NEW: Wait.FIRST_BYTE,
-    State.HEAD: Wait.HEAD,
-    State.IDLE: Wait.REQUEST,
-    State.LINGERING: Wait.LINGER,
+    **dict.fromkeys(ConnectionState),
+    ConnectionState.NEW: Wait.FIRST_BYTE,
+    ConnectionState.HEAD: Wait.HEAD,
+    ConnectionState.IDLE: Wait.REQUEST,
+    ConnectionState.LINGERING: Wait.LINGER,
 }
 MOVES = {
     before: {state: (_WAIT_OF[before], _WAIT_OF[state]) for state in following}

@@ -89,7 +89,7 @@ class Upload:
         """Whether more of it may come."""
         if streams:
             mailbox = shared.gateway.mailbox
-            exchange.stream = RequestBody(mailbox, exchange, shared.budgets.memory)
+            exchange.body = RequestBody(mailbox, exchange, shared.budgets.memory)
         else:
             exchange.spool = BodySpool(shared.budgets, config.spool_threshold, config.spool_limit)
 
@@ -99,9 +99,9 @@ class Upload:
         :raises HTTPError: 413 above ``max_body_size``; 503, 507 or 500 where they cannot be kept.
         """
         self.owes_continue = False  # RFC 9110 §10.1.1: the client did not wait
-        if self._exchange.stream is not None:
-            self._exchange.stream.feed(data)
-            self._check_size(self._exchange.stream.size)
+        if self._exchange.body is not None:
+            self._exchange.body.feed(data)
+            self._check_size(self._exchange.body.size)
             return
         spool = self._exchange.spool
         assert spool is not None
@@ -120,19 +120,19 @@ class Upload:
     def finish(self) -> None:
         """All of it is here."""
         self.is_open = False
-        if self._exchange.stream is not None:
-            self._exchange.stream.feed_end()
+        if self._exchange.body is not None:
+            self._exchange.body.feed_end()
 
     def abort(self, why: str) -> None:
         """The rest will not come; an application that reads on is told."""
         self.is_open = False
-        if self._exchange.stream is not None:
-            self._exchange.stream.abort(why)
+        if self._exchange.body is not None:
+            self._exchange.body.abort(why)
 
     @property
     def is_full(self) -> bool:
         """Whether enough waits for the application to stop reading from the client."""
-        stream = self._exchange.stream
+        stream = self._exchange.body
         return stream is not None and self.is_open and stream.is_full
 
     def lend(self, descriptor: int, left: int) -> None:
@@ -140,7 +140,7 @@ class Upload:
 
         :param left: bytes of the body that are still to come.
         """
-        stream = self._exchange.stream
+        stream = self._exchange.body
         if stream is not None:
             # Where no descriptor is free the loop goes on as before.
             with contextlib.suppress(OSError):
@@ -148,15 +148,15 @@ class Upload:
 
     def reclaim(self) -> None:
         """The loop reads from the socket again."""
-        if self._exchange.stream is not None:
-            self._exchange.stream.reclaim()
+        if self._exchange.body is not None:
+            self._exchange.body.reclaim()
 
     def taken(self) -> int:
         """Bytes that the application has read from the socket since the last call.
 
         :raises OSError: the connection is broken.
         """
-        stream = self._exchange.stream
+        stream = self._exchange.body
         return stream.taken() if stream is not None else 0
 
     def continue_is_due(self) -> bool:
@@ -165,7 +165,7 @@ class Upload:
         A body that is collected is asked for at once, one that is streamed when the application
         first reads (RFC 9110 §10.1.1).
         """
-        stream = self._exchange.stream
+        stream = self._exchange.body
         due = self.owes_continue and (stream is None or stream.is_awaited)
         if due:
             self.owes_continue = False

@@ -49,7 +49,7 @@ _TOO_MUCH_FRAMING = (400, "The chunk framing is larger than the body")
 _TRAILER_TOO_LONG = (431, "A trailer field is too long")
 
 
-class _State(enum.Enum):
+class _Part(enum.Enum):
     SIZE = enum.auto()  # the line before a chunk
     DATA = enum.auto()
     CRLF = enum.auto()  # after a chunk
@@ -57,7 +57,12 @@ class _State(enum.Enum):
     FINISHED = enum.auto()
 
 
-_SIZE, _DATA, _CRLF, _TRAILERS, _FINISHED = _State  # a global is quicker than an enum's attribute
+# a global is quicker than an enum's attribute
+_SIZE = _Part.SIZE
+_DATA = _Part.DATA
+_CRLF = _Part.CRLF
+_TRAILERS = _Part.TRAILERS
+_FINISHED = _Part.FINISHED
 
 
 class ChunkedDecoder:
@@ -193,7 +198,7 @@ class ChunkedDecoder:
         if self._allowance < 0:
             raise HTTPError(*_TOO_MUCH_FRAMING)
 
-    def _end_of_line(self, data: bytes, pos: int, state: _State) -> int:
+    def _end_of_line(self, data: bytes, pos: int, state: _Part) -> int:
         """As :func:`end_of_line`, under the limits of `state`."""
         size = len(data)
         resume = pos + self._resume
@@ -214,7 +219,7 @@ class ChunkedDecoder:
             raise HTTPError(431, "The trailer section is too long")
         return end
 
-    def _begin_chunk(self, data: bytes, start: int, end: int) -> _State:
+    def _begin_chunk(self, data: bytes, start: int, end: int) -> _Part:
         match = _SIZE_LINE.fullmatch(data, start, end)
         if match is None:
             raise HTTPError(400, "The line before a chunk is not a chunk size")

@@ -42,7 +42,10 @@ class BodyFraming(enum.Enum):
     CLOSE = "the end of the connection"
 
 
-_NONE, _LENGTH, _CHUNKED, _CLOSE = BodyFraming
+_NONE = BodyFraming.NONE
+_LENGTH = BodyFraming.LENGTH
+_CHUNKED = BodyFraming.CHUNKED
+_CLOSE = BodyFraming.CLOSE
 
 
 # Each look into a named tuple takes three times as long as one into these, and there are a dozen in

@@ -38,10 +38,11 @@ class Signal(enum.Enum):
     END_OF_BODY = enum.auto()
 
 
-_NEED_DATA, _END_OF_BODY = Signal
+_NEED_DATA = Signal.NEED_DATA
+_END_OF_BODY = Signal.END_OF_BODY
 
 
-class _State(enum.Enum):
+class _Expected(enum.Enum):
     HEAD = enum.auto()  # a head is next, or in parts here
     COUNTED = enum.auto()  # inside a body with a Content-Length
     CHUNKED = enum.auto()  # inside a chunked body
@@ -49,7 +50,12 @@ class _State(enum.Enum):
     ERROR = enum.auto()  # for good
 
 
-_HEAD, _COUNTED, _CHUNKED, _ENDED, _ERROR = _State  # a global is quicker than an enum's attribute
+# a global is quicker than an enum's attribute
+_HEAD = _Expected.HEAD
+_COUNTED = _Expected.COUNTED
+_CHUNKED = _Expected.CHUNKED
+_ENDED = _Expected.ENDED
+_ERROR = _Expected.ERROR
 
 
 _TOKEN_BYTES = frozenset(

@@ -15,7 +15,7 @@ from wsgi_async.errors import EXIT_FAILED
 from wsgi_async.events import Observer
 from wsgi_async.logs.observer import error_descriptor
 from wsgi_async.processes import Channel, end_with_parent
-from wsgi_async.server.connection_counts import Slot
+from wsgi_async.server.connection_counts import OwnCount
 from wsgi_async.server.repeating import Repeating
 from wsgi_async.server.server import Server
 from wsgi_async.server.stopping import IDLE_LINGER, Order, obey
@@ -39,7 +39,7 @@ async def serve_under_supervisor(
     config: Config,
     observer: Observer,
     sockets: Sequence[BoundSocket],
-    slot: Slot | None,
+    slot: OwnCount | None,
     channel: Channel,
     reopen_logs: Callable[[], object],
     *,

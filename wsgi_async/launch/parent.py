@@ -27,7 +27,7 @@ from wsgi_async.events import Observer
 from wsgi_async.logs import observer as logs
 from wsgi_async.logs.stderr import adopt_stderr
 from wsgi_async.processes import Boot, BootFailed, Channel, Limits, Supervisor, end_with_parent
-from wsgi_async.server.connection_counts import Slot, Tally
+from wsgi_async.server.connection_counts import ConnectionCounts, OwnCount
 from wsgi_async.server.server import import_late_modules, new_event_loop
 from wsgi_async.server.stopping import IDLE_LINGER
 from wsgi_async.system.cpu_affinity import pin
@@ -159,7 +159,7 @@ class Common(NamedTuple):
 
     sockets: list[BoundSocket]
     """They listen already."""
-    tally: Tally
+    tally: ConnectionCounts
     holding: Holding
 
 
@@ -172,7 +172,7 @@ def _open(config: Config) -> Common:
     except BaseException:
         close_all(sockets)
         raise
-    return Common(sockets, Tally(), hold(sockets))
+    return Common(sockets, ConnectionCounts(), hold(sockets))
 
 
 def _absolute(config: Config, start: str) -> Config:
@@ -433,7 +433,7 @@ class Program:
             )
         return EXIT_FAILED if stuck else 0
 
-    def _slot(self, number: int) -> Slot | None:
+    def _slot(self, number: int) -> OwnCount | None:
         """A process that is alone need not share; nor can one for which there is no room."""
         tally = self.common.tally
         if self.processes == 1 or number >= tally.capacity:

@@ -52,7 +52,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from .connection_counts import Slot
+from .connection_counts import OwnCount
 
 __all__ = ["PATIENCE", "RETRY", "Acceptor"]
 
@@ -97,7 +97,7 @@ _Made = tuple[Connecting, "asyncio.Future[object]"]
 """One whose transport is made, and what tells that ``connection_made`` was called."""
 
 
-class State(enum.Enum):
+class AcceptorState(enum.Enum):
     """What an acceptor is doing."""
 
     OFF = "nothing"
@@ -130,14 +130,14 @@ class Acceptor:
         loop: asyncio.AbstractEventLoop,
         sockets: Sequence[socket.socket],
         make_protocol: Callable[[object], asyncio.BaseProtocol],
-        slot: Slot | None,
+        slot: OwnCount | None,
         *,
         count_open: Callable[[], int],
         warn: Callable[[str], None],
         cap: int = sys.maxsize,
         at_once: int = BATCH,
     ) -> None:
-        self.state = State.OFF
+        self.state = AcceptorState.OFF
         self._loop = loop
         self._sockets = {sock: _queue_length(sock) for sock in sockets}
         # libuv sees to it itself that a socket does not block.
@@ -161,8 +161,8 @@ class Acceptor:
 
     def start(self) -> None:
         """Begin, or begin again, to accept."""
-        if self.state is State.OFF:
-            self._change(State.WATCHING)
+        if self.state is AcceptorState.OFF:
+            self._change(AcceptorState.WATCHING)
 
     def close(self) -> None:
         """Stop accepting; :meth:`start` begins again. Harmless if repeated.
@@ -170,53 +170,57 @@ class Acceptor:
         What was accepted gets its ``connection_made`` in the next turn of the loop; what was not
         is left to the other processes.
         """
-        self._change(State.OFF)
+        self._change(AcceptorState.OFF)
 
     def lost(self) -> None:
         """To be called after a connection was lost and is no longer among the open ones."""
-        if self._slot is None or self.state is State.OFF or self.state is State.PAUSED:
+        if (
+            self._slot is None
+            or self.state is AcceptorState.OFF
+            or self.state is AcceptorState.PAUSED
+        ):
             return
-        if self._publish(self._slot) < self._enough and self.state is State.YIELDING:
+        if self._publish(self._slot) < self._enough and self.state is AcceptorState.YIELDING:
             self._look_again_by(self._loop.call_soon(self._retry, self._slot))
             self._enough = 0  # the first of many will do
 
     def tend(self) -> None:
         """To be called now and then, 0.25 s apart say: go on, where an error has left nobody to do
         it. Memory may run out as a timer is made, and a loop may have given up a socket."""
-        if self.state is State.WATCHING:
+        if self.state is AcceptorState.WATCHING:
             is_deaf = not self._has_looked and any(
                 queue_length() for queue_length in self._sockets.values()
             )
             self._has_looked = False
             if is_deaf:
-                self._change(State.OFF)
-                self._change(State.WATCHING)
-        elif self.state is not State.OFF and self._loop.time() > self._due + PAUSE:
-            self._change(State.WATCHING)
+                self._change(AcceptorState.OFF)
+                self._change(AcceptorState.WATCHING)
+        elif self.state is not AcceptorState.OFF and self._loop.time() > self._due + PAUSE:
+            self._change(AcceptorState.WATCHING)
 
-    def _change(self, state: State) -> None:
+    def _change(self, state: AcceptorState) -> None:
         """*Raises* what the loop does where memory runs out, and has changed nothing then that
         :meth:`tend` would not mend."""
         before, slot = self.state, self._slot
         timer: asyncio.Handle | None = None
-        if state is State.YIELDING and slot is not None:
+        if state is AcceptorState.YIELDING and slot is not None:
             self._looks = slot.looks()
             self._retries = 0
             timer = self._call_later(RETRY, self._retry, slot)
-        elif state is State.PAUSED:
-            timer = self._call_later(PAUSE, self._change, State.WATCHING)
-        elif state is State.WATCHING and before is not State.WATCHING:
+        elif state is AcceptorState.PAUSED:
+            timer = self._call_later(PAUSE, self._change, AcceptorState.WATCHING)
+        elif state is AcceptorState.WATCHING and before is not AcceptorState.WATCHING:
             for sock in self._sockets:
                 self._loop.add_reader(sock, self._look, sock)
         self._look_again_by(timer)
         self.state = state
-        if before is State.WATCHING and state is not State.WATCHING:
+        if before is AcceptorState.WATCHING and state is not AcceptorState.WATCHING:
             for sock in self._sockets:
                 self._loop.remove_reader(sock)
         if slot is not None:
-            if state is State.WATCHING:
+            if state is AcceptorState.WATCHING:
                 self._publish(slot)
-            elif state is not State.YIELDING:
+            elif state is not AcceptorState.YIELDING:
                 slot.withdraw()
 
     def _call_later(self, seconds: float, callback: Callable[..., object], *args: object) -> Any:
@@ -239,18 +243,18 @@ class Acceptor:
             if room > 0:
                 self._accept(sock, min(room, waiting))
             else:
-                self._change(State.YIELDING)
+                self._change(AcceptorState.YIELDING)
         except Exception as error:
             self._fail(error)
 
-    def _retry(self, slot: Slot) -> None:
+    def _retry(self, slot: OwnCount) -> None:
         """See whether the others have taken what was left to them."""
         try:
             self._look_again(slot)
         except Exception as error:
             self._fail(error)
 
-    def _look_again(self, slot: Slot) -> None:
+    def _look_again(self, slot: OwnCount) -> None:
         self._retries += 1
         if self._retries % PATIENCE == 0:
             slot.pass_over(self._looks)
@@ -265,14 +269,14 @@ class Acceptor:
                 self._accept(sock, min(room, waiting))
             else:
                 is_left = True
-            if self.state is not State.YIELDING:
+            if self.state is not AcceptorState.YIELDING:
                 return
         if is_left:
             self._look_again_by(self._call_later(RETRY, self._retry, slot))
         else:
-            self._change(State.WATCHING)
+            self._change(AcceptorState.WATCHING)
 
-    def _publish(self, slot: Slot) -> int:
+    def _publish(self, slot: OwnCount) -> int:
         """Tell the others how many connections this process has."""
         count = self._count_open() + self._underway
         if count < self._cap:
@@ -281,7 +285,7 @@ class Acceptor:
             slot.withdraw()
         return count
 
-    def _room(self, slot: Slot, waiting: int) -> int:
+    def _room(self, slot: OwnCount, waiting: int) -> int:
         """How many of the connections that wait this process may take."""
         slot.look()
         count = self._publish(slot)
@@ -349,14 +353,14 @@ class Acceptor:
     def _fail(self, error: Exception) -> None:
         """Whatever it was, memory that has run out most likely: it may be over in a while."""
         self._report(error)
-        if self.state is not State.OFF:
+        if self.state is not AcceptorState.OFF:
             self._pause(type(error).__name__)
 
     def _pause(self, why: str) -> None:
         """Accept nothing for a while."""
         with contextlib.suppress(Exception):  # the log may have the same trouble
             self._warn(f"cannot accept connections for a while: {why}")
-        self._change(State.PAUSED)
+        self._change(AcceptorState.PAUSED)
 
     def _report(self, error: Exception) -> None:
         if isinstance(error, MemoryError):

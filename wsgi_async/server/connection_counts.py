@@ -1,7 +1,7 @@
 """How many connections each process has open: shared memory between processes that fork.
 
-The parent makes one :class:`Tally` before it forks; each child joins with a small number that no
-other living one has. Anonymous shared memory holds two words for each process:
+The parent makes one :class:`ConnectionCounts` before it forks; each child joins with a small number
+that no other living one has. Anonymous shared memory holds two words for each process:
 
 * its open connections plus one, or 0 while it takes no new ones;
 * how often its loop has looked for connections, which tells a process that is blocked from one
@@ -16,7 +16,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Sequence
 
-__all__ = ["CAPACITY", "Slot", "Tally"]
+__all__ = ["CAPACITY", "ConnectionCounts", "OwnCount"]
 
 CAPACITY = 1024
 """Processes at most, with those that are on their way out: 16 KiB."""
@@ -24,7 +24,7 @@ CAPACITY = 1024
 _WORD = 8
 
 
-class Tally:
+class ConnectionCounts:
     """The shared memory; each process uses it from one thread.
 
     :param capacity: processes at most.
@@ -44,13 +44,13 @@ class Tally:
         """*Parent:* the child with that number has ended, in whatever way. Harmless if repeated."""
         self.opened[index] = 0
 
-    def join(self, index: int) -> Slot:
+    def join(self, index: int) -> OwnCount:
         """*Child:* this process's own part.
 
         :param index: its number.
         :raises ValueError: it does not fit in.
         """
-        return Slot(self, index)
+        return OwnCount(self, index)
 
     def connections(self) -> dict[int, int]:
         """*Any process:* open connections, by number, of those that take new ones."""
@@ -58,14 +58,14 @@ class Tally:
         return {index: value - 1 for index, value in enumerate(values) if value}
 
 
-class Slot:
+class OwnCount:
     """One process's part of a tally, and what it makes of the others'.
 
     :param tally: the shared memory.
     :param index: the process's number.
     """
 
-    def __init__(self, tally: Tally, index: int) -> None:
+    def __init__(self, tally: ConnectionCounts, index: int) -> None:
         if not 0 <= index < tally.capacity:
             raise ValueError(f"a tally of {tally.capacity} has no slot {index}")
         self.index = index

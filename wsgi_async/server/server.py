@@ -42,7 +42,7 @@ from wsgi_async.wsgi.response import Application, direct
 
 from . import in_flight as inflight
 from .acceptor import Acceptor
-from .connection_counts import Slot
+from .connection_counts import OwnCount
 from .repeating import Repeating
 from .stopping import Order, obey
 from .warm_up import warm_up
@@ -293,7 +293,7 @@ class Server:
     async def start(
         self,
         sockets: Sequence[BoundSocket] | None = None,
-        slot: Slot | None = None,
+        slot: OwnCount | None = None,
         permission: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         """Bind, start the threads, play ``warmup``, accept. Returns when connections are accepted.
@@ -301,7 +301,7 @@ class Server:
         :param sockets: sockets that are bound already, shared with other processes, and another's
             to remove: those of a supervisor. None: the addresses of the configuration. An empty
             sequence: it accepts nothing itself, see :meth:`serve_once`.
-        :param slot: this process's part of a :class:`Tally`, where it is to take
+        :param slot: this process's part of a :class:`ConnectionCounts`, where it is to take
             its share of the connections and no more.
         :param permission: awaited before the first connection is accepted; what it raises ends
             the start.
@@ -646,7 +646,7 @@ class _Process:
 
     @property
     def is_stalled(self) -> bool:
-        return self.connections.neglect.seconds(self._loop.time()) > NEGLECTED
+        return self.connections.queue_watch.seconds(self._loop.time()) > NEGLECTED
 
     @property
     def requests(self) -> int:
@@ -660,7 +660,7 @@ class _Process:
     async def start(
         self,
         sockets: Sequence[BoundSocket] | None,
-        slot: Slot | None,
+        slot: OwnCount | None,
         permission: Callable[[], Awaitable[object]] | None,
     ) -> None:
         """Bind, start the threads, warm up, accept."""
@@ -714,7 +714,7 @@ class _Process:
         await self._loop.connect_accepted_socket(make_protocol, connection)
         await self.connections.all_closed().wait()
 
-    def _accept(self, slot: Slot | None) -> None:
+    def _accept(self, slot: OwnCount | None) -> None:
         """Begin to accept: all there are, or a share of them beside other processes."""
         if not self.sockets:
             return
@@ -751,7 +751,7 @@ class _Process:
             self._acceptor.tend()
 
     def _give_up_late(self) -> None:
-        self.connections.overdue.sweep(self._loop.time())
+        self.connections.request_timeouts.sweep(self._loop.time())
 
     def _stop_ticking(self) -> None:
         for repeating in (self._tick, self._sweep):

@@ -23,7 +23,7 @@ from wsgi_async.errors import ApplicationError, ClientDisconnected, HTTPError
 from wsgi_async.events import Observer, RequestInfo
 from wsgi_async.http1.framing import BodyFraming, FramedHead, ResponseHead, error_answer, frame_head
 from wsgi_async.http1.reader import Limits, RequestHead, RequestReader, Signal
-from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_facts
+from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_variables
 from wsgi_async.wsgi.error_stream import ErrorStream
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 from wsgi_async.wsgi.response import Application, Step, WSGIResponse
@@ -143,7 +143,7 @@ class Call:
     def _begin(self, application: Application, request: Request, extra: dict[str, object]) -> None:
         head, setting = self._head, self._setting
         config = setting.config
-        facts = server_facts(
+        facts = server_variables(
             setting.server,
             root_path=config.root_path,
             scheme=request.origin.scheme,

@@ -18,7 +18,7 @@ Guarantees:
 * No lock is held while a task runs.
 
 What strikes a thread strikes where a function begins, after a call of C code, or where a loop jumps
-back, and nowhere else. So what a thread holds is written down in its :class:`_Slot`, with no call
+back, and nowhere else. So what a thread holds is written down in its :class:`_Place`, with no call
 between that and its taking; and :meth:`ThreadPool._settle` gives it all back. It may be struck
 itself, and so may be called again and again. The thread does so twice; after that, and where it was
 struck before it began, :meth:`ThreadPool.mend` does, on the loop.
@@ -127,7 +127,9 @@ class _Stage(enum.Enum):
     OVER = "it has nothing to do with it any more"
 
 
-_TAKEN, _CALLED, _OVER = _Stage
+_TAKEN = _Stage.TAKEN
+_CALLED = _Stage.CALLED
+_OVER = _Stage.OVER
 
 
 class _Orphan(Generic[T]):
@@ -149,7 +151,7 @@ class _Orphan(Generic[T]):
         self.task.abandon(self.turn)
 
 
-class _Slot(Generic[T]):
+class _Place(Generic[T]):
     """One thread's place in the pool, and all that it holds; guarded by the pool's lock."""
 
     __slots__ = (
@@ -250,8 +252,8 @@ class ThreadPool(Generic[T]):
         self._sleepers: list[threading.Lock] = []
         self._waking: threading.Lock | None = None
         """The one that was woken last and is not awake yet. Nobody else is woken meanwhile."""
-        self._slots: set[_Slot[T]] = set()
-        self._lost: set[_Slot[T]] = set()
+        self._places: set[_Place[T]] = set()
+        self._lost: set[_Place[T]] = set()
         self._started = 0
         self._starting = threading.Lock()
         """Held while threads are started: a thread that is not alive has ended."""
@@ -263,22 +265,24 @@ class ThreadPool(Generic[T]):
     def start(self) -> None:
         """*Any thread, once:* start the threads."""
         with self._lock:
-            slots = [self._add_slot() for _ in range(self.threads)]
+            places = [self._add_place() for _ in range(self.threads)]
         with self._starting:
-            for slot in slots:
-                self._start_thread(slot)
+            for place in places:
+                self._start_thread(place)
 
-    def _add_slot(self) -> _Slot[T]:
+    def _add_place(self) -> _Place[T]:
         """With the lock held."""
         self._started += 1
-        slot: _Slot[T] = _Slot(f"{self._name}-{self._started}")
-        self._slots.add(slot)
-        return slot
+        place: _Place[T] = _Place(f"{self._name}-{self._started}")
+        self._places.add(place)
+        return place
 
-    def _start_thread(self, slot: _Slot[T]) -> None:
+    def _start_thread(self, place: _Place[T]) -> None:
         """With `_starting` held."""
-        slot.thread = threading.Thread(target=self._work, args=(slot,), name=slot.name, daemon=True)
-        slot.thread.start()
+        place.thread = threading.Thread(
+            target=self._work, args=(place,), name=place.name, daemon=True
+        )
+        place.thread.start()
 
     @property
     def queued(self) -> int:
@@ -288,12 +292,12 @@ class ThreadPool(Generic[T]):
     @property
     def alive(self) -> int:
         """*Any thread:* threads that have not ended, lost ones aside."""
-        return len(self._slots)
+        return len(self._places)
 
     @property
     def busy(self) -> int:
         """*Any thread:* of those, the ones that run a task now, or are about to."""
-        return len(self._slots) - len(self._sleepers)
+        return len(self._places) - len(self._sleepers)
 
     @property
     def lost(self) -> int:
@@ -320,17 +324,17 @@ class ThreadPool(Generic[T]):
         """*Any thread:* what each thread runs, or has just run, the lost ones included."""
         with self._lock:
             return [
-                Running(slot.ident, slot.name, task, slot.is_lost)
-                for slot in (*self._slots, *self._lost)
-                if (task := slot.own_task) is not None
+                Running(place.ident, place.name, task, place.is_lost)
+                for place in (*self._places, *self._lost)
+                if (task := place.own_task) is not None
             ]
 
     def own_task(self) -> T | None:
         """*A pool thread, where it is the only thread there is:* its task. Takes no lock, which a
         thread that a fork has left behind may hold."""
         ident = threading.get_ident()
-        slots = (*self._slots, *self._lost)
-        return next((slot.own_task for slot in slots if slot.ident == ident), None)
+        places = (*self._places, *self._lost)
+        return next((place.own_task for place in places if place.ident == ident), None)
 
     def neglected(self) -> tuple[object, object] | None:
         """*Any thread:* the tasks at the heads of the two queues, where a thread has nothing to do,
@@ -340,7 +344,7 @@ class ThreadPool(Generic[T]):
             urgent = self._urgent[0] if self._urgent else None
             if new is None and urgent is None:
                 return None
-            is_idle = any(slot.task is None for slot in self._slots)
+            is_idle = any(place.task is None for place in self._places)
             return (new, urgent) if is_idle else None
 
     def submit(self, task: T) -> bool:
@@ -388,8 +392,8 @@ class ThreadPool(Generic[T]):
         with self._lock:
             if task in self._withdrawn or task.has_begun:
                 return False
-            # A thread shows in its slot what it has taken, until that says that it has begun.
-            if any(slot.task is task for slot in (*self._slots, *self._lost)):
+            # A thread shows in its place what it has taken, until that says that it has begun.
+            if any(place.task is task for place in (*self._places, *self._lost)):
                 return False
             # To search for it would take a queue of n clients that all leave n² steps.
             self._withdrawn.add(task)
@@ -410,17 +414,17 @@ class ThreadPool(Generic[T]):
         :returns: the thread's ident; None, and nothing done, where no thread runs it any more.
         """
         with self._lock:
-            slot = next((slot for slot in self._slots if slot.task is task), None)
-            if slot is None:
+            place = next((place for place in self._places if place.task is task), None)
+            if place is None:
                 return None
-            slot.is_lost = True
-            slot.lost_at = time.monotonic()
-            self._slots.discard(slot)
-            self._lost.add(slot)
+            place.is_lost = True
+            place.lost_at = time.monotonic()
+            self._places.discard(place)
+            self._lost.add(place)
             self._replace_lost()
         self._start_threads()
         self._tell_end()
-        return slot.ident
+        return place.ident
 
     def interrupt(self, task: T, strike: Callable[[int], bool]) -> bool | None:
         """*Any thread:* do something to the lost thread that runs a task, while it still does: at
@@ -431,10 +435,10 @@ class ThreadPool(Generic[T]):
         :returns: what that returned; None where nothing is to be struck any more.
         """
         with self._lock:
-            for slot in self._lost:
-                if slot.task is task and slot.is_exposed:
-                    slot.is_exposed = not strike(slot.ident)
-                    return not slot.is_exposed
+            for place in self._lost:
+                if place.task is task and place.is_exposed:
+                    place.is_exposed = not strike(place.ident)
+                    return not place.is_exposed
         return None
 
     def stop(self, on_stopped: Callable[[], object]) -> None:
@@ -455,12 +459,12 @@ class ThreadPool(Generic[T]):
         """*Any thread, now and then:* replace threads that have ended without a word: one that was
         struck before it began, or in its own code again and again."""
         with self._starting, self._lock:
-            slots = [*self._slots, *self._lost]
-            dead = [slot for slot in slots if slot.thread and not slot.thread.is_alive()]
+            places = [*self._places, *self._lost]
+            dead = [place for place in places if place.thread and not place.thread.is_alive()]
             if self._is_short:
                 self._replace_lost()
-        for slot in dead:
-            self._settle(slot)
+        for place in dead:
+            self._settle(place)
         self._start_threads()
         self._tell_end()
 
@@ -477,14 +481,14 @@ class ThreadPool(Generic[T]):
     def _replace_lost(self) -> None:
         """Make places for threads, which are to be started."""
         self._set_room()
-        wanted = self.threads - len(self._slots)
+        wanted = self.threads - len(self._places)
         if self._has_ended:
             wanted = 0
         elif self._on_stopped is not None:
             wanted = min(wanted, self.queued)
-        allowed = self.threads + self.max_lost - len(self._slots) - len(self._lost)
+        allowed = self.threads + self.max_lost - len(self._places) - len(self._lost)
         for _ in range(min(wanted, allowed)):
-            self._add_slot()
+            self._add_place()
 
     def _sleeper_to_wake(self) -> threading.Lock | None:
         """The one sleeping thread to wake for the work at hand, if any."""
@@ -494,31 +498,31 @@ class ThreadPool(Generic[T]):
         del self._sleepers[-1]
         return sleeper
 
-    def _choose_next(self, slot: _Slot[T]) -> None:
+    def _choose_next(self, place: _Place[T]) -> None:
         """Have a thread wake the next one, as :meth:`_sleeper_to_wake`."""
         if self._waking is None and self._sleepers:
-            slot.next = self._waking = self._sleepers[-1]
+            place.next = self._waking = self._sleepers[-1]
             del self._sleepers[-1]
 
-    def _take_back(self, slot: _Slot[T]) -> None:
+    def _take_back(self, place: _Place[T]) -> None:
         """Take from a thread that ends what it holds. Nothing that was taken before."""
-        if slot.sleeper in self._sleepers:
-            self._sleepers.remove(slot.sleeper)
-        if self._waking is slot.sleeper:
+        if place.sleeper in self._sleepers:
+            self._sleepers.remove(place.sleeper)
+        if self._waking is place.sleeper:
             self._waking = None
-        task, stage, is_new = slot.task, slot.stage, slot.counts
+        task, stage, is_new = place.task, place.stage, place.counts
         if stage is _OVER or task is None:
             return
-        if stage is _TAKEN and not slot.is_lost:
+        if stage is _TAKEN and not place.is_lost:
             back: deque[T] | deque[T | _Orphan[T]] = self._new if is_new else self._urgent
             # No call comes between: what it holds is here or there.
-            slot.stage, slot.counts = _OVER, False
+            place.stage, place.counts = _OVER, False
             back.appendleft(task)  # type: ignore[arg-type]
             return
-        orphan = task if isinstance(task, _Orphan) else _Orphan(task, slot.turn)
+        orphan = task if isinstance(task, _Orphan) else _Orphan(task, place.turn)
         orphan.tries += 1
         self.completed += is_new
-        slot.stage, slot.counts = _OVER, False
+        place.stage, place.counts = _OVER, False
         if orphan.tries <= TRIES:
             self._urgent.appendleft(orphan)
 
@@ -537,23 +541,23 @@ class ThreadPool(Generic[T]):
         was_short = self._is_short
         if newcomers:
             self._is_short = False
-        for slot in newcomers:
-            error = self._try_to_start(slot)
+        for place in newcomers:
+            error = self._try_to_start(place)
             if error is not None:
                 self._is_short = True
                 with self._lock:
-                    self._slots.discard(slot)
+                    self._places.discard(place)
                 if not was_short:
                     self._report(error)
 
-    def _unstarted(self) -> list[_Slot[T]]:
-        return [slot for slot in self._slots if slot.thread is None]
+    def _unstarted(self) -> list[_Place[T]]:
+        return [place for place in self._places if place.thread is None]
 
-    def _try_to_start(self, slot: _Slot[T]) -> RuntimeError | None:
+    def _try_to_start(self, place: _Place[T]) -> RuntimeError | None:
         try:
-            self._start_thread(slot)
+            self._start_thread(place)
         except RuntimeError as error:  # the system's bound; mend() tries again
-            if slot.thread is not None and slot.thread.is_alive():
+            if place.thread is not None and place.thread.is_alive():
                 raise
             return error
         return None
@@ -563,7 +567,7 @@ class ThreadPool(Generic[T]):
         is_mine = False
         try:
             with self._lock:
-                if self._on_stopped is None or self._slots or self._has_ended:
+                if self._on_stopped is None or self._places or self._has_ended:
                     return
                 self._has_ended = is_mine = True
             self._on_stopped()
@@ -572,53 +576,53 @@ class ThreadPool(Generic[T]):
                 self._has_ended = False  # who settles this thread says it again
             raise
 
-    def _work(self, slot: _Slot[T]) -> None:
+    def _work(self, place: _Place[T]) -> None:
         """The body of each thread."""
         try:
-            slot.ident = threading.get_ident()
+            place.ident = threading.get_ident()
             try:
-                self._serve(slot)
-                if slot.is_lost:
-                    self._shield(slot)
+                self._serve(place)
+                if place.is_lost:
+                    self._shield(place)
             finally:
-                self._settle(slot)
+                self._settle(place)
         except BaseException as error:
-            self._settle(slot)
-            if not slot.is_lost:  # else it was too late for its task
+            self._settle(place)
+            if not place.is_lost:  # else it was too late for its task
                 self._report(error)
 
-    def _settle(self, slot: _Slot[T]) -> None:
+    def _settle(self, place: _Place[T]) -> None:
         """*Any thread:* a thread ends, or has ended. Take back what it holds, have others go on
         with that, and replace it, unless it was to end. May be called again."""
         with self._lock:
-            self._take_back(slot)
-            self._slots.discard(slot)
-            self._lost.discard(slot)
+            self._take_back(place)
+            self._places.discard(place)
+            self._lost.discard(place)
             self._replace_lost()
-            if slot.next is None and (self._new or self._urgent):
-                self._choose_next(slot)
-        self._wake_next(slot)
+            if place.next is None and (self._new or self._urgent):
+                self._choose_next(place)
+        self._wake_next(place)
         self._start_threads()
         self._tell_end()
-        if slot.is_lost and not slot.has_told:
-            slot.has_told = True
-            task = slot.own_task
+        if place.is_lost and not place.has_told:
+            place.has_told = True
+            task = place.own_task
             if self._on_returned is not None and task is not None:
                 with contextlib.suppress(Exception):
-                    self._on_returned(task, time.monotonic() - slot.lost_at)
+                    self._on_returned(task, time.monotonic() - place.lost_at)
 
-    def _serve(self, slot: _Slot[T]) -> None:
+    def _serve(self, place: _Place[T]) -> None:
         """Run tasks until the pool stops or the thread is lost."""
-        sleeper = slot.sleeper
+        sleeper = place.sleeper
         lock = self._lock
         while True:
             upcoming: T | _Orphan[T] | None = None
             with lock:
-                if slot.counts:
+                if place.counts:
                     self.completed += 1  # the task before this one
-                    slot.counts = False
-                if slot.is_lost:
-                    slot.stage = _OVER
+                    place.counts = False
+                if place.is_lost:
+                    place.stage = _OVER
                     return
                 if self._waking is sleeper:
                     self._waking = None
@@ -627,59 +631,59 @@ class ThreadPool(Generic[T]):
                 # call comes between: not popleft(), of which what it returns could be lost.
                 if self._urgent and (self._urgent_next or not self._new):
                     upcoming = self._urgent[0]
-                    slot.turn = upcoming.turn
+                    place.turn = upcoming.turn
                     self._urgent_next = False
-                    slot.stage = _TAKEN
-                    slot.task = upcoming
+                    place.stage = _TAKEN
+                    place.task = upcoming
                     del self._urgent[0]
                 elif self._new:
-                    self._urgent_next = slot.counts = True
-                    slot.turn = 0
-                    slot.stage = _TAKEN
-                    slot.task = upcoming = self._new[0]
+                    self._urgent_next = place.counts = True
+                    place.turn = 0
+                    place.stage = _TAKEN
+                    place.task = upcoming = self._new[0]
                     del self._new[0]
                     if self._withdrawn:
                         self._trim()
                         self._set_room()
                 else:
-                    slot.task = None
+                    place.task = None
                     if self._on_stopped is not None:
                         return
                     self._sleepers.append(sleeper)
                 if upcoming is not None and (self._new or self._urgent):
-                    self._choose_next(slot)
+                    self._choose_next(place)
             task = upcoming
             if task is None:
                 sleeper.acquire()
                 continue
-            if slot.next is not None:
-                self._wake_next(slot)
-            slot.stage = _CALLED
+            if place.next is not None:
+                self._wake_next(place)
+            place.stage = _CALLED
             try:
                 task.run()
             except BaseException as error:
-                self._clear_up(slot, task, error)
+                self._clear_up(place, task, error)
 
-    def _clear_up(self, slot: _Slot[T], task: T | _Orphan[T], error: BaseException) -> None:
+    def _clear_up(self, place: _Place[T], task: T | _Orphan[T], error: BaseException) -> None:
         """A task has let something out."""
-        task.abandon(slot.turn)
-        if not slot.is_lost:
+        task.abandon(place.turn)
+        if not place.is_lost:
             self._report(error)
 
     @staticmethod
-    def _wake_next(slot: _Slot[T]) -> None:
-        sleeper, slot.next = slot.next, None
+    def _wake_next(place: _Place[T]) -> None:
+        sleeper, place.next = place.next, None
         if sleeper is not None:
             sleeper.release()
 
-    def _shield(self, slot: _Slot[T]) -> None:
+    def _shield(self, place: _Place[T]) -> None:
         """Have nothing of ours raised in this thread any more, or what is on its way now.
 
         A function of its own: in CPython 3.13.0 the jump back of a loop, where such exceptions
         come, is not covered by a ``try`` around the loop in the same function.
         """
         with self._lock:
-            slot.is_exposed = False
+            place.is_exposed = False
         for _ in range(2):
             pass
 

@@ -1,4 +1,4 @@
-"""The environ of PEP 3333, made from a request head, the server's facts and the client. Pure.
+"""The environ of PEP 3333, made from a request head, the server's part and the client. Pure.
 
 Any thread; the dict is new for every request, nothing in it comes from ``os.environ``.
 """
@@ -10,7 +10,7 @@ from functools import lru_cache
 from wsgi_async._version import __version__
 from wsgi_async.http.head import RequestHead
 
-__all__ = ["build_environ", "client_name", "remote_address", "server_facts"]
+__all__ = ["build_environ", "client_name", "remote_address", "server_variables"]
 
 _SERVER_SOFTWARE = f"wsgi_async/{__version__}"
 
@@ -23,7 +23,7 @@ _OF_EACH_REQUEST = (
 without a value, so that the copy need not grow: 1 to 2 thousand instructions of a request's 68."""
 
 
-def server_facts(
+def server_variables(
     local: object,
     *,
     root_path: str,
@@ -46,7 +46,7 @@ def server_facts(
     server_name, server_port = "localhost", "80"
     if isinstance(local, tuple):
         server_name, server_port = _plain_address(local[0]), str(local[1])
-    facts: dict[str, object] = {
+    variables: dict[str, object] = {
         # native strings: the bytes of UTF-8, read as latin-1 (PEP 3333, "Unicode Issues")
         "SCRIPT_NAME": root_path.rstrip("/").encode("utf-8").decode("latin-1"),
         "SERVER_NAME": server_name,
@@ -63,8 +63,8 @@ def server_facts(
         "wsgi_async.threads": threads,
     }
     if scheme == "https":
-        facts["HTTPS"] = "on"
-    return dict.fromkeys(_OF_EACH_REQUEST) | facts
+        variables["HTTPS"] = "on"
+    return dict.fromkeys(_OF_EACH_REQUEST) | variables
 
 
 def remote_address(peer: object) -> tuple[str, str]:
@@ -95,7 +95,7 @@ def _plain_address(address: str) -> str:
 
 def build_environ(
     head: RequestHead,
-    facts: dict[str, object],
+    variables: dict[str, object],
     remote_addr: str,
     remote_port: str,
     body: object,
@@ -104,7 +104,7 @@ def build_environ(
 ) -> dict[str, object]:
     """The environ of one request.
 
-    :param facts: from :func:`server_facts`; copied.
+    :param variables: from :func:`server_variables`; copied.
     :param remote_addr: the client's address, and
     :param remote_port: its port, from :func:`remote_address`.
     :param body: ``wsgi.input``.
@@ -112,7 +112,7 @@ def build_environ(
         a chunked body. None where it is still coming, or where there is none.
     :param errors: ``wsgi.errors``.
     """
-    environ = facts | head.variables
+    environ = variables | head.variables
     environ["REMOTE_ADDR"] = remote_addr
     environ["REMOTE_PORT"] = remote_port
     environ["wsgi.input"] = body

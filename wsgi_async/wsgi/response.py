@@ -38,7 +38,8 @@ class Step(enum.Enum):
     PARKED = "suspended until the client has taken what waits"
 
 
-_DONE, _PARKED = Step
+_DONE = Step.DONE
+_PARKED = Step.PARKED
 
 
 class Stream(Protocol):

@@ -21,7 +21,7 @@ from wsgi_async.connection.connections import (
     Wait,
 )
 from wsgi_async.connection.deadlines import RATE_GRACE
-from wsgi_async.connection.states import State
+from wsgi_async.connection.states import ConnectionState
 
 BIG = 300_000
 
@@ -44,7 +44,7 @@ def test_an_empty_line_is_no_head() -> None:
     with Site(header_timeout=10) as site:
         client = site.connect()
         client.transport.receive(b"\r\n")
-        assert client.state is State.NEW
+        assert client.state is ConnectionState.NEW
         site.advance(10)
         assert client.transport.is_lost
         assert client.transport.sent == b""
@@ -73,7 +73,7 @@ def test_the_time_for_a_head_begins_with_its_first_byte() -> None:
         site.advance(70)
         client.transport.receive(b"GET")
         site.advance(9.75)
-        assert client.state is State.HEAD
+        assert client.state is ConnectionState.HEAD
         site.advance(0.25)
         client.judge.methods.append("GET")
         assert client.answers[1].status == 408
@@ -84,7 +84,7 @@ def test_a_head_timeout_of_zero_is_none() -> None:
         client = site.connect()
         client.transport.receive(b"GET / HTTP/1.1\r\n")
         site.advance(1000)
-        assert client.state is State.HEAD
+        assert client.state is ConnectionState.HEAD
 
 
 def test_an_idle_connection_is_closed_silently() -> None:
@@ -95,7 +95,7 @@ def test_an_idle_connection_is_closed_silently() -> None:
         client.get()
         sent = client.transport.sent
         site.advance(74.75)
-        assert client.state is State.IDLE
+        assert client.state is ConnectionState.IDLE
         site.advance(0.25)
         assert client.transport.is_lost
         assert client.transport.has_ended
@@ -108,7 +108,7 @@ def test_a_running_request_has_no_time_limit() -> None:
         client = site.connect()
         client.ask()
         site.advance(1000)
-        assert client.state is State.RUNNING
+        assert client.state is ConnectionState.RUNNING
         application.gate.release()
         assert client.wait().body == HELLO
 
@@ -148,7 +148,7 @@ def test_a_body_below_the_minimum_rate_is_408() -> None:
         for _ in range(30):
             client.send("x" * 600)
             site.advance(1)
-        assert client.state is State.BODY
+        assert client.state is ConnectionState.BODY
         for _ in range(30):
             client.send("x" * 100)
             site.advance(1)
@@ -160,7 +160,7 @@ def test_the_rate_is_not_judged_within_the_grace() -> None:
         client = site.connect()
         begin_upload(client)
         site.advance(RATE_GRACE - 1)
-        assert client.state is State.BODY
+        assert client.state is ConnectionState.BODY
         client.send("x" * 100_000)
         assert client.wait().body == HELLO
 
@@ -192,7 +192,7 @@ def test_a_new_body_has_its_own_time() -> None:
             site.advance(8)
             client.send("x" * 10)
             client.wait(number + 1)
-        assert client.state is State.IDLE
+        assert client.state is ConnectionState.IDLE
 
 
 # --- a response that is taken -------------------------------------------------------------------
@@ -201,7 +201,7 @@ def test_a_new_body_has_its_own_time() -> None:
 def start_big(site: Site) -> Client:
     client = site.connect(window=0)
     client.ask()
-    site.loop.run_until(lambda: client.state is State.FLUSHING)
+    site.loop.run_until(lambda: client.state is ConnectionState.FLUSHING)
     return client
 
 
@@ -210,7 +210,7 @@ def test_who_takes_nothing_is_dropped() -> None:
         client = start_big(site)
         for _ in range(4):
             site.advance(58)
-            assert client.state is State.FLUSHING
+            assert client.state is ConnectionState.FLUSHING
             client.transport.take(1)
         site.advance(63)
         assert client.transport.is_lost
@@ -226,7 +226,7 @@ def test_who_takes_below_the_minimum_rate_is_dropped() -> None:
         for _ in range(60):
             client.transport.take(600)
             site.advance(1)
-        assert client.state is State.FLUSHING
+        assert client.state is ConnectionState.FLUSHING
         for _ in range(60):
             client.transport.take(100)
             site.advance(1)
@@ -300,7 +300,7 @@ def test_a_silent_event_stream_is_never_killed() -> None:
                 lambda count=count: client.partial.body == b"data: tick\n\n" * count
             )
             site.advance(300)
-            assert client.state is State.RUNNING
+            assert client.state is ConnectionState.RUNNING
         orders.release()
         assert client.wait().is_complete
 
@@ -309,7 +309,7 @@ def test_an_idle_connection_that_has_not_taken_its_last_bytes_does_not_stay_for_
     with Site(keep_alive=10, send_timeout=5) as site:
         client = site.connect(window=20)
         client.ask()
-        site.loop.run_until(lambda: client.state is State.IDLE)
+        site.loop.run_until(lambda: client.state is ConnectionState.IDLE)
         assert client.transport.get_write_buffer_size() > 0
         site.advance(20)
         assert client.transport.is_lost
@@ -336,7 +336,7 @@ def test_to_make_room_an_idle_connection_with_bytes_unsent_is_dropped_at_once() 
     with Site(cap=1) as site:
         idle = site.connect(window=20)
         idle.ask()
-        site.loop.run_until(lambda: idle.state is State.IDLE)
+        site.loop.run_until(lambda: idle.state is ConnectionState.IDLE)
         assert idle.transport.get_write_buffer_size() > 0
         newcomer = site.connect()
         site.loop.run_pending()
@@ -383,9 +383,9 @@ def test_at_the_cap_without_an_idle_connection_the_newcomer_gets_503() -> None:
         (answer,) = newcomer.answers
         assert answer.status == 503
         assert answer["retry-after"] == "1"
-        assert newcomer.state is State.LINGERING
+        assert newcomer.state is ConnectionState.LINGERING
         newcomer.transport.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert newcomer.state is State.LINGERING
+        assert newcomer.state is ConnectionState.LINGERING
         application.gate.release(2)
         for client in clients:
             assert client.wait().body == HELLO

@@ -16,7 +16,7 @@ from wire import HELLO, TIMEOUT, Client, Site, responding
 from wsgi_async.buffers.spool import read_nowait
 from wsgi_async.connection import sender as sending
 from wsgi_async.connection.sender import FILE_TURNS, JOIN_LIMIT
-from wsgi_async.connection.states import State
+from wsgi_async.connection.states import ConnectionState
 from wsgi_async.testing import FakeTransport
 from wsgi_async.threads.response_stream import FILE_BLOCK
 
@@ -102,8 +102,8 @@ def test_a_large_write_asks_for_a_pause_where_the_transport_forgets_to() -> None
     with Site(responding(chunks=[b"x" * 300_000])) as site:
         client = site.connect(make=Forgetful, window=0)
         client.ask()
-        site.loop.run_until(lambda: client.state is not State.RUNNING)
-        assert client.state is State.FLUSHING
+        site.loop.run_until(lambda: client.state is not ConnectionState.RUNNING)
+        assert client.state is ConnectionState.FLUSHING
         client.transport.take()
         assert client.wait().is_complete
 
@@ -139,7 +139,7 @@ def test_a_slow_client_gets_the_file_and_no_thread_waits(
         client = site.connect(window=0)
         client.ask()
         site.settle()
-        assert client.state is State.RUNNING
+        assert client.state is ConnectionState.RUNNING
         assert client.transport.get_write_buffer_size() <= FILE_BLOCK + 1000
         assert site.budgets.files.used == 1
         take_slowly(client, step)

@@ -13,8 +13,8 @@ from typing import Any, cast
 import pytest
 
 from wsgi_async.server import acceptor as accepting
-from wsgi_async.server.acceptor import Acceptor, State
-from wsgi_async.server.connection_counts import Slot, Tally
+from wsgi_async.server.acceptor import Acceptor, AcceptorState
+from wsgi_async.server.connection_counts import ConnectionCounts, OwnCount
 
 TIMEOUT = 20
 
@@ -38,7 +38,7 @@ class Recording(asyncio.Protocol):
 class Side:
     """One acceptor and what it has accepted."""
 
-    def __init__(self, slot: Slot | None, sockets: list[socket.socket], **options: Any) -> None:
+    def __init__(self, slot: OwnCount | None, sockets: list[socket.socket], **options: Any) -> None:
         self.open: set[Recording] = set()
         self.accepted: asyncio.Queue[Recording] = asyncio.Queue()
         self.warnings: list[str] = []
@@ -94,8 +94,8 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def slots(count: int) -> list[Slot]:
-    tally = Tally()
+def slots(count: int) -> list[OwnCount]:
+    tally = ConnectionCounts()
     return [tally.join(index) for index in range(count)]
 
 
@@ -149,7 +149,7 @@ def test_closing_leaves_the_socket_to_others(loop: str) -> None:
             side.acceptor.start()
         one.acceptor.close()
         one.acceptor.close()
-        assert one.acceptor.state is State.OFF
+        assert one.acceptor.state is AcceptorState.OFF
         for _ in range(5):
             connect(stack, sock)
             stack.callback((await two.next()).transport.abort)
@@ -178,7 +178,7 @@ def test_what_was_accepted_before_a_close_is_served(loop: str) -> None:
         side.acceptor.start()
         connect(stack, sock)
         stack.callback((await side.next()).transport.abort)
-        assert side.acceptor.state is State.OFF
+        assert side.acceptor.state is AcceptorState.OFF
 
     run(loop, main)
 
@@ -229,7 +229,7 @@ def test_a_lost_connection_makes_room_at_once(loop: str, monkeypatch: pytest.Mon
         first = connect(stack, sock)
         accepted = await side.next()
         connect(stack, sock)  # it is left to the other, which does not take it
-        await until(lambda: side.acceptor.state is State.YIELDING)
+        await until(lambda: side.acceptor.state is AcceptorState.YIELDING)
         first.close()
         await until(lambda: accepted not in side.open)
         stack.callback((await side.next()).transport.abort)
@@ -278,19 +278,19 @@ def test_an_error_that_would_repeat_itself_makes_a_pause(
         sock = stack.enter_context(listening(Unlucky))
         assert isinstance(sock, Unlucky)
         sock.errors = [number]
-        tally = Tally()
+        tally = ConnectionCounts()
         side = Side(tally.join(0), [sock])
         stack.callback(side.acceptor.close)
         side.acceptor.start()
         connect(stack, sock)
         await until(lambda: bool(side.warnings))
-        assert side.acceptor.state is State.PAUSED
+        assert side.acceptor.state is AcceptorState.PAUSED
         assert tally.connections() == {}
         assert os.strerror(number) in side.warnings[0]
         side.acceptor.lost()
         assert tally.connections() == {}
         stack.callback((await side.next()).transport.abort)
-        assert side.acceptor.state is State.WATCHING
+        assert side.acceptor.state is AcceptorState.WATCHING
         assert len(side.warnings) == 1
 
     run(loop, main)
@@ -369,7 +369,7 @@ def test_memory_that_runs_out_ends_no_accepting(
         assert not sock.failures
         assert made == 2
         assert side.warnings == ["cannot accept connections for a while: MemoryError"] * 3
-        assert side.acceptor.state is State.WATCHING
+        assert side.acceptor.state is AcceptorState.WATCHING
 
     run(loop, main)
 
@@ -416,10 +416,10 @@ def test_a_socket_that_the_loop_has_forgotten_is_watched_again(loop: str) -> Non
     run(loop, main)
 
 
-@pytest.mark.parametrize("state", [State.PAUSED, State.YIELDING])
+@pytest.mark.parametrize("state", [AcceptorState.PAUSED, AcceptorState.YIELDING])
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_wait_whose_timer_was_lost_ends(
-    loop: str, state: State, monkeypatch: pytest.MonkeyPatch
+    loop: str, state: AcceptorState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accepting, "PAUSE", 0.01)
 
@@ -428,7 +428,7 @@ def test_a_wait_whose_timer_was_lost_ends(
         side = Side(slots(1)[0], [sock])
         acceptor = side.acceptor
         acceptor.tend()
-        assert acceptor.state is State.OFF
+        assert acceptor.state is AcceptorState.OFF
         stack.callback(acceptor.close)
         acceptor.start()
         acceptor._change(state)
@@ -440,7 +440,7 @@ def test_a_wait_whose_timer_was_lost_ends(
 
         def tended() -> bool:
             acceptor.tend()
-            return acceptor.state is State.WATCHING
+            return acceptor.state is AcceptorState.WATCHING
 
         await until(tended)
         stack.callback((await side.next()).transport.abort)
@@ -480,7 +480,7 @@ def test_a_pause_that_cannot_be_timed_is_none(loop: str, monkeypatch: pytest.Mon
         sock.failures, timers.failures = 2, 1
         connect(stack, sock)
         stack.callback((await side.next()).transport.abort)
-        assert side.acceptor.state is State.WATCHING
+        assert side.acceptor.state is AcceptorState.WATCHING
 
     run(loop, main)
 
@@ -497,9 +497,9 @@ def test_once_nothing_is_left_to_others_nothing_is_looked_for(loop: str) -> None
         connect(stack, sock)
         stack.callback((await side.next()).transport.abort)
         connect(stack, sock)  # it is the other's
-        await until(lambda: side.acceptor.state is State.YIELDING)
+        await until(lambda: side.acceptor.state is AcceptorState.YIELDING)
         stack.enter_context(sock.accept()[0])
-        await until(lambda: side.acceptor.state is State.WATCHING)
+        await until(lambda: side.acceptor.state is AcceptorState.WATCHING)
         assert side.accepted.empty()
 
     run(loop, main)

@@ -12,7 +12,7 @@ from wire import HELLO, Held, Site
 from wsgi_async import __version__
 from wsgi_async.config.options import Config
 from wsgi_async.connection.probes import Probes, Vitals
-from wsgi_async.connection.states import State
+from wsgi_async.connection.states import ConnectionState
 from wsgi_async.http.head import RequestHead, admit
 
 PATHS: dict[str, Any] = {"health_path": "/healthz", "ready_path": "/readyz"}
@@ -139,7 +139,7 @@ def test_a_probe_keeps_its_connection(parser: str) -> None:
             client.ask("/healthz")
             answer = client.wait(count)
             assert (answer.status, answer.body, answer.keeps_alive) == (200, b"ok\n", True)
-            assert client.state is State.IDLE
+            assert client.state is ConnectionState.IDLE
             client.ask("/")
             assert client.wait(count + 1).body == HELLO
         assert site.pool.submitted == 3
@@ -227,12 +227,12 @@ def test_who_does_not_take_the_answers_to_its_probes_is_not_read_any_more() -> N
             sent += 100
             site.loop.run_pending()
         assert sent < 100_000
-        assert client.state is State.FLUSHING
+        assert client.state is ConnectionState.FLUSHING
         assert client.transport.get_write_buffer_size() < 200_000
         client.transport.take()
         client.wait(sent)
         site.loop.run_pending()
-        assert client.state is State.IDLE
+        assert client.state is ConnectionState.IDLE
 
 
 def test_a_client_that_vanishes_before_the_next_turn_leaves_nothing() -> None:
@@ -300,7 +300,9 @@ def test_probes_are_answered_beyond_the_cap_of_connections() -> None:
         assert b"Too many connections" in answer.body
         site.advance(2)
         late = site.connect()
-        assert silent.state is late.state is State.NEW, "who is beyond the cap makes no room"
+        assert silent.state is late.state is ConnectionState.NEW, (
+            "who is beyond the cap makes no room"
+        )
         assert len(site.connections.refused) == len(site.connections.open) - 2
         site.advance(3.25)
         assert silent.ends

@@ -12,7 +12,7 @@ import pytest
 from wire import Site
 
 from wsgi_async.http1.reader import Limits, RequestHead, RequestReader
-from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_facts
+from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_variables
 
 
 def read(raw: bytes) -> RequestHead:
@@ -29,7 +29,7 @@ def facts(
     local: object = ("127.0.0.1", 8000),
     threads: int = 8,
 ) -> dict[str, object]:
-    return server_facts(
+    return server_variables(
         local, root_path=root_path, scheme=scheme, threads=threads, file_wrapper=FileWrapper
     )
 

@@ -1,6 +1,6 @@
 """Tasks that wait for a thread: beside one that is idle, or because all are busy. On the loop.
 
-The server calls :meth:`Neglect.look` with each tick; a request costs nothing.
+The server calls :meth:`QueueWatch.look` with each tick; a request costs nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from wsgi_async.threads.pool import ThreadPool
 
 from .exchange import Exchange
 
-__all__ = ["CROWDED", "Neglect"]
+__all__ = ["CROWDED", "QueueWatch"]
 
 CROWDED = 1.0
 """Seconds that the oldest request waits before somebody is told that all threads are busy: a burst
@@ -22,7 +22,7 @@ WARN_EVERY = 60.0
 """Seconds between two such warnings."""
 
 
-class Neglect:
+class QueueWatch:
     """Looks at who waits for a thread.
 
     A task that waits beside an idle thread is our own fault, whatever it comes from: the last line

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from wire import Held, Site
 
-from wsgi_async.connection.neglect import CROWDED, WARN_EVERY, Neglect
+from wsgi_async.connection.queue_watch import CROWDED, WARN_EVERY, QueueWatch
 from wsgi_async.events import Observer
 from wsgi_async.threads.pool import Call, ThreadPool
 
@@ -42,7 +42,7 @@ class Rig:
         self.pool.start()
         self.until(lambda: not self.pool.busy)
         self.observer = Warnings()
-        self.neglect = Neglect(self.pool, self.observer)
+        self.queue_watch = QueueWatch(self.pool, self.observer)
         self.gates: list[threading.Event] = []
 
     def until(self, condition: Callable[[], object]) -> None:
@@ -69,8 +69,8 @@ class Rig:
         return tasks
 
     def look(self, now: float) -> float:
-        self.neglect.look(now)
-        return self.neglect.seconds(now)
+        self.queue_watch.look(now)
+        return self.queue_watch.seconds(now)
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import os
 
 import pytest
 
-from wsgi_async.server.connection_counts import Slot, Tally
+from wsgi_async.server.connection_counts import ConnectionCounts, OwnCount
 
 
-def joined(*counts: int) -> list[Slot]:
+def joined(*counts: int) -> list[OwnCount]:
     """A slot for each process, with so many connections."""
-    tally = Tally()
+    tally = ConnectionCounts()
     slots = [tally.join(index) for index in range(len(counts))]
     for slot, count in zip(slots, counts, strict=True):
         slot.publish(count)
@@ -19,16 +19,16 @@ def joined(*counts: int) -> list[Slot]:
 @pytest.mark.parametrize("index", [-1, 3])
 def test_a_slot_must_exist(index: int) -> None:
     with pytest.raises(ValueError, match="no slot"):
-        Tally(3).join(index)
+        ConnectionCounts(3).join(index)
 
 
 def test_a_tally_has_a_slot() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        Tally(0)
+        ConnectionCounts(0)
 
 
 def test_who_takes_connections_is_listed() -> None:
-    tally = Tally()
+    tally = ConnectionCounts()
     slots = [tally.join(index) for index in range(3)]
     assert tally.connections() == {}
     slots[0].publish(0)
@@ -41,7 +41,7 @@ def test_who_takes_connections_is_listed() -> None:
 
 
 def test_numbers_may_come_in_any_order_and_again() -> None:
-    tally = Tally()
+    tally = ConnectionCounts()
     late, early = tally.join(7), tally.join(2)
     early.publish(1)
     late.publish(3)
@@ -53,7 +53,7 @@ def test_numbers_may_come_in_any_order_and_again() -> None:
 
 
 def test_a_forked_process_is_seen_by_the_others() -> None:
-    tally = Tally()
+    tally = ConnectionCounts()
     slot = tally.join(0)
     slot.publish(1)
     pid = os.fork()
@@ -121,7 +121,7 @@ def test_a_process_never_passes_over_itself() -> None:
 
 
 def test_who_was_passed_over_may_be_gone() -> None:
-    tally = Tally()
+    tally = ConnectionCounts()
     slots = [tally.join(index) for index in range(3)]
     for slot in slots:
         slot.publish(3)
