@@ -20,10 +20,11 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from . import compare, publish, record, report, rounds, servers
-from .model import Scenario
-from .processes import allow_descriptors, stage
-from .record import Run
+from .harness import record, rounds, servers
+from .harness.model import Scenario
+from .harness.processes import allow_descriptors, stage
+from .harness.record import Run
+from .reporting import compare, publish, report
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 INTERRUPTED = 130

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.model import Scenario
+from benchmarks.harness.model import Scenario
 from benchmarks.scenarios import bodies, idle, latency, processes, slow, throughput
 
 __all__ = ["SCENARIOS"]

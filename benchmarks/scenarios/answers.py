@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 from collections.abc import Mapping
 
-from benchmarks.model import WrongAnswer
+from benchmarks.harness.model import WrongAnswer
 
 __all__ = ["ask", "expect"]
 

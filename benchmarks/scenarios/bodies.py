@@ -6,7 +6,7 @@ import os
 from zlib import crc32
 
 from benchmarks import apps
-from benchmarks.model import Load, Running, Sample, Scenario, WrongAnswer
+from benchmarks.harness.model import Load, Running, Sample, Scenario, WrongAnswer
 from benchmarks.scenarios import programs, wrk
 from benchmarks.scenarios.answers import ask, expect
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.model import Load, Running, Sample, Scenario, WrongAnswer
+from benchmarks.harness.model import Load, Running, Sample, Scenario, WrongAnswer
 from benchmarks.scenarios import programs
 from benchmarks.scenarios.slow import compared
 

@@ -6,7 +6,7 @@ import http.client
 import time
 
 from benchmarks import apps
-from benchmarks.model import Load, Running, Sample, Scenario, WrongAnswer
+from benchmarks.harness.model import Load, Running, Sample, Scenario, WrongAnswer
 from benchmarks.scenarios import programs
 from benchmarks.scenarios.answers import ask, expect
 

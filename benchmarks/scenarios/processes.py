@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from benchmarks import apps
-from benchmarks.model import Load, Running, Sample, Scenario, WrongAnswer
+from benchmarks.harness.model import Load, Running, Sample, Scenario, WrongAnswer
 from benchmarks.scenarios import wrk
 from benchmarks.scenarios.answers import ask, expect
 from benchmarks.scenarios.throughput import CONNECTIONS, HEADERS, expect_view

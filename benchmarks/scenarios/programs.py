@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.model import Load, Running, WrongAnswer
+from benchmarks.harness.model import Load, Running, WrongAnswer
 
 __all__ = ["Beside", "beside", "run"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from benchmarks import apps
-from benchmarks.model import Load, Running, Sample, Scenario, WrongAnswer
+from benchmarks.harness.model import Load, Running, Sample, Scenario, WrongAnswer
 from benchmarks.scenarios import wrk
 from benchmarks.scenarios.answers import ask, expect
 

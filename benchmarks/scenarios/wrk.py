@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.model import Load, Running, Sample, WrongAnswer
+from benchmarks.harness.model import Load, Running, Sample, WrongAnswer
 
 __all__ = ["Report", "parse", "run", "sample"]
 
-SCRIPTS = Path(__file__).parent.parent / "lua"
+SCRIPTS = Path(__file__).with_name("lua")
 RESPONSE_TIMEOUT = 10
 """Seconds after which wrk counts a response as late."""
 

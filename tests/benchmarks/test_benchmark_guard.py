@@ -10,8 +10,9 @@ import pytest
 from benchmark_runs import make_run
 
 from benchmarks import __main__ as command
-from benchmarks import compare, record
-from benchmarks.record import Measured, Row
+from benchmarks.harness import record
+from benchmarks.harness.record import Measured, Row
+from benchmarks.reporting import compare
 
 OLD = compare.old_label("wsgi_async")
 SAME = "no difference shown"

@@ -15,10 +15,11 @@ import pytest
 from benchmark_runs import make_run
 
 from benchmarks import __main__ as command
-from benchmarks import compare, intervals, rounds
-from benchmarks.model import Load, Running, Sample, Scenario
-from benchmarks.record import Row, Run
-from benchmarks.servers import Interpreter, Template
+from benchmarks.harness import rounds
+from benchmarks.harness.model import Load, Running, Sample, Scenario
+from benchmarks.harness.record import Row, Run
+from benchmarks.harness.servers import Interpreter, Template
+from benchmarks.reporting import compare, intervals
 
 HERE = Interpreter("python", "bin", "venv", "CPython 3.11.7", {}, {})
 OURS = Template("wsgi_async", "", "wsgi_async")

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from benchmark_runs import make_run
 
-from benchmarks import plots, publish, record, report, servers
-from benchmarks import targets as targeting
-from benchmarks.record import Row, Run
+from benchmarks.harness import record, servers
+from benchmarks.harness.record import Row, Run
+from benchmarks.reporting import plots, publish, report
+from benchmarks.reporting import targets as targeting
+from benchmarks.reporting.targets import BEST, Clause
 from benchmarks.scenarios import SCENARIOS
-from benchmarks.targets import BEST, Clause
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -25,7 +25,7 @@ from tools import python, require_module, require_program, running
 from benchmarks import apps
 from benchmarks.clients import mix, wire
 from benchmarks.clients.download import Body
-from benchmarks.model import Load, Sample, Scenario, WrongAnswer
+from benchmarks.harness.model import Load, Sample, Scenario, WrongAnswer
 from benchmarks.scenarios import SCENARIOS, processes, programs, wrk
 from benchmarks.scenarios.answers import ask
 from benchmarks.scenarios.idle import Idle

@@ -20,14 +20,15 @@ from pathlib import Path
 import pytest
 from benchmark_runs import make_run
 
-from benchmarks import peers, processes, record, rounds, servers
-from benchmarks.figures import advantage, best_peer, figures, quantile, voids
-from benchmarks.launch import SERVERS as LAUNCHED
-from benchmarks.model import Load, Running, Sample, Scenario, WrongAnswer
-from benchmarks.record import Row
+from benchmarks import peers
+from benchmarks.harness import processes, record, rounds, servers
+from benchmarks.harness.launch import SERVERS as LAUNCHED
+from benchmarks.harness.model import Load, Running, Sample, Scenario, WrongAnswer
+from benchmarks.harness.record import Row
+from benchmarks.harness.servers import Interpreter, Template
+from benchmarks.harness.units import figure_text, number, ratio_text
+from benchmarks.reporting.figures import advantage, best_peer, figures, quantile, voids
 from benchmarks.scenarios import SCENARIOS
-from benchmarks.servers import Interpreter, Template
-from benchmarks.units import figure_text, number, ratio_text
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Interpreter(sys.executable, "/env/bin", "/env", "CPython 3.11.7", {}, {})
@@ -107,7 +108,7 @@ def test_a_shown_command_does_not_tell_where_it_ran() -> None:
 
 def test_what_is_launched_has_a_launcher() -> None:
     commands = [template.command.split() for template in servers.load().values()]
-    asked = {words[3] for words in commands if words[1:3] == ["-m", "benchmarks.launch"]}
+    asked = {words[3] for words in commands if words[1:3] == ["-m", "benchmarks.harness.launch"]}
     assert asked == set(LAUNCHED)
 
 
@@ -300,7 +301,7 @@ def test_a_stage_has_the_package_of_its_checkout(tmp_path: Path) -> None:
     package = tmp_path / "wsgi_async"
     package.mkdir()
     (package / "__init__.py").write_text("", encoding="utf-8")
-    code = "import wsgi_async, benchmarks.model; print(wsgi_async.__file__)"
+    code = "import wsgi_async, benchmarks.harness.model; print(wsgi_async.__file__)"
     with processes.stage(tmp_path) as directory:
         command = [sys.executable, "-c", code]
         found = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True)

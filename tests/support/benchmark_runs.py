@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.record import Kind, Measured, Row, Run
+from benchmarks.harness.record import Kind, Measured, Row, Run
 
 PLACE = {
     "date": "2026-01-02 03:04 UTC",

@@ -1,5 +1,5 @@
-"""``python -m benchmarks.launch bjoern --port 8000 --threads 8 benchmarks.apps:hello``: the servers
-that have no command line, or one that cannot be told what a fair comparison needs.
+"""The servers that have no command line, or one that cannot be told what a fair comparison needs:
+``python -m benchmarks.harness.launch bjoern --port 8000 --threads 8 benchmarks.apps:hello``.
 
 What only some of them need is imported there: it counts for the start and the memory.
 """
@@ -165,7 +165,9 @@ SERVERS: dict[str, Callable[[Application, int, int], None]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.launch", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.harness.launch", description=__doc__
+    )
     parser.add_argument("server", choices=SERVERS)
     parser.add_argument("app", help="module:object")
     parser.add_argument("--port", type=int, required=True)

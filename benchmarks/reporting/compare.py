@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from benchmarks.harness.record import Run
+from benchmarks.harness.servers import OURS, is_ours
+from benchmarks.harness.units import ratio_text
+
 from . import intervals
 from .figures import advantage
-from .record import Run
-from .servers import OURS, is_ours
-from .units import ratio_text
 
 __all__ = [
     "ERROR",

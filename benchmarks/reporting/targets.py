@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.harness.record import Run
+from benchmarks.harness.servers import OURS
+from benchmarks.harness.units import number, ratio_text
+
 from .figures import advantage, best_peer, figures
-from .record import Run
-from .servers import OURS
-from .units import number, ratio_text
 
 __all__ = ["BEST", "Clause", "Reached", "load", "reached"]
 
@@ -30,7 +31,7 @@ class Clause:
     """The line of the table it belongs to."""
     scenario: str
     figure: str = "value"
-    """See :meth:`benchmarks.figures.Figure.get`."""
+    """See :meth:`benchmarks.reporting.figures.Figure.get`."""
     against: str = ""
     """A server or `BEST`; empty if the figure itself is asked for."""
     at_least: float | None = None

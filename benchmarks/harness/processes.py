@@ -69,7 +69,7 @@ def stage(checkout: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
         directory = Path(name)
         (directory / "wsgi_async").symlink_to(checkout.resolve() / "wsgi_async")
-        (directory / "benchmarks").symlink_to(Path(__file__).resolve().parent)
+        (directory / "benchmarks").symlink_to(Path(__file__).resolve().parents[1])
         yield directory
 
 

@@ -9,11 +9,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.record import Run
+from benchmarks.harness.servers import OURS, is_ours
+from benchmarks.harness.units import number, ratio_text
+
 from .figures import advantage, best_peer, figures, voids
-from .record import Run
 from .report import GROUPS, grouped, labels
-from .servers import OURS, is_ours
-from .units import number, ratio_text
 
 __all__ = ["draw"]
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import chain
 
+from benchmarks.harness.record import Run
+from benchmarks.harness.servers import OURS
+from benchmarks.harness.units import number, ratio_text
+
 from . import targets
 from .figures import Figure, advantage, figures, voids
 from .prose import GUARD, H11, HOW, INTRODUCTION, LIMITED, NO_RUN, REPEAT, TARGETS
-from .record import Run
-from .servers import OURS
-from .units import number, ratio_text
 
 __all__ = [
     "GROUPS",

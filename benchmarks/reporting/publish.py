@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.harness.record import Run, read
+
 from . import plots, report
-from .record import Run, read
 
 __all__ = ["BEGIN", "END", "RESULTS", "publish", "runs", "with_section"]
 
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 """The runs that are committed, one JSON file for each Python version."""
 BEGIN = "<!-- benchmarks:begin -->"
 END = "<!-- benchmarks:end -->"
@@ -18,7 +19,7 @@ END = "<!-- benchmarks:end -->"
 def runs(directory: Path = RESULTS) -> list[Run]:
     """All runs of a directory, by Python version.
 
-    :raises benchmarks.record.BadRecord: a file is not a run.
+    :raises benchmarks.harness.record.BadRecord: a file is not a run.
     """
     found = [read(path) for path in sorted(directory.glob("*.json"))]
     return sorted(found, key=lambda run: [int(part) for part in run.python.split(".")])

@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from .record import Row, Run
-from .servers import is_ours
+from benchmarks.harness.record import Row, Run
+from benchmarks.harness.servers import is_ours
 
 __all__ = ["Figure", "advantage", "best_peer", "figures", "quantile", "voids"]
 

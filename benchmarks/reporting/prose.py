@@ -7,7 +7,7 @@ __all__ = ["GUARD", "H11", "HOW", "INTRODUCTION", "LIMITED", "NO_RUN", "REPEAT",
 INTRODUCTION = """\
 wsgi_async beside other WSGI servers, each as one process, or as two where that is measured, with
 the same number of threads in each (where it has threads), started with what its own documentation
-recommends for that ([`servers.toml`](servers.toml) says why). This file is written by
+recommends for that ([`servers.toml`](harness/servers.toml) says why). This file is written by
 `python -m benchmarks --render` from the JSON files in [`results`](results), which hold every
 sample."""
 
