@@ -13,6 +13,7 @@ TYPE_CHECKING = False  # without an import of typing, see _imports
 if TYPE_CHECKING:
     from .applications.mounts import Mounts
     from .config.options import Config
+    from .entry import main
     from .errors import (
         ApplicationError,
         ClientDisconnected,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
         WsgiAsyncError,
     )
     from .events import Observer
-    from .launch.entry import main
     from .launch.serving import serve
     from .logs.observer import LogObserver
     from .server.server import Server
@@ -64,7 +64,7 @@ __getattr__, __dir__ = lazy_names(
         "Server": "server.server",
         "StorageExhausted": "errors",
         "WsgiAsyncError": "errors",
-        "main": "launch.entry",
+        "main": "entry",
         "serve": "launch.serving",
     },
 )

@@ -121,7 +121,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("testing.inprocess", "testing.live"),
     ("testing.client",),
     ("testing", "testing.plugin"),
-    ("launch.entry",),
+    ("entry",),
     ("django", "django.apps", "django.management", "django.management.commands"),
     ("django.management.commands.runwsgiasync",),
     ("__init__", "__main__", "django.__main__"),
