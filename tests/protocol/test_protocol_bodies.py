@@ -15,6 +15,7 @@ from wire import HELLO, TIMEOUT, Client, Held, Site, echo, hello, responding
 
 from wsgi_async.connection.exchange import Exchange
 from wsgi_async.connection.states import ConnectionState
+from wsgi_async.connection.upload import UploadState
 from wsgi_async.errors import ClientDisconnected
 
 POST = "POST {} HTTP/1.1\r\nHost: a\r\n"
@@ -872,9 +873,9 @@ def test_a_client_whose_100_comes_too_late_has_its_time_too() -> None:
     with Site(application, request_buffering="stream", body_timeout=5) as site:
         client = site.connect()
         client.send(EXPECT, "POST")
-        site.loop.run_until(
-            lambda: client.protocol._upload and not client.protocol._upload.owes_continue
-        )
+        upload = client.protocol._upload
+        assert upload is not None
+        site.loop.run_until(lambda: upload.state is UploadState.ARRIVING)
         site.advance(6)
         assert closed.wait(TIMEOUT)
         site.settle()

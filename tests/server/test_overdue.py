@@ -10,7 +10,7 @@ import pytest
 from serving import PACKAGE
 from wire import HELLO, TIMEOUT, Chunks, Client, Held, Site, hello
 
-from wsgi_async.connection.connections import RECOVERY
+from wsgi_async.connection.completions import RECOVERY
 from wsgi_async.connection.exchange import Exchange
 from wsgi_async.connection.request_timeouts import SWEEP
 from wsgi_async.connection.states import ConnectionState

@@ -179,7 +179,7 @@ class Served:
         connections = self.connections
         counts = {
             "connections": len(connections.open),
-            "transfers": len(connections.moving),
+            "transfers": len(connections.paces),
             "waits": sum(map(len, connections.waits.values())),
             "busy threads": self.pool.busy,
             "queued tasks": self.pool.queued,

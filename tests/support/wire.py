@@ -555,7 +555,7 @@ class Site:
             assert client.state is ConnectionState.CLOSED
         assert self.faults == []
         assert not self.connections.open
-        assert not self.connections.moving
+        assert not len(self.connections.paces)
         assert not any(map(len, self.connections.waits.values()))
         assert self.budgets.memory.used == 0
         assert self.budgets.disk.used == 0

@@ -21,7 +21,7 @@ import pytest
 from threadline import KIB, MIB, WAIT, Client, Line, no_leaks
 
 from wsgi_async.buffers.spool import BodySpool
-from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
+from wsgi_async.connection.exchange import Exchange, ExchangeState, Gateway, request_ids
 from wsgi_async.errors import ClientDisconnected, HTTPError
 from wsgi_async.events import Observer, RequestInfo
 from wsgi_async.http.head import admit
@@ -271,7 +271,7 @@ def test_a_full_queue_refuses_and_the_exchange_stays_with_the_loop(
     queued = rig.begin()
     refused = rig.connect()
     assert not refused.exchange.submit()
-    assert not refused.exchange.is_submitted
+    assert refused.exchange.state is ExchangeState.BEGUN
     refused.exchange.drop_body()
     for connection in (queued, running):
         connection.side.leave()
@@ -282,7 +282,7 @@ def test_what_was_never_submitted_cannot_be_withdrawn(make: Callable[..., Rig]) 
     """A client leaves while its body is being collected: the queue is not touched."""
     rig = make(plain)
     connection = rig.connect()
-    assert not connection.exchange.is_submitted
+    assert connection.exchange.state is ExchangeState.BEGUN
     assert not connection.exchange.withdraw()
     assert rig.pool.queued == 0
 

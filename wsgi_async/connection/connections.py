@@ -1,4 +1,4 @@
-"""All connections of one server: the set, its cap, the time limits, the Date. Loop-owned, no I/O.
+"""All connections of one server: the set, its cap, its end. Loop-owned, no I/O.
 
 The server calls :meth:`Connections.tick` four times a second; nothing here makes a timer.
 """
@@ -8,44 +8,30 @@ from __future__ import annotations
 import asyncio
 import enum
 import math
-from collections import deque
 from collections.abc import Callable
-from email.utils import formatdate
-from functools import lru_cache
-from typing import NamedTuple, Protocol
 
 from wsgi_async.buffers.spool import Budgets
 from wsgi_async.config.options import Config
 from wsgi_async.http.head import Limits, RequestHead
 from wsgi_async.http1.framing import Framer, ResponseHead
 from wsgi_async.threads.pool import Task, ThreadPool
-from wsgi_async.wsgi.environ import server_variables
-from wsgi_async.wsgi.file_wrapper import FileWrapper
 
-from .deadlines import Deadlines
+from .completions import Completions
+from .dates import Dates
 from .departures import Departures
-from .exchange import Exchange, Gateway
+from .exchange import Gateway
+from .open_connection import OpenConnection, Wait
+from .paces import Paces
 from .probes import Probes, Vitals
 from .queue_watch import QueueWatch
 from .request_timeouts import RequestTimeouts
+from .server_variables import ServerVariables
+from .waits import Waits
 
-__all__ = ["TICK", "Connections", "InFlight", "Phase", "Wait"]
+__all__ = ["TICK", "Connections", "Phase"]
 
 TICK = 0.25
 """Seconds between two sweeps."""
-
-LINGER_TIME = 2.0
-"""Seconds for which a closing connection still reads, so that the kernel does not reset it and
-the client gets the answer (RFC 9112 §9.6)."""
-
-RATE_WINDOW = 10.0
-"""Seconds over which completions are counted for Retry-After."""
-
-RECOVERY = 30
-"""Seconds for Retry-After while lost threads keep new requests out: nobody knows how long."""
-
-PACE_CHECK = 1.0
-"""Seconds between two looks at how a transfer moves, at most."""
 
 REFUSAL_MARGIN = 64
 """Refused connections beyond the cap that get a lingering 503; others are just closed."""
@@ -55,17 +41,6 @@ SILENCE = 1.0
 
 WARN_EVERY = 60.0
 """Seconds between two warnings that connections are refused."""
-
-
-class Wait(enum.Enum):
-    """What a connection is waiting for."""
-
-    FIRST_BYTE = "the first byte of all"
-    HEAD = "the rest of a request head"
-    REQUEST = "another request"
-    LINGER = "the client to close"
-
-    __hash__ = object.__hash__  # Enum's own is Python code, and waits change twice a request
 
 
 class Phase(enum.Enum):
@@ -80,31 +55,8 @@ class Phase(enum.Enum):
     __hash__ = object.__hash__
 
 
-class InFlight(NamedTuple):
-    """What a connection is busy with."""
-
-    exchange: Exchange
-    is_receiving: bool
-    """Whether the request's body is still being collected."""
-    sent: int
-    """Bytes of the response's body that were given to the transport."""
-
-
 def _do_nothing() -> None:
     pass
-
-
-class OpenConnection(Protocol):
-    """A connection, as far as this module knows it; see ``protocol.HTTPProtocol``."""
-
-    @property
-    def in_flight(self) -> InFlight | None: ...
-    def wait_expired(self, wait: Wait) -> None: ...
-    def check_pace(self, now: float) -> bool: ...
-    def client_has_gone(self) -> None: ...
-    def close_idle(self) -> bool: ...
-    def make_way(self) -> None: ...
-    def abort(self) -> None: ...
 
 
 class Connections:
@@ -140,8 +92,7 @@ class Connections:
             config.limit_request_field_size,
             config.max_header_size,
         )
-        # One dict for all connections to an address: a kilobyte less for each.
-        self.variables_at = lru_cache(maxsize=64)(self._variables_at)
+        self.variables_at = ServerVariables(config).at
         self.open: set[OpenConnection] = set()
         self.refused: set[OpenConnection] = set()
         """Those of the open ones that are beyond the cap, and only there to read their 503; where
@@ -149,48 +100,29 @@ class Connections:
         self.on_lost: Callable[[], object] = _do_nothing
         """Called after each connection that is lost."""
         self._none_open = asyncio.Event()
-        self.waits: dict[Wait, Deadlines[OpenConnection]] = {
-            Wait.FIRST_BYTE: Deadlines(config.header_timeout or math.inf),
-            Wait.HEAD: Deadlines(config.header_timeout or math.inf),
-            Wait.REQUEST: Deadlines(config.keep_alive),
-            Wait.LINGER: Deadlines(LINGER_TIME),
-        }
-        self.moving: dict[OpenConnection, float] = {}
-        """Connections in a transfer, and when each was last looked at; oldest look first."""
+        self.waits = Waits(config)
+        self.paces = Paces(config)
         self.unread: Departures[OpenConnection] = Departures()
         """Connections from which nothing is read at present."""
         self.phase = Phase.SERVING
         self.probes = Probes(config) or None
         """The paths that the loop answers itself, if there are any."""
+        self._completions = Completions(gateway.pool)
+        self.retry_after = self._completions.retry_after
         self.request_timeouts = RequestTimeouts(
             config, gateway.pool, gateway.observer, self.retry_after
         )
         self.queue_watch = QueueWatch(gateway.pool, gateway.observer)
         self.framer = Framer(b"Server: wsgi_async\r\n")
         self._began = math.inf
-        self._date_second = 0
-        self._completions: deque[tuple[float, int]] = deque()
+        self._dates = Dates(self.framer)
         self._warned_at = -math.inf
-        gaps = [gap / 4 for gap in (config.body_timeout, config.send_timeout) if gap]
-        self._pace_check = min([PACE_CHECK, *gaps])
-
-    def _variables_at(self, local: object) -> dict[str, object]:
-        """What the requests to a local address find in their environ; not to be changed."""
-        return server_variables(
-            local,
-            root_path=self.config.root_path,
-            scheme="http",
-            threads=self.config.threads,
-            file_wrapper=FileWrapper,
-            processes=self.config.workers,
-        )
 
     def move_over(self, linger: float) -> None:
         """Go on with the connections there are, for a successor accepts the new ones: each
         response says that it was the last, and who stays idle for `linger` seconds is closed."""
         self.phase = Phase.LEAVING
-        for wait in (Wait.FIRST_BYTE, Wait.REQUEST):
-            self.waits[wait].timeout = min(self.waits[wait].timeout, linger)
+        self.waits.shorten(linger)
 
     def all_closed(self) -> asyncio.Event:
         """An event that is set once the last connection has closed; for shutdown."""
@@ -202,11 +134,10 @@ class Connections:
 
     def forget(self, connection: OpenConnection) -> None:
         """A connection is lost. Harmless if repeated."""
-        for deadlines in self.waits.values():
-            deadlines.discard(connection)
+        self.waits.forget(connection)
         self.open.discard(connection)
         self.refused.discard(connection)
-        self.moving.pop(connection, None)
+        self.paces.forget(connection)
         self.unread.discard(connection)
         self.on_lost()
         if not self.open and self.phase is not Phase.SERVING:
@@ -219,58 +150,17 @@ class Connections:
         :param wall: seconds since the epoch.
         """
         self._began = min(self._began, now)
-        second = int(wall)
-        if second != self._date_second:
-            self._date_second = second
-            self.framer.set_date(f"Date: {formatdate(second, usegmt=True)}\r\n".encode("ascii"))
-        self._completions.append((now, self.gateway.pool.completed))
-        while self._completions[0][0] < now - RATE_WINDOW:
-            self._completions.popleft()
+        self._dates.set(wall)
+        self._completions.count(now)
         for connection in self.unread.look():
             connection.client_has_gone()
-        for wait, deadlines in self.waits.items():
-            for connection in deadlines.expired(now):
-                connection.wait_expired(wait)
-        self._check_paces(now)
+        self.waits.end(now)
+        self.paces.check(now)
         for pool in (self.gateway.pool, self.io_pool):
             pool.mend()
         self.gateway.mailbox.mend()
         self.queue_watch.look(now)
         self.request_timeouts.sweep_queue(now)
-
-    def _check_paces(self, now: float) -> None:
-        due = []
-        for connection, seen in self.moving.items():
-            if seen > now - self._pace_check:
-                break
-            due.append(connection)
-        for connection in due:
-            del self.moving[connection]
-            if not connection.check_pace(now):
-                continue
-            try:
-                self.moving[connection] = now
-            except MemoryError:
-                connection.abort()  # nobody would look at it again
-
-    def watch(self, connection: OpenConnection, now: float) -> None:
-        """Have its ``check_pace`` called from time to time, until that returns False."""
-        self.moving.setdefault(connection, now)
-
-    def retry_after(self) -> int:
-        """Seconds until the queue for threads may be empty, 1 to 60: its length by the rate of
-        the last 10 s. While too many threads are lost, half a minute."""
-        if self.gateway.pool.is_exhausted:
-            return RECOVERY
-        queued = self.gateway.pool.queued
-        if not self._completions:
-            return 1
-        began, before = self._completions[0]
-        now, count = self._completions[-1]
-        done = count - before
-        if done <= 0 or now <= began:
-            return 60 if queued else 1
-        return max(1, min(60, math.ceil(queued * (now - began) / done)))
 
     def vitals(self, now: float) -> Vitals:
         """How the server is."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import enum
 import itertools
 import os
 import sys
@@ -42,6 +43,30 @@ _PARKED = Step.PARKED
 
 _naming = threading.Lock()
 """Held while a request gets its id: the loop may ask for it at the same time as its thread."""
+
+
+class ExchangeState(enum.Enum):
+    """Who has an exchange. Changed on the loop."""
+
+    BEGUN = "the loop: its body is being collected, or it answers it itself"
+    SUBMITTED = "a thread, or a queue for threads"
+    WITHDRAWN = "nobody: it was taken out of the queue"
+    GIVEN_UP = "a lost thread: what that still has to say interests nobody"
+
+    __hash__ = object.__hash__  # Enum's own is Python code
+
+
+_BEGUN = ExchangeState.BEGUN
+_SUBMITTED = ExchangeState.SUBMITTED
+_WITHDRAWN = ExchangeState.WITHDRAWN
+_GIVEN_UP = ExchangeState.GIVEN_UP
+
+NEXT: dict[ExchangeState, set[ExchangeState]] = {
+    _BEGUN: {_SUBMITTED},
+    _SUBMITTED: {_WITHDRAWN, _GIVEN_UP},
+    _WITHDRAWN: set(),
+    _GIVEN_UP: set(),
+}
 
 
 class ExchangeConnection(Protocol):
@@ -106,9 +131,8 @@ class Exchange:
         "body",
         "connection",
         "head",
-        "is_given_up",
-        "is_submitted",
         "spool",
+        "state",
         "waits_since",
         "writer",
     )
@@ -127,21 +151,27 @@ class Exchange:
         self.waits_since = began
         """The loop's time at which the request was complete: from then on it is the application's
         turn, the wait for a thread included."""
-        self.is_submitted = False
-        self.is_given_up = False
-        """Whether its thread is lost: what that still has to say interests nobody."""
+        self.state = _BEGUN
         self.writer = ResponseWriter(gateway.bounds, gateway.mailbox, self)
         self.spool: BodySpool | None = None
         """The body, where it is collected before a thread is taken."""
         self.body: RequestBody | None = None
         """The body, where the application reads it as it arrives."""
 
+    def _enter(self, state: ExchangeState) -> None:
+        """*Loop:* the one place where the state changes."""
+        if state not in NEXT[self.state]:
+            raise RuntimeError(f"an exchange cannot go from {self.state.name} to {state.name}")
+        self.state = state
+
     # --- loop --------------------------------------------------------------------------------
 
     def submit(self) -> bool:
         """*Loop:* queue for a thread. False where the queue is full."""
-        self.is_submitted = self._gateway.pool.submit(self)
-        return self.is_submitted
+        if not self._gateway.pool.submit(self):
+            return False
+        self.state = _SUBMITTED  # with no call in between, which may fail: a thread may have it
+        return True
 
     def resume(self) -> None:
         """*Loop:* queue a suspended iteration again, to go on or, the client gone, to close."""
@@ -150,11 +180,24 @@ class Exchange:
     def withdraw(self) -> bool:
         """*Loop:* take a request that waits for its thread out of the queue, and give back what it
         holds. False, and nothing done, where the application has it already, or had it."""
-        if not self.is_submitted or not self._gateway.pool.withdraw(self):
+        if self.state is not _SUBMITTED or not self._gateway.pool.withdraw(self):
             return False
+        self._enter(_WITHDRAWN)
         self.drop_body()
         self._clean_up()
         return True
+
+    def give_up(self) -> None:
+        """*Loop:* its thread is lost."""
+        self._enter(_GIVEN_UP)
+
+    def release(self, why: str) -> None:
+        """*Loop:* the client will get nothing of this, or no more: see :meth:`let_go`."""
+        if self.state is not _BEGUN:
+            self.let_go(why)
+        else:
+            self.drop_body()
+            self.writer.release()
 
     def let_go(self, why: str) -> None:
         """*Loop:* the client has gone: tell the thread, and have the iterable closed; or, where it
@@ -322,7 +365,7 @@ class Exchange:
         )
 
     def app_error(self, message: str, error: BaseException | None) -> None:
-        if not self.is_given_up:
+        if self.state is not _GIVEN_UP:
             self._gateway.observer.app_error(self.info, message, error)
 
     def app_warning(self, topic: str, message: str) -> None:

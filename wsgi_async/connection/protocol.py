@@ -1,7 +1,9 @@
 """One connection: glue between the transport, the request reader, the exchange and its writer.
 
 Everything here runs on the loop. Policy lives elsewhere: what a request may be in ``http1``, how
-a response is framed in ``framing``, how long anything may take in ``connections``.
+a response is framed in ``framing``, how its bytes are sent in ``sender``, how a body arrives in
+``upload``, whether the socket is read in ``input``, how long anything may take in ``waits`` and
+``paces``.
 """
 
 from __future__ import annotations
@@ -9,31 +11,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import socket
-import struct
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from wsgi_async.errors import HTTPError
 from wsgi_async.events import ResponseInfo
 from wsgi_async.http1.framing import CONTINUE, BodyFraming, FramedHead, ResponseHead, error_answer
-from wsgi_async.http1.reader import RequestHead, RequestReader, Signal
+from wsgi_async.http1.reader import RequestHead, RequestReader
 from wsgi_async.wsgi.environ import client_name, remote_address
 
-from .connections import Connections, InFlight, Phase, Wait
-from .deadlines import Pace
-from .exchange import Exchange
-from .sender import Sender, Sent
+from .connections import Connections, Phase
+from .exchange import Exchange, ExchangeState
+from .input import Input, InputState
+from .open_connection import InFlight, Wait
+from .sender import Sender, Sent, reset
 from .states import ENDS, MOVES, ConnectionState
-from .upload import Upload, largest_body
+from .upload import Upload, UploadState
 
 __all__ = ["HTTPProtocol"]
 
 PIPELINE_LIMIT = 64 * 1024
 """Bytes of further requests that are kept while one is answered; then reading pauses."""
-
-LINGER_SIZE = 256 * 1024
-"""Bytes that a closing connection still reads (RFC 9112 §9.6)."""
 
 LARGE_READ = 16 * 1024
 """Bytes of a chunked body in one read after which the other connections have their turn."""
@@ -50,17 +48,13 @@ _LINGERING = ConnectionState.LINGERING
 _CLOSING = ConnectionState.CLOSING
 _CLOSED = ConnectionState.CLOSED
 _SERVING = Phase.SERVING
-_LEAVING = Phase.LEAVING
 _DRAINING = Phase.DRAINING
-_NEED_DATA = Signal.NEED_DATA
-_END_OF_BODY = Signal.END_OF_BODY
-_OPEN = Sent.OPEN
 _COMPLETE = Sent.COMPLETE
 _CUT = Sent.CUT
 _AGAIN = Sent.AGAIN
-_READING = Sent.READING
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_FLOWING = InputState.FLOWING
+_ENDED = InputState.ENDED
+_BEGUN = ExchangeState.BEGUN
 
 
 _P = ParamSpec("_P")
@@ -76,10 +70,13 @@ def _or_ends(
     @functools.wraps(callback)
     def complete(self: HTTPProtocol, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
-            return callback(self, *args, **kwargs)
+            try:
+                return callback(self, *args, **kwargs)
+            except HTTPError as error:
+                self._refuse(error)
         except Exception as error:
             self._fail(error)
-            return cast("_R", False)
+        return cast("_R", False)
 
     return complete
 
@@ -97,14 +94,10 @@ class HTTPProtocol(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_discarded",
         "_exchange",
-        "_input_ended",
+        "_input",
         "_loop",
         "_reader",
-        "_reading_paused",
-        "_received",
-        "_send_pace",
         "_sender",
         "_shared",
         "_transport",
@@ -123,14 +116,10 @@ class HTTPProtocol(asyncio.Protocol):
         self._loop = loop
         self._transport = cast("asyncio.Transport", None)  # until connection_made
         self._sender = cast("Sender", None)
+        self._input = cast("Input", None)
         self._reader = RequestReader(shared.limits, shared.config.parser)
         self._exchange: Exchange | None = None
-        self._reading_paused = False
-        self._input_ended = False
         self._upload: Upload | None = None
-        self._received = 0
-        self._discarded = 0
-        self._send_pace: Pace | None = None
 
     @property
     def client(self) -> str:
@@ -153,7 +142,8 @@ class HTTPProtocol(asyncio.Protocol):
         shared = self._shared
         high = shared.gateway.bounds.high_water
         self._transport.set_write_buffer_limits(high=high, low=high // 4)
-        self._sender = Sender(self._transport, shared.io_pool)
+        self._sender = Sender(self._transport, shared, self._loop.time)
+        self._input = Input(self._transport, shared.unread)
         self.server_variables = shared.variables_at(transport.get_extra_info("sockname"))
         shared.open.add(self)
         now = self._loop.time()
@@ -171,54 +161,52 @@ class HTTPProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         state = self.state
         try:
-            if state is _IDLE or state is _NEW:
-                head = self._reader.lone_head(data)
-                if head is not None:
-                    self._begin(head)
-                    return
-            self._receive(data)
-        except HTTPError as error:
-            self._refuse_or_end(error)
+            try:
+                if state is _IDLE or state is _NEW:
+                    head = self._reader.lone_head(data)
+                    if head is not None:
+                        self._begin(head)
+                        return
+                self._receive(data)
+            except HTTPError as error:
+                self._refuse(error)
         except Exception as error:
             self._fail(error)
 
     def _receive(self, data: bytes) -> None:
-        state = self.state
+        state, upload = self.state, self._upload
         if state is _LINGERING:
-            self._discarded += len(data)
-            if self._discarded > LINGER_SIZE:
+            if self._input.discard(len(data)):
                 self._close()
             return
         if state is _CLOSING or state is _CLOSED:
             return
-        self._received += len(data)
-        if self._has_answered_early():
-            return
+        if upload is not None:
+            upload.received += len(data)
+            if upload.state is UploadState.UNWANTED:
+                return
         self._reader.receive_data(data)
         if state is _RUNNING or state is _FLUSHING:
-            if self._upload is not None:
-                self._feed_stream(self._upload)
+            if upload is not None:
+                upload.feed()
             self._adjust_reading()
         else:
             self._read_requests()
-        if len(data) >= LARGE_READ and self._upload is not None and not self._reading_paused:
+        if len(data) >= LARGE_READ and self._upload is not None:
             self._let_others_read()
 
     @_or_ends
     def eof_received(self) -> bool:
         """RFC 9112 §9.3 allows a client to half-close: a complete request is still answered."""
-        self._input_ended = True
-        state = self.state
-        if state is _FLUSHING:
-            self._look_for_departure()
-            return True
-        if state is _RUNNING:
-            self._look_for_departure()
-            if self._upload is not None and self._upload.is_open:
+        self._input.end()
+        state, upload = self.state, self._upload
+        if state is _RUNNING or state is _FLUSHING:
+            self._input.watch_departure(self)
+            if state is _RUNNING and upload is not None and upload.is_open:
                 self._break_off(HTTPError(400, "The request ended before its body was complete"))
             return True
         if state is _HEAD or state is _BODY:
-            self._refuse(HTTPError(400, "The request ended before it was complete"))
+            self._refuse(_incomplete())
             return True
         return False
 
@@ -240,16 +228,22 @@ class HTTPProtocol(asyncio.Protocol):
         # twice if they are closed there: go on in the loop's next turn.
         self._sender.is_writable = True
         try:
-            self._loop.call_soon(self._go_on_writing)
+            self._loop.call_soon(self._go_on)
         except Exception as error:
             self._fail(error)
 
     @_or_ends
-    def _go_on_writing(self) -> None:
+    def _go_on(self) -> None:
+        """In a turn of its own: go on with the response, and with reading."""
         if self.state is _RUNNING and self._exchange is not None:
             self._send_on(self._exchange)
         elif self.state is _FLUSHING and self._sender.is_writable:
             self._response_complete()
+
+    @_or_ends
+    def _read_on(self) -> None:
+        if self.state is not _CLOSED and not self._transport.is_closing():
+            self._adjust_reading()
 
     # --- called by the server's tick, by its shutdown, and by other connections ----------------
 
@@ -267,26 +261,18 @@ class HTTPProtocol(asyncio.Protocol):
     @_or_ends
     def check_pace(self, now: float) -> bool:
         """Judge the transfers that go on. False where there is none."""
-        config = self._shared.config
-        unsent = self._sender.unsent
-        pace = self._send_pace
-        if pace is not None and not unsent:
-            pace.resume(now, self._sender.taken)  # nothing to take: no time counts
-        elif pace is not None:
-            why = pace.judge(
-                now, self._sender.taken, timeout=config.send_timeout, min_rate=config.min_rate
-            )
-            if why is not None:
-                self._drop(f"it does not take its response: {why}")
-                return False
-            stream = self._exchange.writer.stream if self._exchange is not None else None
-            if stream is not None and pace.progress_at == now:
-                stream.note_progress()
-        upload = self._awaited_upload()
-        if upload is not None and upload.judge(now, self._received) is not None:
+        exchange, upload = self._exchange, self._upload
+        why = self._sender.judge(now, exchange.writer.stream if exchange is not None else None)
+        if why is not None:
+            self._drop(f"it does not take its response: {why}")
+            return False
+        is_awaited = upload is not None and upload.awaits_client and self._input.is_read
+        if is_awaited and upload is not None and upload.judge(now) is not None:
             self._break_off(HTTPError(408, "The request body did not arrive in time"))
-            return self._exchange is not None and bool(unsent)
-        return bool(unsent) or upload is not None
+            is_awaited = False
+            if self._exchange is None:
+                return False
+        return is_awaited or self._sender.unsent > 0
 
     @_or_ends
     def client_has_gone(self) -> None:
@@ -322,17 +308,13 @@ class HTTPProtocol(asyncio.Protocol):
 
     def exchange_woke(self, exchange: Exchange) -> None:
         """The exchange's thread has something. One that is not ours any more is let go."""
-        upload = self._upload
         try:
             if exchange is not self._exchange:
                 exchange.let_go("the client has gone")
-            elif upload is None:
+            elif self._upload is None:
                 self._send_on(exchange)
             else:
-                self._account_for_taken(upload)
-                self._send_on(exchange)
-                if self._upload is not None and exchange is self._exchange:
-                    self._tend_stream(self._upload)
+                self._tend_upload(exchange, self._upload)
         except Exception as error:
             self._fail(error)
 
@@ -348,27 +330,27 @@ class HTTPProtocol(asyncio.Protocol):
         """Turn what has been received into the next exchange."""
         try:
             while self.state is not _RUNNING and self.state not in ENDS:
-                event = self._reader.next_event()
-                if event is _NEED_DATA:
-                    self._await_more()
-                    return
-                if event is _END_OF_BODY:
+                upload = self._upload
+                if upload is not None:
+                    if not upload.feed():
+                        break
                     self._upload_complete()
-                elif isinstance(event, RequestHead):
-                    self._begin(event)
-                elif type(event) is bytes and self._upload is not None:
-                    self._upload.receive(event)
+                    continue
+                event = self._reader.next_event()
+                if not isinstance(event, RequestHead):
+                    break
+                self._begin(event)
+            else:
+                return
+            has_begun = self.state is _BODY or self._reader.head_started
+            if self._input.state is _ENDED:
+                if has_begun:
+                    raise _incomplete()
+                self._close()
+            elif has_begun and (self.state is _NEW or self.state is _IDLE):
+                self._enter(_HEAD)
         except HTTPError as error:
             self._refuse(error)
-
-    def _await_more(self) -> None:
-        if self.state is _BODY or self._reader.head_started:
-            if self._input_ended:
-                self._refuse(HTTPError(400, "The request ended before it was complete"))
-            elif self.state is _NEW or self.state is _IDLE:
-                self._enter(_HEAD)
-        elif self._input_ended:
-            self._close()
 
     def _begin(self, head: RequestHead) -> None:
         shared = self._shared
@@ -384,27 +366,15 @@ class HTTPProtocol(asyncio.Protocol):
             self._submit(exchange)
             return
         self._exchange = exchange
-        config = shared.config
         # Once the client has ended its side all is here, or the rest will never come.
-        streams = config.request_buffering == "stream" and not self._input_ended
-        limit = largest_body(config, streams=streams)
-        if (head.content_length or 0) > limit:
-            raise HTTPError(413, "The request body is too large")
+        streams = shared.config.request_buffering == "stream" and self._input.state is not _ENDED
+        upload = Upload(exchange, self, self._reader, shared, self._loop.time, streams=streams)
         if shared.gateway.pool.full:
             raise self._overloaded()
-        now = self._loop.time()
-        self._upload = upload = Upload(
-            exchange,
-            shared,
-            streams=streams,
-            owes_continue=head.expect_continue and not self._reader.buffered,
-            now=now,
-            received=self._received,
-        )
-        shared.watch(self, now)
+        self._upload = upload
         if streams:
             self._submit(exchange)
-            self._feed_stream(upload)
+            upload.feed()
             self._adjust_reading()
         else:
             self._enter(_BODY)
@@ -420,30 +390,12 @@ class HTTPProtocol(asyncio.Protocol):
         """
         self._exchange = exchange
         self._enter(_RUNNING)
-        shared, request = self._shared, exchange.head
-        head, body = shared.answer_probe(request, self._loop.time())
-        if self in shared.refused:
-            framed = shared.framer[head, len(body), request.method, request.version, False]
+        head, body = self._shared.answer_probe(exchange.head, self._loop.time())
+        exchange.writer.answer(head, body)
+        if self._reader.buffered or self._input.state is _ENDED:
+            self._loop.call_soon(self.exchange_woke, exchange)
         else:
-            framed = self.frame_head(exchange, head, len(body))
-        self._sender.respond(framed, body)
-        exchange.writer.release()
-        if self._reader.buffered or self._input_ended:
-            self._loop.call_soon(self._probe_answered, exchange)
-        else:
-            self._response_complete()
-
-    @_or_ends
-    def _probe_answered(self, exchange: Exchange) -> None:
-        if exchange is self._exchange and self.state is _RUNNING:
-            self._response_complete()
-
-    def _upload_complete(self) -> None:
-        assert self._upload is not None
-        assert self._exchange is not None
-        self._upload.finish()
-        self._exchange.waits_since = self._loop.time()
-        self._submit(self._exchange)
+            self._send_on(exchange)
 
     def _submit(self, exchange: Exchange) -> None:
         self._exchange = exchange
@@ -454,68 +406,55 @@ class HTTPProtocol(asyncio.Protocol):
     def _overloaded(self) -> HTTPError:
         return HTTPError(503, "All threads are busy", retry_after=self._shared.retry_after())
 
-    # --- a body that the application reads as it arrives -----------------------------------------
+    # --- a body on its way in ------------------------------------------------------------------
 
-    def _feed_stream(self, upload: Upload) -> None:
-        """Pass body bytes on to the running application."""
+    def _upload_complete(self) -> None:
+        """A body has been collected: now a thread may have its request."""
+        assert self._exchange is not None
+        self._exchange.waits_since = self._loop.time()
+        self._submit(self._exchange)
+
+    @_or_ends
+    def _tend_upload(self, exchange: Exchange, upload: Upload) -> None:
+        """The application has read from a body that arrives, or has something to send."""
         try:
-            while upload.is_open and self.state is _RUNNING:
-                event = self._reader.next_event()
-                if event is _END_OF_BODY:
-                    upload.finish()
-                elif type(event) is bytes:
-                    if upload.owes_continue:
-                        self._await_body(upload)
-                    upload.receive(event)
-                else:
-                    return
-        except HTTPError as error:
-            self._refuse(error)
-
-    def _lend_socket(self) -> None:
-        """Let an application that is behind its client read from the socket itself."""
-        upload, left = self._upload, self._reader.body_left
-        sock = self._transport.get_extra_info("socket")
-        if upload is not None and left and sock is not None:
-            upload.lend(sock.fileno(), left)
-
-    def _account_for_taken(self, upload: Upload) -> None:
-        """Catch up with what the application has read from the socket."""
-        try:
-            taken = upload.taken()
+            upload.catch_up()
         except OSError:
             self._transport.abort()
+        self._send_on(exchange)
+        if upload is not self._upload:
             return
-        if taken:
-            self._received += taken
-            self._reader.skip_body(taken)
-            self._feed_stream(upload)
-
-    def _tend_stream(self, upload: Upload) -> None:
         if upload.continue_is_due():
             if self._sender.framed is None:
                 self._sender.write([CONTINUE])
             # Behind a final head there is no 100, but the client's time runs all the same.
-            self._await_body(upload)
+            upload.await_client()
         self._adjust_reading()
 
-    def _await_body(self, upload: Upload) -> None:
-        """From now on it is the client's turn to send."""
-        now = self._loop.time()
-        upload.resume(now, self._received)
-        self._shared.watch(self, now)
+    def _adjust_reading(self) -> None:
+        """Read on, unless enough waits here already for the application to take it."""
+        state, upload = self.state, self._upload
+        if (
+            (state is _RUNNING or state is _FLUSHING)
+            and (upload is None or upload.state is not UploadState.UNWANTED)
+            and (self._reader.buffered > PIPELINE_LIMIT or (upload is not None and upload.is_full))
+        ):
+            self._input.hold(self, upload)
+        else:
+            self._input.resume(self, upload)
 
-    def _awaited_upload(self) -> Upload | None:
-        """The upload, where it is the client's turn to send."""
-        upload = self._upload
-        if upload is None or not upload.is_open or upload.owes_continue or self._reading_paused:
-            return None
-        return upload
+    def _let_others_read(self) -> None:
+        """Read on in the loop's next turn only.
 
-    def _has_answered_early(self) -> bool:
-        """Whether the response is complete and the rest of the body is only read to be dropped:
-        some clients take nothing before they have sent all."""
-        return self.state is _FLUSHING and self._upload is not None and self._upload.is_open
+        libuv reads a socket up to 32 times in one turn while there is more; a chunked body of tiny
+        chunks, which decodes at a few MB/s, would keep everybody else waiting for seconds.
+        """
+        exchange = self._exchange
+        if exchange is None or not exchange.head.chunked or self.state in ENDS:
+            return
+        if self._input.state is _FLOWING:
+            self._input.give_way()
+            self._loop.call_soon(self._read_on)
 
     def _break_off(self, error: HTTPError) -> None:
         """The rest of the body will not come. A response that has begun may still be read."""
@@ -526,12 +465,8 @@ class HTTPProtocol(asyncio.Protocol):
 
     # --- responses ---------------------------------------------------------------------------
 
-    @_or_ends
-    def send_on(self, exchange: Exchange) -> None:
-        """Go on with a response, if it is still the one that is due here."""
-        self._send_on(exchange)
-
     def _send_on(self, exchange: Exchange) -> None:
+        """Go on with a response, if it is still the one that is due here."""
         if exchange is not self._exchange or self.state is not _RUNNING:
             return
         sender, writer = self._sender, exchange.writer
@@ -550,10 +485,8 @@ class HTTPProtocol(asyncio.Protocol):
             self._cut_response()
         else:
             if sent is _AGAIN:
-                self._loop.call_soon(self.send_on, exchange)
-            unsent = sender.unsent
-            if unsent and sender.framed is not None:
-                self._watch_sending(unsent)
+                self._loop.call_soon(self.exchange_woke, exchange)
+            unsent = sender.unsent if sender.framed is None else sender.await_client(self)
             if stream.settle(unsent, writable=sender.is_writable):
                 exchange.resume()
 
@@ -566,20 +499,9 @@ class HTTPProtocol(asyncio.Protocol):
             and shared.keeps_alive
             and (self._upload is None or not self._upload.is_open)
             and (shared.phase is _SERVING or self._reader.buffered > 0)
+            and not (shared.refused and self in shared.refused)
         )
         return shared.framer[head, length, request.method, request.version, persists]
-
-    def _watch_sending(self, unsent: int) -> None:
-        now = self._loop.time()
-        if self._send_pace is None:
-            self._send_pace = Pace(now, self._sender.taken)
-        elif self not in self._shared.moving:
-            self._send_pace.resume(now, self._sender.taken)
-        self._shared.watch(self, now)
-
-    def file_failed(self, why: str) -> None:
-        """A response is cut because its file could not be read."""
-        self._shared.gateway.observer.error(why)
 
     # --- ends of a response --------------------------------------------------------------------
 
@@ -591,7 +513,9 @@ class HTTPProtocol(asyncio.Protocol):
         if not sender.is_writable:
             exchange.writer.forget_body()
             self._enter(_FLUSHING)
-            self._watch_sending(sender.unsent)
+            if upload is not None:
+                upload.drop_rest()
+            sender.await_client(self)
             self._adjust_reading()
             return
         framed = sender.framed
@@ -600,7 +524,7 @@ class HTTPProtocol(asyncio.Protocol):
             self._log_response(exchange, complete=True)
         if exchange.writer.stream is not None:
             exchange.writer.release()
-        self._exchange = self._upload = self._send_pace = None
+        self._exchange = self._upload = None
         sender.begin()
         if not framed.persists:
             if upload is not None:
@@ -613,9 +537,9 @@ class HTTPProtocol(asyncio.Protocol):
                 self._close()
             return
         self._enter(_IDLE)
-        if self._reader.buffered or self._input_ended:
+        if self._reader.buffered or self._input.state is _ENDED:
             self._read_requests()
-        if self._reading_paused and self.state not in ENDS:
+        if self._input.state is not _FLOWING and self.state not in ENDS:
             self._adjust_reading()
         if self._shared.phase is _DRAINING:
             self.close_idle()
@@ -638,14 +562,7 @@ class HTTPProtocol(asyncio.Protocol):
     def _reset(self) -> None:
         if self.state is not _CLOSING:
             self._enter(_CLOSING)
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None and sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self._transport.abort()
-
-    @_or_ends
-    def _refuse_or_end(self, error: HTTPError) -> None:
-        self._refuse(error)
+        reset(self._transport)
 
     def _fail(self, error: Exception) -> None:
         """A callback of the loop did not complete: end the connection, with as little as that
@@ -660,7 +577,7 @@ class HTTPProtocol(asyncio.Protocol):
             self._shared.forget(self)
         if exchange is not None:
             with contextlib.suppress(Exception):
-                self._release(exchange, "an error inside the server")
+                exchange.release("an error inside the server")
         self._tell(error)
 
     def _tell(self, error: Exception) -> None:
@@ -681,7 +598,7 @@ class HTTPProtocol(asyncio.Protocol):
             error.status,
             detail,
             exchange.info if exchange is not None else None,
-            is_running=exchange is not None and exchange.is_submitted,
+            is_running=exchange is not None and exchange.state is not _BEGUN,
         )
         if exchange is not None and self._sender.framed is not None:
             self._cut_response()  # part of a response is out: nothing else may follow it
@@ -698,41 +615,26 @@ class HTTPProtocol(asyncio.Protocol):
         """The client will get no more of this response; `status` where its head is not out."""
         exchange = self._exchange
         if exchange is not None:
-            if exchange.is_submitted:
+            if exchange.state is not _BEGUN:
                 self._log_response(exchange, complete=False, status=status)
-            self._release(exchange, why)
+            exchange.release(why)
         self._exchange = self._upload = None
-
-    @staticmethod
-    def _release(exchange: Exchange, why: str) -> None:
-        if exchange.is_submitted:
-            exchange.let_go(why)
-        else:
-            exchange.drop_body()
-            exchange.writer.release()
 
     def _close_softly(self) -> None:
         """Stop sending, but read for a little while: closing with unread input resets the
         connection, and the client may lose the answer (RFC 9112 §9.6)."""
-        if self._input_ended:
+        if self._input.state is _ENDED:
             self._close()
             return
         self._enter(_LINGERING)
-        unsent = self._sender.unsent
-        if unsent:
-            self._watch_sending(unsent)
-        with contextlib.suppress(
-            OSError, RuntimeError
-        ):  # ENOTCONN where a reset is here, but not read yet
-            self._transport.write_eof()
+        self._sender.await_client(self)
+        self._sender.end()
         self._adjust_reading()
 
     def _close(self) -> None:
         """Close when all is sent; who does not take it is dropped by the pace check."""
         self._enter(_CLOSING)
-        unsent = self._sender.unsent
-        if unsent:
-            self._watch_sending(unsent)
+        self._sender.await_client(self)
         self._transport.close()
 
     # --- small things --------------------------------------------------------------------------
@@ -750,54 +652,6 @@ class HTTPProtocol(asyncio.Protocol):
             self._shared.waits[old].discard(self)
         if new is not None:
             self._shared.waits[new].add(self, self._loop.time())
-
-    def _adjust_reading(self) -> None:
-        """Read on, unless enough waits here already for the application to take it."""
-        enough = False
-        busy = self.state is _RUNNING or self.state is _FLUSHING
-        if busy and not self._has_answered_early():
-            enough = self._reader.buffered > PIPELINE_LIMIT or (
-                self._upload is not None and self._upload.is_full
-            )
-        if enough is self._reading_paused:
-            return
-        self._reading_paused = enough
-        if enough:
-            self._transport.pause_reading()
-            self._lend_socket()
-            self._look_for_departure()
-        else:
-            if not self._input_ended:
-                self._shared.unread.discard(self)
-            if self._upload is not None:
-                self._upload.reclaim()
-                self._account_for_taken(self._upload)
-            self._transport.resume_reading()
-            if self._upload is not None:
-                self._await_body(self._upload)
-
-    def _look_for_departure(self) -> None:
-        """Have it noticed if the client goes, although nothing is read from it."""
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None:
-            self._shared.unread.add(self, sock.fileno())
-
-    def _let_others_read(self) -> None:
-        """Read on in the loop's next turn only.
-
-        libuv reads a socket up to 32 times in one turn while there is more; a chunked body of tiny
-        chunks, which decodes at a few MB/s, would keep everybody else waiting for seconds.
-        """
-        exchange = self._exchange
-        if exchange is not None and exchange.head.chunked and self.state not in ENDS:
-            self._reading_paused = True
-            self._transport.pause_reading()
-            self._loop.call_soon(self._read_on)
-
-    @_or_ends
-    def _read_on(self) -> None:
-        if self.state is not _CLOSED and not self._transport.is_closing():
-            self._adjust_reading()
 
     def _log_response(self, exchange: Exchange, *, complete: bool, status: int = 499) -> None:
         observer = self._shared.gateway.observer
@@ -819,3 +673,7 @@ class HTTPProtocol(asyncio.Protocol):
 
 def _too_many() -> HTTPError:
     return HTTPError(503, "Too many connections", retry_after=1)
+
+
+def _incomplete() -> HTTPError:
+    return HTTPError(400, "The request ended before it was complete")

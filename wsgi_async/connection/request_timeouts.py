@@ -157,7 +157,7 @@ class RequestTimeouts:
         ident = self._pool.lose(exchange)
         if ident is None:
             return  # it has ended just now
-        exchange.is_given_up = True
+        exchange.give_up()
         self._observer.thread_lost(exchange.info, name, seconds, stacks.stack_of(ident))
         if not exchange.writer.has_ended:  # else it is its close() that hangs
             exchange.connection.give_up(exchange, _too_late())

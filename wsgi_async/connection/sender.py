@@ -7,23 +7,28 @@ transport, or, of a large file, past it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import fcntl
 import os
 import socket
+import struct
 import sys
 import termios
+from collections.abc import Callable
 from typing import Protocol
 
 from wsgi_async.buffers.spool import read_nowait
 from wsgi_async.http1.framing import BodyFraming, FramedHead, ResponseHead, frame_chunks
 from wsgi_async.threads import Extent, Producer, ResponseStream
-from wsgi_async.threads.pool import Task, ThreadPool
 
+from .connections import Connections
+from .deadlines import Pace
 from .exchange import Exchange
+from .open_connection import OpenConnection
 from .sendfile import NUDGE, STRETCH, WORTHWHILE, Bypass
 
-__all__ = ["Sender", "Sent"]
+__all__ = ["Sender", "Sent", "reset"]
 
 FILE_TURNS = 4
 """Blocks of a file that are read before the other connections have their turn."""
@@ -53,35 +58,44 @@ _READING = Sent.READING
 _FINISHED, _BROKEN_OFF = Producer.FINISHED, Producer.CUT
 _NO_BODY, _CHUNKED = BodyFraming.NONE, BodyFraming.CHUNKED
 
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
-class SenderConnection(Protocol):
-    """The connection a response goes to, as far as its sender knows it.
 
-    A sender is given it with each call and keeps no reference: the two would be a cycle, and every
-    connection that ends would wait, with its transport, for the garbage collector.
-    """
+class SenderConnection(OpenConnection, Protocol):
+    """The connection a response goes to, as far as its sender knows it. *Loop.*"""
 
     def frame_head(self, exchange: Exchange, head: ResponseHead, length: int | None) -> FramedHead:
         """Decide the framing of a head."""
 
-    def send_on(self, exchange: Exchange) -> None:
+    def exchange_woke(self, exchange: Exchange) -> None:
         """A read that had to wait is done: :meth:`Sender.send` should go on."""
 
-    def file_failed(self, why: str) -> None:
-        """A response is cut because its file could not be read."""
+
+def reset(transport: asyncio.Transport) -> None:
+    """Drop the client: an orderly end would look like the end of a body."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
 
 
 class Sender:
-    """Writes the responses of one connection.
+    """Writes the responses of one connection, and judges the pace at which its client takes them.
+
+    It is given the connection with each call and keeps no reference: the two would be a cycle, and
+    every connection that ends would wait, with its transport, for the garbage collector.
 
     :param transport: the connection's transport; its write buffer limits are set already.
-    :param io_pool: threads for reads that would have to wait for a disk.
+    :param shared: what all connections share.
+    :param clock: the loop's time.
     """
 
     __slots__ = (
         "_bypass",
-        "_io_pool",
+        "_clock",
         "_is_reading",
+        "_pace",
+        "_shared",
         "_transport",
         "body_size",
         "framed",
@@ -89,9 +103,13 @@ class Sender:
         "written",
     )
 
-    def __init__(self, transport: asyncio.Transport, io_pool: ThreadPool[Task]) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, shared: Connections, clock: Callable[[], float]
+    ) -> None:
         self._transport = transport
-        self._io_pool = io_pool
+        self._shared = shared
+        self._clock = clock
+        self._pace: Pace | None = None
         self._is_reading = False
         self._bypass: Bypass | None = None
         self.framed: FramedHead | None = None
@@ -122,8 +140,53 @@ class Sender:
         """Forget the last response."""
         self.framed = None
         self.body_size = 0
+        self._pace = None
         if self._bypass is not None:
             self._close_bypass()
+
+    # --- the client's turn -----------------------------------------------------------------------
+
+    def await_client(self, connection: OpenConnection) -> int:
+        """If the transport holds something, it is the client's turn to take it.
+
+        :returns: bytes that the transport holds.
+        """
+        unsent = self.unsent
+        if not unsent:
+            return 0
+        paces, now = self._shared.paces, self._clock()
+        if self._pace is None:
+            self._pace = Pace(now, self.taken)
+        elif connection not in paces:
+            self._pace.resume(now, self.taken)
+        paces.watch(connection, now)
+        return unsent
+
+    def judge(self, now: float, stream: ResponseStream | None) -> str | None:
+        """What is wrong with the client's pace, or None.
+
+        :param stream: that of the response; told that it goes on.
+        """
+        pace, config = self._pace, self._shared.config
+        if pace is None:
+            return None
+        if not self.unsent:
+            pace.resume(now, self.taken)  # nothing to take: no time counts
+            return None
+        why = pace.judge(now, self.taken, timeout=config.send_timeout, min_rate=config.min_rate)
+        if why is None and stream is not None and pace.progress_at == now:
+            stream.note_progress()
+        return why
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Nothing more will be written; what was is sent."""
+        # ENOTCONN where a reset is here, but not read yet.
+        with contextlib.suppress(OSError, RuntimeError):
+            self._transport.write_eof()
+
+    # --- responses -------------------------------------------------------------------------------
 
     def respond(self, framed: FramedHead, body: bytes) -> None:
         """Write a whole response, a small one whose length is known."""
@@ -221,13 +284,13 @@ class Sender:
         try:
             data = read_nowait(descriptor, amount or stream.block_size(size), offset)
         except OSError as error:
-            return _file_failed(connection, error)
+            return self._file_failed(error)
         if data is not None:
-            return self._write_block(stream, data, connection)
+            return self._write_block(stream, data)
         stream.begin_read()
         self._is_reading = True
         block = Extent(descriptor, offset, stream.block_size(size))
-        self._io_pool.submit_urgent(_DiskRead(self, exchange, stream, block, connection))
+        self._shared.io_pool.submit_urgent(_DiskRead(self, exchange, stream, block, connection))
         return _READING
 
     def _bypass_for(self, size: int) -> Bypass | None:
@@ -249,14 +312,18 @@ class Sender:
             self._bypass.close()
             self._bypass = None
 
-    def _write_block(
-        self, stream: ResponseStream, data: bytes, connection: SenderConnection
-    ) -> Sent:
+    def _write_block(self, stream: ResponseStream, data: bytes) -> Sent:
         if not data:
-            return _file_failed(connection, "it is shorter than it was")
+            return self._file_failed("it is shorter than it was")
         stream.consumed(len(data))
         self.write(self._frame_body([data], False))
         return _OPEN
+
+    def _file_failed(self, why: object) -> Sent:
+        self._shared.gateway.observer.error(
+            f"a response was cut, its file could not be read: {why}"
+        )
+        return _CUT
 
     def disk_has_answered(
         self,
@@ -270,16 +337,11 @@ class Sender:
         stream.end_read()
         if not stream.gone:
             if isinstance(data, OSError):
-                _file_failed(connection, data)
+                self._file_failed(data)
                 stream.evict()
-            elif self._write_block(stream, data, connection) is _CUT:
+            elif self._write_block(stream, data) is _CUT:
                 stream.evict()
-        connection.send_on(exchange)
-
-
-def _file_failed(connection: SenderConnection, why: object) -> Sent:
-    connection.file_failed(f"a response was cut, its file could not be read: {why}")
-    return _CUT
+        connection.exchange_woke(exchange)
 
 
 def _unacknowledged(transport: asyncio.Transport) -> int:

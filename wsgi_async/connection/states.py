@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from .connections import Wait
+from .open_connection import Wait
 
 __all__ = ["ENDS", "MOVES", "NEXT", "ConnectionState"]
 

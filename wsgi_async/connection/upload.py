@@ -1,24 +1,31 @@
 """One request body on its way in: collected before a thread is taken, or passed on as it arrives.
 
-The twin of ``sending``; on the loop.
+The twin of ``sender``; on the loop.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import enum
 import errno
 import math
+from collections.abc import Callable
 
 from wsgi_async.buffers.spool import BodySpool, SourceFile
 from wsgi_async.config.options import Config
 from wsgi_async.errors import HTTPError, StorageExhausted
+from wsgi_async.http1.reader import RequestReader, Signal
 from wsgi_async.threads import RequestBody
 
 from .connections import Connections
 from .deadlines import Pace
 from .exchange import Exchange
+from .open_connection import OpenConnection
 
-__all__ = ["Upload", "largest_body", "storage_error"]
+__all__ = ["Upload", "UploadState", "largest_body", "storage_error"]
+
+_END_OF_BODY = Signal.END_OF_BODY
 
 _STATUSES = {
     errno.ENOSPC: 507,
@@ -56,52 +63,133 @@ def storage_error(error: OSError, retry_after: int) -> HTTPError:
     )
 
 
+class UploadState(enum.Enum):
+    """How far the body of a request has come."""
+
+    OWED = "the client waits for a 100 before it sends it"
+    ARRIVING = "more of it may come"
+    COMPLETE = "all of it is here"
+    UNWANTED = "the response is complete, what still comes is read to be dropped"
+    """Some clients take nothing before they have sent all."""
+    BROKEN = "the rest of it will not come"
+
+
+_OWED = UploadState.OWED
+_ARRIVING = UploadState.ARRIVING
+_COMPLETE = UploadState.COMPLETE
+_UNWANTED = UploadState.UNWANTED
+_BROKEN = UploadState.BROKEN
+
+NEXT: dict[UploadState, set[UploadState]] = {
+    _OWED: {_ARRIVING, _COMPLETE, _UNWANTED, _BROKEN},
+    _ARRIVING: {_COMPLETE, _UNWANTED, _BROKEN},
+    _UNWANTED: {_BROKEN},
+    _COMPLETE: {_BROKEN},  # told again: harmless, and its reader may not have been at the end
+    _BROKEN: {_BROKEN},
+}
+
+
 class Upload:
     """The body of one request, from its head to its last byte.
 
-    :param exchange: the request; gets its ``spool`` or its ``stream`` here.
+    A body is collected (it gets a spool), or the application reads it as it arrives. Then, while
+    it is behind its client and the loop does not read, it is lent the socket.
+
+    :param exchange: the request; gets its ``spool`` or its ``body`` here.
+    :param connection: where it comes from: its pace is watched.
+    :param reader: gives the bytes.
     :param shared: what all connections share.
+    :param clock: the loop's time.
     :param streams: whether the application reads the body as it arrives.
-    :param owes_continue: whether the client waits for a 100 before it sends.
-    :param now: the loop's time.
-    :param received: bytes received by the connection so far.
+    :raises HTTPError: 413, it is too large by what its head says.
     """
 
-    __slots__ = ("_exchange", "_limit", "_pace", "_shared", "is_open", "owes_continue")
+    __slots__ = (
+        "_body",
+        "_clock",
+        "_connection",
+        "_exchange",
+        "_limit",
+        "_pace",
+        "_reader",
+        "_shared",
+        "received",
+        "state",
+    )
 
     def __init__(
         self,
         exchange: Exchange,
+        connection: OpenConnection,
+        reader: RequestReader,
         shared: Connections,
+        clock: Callable[[], float],
         *,
         streams: bool,
-        owes_continue: bool,
-        now: float,
-        received: int,
     ) -> None:
-        config = shared.config
-        self._exchange = exchange
-        self._shared = shared
+        config, head = shared.config, exchange.head
         self._limit = largest_body(config, streams=streams)
-        self._pace = Pace(now, received)
-        self.owes_continue = owes_continue
-        self.is_open = True
-        """Whether more of it may come."""
+        if (head.content_length or 0) > self._limit:
+            raise HTTPError(413, "The request body is too large")
+        self._exchange = exchange
+        self._connection = connection
+        self._reader = reader
+        self._shared = shared
+        self._clock = clock
+        self.received = 0
+        """Bytes that the connection has received since the head."""
+        now = clock()
+        self._pace = Pace(now, 0)
+        self.state = _OWED if head.expect_continue and not reader.buffered else _ARRIVING
+        self._body: RequestBody | None = None
         if streams:
-            mailbox = shared.gateway.mailbox
-            exchange.body = RequestBody(mailbox, exchange, shared.budgets.memory)
+            body = RequestBody(shared.gateway.mailbox, exchange, shared.budgets.memory)
+            self._body = exchange.body = body
         else:
             exchange.spool = BodySpool(shared.budgets, config.spool_threshold, config.spool_limit)
+        shared.paces.watch(connection, now)
 
-    def receive(self, data: bytes) -> None:
-        """Take the next bytes.
+    def _enter(self, state: UploadState) -> None:
+        """The one place where the state changes."""
+        if state not in NEXT[self.state]:
+            raise RuntimeError(f"an upload cannot go from {self.state.name} to {state.name}")
+        self.state = state
 
-        :raises HTTPError: 413 above ``max_body_size``; 503, 507 or 500 where they cannot be kept.
+    @property
+    def is_open(self) -> bool:
+        """Whether more of it may come."""
+        state = self.state
+        return state is _ARRIVING or state is _OWED or state is _UNWANTED
+
+    # --- bytes -----------------------------------------------------------------------------------
+
+    def feed(self) -> bool:
+        """Pass on what the reader has of it.
+
+        :returns: whether all of it is here.
+        :raises HTTPError: it is not well formed; 413 above ``max_body_size``; 503, 507 or 500 where
+            it cannot be kept.
         """
-        self.owes_continue = False  # RFC 9110 §10.1.1: the client did not wait
-        if self._exchange.body is not None:
-            self._exchange.body.feed(data)
-            self._check_size(self._exchange.body.size)
+        while self.state is _ARRIVING or self.state is _OWED:
+            event = self._reader.next_event()
+            if event is _END_OF_BODY:
+                self._enter(_COMPLETE)
+                if self._body is not None:
+                    self._body.feed_end()
+            elif type(event) is bytes:
+                if self.state is _OWED:  # RFC 9110 §10.1.1: the client did not wait
+                    self._enter(_ARRIVING)
+                    self.await_client()
+                self._keep(event)
+            else:
+                break
+        return self.state is _COMPLETE
+
+    def _keep(self, data: bytes) -> None:
+        body = self._body
+        if body is not None:
+            body.feed(data)
+            self._check_size(body.size)
             return
         spool = self._exchange.spool
         assert spool is not None
@@ -117,47 +205,61 @@ class Upload:
         if size > self._limit:
             raise HTTPError(413, "The request body is too large")
 
-    def finish(self) -> None:
-        """All of it is here."""
-        self.is_open = False
-        if self._exchange.body is not None:
-            self._exchange.body.feed_end()
-
     def abort(self, why: str) -> None:
         """The rest will not come; an application that reads on is told."""
-        self.is_open = False
-        if self._exchange.body is not None:
-            self._exchange.body.abort(why)
+        self._enter(_BROKEN)
+        if self._body is not None:
+            self._body.abort(why)
+
+    def drop_rest(self) -> None:
+        """The response is complete: read the rest for the client's sake only."""
+        before = self.state
+        if before is _ARRIVING or before is _OWED:
+            self._enter(_UNWANTED)
+        if before is _OWED:
+            self.await_client()  # behind a final head there is no 100, but its time runs
+
+    # --- the socket ------------------------------------------------------------------------------
 
     @property
     def is_full(self) -> bool:
         """Whether enough waits for the application to stop reading from the client."""
-        stream = self._exchange.body
-        return stream is not None and self.is_open and stream.is_full
+        body = self._body
+        return body is not None and self.is_open and body.is_full
 
-    def lend(self, descriptor: int, left: int) -> None:
-        """Allow the application to read the rest of the body from the socket itself, if it can.
-
-        :param left: bytes of the body that are still to come.
-        """
-        stream = self._exchange.body
-        if stream is not None:
+    def lend(self, transport: asyncio.Transport) -> None:
+        """The loop reads no more: an application that is behind its client may read the rest of
+        the body from the socket itself."""
+        body, left = self._body, self._reader.body_left
+        sock = transport.get_extra_info("socket")
+        if body is not None and left and sock is not None:
             # Where no descriptor is free the loop goes on as before.
             with contextlib.suppress(OSError):
-                stream.lend(SourceFile(self._shared.budgets, descriptor), left)
+                body.lend(SourceFile(self._shared.budgets, sock.fileno()), left)
 
     def reclaim(self) -> None:
-        """The loop reads from the socket again."""
-        if self._exchange.body is not None:
-            self._exchange.body.reclaim()
+        """The loop is about to read from the socket again.
 
-    def taken(self) -> int:
-        """Bytes that the application has read from the socket since the last call.
-
+        :raises HTTPError: as :meth:`feed`.
         :raises OSError: the connection is broken.
         """
-        stream = self._exchange.body
-        return stream.taken() if stream is not None else 0
+        if self._body is not None:
+            self._body.reclaim()
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Take into account what the application has read from the socket since the last call.
+
+        :raises HTTPError: as :meth:`feed`.
+        :raises OSError: the connection is broken.
+        """
+        taken = self._body.taken() if self._body is not None else 0
+        if taken:
+            self.received += taken
+            self._reader.skip_body(taken)
+            self.feed()
+
+    # --- the client's turn -----------------------------------------------------------------------
 
     def continue_is_due(self) -> bool:
         """Whether a client that waits for its 100 is to get it now; True once.
@@ -165,19 +267,25 @@ class Upload:
         A body that is collected is asked for at once, one that is streamed when the application
         first reads (RFC 9110 §10.1.1).
         """
-        stream = self._exchange.body
-        due = self.owes_continue and (stream is None or stream.is_awaited)
-        if due:
-            self.owes_continue = False
-        return due
+        if self.state is not _OWED or (self._body is not None and not self._body.is_awaited):
+            return False
+        self._enter(_ARRIVING)
+        return True
 
-    def resume(self, now: float, received: int) -> None:
-        """It is the client's turn to send (again)."""
-        self._pace.resume(now, received)
+    def await_client(self) -> None:
+        """From now on it is the client's turn to send."""
+        now = self._clock()
+        self._pace.resume(now, self.received)
+        self._shared.paces.watch(self._connection, now)
 
-    def judge(self, now: float, received: int) -> str | None:
+    @property
+    def awaits_client(self) -> bool:
+        """Whether it is the client's turn to send, if its socket is read."""
+        return self.state is _ARRIVING or self.state is _UNWANTED
+
+    def judge(self, now: float) -> str | None:
         """What is wrong with the client's pace, or None."""
         config = self._shared.config
         return self._pace.judge(
-            now, received, timeout=config.body_timeout, min_rate=config.min_rate
+            now, self.received, timeout=config.body_timeout, min_rate=config.min_rate
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wsgi_async.connection.connections import Connections, InFlight
-from wsgi_async.connection.exchange import Exchange
+from wsgi_async.connection.connections import Connections
+from wsgi_async.connection.exchange import Exchange, ExchangeState
+from wsgi_async.connection.open_connection import InFlight
 from wsgi_async.logs.observer import escape
 from wsgi_async.system.stacks import stack_of
 from wsgi_async.threads.pool import Running
@@ -65,7 +66,7 @@ def _state(found: InFlight, thread: Running[Exchange] | None) -> str:
     writer = found.exchange.writer
     if found.is_receiving:
         return "receiving"
-    if writer.has_ended or not found.exchange.is_submitted:
+    if writer.has_ended or found.exchange.state is ExchangeState.BEGUN:
         return "sending"
     if writer.is_parked:
         return "parked"

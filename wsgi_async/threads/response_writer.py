@@ -147,6 +147,11 @@ class ResponseWriter:
 
     # --- loop --------------------------------------------------------------------------------
 
+    def answer(self, head: ResponseHead, body: bytes) -> None:
+        """*Loop:* the whole response, where the loop itself makes it."""
+        self.whole = head, body, len(body)
+        self._owner = None
+
     def abort(self) -> bool:
         """*Loop:* the client has gone.
 

@@ -5,22 +5,14 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from wire import DATE, HELLO, TIMEOUT, WALL, Client, Held, Site, hello, responding
 
-from wsgi_async.connection.connections import (
-    RATE_WINDOW,
-    REFUSAL_MARGIN,
-    SILENCE,
-    TICK,
-    WARN_EVERY,
-    Phase,
-    Wait,
-)
+from wsgi_async.connection.connections import REFUSAL_MARGIN, SILENCE, WARN_EVERY, Phase
 from wsgi_async.connection.deadlines import RATE_GRACE
+from wsgi_async.connection.open_connection import Wait
 from wsgi_async.connection.states import ConnectionState
 
 BIG = 300_000
@@ -423,60 +415,6 @@ def test_refusals_are_told_once_a_minute() -> None:
             site.connect().judge.methods.append("GET")
         assert len(site.observer.warnings) == 2
         application.gate.release()
-
-
-# --- Retry-After --------------------------------------------------------------------------------
-
-
-class Counts:
-    """A pool with these figures."""
-
-    def __init__(self) -> None:
-        self.queued = 0
-        self.completed = 0
-        self.is_exhausted = False
-
-    def mend(self) -> None:
-        pass
-
-
-@pytest.mark.parametrize(
-    ("queued", "per_second", "seconds"),
-    [
-        (0, 0, 1),
-        (1, 0, 60),
-        (1, 100, 1),
-        (104, 8, 13),
-        (105, 8, 14),
-        (25, 8, 4),
-        (10_000, 8, 60),
-        (7, 4, 2),
-    ],
-)
-def test_retry_after_is_the_queue_by_the_rate(queued: int, per_second: int, seconds: int) -> None:
-    with Site() as site:
-        pool = Counts()
-        connections = site.connections
-        connections.gateway = replace(connections.gateway, pool=pool)  # type: ignore[arg-type]
-        connections._completions.clear()
-        assert connections.retry_after() == 1  # nothing is known yet
-        for _ in range(round(30 / TICK)):
-            pool.completed += round(per_second * TICK)
-            site.advance(TICK)
-        pool.queued = queued
-        assert connections.retry_after() == seconds
-
-
-def test_only_the_last_ten_seconds_count() -> None:
-    with Site() as site:
-        pool = Counts()
-        connections = site.connections
-        connections.gateway = replace(connections.gateway, pool=pool)  # type: ignore[arg-type]
-        pool.completed = 1_000_000
-        site.advance(RATE_WINDOW + 1)
-        pool.queued = 5
-        assert connections.retry_after() == 60
-        assert len(connections._completions) <= RATE_WINDOW / TICK + 1
 
 
 # --- the rest -----------------------------------------------------------------------------------
