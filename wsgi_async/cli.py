@@ -24,8 +24,9 @@ from ._version import __version__
 from .applications.composition import describe, names_something
 from .applications.loading import application_traceback
 from .config import other_servers as spellings
-from .config.options import OPTIONS, Option, did_you_mean
-from .config.sources import LAUNCH_OPTIONS, ForeignFile, Settings, gather
+from .config.option import Option, did_you_mean
+from .config.options import ALL_OPTIONS
+from .config.sources import ForeignFile, Settings, gather
 from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError
 from .processes import SIGNALS, BootFailed
 from .system import sockets
@@ -73,7 +74,7 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
 
     def collect(given: dict[str, object], directory: Path | None = None) -> Settings:
         settings = gather(given, parse=parse, directory=directory, read_foreign=_read_foreign)
-        if application is not None and settings.app:
+        if application is not None and settings.launch.app:
             raise ConfigError("This program has its own application: leave APP out")
         return dataclasses.replace(settings, notices=(*notices, *settings.notices))
 
@@ -205,7 +206,7 @@ def _metavar(spec: Option) -> str:
 
 def _command() -> click.Command:
     params: list[click.Parameter] = [click.Argument(["argument"], metavar="[APP]", required=False)]
-    params += [_Flag(spec) for spec in (*LAUNCH_OPTIONS, *OPTIONS)]
+    params += [_Flag(spec) for spec in ALL_OPTIONS]
     # Other servers' ways to say what an option here says with a value.
     params += [
         click.Option(["--uds"], multiple=True, hidden=True),
@@ -292,7 +293,7 @@ def _unknown(flag: str) -> str:
     absent = spellings.absence(flag)
     if absent is not None:
         return absent
-    specs = (*LAUNCH_OPTIONS, *OPTIONS)
+    specs = ALL_OPTIONS
     names = {alias.split("/")[0]: spec.flag for spec in specs for alias in spec.aliases}
     names |= {spec.flag: "" for spec in specs}
     hint = did_you_mean(flag, names)
@@ -354,7 +355,7 @@ def _combine(given: dict[str, Any]) -> None:
 
 def _describe(settings: Settings) -> str:
     lines = []
-    for spec in (*LAUNCH_OPTIONS, *OPTIONS):
+    for spec in ALL_OPTIONS:
         if spec.name not in settings.values:
             continue
         value, origin = settings.values[spec.name]
@@ -390,7 +391,7 @@ def _version() -> str:
 def options_table() -> str:
     """The options as a Markdown table, for the README: option, default, meaning."""
     rows = ["| Option | Default | Meaning |", "|---|---|---|"]
-    for spec in (*LAUNCH_OPTIONS, *OPTIONS):
+    for spec in ALL_OPTIONS:
         names = ", ".join(f"`{name}`" for name in (*spec.flags, spec.flag))
         default = _shown_default(spec)
         choices = f" One of {', '.join(spec.choices)}." if spec.choices else ""

@@ -39,7 +39,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("logs.setup",),
     ("logs.stderr",),
     (
-        "config.options",
+        "config.option",
         "system.forks",
         "events",
         "connection.deadlines",
@@ -53,7 +53,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "http1.diagnosis",
         "launch.ending",
         "server.repeating",
+        "system.sockets",
     ),
+    ("config.options",),
+    ("config.calls",),
     ("system.systemd", "system.user", "system.pid_file", "system.surroundings", "system.greenlets"),
     ("processes.channel", "processes.fleet", "processes.signals", "server.stopping"),
     ("processes.program", "processes.forking"),
@@ -68,7 +71,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "http1.framing",
         "buffers.spool",
         "applications.loading",
-        "system.sockets",
         "logs.observer",
         "config.sources",
     ),
@@ -305,7 +307,7 @@ def test_the_environment_has_owners() -> None:
         for name, path in MODULES.items()
         if any(
             isinstance(node, ast.Attribute)
-            and node.attr in ("wsgi.environ", "getenv")
+            and node.attr in ("environ", "getenv")
             and isinstance(node.value, ast.Name)
             and node.value.id == "os"
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))

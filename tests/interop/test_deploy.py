@@ -21,7 +21,7 @@ from rawclient import TIMEOUT, RawClient
 from serving import Command
 from tools import ROOT, ReservedPort, require_program
 
-from wsgi_async.config.options import parse_duration
+from wsgi_async.config.option import parse_duration
 from wsgi_async.system.systemd import VARIABLES
 
 DEPLOY = ROOT / "examples" / "deploy"

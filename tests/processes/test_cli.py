@@ -19,8 +19,7 @@ import pytest
 from serving import PACKAGE
 
 from wsgi_async.cli import main, options_table
-from wsgi_async.config.options import OPTIONS
-from wsgi_async.config.sources import LAUNCH_OPTIONS
+from wsgi_async.config.options import LAUNCH_OPTIONS, OPTIONS
 
 SITE = """
 def application(environ, start_response):

@@ -26,7 +26,7 @@ from serving import LoopThread, Recorder, Served, both_loops, serving
 from wsgi_async import Server
 from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
-from wsgi_async.server.server import make_config, new_event_loop, plan_descriptors
+from wsgi_async.server.server import new_event_loop, plan_descriptors
 from wsgi_async.system.sockets import bind, close_all
 
 Serve = Callable[..., Served]
@@ -590,14 +590,6 @@ def test_an_inherited_descriptor(
 
 
 # --- Configuration
-
-
-def test_make_config() -> None:
-    assert make_config(None, None, {}).bind == ()
-    assert make_config(0, None, {}).bind == ("localhost:0",)
-    assert make_config(None, "", {"threads": 2}).bind == (":8000",)
-    assert make_config(80, "::1", {}).bind == ("[::1]:80",)
-    assert make_config(None, None, {"bind": ("unix:/a",)}).bind == ("unix:/a",)
 
 
 @pytest.mark.parametrize("port", [-1, 65536, "8000", True, 8000.0])

@@ -33,13 +33,14 @@ __all__ = ["compose", "describe", "names_something"]
 
 def names_something(settings: Settings) -> bool:
     """Whether there is anything to serve: an application, a mount or static files."""
-    return bool(settings.app or settings.texts("mount") or settings.texts("static"))
+    return bool(settings.launch.app or settings.launch.mount or settings.launch.static)
 
 
 def describe(settings: Settings) -> str:
     """What is served, in the operator's words."""
-    parts = [f"the application {settings.app}"] if settings.app else []
-    parts += [f"--{name} {text}" for name in ("mount", "static") for text in settings.texts(name)]
+    parts = [f"the application {settings.launch.app}"] if settings.launch.app else []
+    parts += [f"--mount {text}" for text in settings.launch.mount]
+    parts += [f"--static {text}" for text in settings.launch.static]
     return ", ".join(parts)
 
 
@@ -62,7 +63,7 @@ def compose(
     # What is wrong with the options is said before anybody's code runs.
     mounts = _mounts(settings, own)
     finish = _finisher(settings)
-    statics = [_split("static", "/static=./static", text) for text in settings.texts("static")]
+    statics = [_split("static", "/static=./static", text) for text in settings.launch.static]
     if statics:
         _static(_nothing, statics)
 
@@ -76,8 +77,8 @@ def compose(
     application: Application | None = None
     if own is not None:
         application = finish(own, "the application")
-    elif settings.app:
-        application = load(settings.app, factory=settings.factory)
+    elif settings.launch.app:
+        application = load(settings.launch.app, factory=settings.launch.factory)
     if mounts or application is None:
         from .mounts import Mounts
 
@@ -87,11 +88,11 @@ def compose(
         )
     if statics:
         application = _static(application, statics)
-    for spec in reversed(settings.texts("middleware")):
+    for spec in reversed(settings.launch.middleware):
         with _naming(f"--middleware {spec}"):
             application = load_middleware(spec)(application)
         application = finish(application, f"the middleware {spec}")
-    if settings.values["debug"].value:
+    if settings.launch.debug:
         from wsgi_async.middleware import debugging
 
         application = debugging(application)
@@ -100,13 +101,13 @@ def compose(
 
 def _mounts(settings: Settings, own: Application | None) -> dict[str, str]:
     """Key, as :class:`Mounts` takes it, and application of each ``--mount``."""
-    texts = settings.texts("mount")
+    texts = settings.launch.mount
     if not texts:
         return {}
     from .mounts import parse_key
 
     found: dict[str, str] = {}
-    taken = {parse_key("/"): f"the argument {settings.app}"} if settings.app else {}
+    taken = {parse_key("/"): f"the argument {settings.launch.app}"} if settings.launch.app else {}
     if own is not None:
         taken = {parse_key("/"): "the program's own application"}
     for text in texts:
@@ -139,8 +140,8 @@ def _static(application: Application, directories: list[tuple[str, str]]) -> App
 
 def _finisher(settings: Settings) -> Callable[[Application, str], Application]:
     """What puts ``--encode-str`` and ``--lint`` around an application or a middleware."""
-    encoding = settings.text("encode_str")
-    lint = bool(settings.values["lint"].value)
+    encoding = settings.launch.encode_str
+    lint = settings.launch.lint
 
     def finish(application: Application, name: str) -> Application:
         if encoding:

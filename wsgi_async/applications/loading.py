@@ -32,7 +32,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType, TracebackType
 from typing import Any, cast
 
-from wsgi_async.config.options import did_you_mean
+from wsgi_async.config.option import did_you_mean
 from wsgi_async.errors import LoadError
 
 from . import factories

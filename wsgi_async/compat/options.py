@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TextIO
 
-from wsgi_async.config.options import did_you_mean
+from wsgi_async.config.option import did_you_mean
 from wsgi_async.errors import ConfigError
 
 __all__ = [

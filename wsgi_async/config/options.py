@@ -1,254 +1,21 @@
-"""The options of a server: one frozen dataclass, in which an option is written exactly once.
+"""The table of options: two frozen dataclasses, in which an option is written exactly once.
 
 The flag, the environment variable, the key of a configuration file, the line of ``--help``, the
-row of the README's table and the validation are all derived from the field. Nothing here reads
-the environment or the disk; :mod:`wsgi_async.config.sources` does.
-
-Values may be given as Python objects or as the text an operator types: durations ``"500ms"``,
-``"30s"``, ``"5m"``, ``"1h"``, ``"1d"`` (a bare number is seconds), sizes ``"512K"``, ``"1M"``,
-``"1G"`` (powers of 1024; a bare number is bytes).
+row of the guide's table, the validation and the scope are all derived from the field. Nothing here
+reads the environment or the disk; :mod:`wsgi_async.config.sources` does.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import math
-import os
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
 
-from wsgi_async.errors import ConfigError
 from wsgi_async.system.cpu_affinity import CAN_PIN
+from wsgi_async.system.sockets import DEFAULT_PORT
 
-__all__ = [
-    "OPTIONS",
-    "Config",
-    "Option",
-    "did_you_mean",
-    "from_options",
-    "join_address",
-    "parse_bool",
-    "parse_duration",
-    "parse_size",
-]
+from .option import Group, Option, Scope, convert, option, options_of
 
-T = TypeVar("T")
-
-Kind = Literal["text", "texts", "choice", "bool", "number", "duration", "size", "mode"]
-
-# Unicode digits must not pass ('²'.isdigit() is true), and int() refuses more than 4300 digits.
-_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
-_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d)?", re.IGNORECASE | re.ASCII)
-_SIZE = re.compile(r"([0-9]{1,18}) ?([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
-_MODE = re.compile(r"(?:0[oO])?[0-7]{1,4}")
-_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_TRUE = frozenset({"true", "1", "yes", "on"})
-_FALSE = frozenset({"false", "0", "no", "off"})
-
-
-def parse_bool(value: object) -> bool:
-    """True or False, or one of true/false, 1/0, yes/no, on/off in any case. ValueError else."""
-    if isinstance(value, bool):
-        return value
-    word = str(value).lower()
-    if isinstance(value, str | int) and word in _TRUE | _FALSE:
-        return word in _TRUE
-    raise ValueError(value)
-
-
-def parse_duration(value: object) -> float:
-    """Seconds, from a finite number of them or text such as ``"1.5s"``. ValueError else."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return float(value)
-    elif isinstance(value, str) and (match := _DURATION.fullmatch(value)):
-        return float(match[1]) * _SECONDS[(match[2] or "").lower()]
-    raise ValueError(value)
-
-
-def parse_size(value: object) -> int:
-    """Bytes, from a number of them or text such as ``"64K"``. ValueError else."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
-        return int(match[1]) * _BYTES[match[2].upper()]
-    raise ValueError(value)
-
-
-def _parse_number(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        return int(value)
-    raise ValueError(value)
-
-
-def _parse_mode(value: object) -> int:
-    """Permission bits: an int as it is, text as octal digits (``660``, ``0660``, ``0o660``)."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and _MODE.fullmatch(value):
-        return int(value, 8)
-    raise ValueError(value)
-
-
-def _parse_text(value: object) -> str:
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    # NUL would reach open() and getaddrinfo(), which answer with a bare ValueError.
-    if isinstance(value, str) and "\0" not in value:
-        return value
-    raise ValueError(value)
-
-
-def _parse_texts(value: object) -> tuple[str, ...]:
-    """A list of non-empty texts; one text is split at its commas."""
-    if isinstance(value, str):
-        value = [part.strip(" \t") for part in value.split(",")] if value else []
-    if not isinstance(value, list | tuple):
-        raise ValueError(value)
-    texts = tuple(_parse_text(part) for part in value)
-    if not all(texts):
-        raise ValueError(value)
-    return texts
-
-
-_PARSERS: dict[Kind, Callable[[object], Any]] = {
-    "text": _parse_text,
-    "texts": _parse_texts,
-    "choice": lambda value: _parse_text(value).lower(),
-    "bool": parse_bool,
-    "number": _parse_number,
-    "duration": parse_duration,
-    "size": parse_size,
-    "mode": _parse_mode,
-}
-
-_TAKES: dict[Kind, str] = {
-    "text": "text",
-    "texts": "one or more texts",
-    "bool": "true or false",
-    "number": "a whole number",
-    "duration": "a duration such as 500ms, 30s, 5m or 1h",
-    "size": "a number of bytes such as 4096, 512K, 1M or 1G",
-    "mode": "permissions in octal such as 660",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """What there is to know about one option. The name is the field's."""
-
-    name: str = ""
-    default: Any = None
-    help: str = ""
-    kind: Kind = "text"
-    unit: str = ""
-    flags: tuple[str, ...] = ()
-    """Short flags, shown: ``-b``."""
-    aliases: tuple[str, ...] = ()
-    """Other servers' spellings, accepted on the command line and not shown: ``--listen``."""
-    metavar: str = ""
-    choices: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    check: Callable[[Any], bool] | None = None
-    takes: str = ""
-    """What the option takes, where the kind and the range do not say it."""
-
-    @property
-    def flag(self) -> str:
-        """The long flag: ``--keep-alive``."""
-        return "--" + self.name.replace("_", "-")
-
-    def parse(self, value: object) -> Any:
-        """The value in its type, from a Python object or from text.
-
-        :raises ConfigError: naming the flag and what it takes.
-        """
-        try:
-            parsed = _PARSERS[self.kind](value)
-        except ValueError:
-            raise self._refuse(value) from None
-        if (
-            (self.choices and parsed not in self.choices)
-            or (self.minimum is not None and parsed < self.minimum)
-            or (self.maximum is not None and parsed > self.maximum)
-            or (self.check is not None and not self.check(parsed))
-        ):
-            raise self._refuse(value)
-        return parsed
-
-    def format(self, value: Any) -> str:
-        """The value as an operator writes it: ``75s``, ``64K``, ``0o660``; empty text is empty."""
-        if self.kind == "duration":
-            return _format_duration(value)
-        if self.kind == "size":
-            return _format_size(value)
-        if self.kind == "mode":
-            return f"0o{value:03o}"
-        if self.kind == "bool":
-            return "true" if value else "false"
-        if self.kind == "texts":
-            return ",".join(value)
-        return str(value)
-
-    def _refuse(self, value: object) -> ConfigError:
-        return ConfigError(f"{self.flag} takes {self.takes or self._describe()}, not {value!r}")
-
-    def _describe(self) -> str:
-        if self.choices:
-            return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
-        text, low, high = _TAKES[self.kind], self.minimum, self.maximum
-        if low is None:
-            return text
-        if high is not None:
-            return f"{text}, from {self.format(low)} to {self.format(high)}"
-        return f"{text}, {self.format(low)} or more" if low else text
-
-
-def _format_duration(seconds: float) -> str:
-    if not seconds:
-        return "0"
-    return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:.10g}s"
-
-
-def _format_size(size: int) -> str:
-    for suffix in "TGMK":
-        if size and size % _BYTES[suffix] == 0:
-            return f"{size // _BYTES[suffix]}{suffix}"
-    return str(size)
-
-
-def option(default: T, *, help: str, unit: str = "", **more: Any) -> T:
-    """A dataclass field that is an option; `more` are further attributes of :class:`Option`.
-
-    :param unit: ``s`` makes it a duration, ``bytes`` and ``bytes/s`` a size, ``octal``
-        permissions; without one, the default's type says what it is.
-    """
-    kind: Kind
-    if unit == "s":
-        kind = "duration"
-    elif unit.startswith("bytes"):
-        kind = "size"
-    elif unit == "octal":
-        kind = "mode"
-    elif more.get("choices"):
-        kind = "choice"
-    elif isinstance(default, tuple):
-        kind = "texts"
-    elif isinstance(default, bool):
-        kind = "bool"
-    else:
-        kind = "number" if isinstance(default, int) else "text"
-    if kind in ("duration", "size", "mode", "number"):
-        more.setdefault("minimum", 0)
-    spec = Option(default=default, help=help, unit=unit, kind=kind, **more)
-    return dataclasses.field(default=default, metadata={"option": spec})
+__all__ = ["ALL_OPTIONS", "LAUNCH_OPTIONS", "OPTIONS", "Config", "LaunchConfig", "in_groups"]
 
 
 def _is_root_path(path: str) -> bool:
@@ -275,24 +42,28 @@ class Config:
         says what it takes.
     """
 
-    # Where it listens
     bind: tuple[str, ...] = option(
         (),
+        group=Group.LISTENING,
+        is_everyday=True,
         help="Where to listen: HOST, HOST:PORT, :PORT (all interfaces), [V6]:PORT, unix:PATH, "
-        "unix:@NAME or fd://N; repeatable. Without it 127.0.0.1:8000 and [::1]:8000.",
+        "unix:@NAME or fd://N; repeatable. "
+        f"Without it 127.0.0.1:{DEFAULT_PORT} and [::1]:{DEFAULT_PORT}.",
         flags=("-b",),
         aliases=("--listen",),
         metavar="ADDRESS",
-        takes="addresses such as 127.0.0.1:8000, :8000 or unix:/run/app.sock",
+        takes=f"addresses such as 127.0.0.1:{DEFAULT_PORT}, :{DEFAULT_PORT} or unix:/run/app.sock",
     )
     backlog: int = option(
         2048,
+        group=Group.LISTENING,
         help="Connections the kernel queues until they are accepted.",
         minimum=1,
         maximum=(1 << 31) - 1,
     )
     socket_mode: int = option(
         0o660,
+        group=Group.LISTENING,
         help="Permissions of a unix socket file.",
         unit="octal",
         maximum=0o777,
@@ -302,9 +73,11 @@ class Config:
         ),
     )
 
-    # How much at once
     workers: int = option(
         1,
+        group=Group.CAPACITY,
+        scope=Scope.FLEET,
+        is_everyday=True,
         help="Processes that serve, each with its own threads. Without it $WEB_CONCURRENCY, or 1.",
         flags=("-w",),
         minimum=1,
@@ -313,6 +86,8 @@ class Config:
     )
     threads: int = option(
         8,
+        group=Group.CAPACITY,
+        is_everyday=True,
         help="Threads of a process that run the application.",
         aliases=("--blocking-threads",),
         minimum=1,
@@ -320,17 +95,20 @@ class Config:
     )
     queue_size: int = option(
         2048,
+        group=Group.CAPACITY,
         help="Requests that may wait for a thread; beyond it the answer is 503 with Retry-After.",
         minimum=1,
         maximum=10_000_000,
     )
     queue_timeout: float = option(
         30.0,
+        group=Group.CAPACITY,
         help="Longest wait for a thread, then 503 with Retry-After. 0 = off.",
         unit="s",
     )
     max_connections: int = option(
         0,
+        group=Group.CAPACITY,
         help="Open connections of a process; at the bound one that has sent nothing or the oldest "
         "idle one is closed, else 503. "
         "0 = what RLIMIT_NOFILE allows.",
@@ -338,27 +116,33 @@ class Config:
         maximum=10_000_000,
     )
 
-    # Deadlines
     header_timeout: float = option(
-        10.0, help="For a whole request head, then 408. 0 = off.", unit="s"
+        10.0, group=Group.DEADLINES, help="For a whole request head, then 408. 0 = off.", unit="s"
     )
     body_timeout: float = option(
-        30.0, help="Longest gap within a request body, then 408. 0 = off.", unit="s"
+        30.0,
+        group=Group.DEADLINES,
+        help="Longest gap within a request body, then 408. 0 = off.",
+        unit="s",
     )
     send_timeout: float = option(
         60.0,
+        group=Group.DEADLINES,
         help="Longest gap in which a client takes nothing of its response, then it is cut off. "
         "0 = off.",
         unit="s",
     )
     keep_alive: float = option(
         75.0,
+        group=Group.DEADLINES,
         help="How long an idle connection is kept. 0 = close after each response.",
         unit="s",
         aliases=("--timeout-keep-alive", "--channel-timeout"),
     )
     request_timeout: float = option(
         0.0,
+        group=Group.DEADLINES,
+        is_everyday=True,
         help="For the application to produce the first chunk of its response, the wait for a "
         "thread included, and then each next one; then 504, and its thread is replaced. 0 = off.",
         unit="s",
@@ -366,10 +150,13 @@ class Config:
     )
     interrupt_late: bool = option(
         False,
+        group=Group.DEADLINES,
         help="Raise wsgi_async.RequestTimeout in a thread that is later than --request-timeout.",
     )
     timeout: float = option(
         30.0,
+        group=Group.DEADLINES,
+        scope=Scope.FLEET,
         help="For a process to show that its event loop runs, then its stacks are logged and it "
         "is killed and replaced; requests may take longer. 0 = off.",
         unit="s",
@@ -378,36 +165,44 @@ class Config:
     )
     boot_timeout: float = option(
         60.0,
+        group=Group.DEADLINES,
         help="For a process to load the application and answer its --warmup. 0 = off.",
         unit="s",
     )
     drain_delay: float = option(
         0.0,
+        group=Group.DEADLINES,
         help="How long to go on serving after SIGTERM, with --ready-path answering 503, so that a "
         "load balancer sees it first.",
         unit="s",
     )
     graceful_timeout: float = option(
         30.0,
+        group=Group.DEADLINES,
         help="For requests in flight to finish at a stop. 0 = no limit.",
         unit="s",
         aliases=("--timeout-graceful-shutdown", "--workers-kill-timeout"),
     )
     min_rate: int = option(
         500,
+        group=Group.DEADLINES,
         help="Bytes per second a client must send or take on average, after 10 s of grace. "
         "0 = off.",
         unit="bytes/s",
     )
 
-    # Processes and their health
     preload: bool = option(
         False,
+        group=Group.LIFE,
+        scope=Scope.FLEET,
+        is_everyday=True,
         help="Load the application once, in a process that forks the serving ones: less memory, "
         "quicker starts. SIGHUP loads it anew.",
     )
     cpu_affinity: bool = option(
         False,
+        group=Group.CAPACITY,
+        scope=Scope.FLEET,
         help="Keep each process on one processor, in turn: for applications that compute in "
         "Python, and as many processes as processors. Linux, under a supervisor.",
         check=lambda wanted: not wanted or CAN_PIN,
@@ -415,6 +210,7 @@ class Config:
     )
     warmup: tuple[str, ...] = option(
         (),
+        group=Group.LIFE,
         help="A path to ask the application for, in each new process, before it accepts "
         "connections; an answer of 500 or above, or none, is a failed start. Or a URL, for its "
         "Host field. Repeatable.",
@@ -424,24 +220,31 @@ class Config:
     )
     max_requests: int = option(
         0,
+        group=Group.LIFE,
+        scope=Scope.FLEET,
         help="Requests after which a process is replaced. 0 = off.",
         aliases=("--limit-max-requests",),
         maximum=1 << 62,
     )
     max_requests_jitter: int = option(
         0,
+        group=Group.LIFE,
+        scope=Scope.FLEET,
         help="Up to so many more, by chance for each process.",
         aliases=("--limit-max-requests-jitter",),
         maximum=1 << 62,
     )
     worker_lifetime: float = option(
         0.0,
+        group=Group.LIFE,
+        scope=Scope.FLEET,
         help="Age at which a process is replaced, up to a tenth later. 0 = off.",
         unit="s",
         aliases=("--workers-lifetime",),
     )
     health_path: str = option(
         "",
+        group=Group.LIFE,
         help="Path that the event loop itself answers with 200, also while every thread is busy. "
         "Empty = off.",
         metavar="PATH",
@@ -450,6 +253,7 @@ class Config:
     )
     ready_path: str = option(
         "",
+        group=Group.LIFE,
         help="Like --health-path, but 503 while the process drains or --ready-max-wait is "
         "exceeded. Empty = off.",
         metavar="PATH",
@@ -458,18 +262,21 @@ class Config:
     )
     ready_max_wait: float = option(
         5.0,
+        group=Group.LIFE,
         help="How long a request may have been waiting for a thread before --ready-path answers "
         "503.",
         unit="s",
     )
 
-    # Bounds of one request
     limit_request_line: int = option(
-        8190, help="Longest request line, then 414.", unit="bytes", minimum=1
+        8190, group=Group.BOUNDS, help="Longest request line, then 414.", unit="bytes", minimum=1
     )
-    limit_request_fields: int = option(100, help="Most header fields, then 431.", minimum=1)
+    limit_request_fields: int = option(
+        100, group=Group.BOUNDS, help="Most header fields, then 431.", minimum=1
+    )
     limit_request_field_size: int = option(
         8190,
+        group=Group.BOUNDS,
         help="Longest header field, then 431.",
         unit="bytes",
         minimum=1,
@@ -477,6 +284,7 @@ class Config:
     )
     max_header_size: int = option(
         64 * KIB,
+        group=Group.BOUNDS,
         help="Largest request head, then 431.",
         unit="bytes",
         minimum=1,
@@ -487,27 +295,30 @@ class Config:
     )
     max_body_size: int = option(
         1 * GIB,
+        group=Group.BOUNDS,
         help="Largest request body, then 413.",
         unit="bytes",
         aliases=("--max-request-body-size",),
         minimum=1,
     )
 
-    # Buffers
     request_buffering: str = option(
         "full",
+        group=Group.BUFFERS,
         help="full: a body is complete before the application is called; "
         "stream: the application reads it as it arrives.",
         choices=("full", "stream"),
     )
     spool_threshold: int = option(
         512 * KIB,
+        group=Group.BUFFERS,
         help="Memory one request body may take before it goes to a temporary file.",
         unit="bytes",
         aliases=("--inbuf-overflow",),
     )
     response_buffer: int = option(
         1 * MIB,
+        group=Group.BUFFERS,
         help="Memory one response may take when its client is slower than the application.",
         unit="bytes",
         minimum=1,
@@ -515,39 +326,48 @@ class Config:
     )
     response_overflow: str = option(
         "spool",
+        group=Group.BUFFERS,
         help="When that is full: spool to a temporary file, park the iteration and free its "
         "thread, or block the thread.",
         choices=("spool", "park", "block"),
     )
     spool_dir: str = option(
         "",
+        group=Group.BUFFERS,
         help="Directory of the temporary files. Empty = the system's.",
         metavar="DIRECTORY",
         takes="a directory",
     )
     spool_limit: int = option(
-        1 * GIB, help="Disk one request body (else 413) or one response may take.", unit="bytes"
+        1 * GIB,
+        group=Group.BUFFERS,
+        help="Disk one request body (else 413) or one response may take.",
+        unit="bytes",
     )
     max_spool_size: int = option(
         4 * GIB,
+        group=Group.BUFFERS,
         help="Disk all temporary files may take; those of responses at most half of it.",
         unit="bytes",
     )
     max_buffer_size: int = option(
         256 * MIB,
+        group=Group.BUFFERS,
         help="Memory all buffers may take; above it they go straight to disk.",
         unit="bytes",
         minimum=1,
     )
 
-    # The rest
     parser: str = option(
         "auto",
+        group=Group.CAPACITY,
         help="auto: plain request heads by the fast lane, the rest by h11; h11: all by h11.",
         choices=("auto", "h11"),
     )
     switch_interval: float = option(
         0.0005,
+        group=Group.CAPACITY,
+        scope=Scope.FLEET,
         help="How long a thread may hold the GIL while others wait (command line only). "
         "0 = as it is.",
         unit="s",
@@ -555,6 +375,7 @@ class Config:
     )
     root_path: str = option(
         "",
+        group=Group.APPLICATION,
         help="Path the application is mounted at: its SCRIPT_NAME.",
         aliases=("--url-prefix", "--url-path-prefix", "--script-name"),
         metavar="PATH",
@@ -563,12 +384,17 @@ class Config:
     )
     access_logfile: str = option(
         "",
+        group=Group.LOGS,
+        scope=Scope.PROCESS,
+        is_everyday=True,
         help="Access log: a file, or - for standard output. Empty = off.",
         metavar="FILE",
         takes="a file, or -",
     )
     error_logfile: str = option(
         "-",
+        group=Group.LOGS,
+        scope=Scope.PROCESS,
         help="Log of the server and of the application's errors: a file, or - for standard error.",
         aliases=("--log-file",),
         metavar="FILE",
@@ -577,43 +403,199 @@ class Config:
     )
     log_level: str = option(
         "info",
+        group=Group.LOGS,
+        scope=Scope.PROCESS,
+        is_everyday=True,
         help="Least severe message that is logged.",
         choices=("debug", "info", "warning", "error", "critical"),
     )
 
     def __post_init__(self) -> None:
-        for spec in OPTIONS:
-            # The dataclass is frozen; this is its one conversion, before anybody has seen it.
-            object.__setattr__(self, spec.name, spec.parse(getattr(self, spec.name)))
+        convert(self, OPTIONS)
 
 
-OPTIONS: tuple[Option, ...] = tuple(
-    dataclasses.replace(field.metadata["option"], name=field.name)
-    for field in dataclasses.fields(Config)
-)
+OPTIONS: tuple[Option, ...] = options_of(Config)
 """Every option of :class:`Config`, in its order."""
 
 
-def from_options(**options: Any) -> Config:
-    """A Config from keyword options, as ``serve(app, **options)`` takes them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchConfig:
+    """What a command line has besides the options of :class:`Config`; validated likewise."""
 
-    :raises ConfigError: for a wrong value, or for a name that is no option, with the nearest.
-    """
-    names = [spec.name for spec in OPTIONS]
-    for name in options:
-        if name not in names:
-            raise ConfigError(f"No such option: {name}.{did_you_mean(name, names)}")
-    return Config(**options)
+    app: str = option(
+        "",
+        group=Group.APPLICATION,
+        help="The application, instead of the argument APP.",
+        metavar="APP",
+    )
+    factory: bool = option(
+        False,
+        group=Group.APPLICATION,
+        help="APP is called without arguments and returns the application.",
+        aliases=("--call",),
+    )
+    config: str = option(
+        "",
+        group=Group.SURROUNDINGS,
+        is_everyday=True,
+        help="Configuration file: .toml, a gunicorn file (.py) or a uWSGI file (.ini). Without it "
+        "wsgi_async.toml or [tool.wsgi_async] of pyproject.toml in the current directory.",
+        flags=("-c",),
+        metavar="FILE",
+    )
+    host: str = option(
+        "",
+        group=Group.LISTENING,
+        help="Host to listen on, * for all interfaces; short for --bind HOST:PORT.",
+        metavar="HOST",
+        takes="a host name or an IP address, without a port",
+        check=lambda host: "/" not in host and (host.count(":") != 1),
+    )
+    port: int = option(
+        DEFAULT_PORT,
+        group=Group.LISTENING,
+        is_everyday=True,
+        help="Port to listen on; short for --bind localhost:PORT, or HOST:PORT.",
+        minimum=0,
+        maximum=65535,
+        takes="a port from 0 to 65535",
+    )
+    chdir: str = option(
+        "",
+        group=Group.SURROUNDINGS,
+        help="Directory to change to before the application is loaded, anew for each process.",
+        metavar="DIRECTORY",
+        aliases=("--working-dir",),
+    )
+    pythonpath: tuple[str, ...] = option(
+        (),
+        group=Group.SURROUNDINGS,
+        help="Directories to put on the path, separated by commas.",
+        aliases=("--app-dir",),
+        metavar="DIRECTORY",
+        takes="directories",
+    )
+    env: tuple[str, ...] = option(
+        (),
+        group=Group.SURROUNDINGS,
+        help="A variable for the application's environment; repeatable.",
+        flags=("-e",),
+        metavar="NAME=VALUE",
+        check=lambda pairs: all(re.fullmatch(r"[^=]+=.*", pair, re.DOTALL) for pair in pairs),
+        takes="variables such as NAME=VALUE",
+    )
+    env_file: str = option(
+        "",
+        group=Group.SURROUNDINGS,
+        is_everyday=True,
+        help="File of such variables, read anew for each process; needs wsgi_async[env].",
+        metavar="FILE",
+        aliases=("--env-files",),
+    )
+    pid: str = option(
+        "",
+        group=Group.SURROUNDINGS,
+        help="File to write the process id to.",
+        flags=("-p",),
+        aliases=("--pid-file", "--pidfile"),
+        metavar="FILE",
+    )
+    user: str = option(
+        "",
+        group=Group.SURROUNDINGS,
+        help="User, by name or number, that serving processes become once the sockets are bound.",
+        flags=("-u",),
+        metavar="USER",
+    )
+    group: str = option(
+        "",
+        group=Group.SURROUNDINGS,
+        help="Group, by name or number, likewise. Without it the user's.",
+        flags=("-g",),
+        metavar="GROUP",
+    )
+    umask: str = option(
+        "",
+        group=Group.SURROUNDINGS,
+        help="Permissions that files made by the processes never get, in octal. Empty = as it is.",
+        flags=("-m",),
+        metavar="MODE",
+        check=lambda mode: re.fullmatch(r"(?:(?:0[oO])?[0-7]{1,4})?", mode) is not None,
+        takes="permissions in octal such as 022",
+    )
+    mount: tuple[str, ...] = option(
+        (),
+        group=Group.APPLICATION,
+        help="An application for the paths below a prefix, for one method or all; the longest "
+        "prefix wins. Repeatable.",
+        metavar="'[METHOD ]/PREFIX=APP'",
+        takes="mounts such as /admin=mysite.admin:app or 'GET /hello=hello:app'",
+    )
+    static: tuple[str, ...] = option(
+        (),
+        group=Group.APPLICATION,
+        help="A directory whose files are served below a prefix; needs wsgi_async[static]. "
+        "Repeatable.",
+        metavar="/PREFIX=DIRECTORY",
+        takes="prefixes and directories such as /static=./static",
+    )
+    middleware: tuple[str, ...] = option(
+        (),
+        group=Group.APPLICATION,
+        help="A factory that is called with the application and returns the one to serve; the "
+        "first is the outermost. Repeatable.",
+        metavar="MODULE:FACTORY",
+    )
+    encode_str: str = option(
+        "",
+        group=Group.APPLICATION,
+        help="Encoding for applications whose bodies are str, as in Python 2. Empty = they are an "
+        "error.",
+        metavar="ENCODING",
+    )
+    lint: bool = option(
+        False,
+        group=Group.DEVELOPMENT,
+        help="Check that the application keeps to PEP 3333, and name the request that breaks it.",
+    )
+    reload: bool = option(
+        False,
+        group=Group.DEVELOPMENT,
+        is_everyday=True,
+        help="Reload when a source file changes, for development; needs wsgi_async[reload].",
+    )
+    reload_dir: tuple[str, ...] = option(
+        (),
+        group=Group.DEVELOPMENT,
+        help="Directories to watch. Without it the current one, and --pythonpath. Repeatable.",
+        metavar="DIRECTORY",
+        aliases=("--reload-paths",),
+    )
+    reload_include: tuple[str, ...] = option(
+        (),
+        group=Group.DEVELOPMENT,
+        help="Patterns of further files to watch, besides *.py. Repeatable.",
+        metavar="GLOB",
+        aliases=("--reload-extra-file",),
+    )
+    debug: bool = option(
+        False,
+        group=Group.DEVELOPMENT,
+        is_everyday=True,
+        help="Show the traceback of an exception to a client on this machine.",
+        aliases=("--expose-tracebacks/--no-expose-tracebacks",),
+    )
+
+    def __post_init__(self) -> None:
+        convert(self, LAUNCH_OPTIONS)
 
 
-def join_address(host: str | None, port: int) -> str:
-    """A bind address from a host and a port; ``""``, ``"*"`` and None are all interfaces."""
-    if host in ("", "*", None):
-        return f":{port}"
-    return f"[{host.strip('[]')}]:{port}" if ":" in host else f"{host}:{port}"
+LAUNCH_OPTIONS: tuple[Option, ...] = options_of(LaunchConfig, scope=Scope.LAUNCH)
+"""Every option of :class:`LaunchConfig`, in its order."""
+
+ALL_OPTIONS = (*LAUNCH_OPTIONS, *OPTIONS)
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """`` Did you mean NAME?`` for the nearest of `names`, or nothing where none is near."""
-    nearest = difflib.get_close_matches(name, list(names), n=1)
-    return f" Did you mean {nearest[0]}?" if nearest else ""
+def in_groups() -> dict[Group, list[Option]]:
+    """All options, by what they are about; those of each group in the order of the tables."""
+    return {group: [spec for spec in ALL_OPTIONS if spec.group is group] for group in Group}

@@ -1,7 +1,7 @@
 """What other servers' command lines have: gunicorn's, uvicorn's, waitress's and granian's.
 
 Where there is an option for it here, their spelling is an alias of that option, in
-:mod:`~wsgi_async.config.options` and :mod:`~wsgi_async.config.sources`. Here are the others.
+:mod:`~wsgi_async.config.options`. Here are the others.
 """
 
 from __future__ import annotations

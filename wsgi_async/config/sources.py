@@ -15,7 +15,7 @@ Precedence, lowest first; each value keeps its origin:
 **Where to listen.** ``host`` and ``port`` are a short form of ``bind``, and an error together
 with it at one place. Of different places the higher one wins: ``--port`` on the command line
 against ``bind`` in a file is the port. ``host`` and ``port`` may come from different places; the
-missing one is port 8000 (``$PORT`` where it is set), and loopback, IPv4 and IPv6.
+missing one is the default port (``$PORT`` where it is set), and loopback, IPv4 and IPv6.
 
 **Variables that are nobody's option.** For a Service of the name ``wsgi-async`` Kubernetes sets
 ``WSGI_ASYNC_PORT=tcp://10.0.0.1:80``, ``WSGI_ASYNC_SERVICE_HOST`` and more in every container near
@@ -36,193 +36,21 @@ from typing import Any, NamedTuple
 
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_text
+from wsgi_async.system.sockets import DEFAULT_PORT
 from wsgi_async.system.systemd import inherited_sockets
 
+from .calls import join_address
 from .hooks import Hooks
-from .options import OPTIONS, Config, Option, did_you_mean, join_address
+from .option import did_you_mean
+from .options import ALL_OPTIONS, LAUNCH_OPTIONS, OPTIONS, Config, LaunchConfig
 
-__all__ = ["LAUNCH_OPTIONS", "ForeignFile", "Settings", "Value", "gather", "knows"]
+__all__ = ["ForeignFile", "Settings", "Value", "gather", "knows"]
 
 PREFIX = "WSGI_ASYNC_"
 COMMAND_LINE = "command line"
 DEFAULT = "default"
-DEFAULT_PORT = 8000
 
-LAUNCH_OPTIONS: tuple[Option, ...] = (
-    Option(
-        name="app",
-        default="",
-        help="The application, instead of the argument APP.",
-        metavar="APP",
-    ),
-    Option(
-        name="factory",
-        default=False,
-        kind="bool",
-        help="APP is called without arguments and returns the application.",
-        aliases=("--call",),
-    ),
-    Option(
-        name="config",
-        default="",
-        help="Configuration file: .toml, a gunicorn file (.py) or a uWSGI file (.ini). Without it "
-        "wsgi_async.toml or [tool.wsgi_async] of pyproject.toml in the current directory.",
-        flags=("-c",),
-        metavar="FILE",
-    ),
-    Option(
-        name="host",
-        default="",
-        help="Host to listen on, * for all interfaces; short for --bind HOST:PORT.",
-        metavar="HOST",
-        takes="a host name or an IP address, without a port",
-        check=lambda host: "/" not in host and (host.count(":") != 1),
-    ),
-    Option(
-        name="port",
-        default=DEFAULT_PORT,
-        kind="number",
-        help="Port to listen on; short for --bind localhost:PORT, or HOST:PORT.",
-        minimum=0,
-        maximum=65535,
-        takes="a port from 0 to 65535",
-    ),
-    Option(
-        name="chdir",
-        default="",
-        help="Directory to change to before the application is loaded, anew for each process.",
-        metavar="DIRECTORY",
-        aliases=("--working-dir",),
-    ),
-    Option(
-        name="pythonpath",
-        default=(),
-        kind="texts",
-        help="Directories to put on the path, separated by commas.",
-        aliases=("--app-dir",),
-        metavar="DIRECTORY",
-        takes="directories",
-    ),
-    Option(
-        name="env",
-        default=(),
-        kind="texts",
-        help="A variable for the application's environment; repeatable.",
-        flags=("-e",),
-        metavar="NAME=VALUE",
-        check=lambda pairs: all(re.fullmatch(r"[^=]+=.*", pair, re.DOTALL) for pair in pairs),
-        takes="variables such as NAME=VALUE",
-    ),
-    Option(
-        name="env_file",
-        default="",
-        help="File of such variables, read anew for each process; needs wsgi_async[env].",
-        metavar="FILE",
-        aliases=("--env-files",),
-    ),
-    Option(
-        name="pid",
-        default="",
-        help="File to write the process id to.",
-        flags=("-p",),
-        aliases=("--pid-file", "--pidfile"),
-        metavar="FILE",
-    ),
-    Option(
-        name="user",
-        default="",
-        help="User, by name or number, that serving processes become once the sockets are bound.",
-        flags=("-u",),
-        metavar="USER",
-    ),
-    Option(
-        name="group",
-        default="",
-        help="Group, by name or number, likewise. Without it the user's.",
-        flags=("-g",),
-        metavar="GROUP",
-    ),
-    Option(
-        name="umask",
-        default="",
-        help="Permissions that files made by the processes never get, in octal. Empty = as it is.",
-        flags=("-m",),
-        metavar="MODE",
-        check=lambda mode: re.fullmatch(r"(?:(?:0[oO])?[0-7]{1,4})?", mode) is not None,
-        takes="permissions in octal such as 022",
-    ),
-    Option(
-        name="mount",
-        default=(),
-        kind="texts",
-        help="An application for the paths below a prefix, for one method or all; the longest "
-        "prefix wins. Repeatable.",
-        metavar="'[METHOD ]/PREFIX=APP'",
-        takes="mounts such as /admin=mysite.admin:app or 'GET /hello=hello:app'",
-    ),
-    Option(
-        name="static",
-        default=(),
-        kind="texts",
-        help="A directory whose files are served below a prefix; needs wsgi_async[static]. "
-        "Repeatable.",
-        metavar="/PREFIX=DIRECTORY",
-        takes="prefixes and directories such as /static=./static",
-    ),
-    Option(
-        name="middleware",
-        default=(),
-        kind="texts",
-        help="A factory that is called with the application and returns the one to serve; the "
-        "first is the outermost. Repeatable.",
-        metavar="MODULE:FACTORY",
-    ),
-    Option(
-        name="encode_str",
-        default="",
-        help="Encoding for applications whose bodies are str, as in Python 2. Empty = they are an "
-        "error.",
-        metavar="ENCODING",
-    ),
-    Option(
-        name="lint",
-        default=False,
-        kind="bool",
-        help="Check that the application keeps to PEP 3333, and name the request that breaks it.",
-    ),
-    Option(
-        name="reload",
-        default=False,
-        kind="bool",
-        help="Reload when a source file changes, for development; needs wsgi_async[reload].",
-    ),
-    Option(
-        name="reload_dir",
-        default=(),
-        kind="texts",
-        help="Directories to watch. Without it the current one, and --pythonpath. Repeatable.",
-        metavar="DIRECTORY",
-        aliases=("--reload-paths",),
-    ),
-    Option(
-        name="reload_include",
-        default=(),
-        kind="texts",
-        help="Patterns of further files to watch, besides *.py. Repeatable.",
-        metavar="GLOB",
-        aliases=("--reload-extra-file",),
-    ),
-    Option(
-        name="debug",
-        default=False,
-        kind="bool",
-        help="Show the traceback of an exception to a client on this machine.",
-        aliases=("--expose-tracebacks/--no-expose-tracebacks",),
-    ),
-)
-"""What a command line has besides the options of :class:`Config`."""
-
-_KNOWN = {spec.name: spec for spec in (*LAUNCH_OPTIONS, *OPTIONS)}
+_KNOWN = {spec.name: spec for spec in ALL_OPTIONS}
 _FILES = ("wsgi_async.toml", "pyproject.toml")
 
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
@@ -243,30 +71,15 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All values, each with its origin; `config` is made of them."""
+    """All values, each with its origin; `launch` and `config` are made of them."""
 
     values: Mapping[str, Value]
-    """``app``, ``factory`` and every option of :class:`Config`."""
+    """Every option but ``config``, ``host`` and ``port``, which have become others' values."""
+    launch: LaunchConfig
     config: Config
     notices: tuple[str, ...] = ()
     """What an operator should know of the way here: each one line, to be logged once."""
     hooks: Hooks = field(default_factory=Hooks)
-
-    @property
-    def app(self) -> str:
-        return str(self.values["app"].value)
-
-    @property
-    def factory(self) -> bool:
-        return bool(self.values["factory"].value)
-
-    def text(self, name: str) -> str:
-        """The value of one of :data:`LAUNCH_OPTIONS` that is a text."""
-        return str(self.values[name].value)
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """The value of one that is a list of texts."""
-        return tuple(self.values[name].value)
 
 
 class ForeignFile(NamedTuple):
@@ -337,13 +150,15 @@ def gather(
     merged["bind"] = _bind(layers, environ)
     if merged["bind"].origin in (DEFAULT, "$PORT") and (passed := inherited_sockets(environ)):
         merged["bind"] = Value(passed, "$LISTEN_FDS")
+    launch = LaunchConfig(**{spec.name: merged[spec.name].value for spec in LAUNCH_OPTIONS})
+    config = Config(**{spec.name: merged[spec.name].value for spec in OPTIONS})
     for name in ("config", "host", "port"):
         del merged[name]
-    config = Config(**{spec.name: merged[spec.name].value for spec in OPTIONS})
     if foreign is None:
-        return Settings(merged, config, _unread(directory, environ, has_file=bool(named or file)))
+        notices = _unread(directory, environ, has_file=bool(named or file))
+        return Settings(merged, launch, config, notices)
     hooks = foreign.hooks(merged) if foreign.hooks is not None else Hooks()
-    return Settings(merged, config, foreign.notices, hooks)
+    return Settings(merged, launch, config, foreign.notices, hooks)
 
 
 def _unread(directory: Path, environ: Mapping[str, str], *, has_file: bool) -> tuple[str, ...]:

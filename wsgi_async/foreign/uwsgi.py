@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from wsgi_async.config.options import parse_bool
+from wsgi_async.config.option import parse_bool
 from wsgi_async.config.sources import ForeignFile
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_text

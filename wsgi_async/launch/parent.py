@@ -93,7 +93,7 @@ def launch(
     refuse_greenlets()  # a configuration file may be code
     config = _absolute(settings.config, start)
     require_directory(config.spool_dir)
-    identity = resolve(settings.text("user"), settings.text("group"))
+    identity = resolve(settings.launch.user, settings.launch.group)
     notifier = Notifier(environ)
     watcher = _watcher(settings, start)
     logs.set_mode(logs.Mode.POLLED)
@@ -101,7 +101,7 @@ def launch(
     for notice in settings.notices:
         logs.LogObserver().warning(notice)
     settings.hooks.starting(config.workers)
-    pidfile = PidFile(settings.text("pid")) if settings.text("pid") else None
+    pidfile = PidFile(settings.launch.pid) if settings.launch.pid else None
     common = _open(config)
     try:
         if identity is not None:
@@ -139,19 +139,19 @@ def _import_late(settings: Settings) -> None:
     """Import what is imported late, in the parent: its processes have it then, and there the
     application's directory comes first on the path."""
     import_late_modules()
-    preload(*(module for option, module in _LATE.items() if settings.values[option].value))
+    preload(*(module for option, module in _LATE.items() if getattr(settings.launch, option)))
     with StandardFirst(), contextlib.suppress(LookupError):  # composition says what is wrong
-        codecs.lookup(settings.text("encode_str") or "utf-8")
+        codecs.lookup(settings.launch.encode_str or "utf-8")
 
 
 def _watcher(settings: Settings, start: str) -> Watcher | None:
     """What ``--reload`` watches."""
-    if not settings.values["reload"].value:
+    if not settings.launch.reload:
         return None
-    own = os.path.join(start, settings.text("chdir"))
-    named = settings.texts("reload_dir") or (".", *settings.texts("pythonpath"))
+    own = os.path.join(start, settings.launch.chdir)
+    named = settings.launch.reload_dir or (".", *settings.launch.pythonpath)
     directories = [os.path.normpath(os.path.join(own, name)) for name in named]
-    return Watcher(directories, settings.texts("reload_include"))
+    return Watcher(directories, settings.launch.reload_include)
 
 
 class Common(NamedTuple):
@@ -466,7 +466,7 @@ def load(
     application: Application | None = None,
 ) -> Application:
     """The application as a serving process would have it, in this one: for --check-config."""
-    identity = resolve(settings.text("user"), settings.text("group"))
+    identity = resolve(settings.launch.user, settings.launch.group)
     _watcher(settings, start)  # for what is wrong with it
     loading = _Loading(settings, environ, start, identity, application)
     return loading(lambda: None, logs.LogObserver().warning)
@@ -490,10 +490,10 @@ class _Loading:
         self._spool_dir = _absolute(settings.config, start).spool_dir
         self._surroundings = Surroundings(
             start=start,
-            chdir=settings.text("chdir"),
-            pythonpath=settings.texts("pythonpath"),
-            env_file=settings.text("env_file"),
-            env=settings.texts("env"),
+            chdir=settings.launch.chdir,
+            pythonpath=settings.launch.pythonpath,
+            env_file=settings.launch.env_file,
+            env=settings.launch.env,
         )
         _import_late(settings)
 
@@ -503,7 +503,7 @@ class _Loading:
             environ.pop(name, None)
         if identity is not None:
             environ.update(identity.variables)
-        mask = parse_umask(settings.text("umask"))
+        mask = parse_umask(settings.launch.umask)
         if mask is not None:
             os.umask(mask)
         # Still as root, who may read a file of secrets that the application's user may not.

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
+from wsgi_async.config.calls import given, make_config, refuse
+from wsgi_async.config.option import Scope
+from wsgi_async.errors import ConfigError
 from wsgi_async.logs import observer as logs
-from wsgi_async.server.server import (
-    Server,
-    make_config,
-    new_event_loop,
-    refuse_other_threads,
-    refuse_process_options,
-)
+from wsgi_async.server.server import Server, new_event_loop
+from wsgi_async.system.sockets import DEFAULT_PORT
 from wsgi_async.wsgi.response import Application
 
 from . import parent as launch
 
 __all__ = ["serve"]
 
-LOG_OPTIONS = {"access_logfile", "error_logfile", "log_level"}
-
 
 def serve(
-    application: Application, port: int = 8000, *, host: str = "localhost", **options: Any
+    application: Application, port: int = DEFAULT_PORT, *, host: str = "localhost", **options: Any
 ) -> None:
     """Serve a WSGI application until SIGINT or SIGTERM, then finish what is in flight.
 
@@ -50,18 +47,20 @@ def serve(
             "serve() blocks, and an event loop is running here: "
             "use `async with Server(app, port):` or `await Server(app, port).serve_forever()`"
         )
-    if "bind" in options and (port, host) == (8000, "localhost"):
+    if "bind" in options and (port, host) == (DEFAULT_PORT, "localhost"):
         config = make_config(None, None, options)
     else:
         config = make_config(port, host, options)
-    configures_logs = bool(LOG_OPTIONS & options.keys()) or not logs.is_configured()
+    if config.workers > 1:
+        _refuse_other_threads()
+    else:
+        refuse(options, Scope.FLEET)
+    configures_logs = bool(given(options, Scope.PROCESS)) or not logs.is_configured()
     if configures_logs:
         launch.configure_logs(config)
     if config.workers > 1:
-        refuse_other_threads()
         launch.serve_processes(application, config, configures_logs=configures_logs)
         return
-    refuse_process_options(options)
     observer = logs.LogObserver(access=bool(config.access_logfile))
     server = Server(application, config=config, observer=observer)
     if configures_logs:
@@ -72,3 +71,9 @@ def serve(
     finally:
         if configures_logs:
             logs.release()
+
+
+def _refuse_other_threads() -> None:
+    """Signals come to the main thread, and a supervisor lives by them (SIGCHLD)."""
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigError("workers above 1 need the main thread: call serve() there")

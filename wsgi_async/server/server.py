@@ -24,7 +24,9 @@ from typing import Any, NamedTuple
 
 from wsgi_async._imports import preload
 from wsgi_async.buffers.spool import Budgets, require_directory
-from wsgi_async.config.options import Config, from_options, join_address
+from wsgi_async.config.calls import make_config, refuse
+from wsgi_async.config.option import Scope
+from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import REFUSAL_MARGIN, TICK, WARN_EVERY, Connections, Phase
 from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
 from wsgi_async.connection.probes import NEGLECTED
@@ -47,7 +49,7 @@ from .repeating import Repeating
 from .stopping import Order, obey
 from .warm_up import warm_up
 
-__all__ = ["DescriptorPlan", "Server", "make_config", "new_event_loop", "plan_descriptors"]
+__all__ = ["DescriptorPlan", "Server", "new_event_loop", "plan_descriptors"]
 
 IO_THREADS = 2
 """Threads for reads of files that are not in the page cache."""
@@ -150,65 +152,10 @@ async def _hold_loop(holding: forks.Holding) -> None:
         os.close(writer)
 
 
-def make_config(port: int | None, host: str | None, options: dict[str, Any]) -> Config:
-    """The Config of a call like ``serve(app, 8000, host="...", threads=4)``.
-
-    :raises ConfigError: a wrong option; `bind` together with `port` or `host`.
-    """
-    if port is None and host is None:
-        return from_options(**options)
-    if "bind" in options:
-        raise ConfigError("port and host are short for bind: give one or the other")
-    port = 8000 if port is None else port
-    if type(port) is not int or not 0 <= port <= 65535:
-        raise ConfigError(f"port takes a number from 0 to 65535, not {port!r}")
-    address = join_address("localhost" if host is None else host, port)
-    return from_options(bind=(address,), **options)
-
-
 def _before_runner(handler: Any) -> Any:
     """What was in force before ``asyncio.Runner`` put its own handler of SIGINT there."""
     of = getattr(getattr(handler, "func", None), "__self__", None)
     return signal.default_int_handler if isinstance(of, asyncio.Runner) else handler
-
-
-def _refuse_log_options(options: dict[str, Any]) -> None:
-    """An embedded server logs where its program logs; options that would do nothing are errors."""
-    given = sorted(options.keys() & {"access_logfile", "error_logfile", "log_level"})
-    if given:
-        raise ConfigError(
-            f"{given[0]} is for the command line and serve(); a Server logs to the loggers "
-            "wsgi_async and wsgi_async.access, and to the latter only with "
-            "observer=LogObserver(access=True)"
-        )
-
-
-_FOR_SUPERVISORS = {
-    "cpu_affinity",
-    "max_requests",
-    "max_requests_jitter",
-    "preload",
-    "timeout",
-    "worker_lifetime",
-    "workers",
-}
-
-
-def refuse_process_options(options: dict[str, Any]) -> None:
-    """One process alone is neither watched nor replaced; options that say when are errors."""
-    given = sorted(
-        options.keys() & _FOR_SUPERVISORS - ({"workers"} if options.get("workers") == 1 else set())
-    )
-    if given:
-        raise ConfigError(
-            f"{given[0]} needs a supervisor: use the command line, or serve() with workers=2"
-        )
-
-
-def refuse_other_threads() -> None:
-    """Signals come to the main thread, and a supervisor lives by them (SIGCHLD)."""
-    if threading.current_thread() is not threading.main_thread():
-        raise ConfigError("workers above 1 need the main thread: call serve() there")
 
 
 def _rarely(say: Callable[[str], None]) -> Callable[[str], None]:
@@ -241,7 +188,7 @@ class Server:
             print(server.port)
 
     :param application: the WSGI application.
-    :param port: TCP port, 0 for any free one; default 8000.
+    :param port: TCP port, 0 for any free one; default: that of the command line.
     :param host: default: 127.0.0.1 and [::1]; "" for all interfaces.
     :param config: all options at once, instead of `port`, `host` and `options`.
     :param observer: told what happens; default: a :class:`LogObserver`, which logs to
@@ -272,8 +219,8 @@ class Server:
         self.application = application
         self.config = config
         if observer is None:
-            _refuse_log_options(options)
-            refuse_process_options(options)
+            refuse(options, Scope.PROCESS)
+            refuse(options, Scope.FLEET)
             observer = logs.LogObserver()
         self.observer = observer
         self.addresses: tuple[str, ...] = ()

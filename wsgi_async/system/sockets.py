@@ -10,9 +10,10 @@
 ``fd://N``                 an inherited descriptor of a bound stream socket
 ========================== ==================================================================
 
-No PORT is 8000; port 0 is one free port for all addresses of one name. The sockets are bound,
-not yet listening (the loop's ``create_server`` does that), non-blocking and not inheritable.
-Until then nobody can connect, so a unix socket's permissions are in force from its first client.
+No PORT is :data:`DEFAULT_PORT`; port 0 is one free port for all addresses of one name. The sockets
+are bound, not yet listening (the loop's ``create_server`` does that), non-blocking and not
+inheritable. Until then nobody can connect, so a unix socket's permissions are in force from its
+first client.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from .forks import Holding
 
 __all__ = [
     "DEFAULT_ADDRESS",
+    "DEFAULT_PORT",
     "Address",
     "BoundSocket",
     "address_of",
@@ -43,8 +45,8 @@ __all__ = [
     "parse_address",
 ]
 
-DEFAULT_ADDRESS = "localhost:8000"
 DEFAULT_PORT = 8000
+DEFAULT_ADDRESS = f"localhost:{DEFAULT_PORT}"
 
 _FORMS = "HOST:PORT, :PORT, [V6]:PORT, unix:PATH, unix:@NAME or fd://N"
 _TCP = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]/]*))(?::(?P<port>[^:]*))?")

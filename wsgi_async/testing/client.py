@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from wsgi_async._version import __version__
-from wsgi_async.config.options import from_options
+from wsgi_async.config.calls import from_options
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import Observer
 from wsgi_async.logs.observer import LogObserver

@@ -19,10 +19,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from wsgi_async.config.calls import given, refuse
+from wsgi_async.config.option import Scope
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import Observer, RequestInfo, ResponseInfo
 from wsgi_async.logs.observer import LogObserver
-from wsgi_async.server.server import Server, refuse_process_options
+from wsgi_async.server.server import Server
 from wsgi_async.wsgi.environ import client_name
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 from wsgi_async.wsgi.response import Application
@@ -332,8 +334,6 @@ for _name, _tell in list(vars(Observer).items()):
     if callable(_tell) and not _name.startswith("_"):
         setattr(_Recorder, _name, _spoken(getattr(_Recorder, _name)))
 
-_LOG_OPTIONS = {"access_logfile", "error_logfile", "log_level"}
-
 
 @contextlib.contextmanager
 def live_server(
@@ -363,8 +363,8 @@ def live_server(
     """
     if not callable(application):
         raise ConfigError(f"The application is not callable: {application!r}")
-    refuse_process_options(options)
-    for name in sorted(options.keys() & _LOG_OPTIONS):
+    refuse(options, Scope.FLEET)
+    for name in given(options, Scope.PROCESS):
         raise ConfigError(f"{name} is for the command line; a live server has its logs in .logs")
     if "bind" not in options:
         options.update(port=port, host=host)

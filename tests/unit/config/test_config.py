@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from wsgi_async.config.calls import from_options, join_address
+from wsgi_async.config.option import Group, Option, Scope, parse_bool, parse_duration, parse_size
 from wsgi_async.config.options import (
+    ALL_OPTIONS,
+    LAUNCH_OPTIONS,
     OPTIONS,
     Config,
-    Option,
-    from_options,
-    join_address,
-    parse_bool,
-    parse_duration,
-    parse_size,
+    LaunchConfig,
+    in_groups,
 )
 from wsgi_async.errors import ConfigError
 
@@ -31,8 +31,48 @@ def test_every_field_is_an_option_with_a_help_text() -> None:
         assert "|" not in spec.help, "it would end a cell of the README's table"
 
 
+def test_the_options_of_a_launch_are_typed_fields_as_well() -> None:
+    fields = dataclasses.fields(LaunchConfig)
+    assert [spec.name for spec in LAUNCH_OPTIONS] == [field.name for field in fields]
+    launch = LaunchConfig(chdir=Path("/srv"), env="A=1,B=2", reload="yes", port="0")  # type: ignore[arg-type]
+    assert (launch.chdir, launch.env, launch.reload, launch.port) == (
+        "/srv",
+        ("A=1", "B=2"),
+        True,
+        0,
+    )
+    with pytest.raises(ConfigError, match=r"--umask takes permissions in octal such as 022"):
+        LaunchConfig(umask="9")
+
+
+def test_each_option_says_who_can_follow_it() -> None:
+    by_scope = {scope: [s.name for s in ALL_OPTIONS if s.scope is scope] for scope in Scope}
+    assert by_scope[Scope.LAUNCH] == [spec.name for spec in LAUNCH_OPTIONS]
+    assert by_scope[Scope.PROCESS] == ["access_logfile", "error_logfile", "log_level"]
+    assert set(by_scope[Scope.FLEET]) == {
+        "cpu_affinity",
+        "max_requests",
+        "max_requests_jitter",
+        "preload",
+        "switch_interval",
+        "timeout",
+        "worker_lifetime",
+        "workers",
+    }
+    assert len(by_scope[Scope.SERVER]) > 30
+
+
+def test_each_option_is_in_one_group_and_a_dozen_are_everyday() -> None:
+    groups = in_groups()
+    assert sorted(s.name for group in groups.values() for s in group) == sorted(
+        s.name for s in ALL_OPTIONS
+    )
+    assert all(groups[group] for group in Group)
+    assert sum(spec.is_everyday for spec in ALL_OPTIONS) == 12
+
+
 def test_no_flag_is_written_twice() -> None:
-    flags = [flag for spec in OPTIONS for flag in (spec.flag, *spec.flags, *spec.aliases)]
+    flags = [flag for spec in ALL_OPTIONS for flag in (spec.flag, *spec.flags, *spec.aliases)]
     assert len(flags) == len(set(flags))
 
 

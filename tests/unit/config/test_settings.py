@@ -47,7 +47,7 @@ def test_the_defaults(tmp_path: Path) -> None:
     assert {value.origin for value in settings.values.values()} == {"default"}
     assert settings.config.bind == ()
     assert settings.config.threads == 8
-    assert (settings.app, settings.factory) == ("", False)
+    assert (settings.launch.app, settings.launch.factory) == ("", False)
 
 
 def test_precedence(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_file_has_names_with_underscores_and_every_kind_of_value(tmp_path: Pat
         """,
     )
     config = settings.config
-    assert (settings.app, settings.factory) == ("site:make_app", True)
+    assert (settings.launch.app, settings.launch.factory) == ("site:make_app", True)
     assert config.bind == ("127.0.0.1:1", "unix:/a,b")
     assert (config.keep_alive, config.body_timeout) == (5.0, 2.5)
     assert (config.max_body_size, config.spool_threshold) == (10 << 20, 1024)
@@ -128,7 +128,7 @@ def test_environment(tmp_path: Path) -> None:
         "LOG_LEVEL": "x",
     }
     settings = collect(tmp_path, environ=environ)
-    assert settings.app == "site:app"
+    assert settings.launch.app == "site:app"
     assert settings.config.bind == ("127.0.0.1:1", "[::1]:2")
     assert settings.values["keep_alive"] == Value(60.0, "$WSGI_ASYNC_KEEP_ALIVE")
 
@@ -336,7 +336,7 @@ def test_the_variables_of_a_service_are_left_alone(tmp_path: Path) -> None:
         "WSGI_ASYNC_ENV_FILE": "of_ours",
     }
     settings = collect(tmp_path, environ=docker)
-    assert settings.text("env_file") == "of_ours"
+    assert settings.launch.env_file == "of_ours"
 
 
 @pytest.mark.parametrize(

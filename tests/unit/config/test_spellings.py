@@ -9,8 +9,7 @@ import pytest
 
 from wsgi_async.cli import main
 from wsgi_async.config import other_servers as spellings
-from wsgi_async.config.options import OPTIONS
-from wsgi_async.config.sources import LAUNCH_OPTIONS
+from wsgi_async.config.options import LAUNCH_OPTIONS, OPTIONS
 
 
 @pytest.fixture(autouse=True)

@@ -80,12 +80,12 @@ threads = 4
     assert (config.access_logfile, config.error_logfile) == ("-", "/var/log/e.log")
     assert config.log_level == "debug"
     assert config.limit_request_line == UNLIMITED
-    assert settings.app == "site:app"
-    assert settings.text("umask") == "27"
-    assert (settings.text("user"), settings.text("group")) == ("33", "www-data")
-    assert settings.text("pid") == "/run/x.pid"
-    assert settings.texts("pythonpath") == ("/a", "/b")
-    assert settings.texts("env") == ("A=1,2", "B=3")
+    assert settings.launch.app == "site:app"
+    assert settings.launch.umask == "27"
+    assert (settings.launch.user, settings.launch.group) == ("33", "www-data")
+    assert settings.launch.pid == "/run/x.pid"
+    assert settings.launch.pythonpath == ("/a", "/b")
+    assert settings.launch.env == ("A=1,2", "B=3")
     assert settings.notices == (f"{NAME}: ignored here: worker_class",)
     assert settings.values["workers"].origin == NAME
 

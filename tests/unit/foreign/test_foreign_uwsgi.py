@@ -72,19 +72,19 @@ processes = 1
         read_foreign=read,
     )
     config = settings.config
-    assert settings.app == "site.wsgi:application"
+    assert settings.launch.app == "site.wsgi:application"
     assert settings.notices == ()
     assert (config.workers, config.threads, config.backlog) == (4, 2, 128)
     assert config.bind == ("unix:/srv/site/run/site.sock", ":8080")
     assert (config.socket_mode, config.request_timeout) == (0o664, 20.0)
     assert (config.max_requests, config.max_header_size) == (5000, 32768)
     assert config.error_logfile == "/var/log/site.log"
-    assert settings.texts("static") == ("/static=/srv/static",)
-    assert settings.texts("mount") == ("/admin=admin:app",)
-    assert settings.texts("env") == ("A=1", "B=2")
-    assert settings.texts("pythonpath") == ("/srv/lib",)
-    assert (settings.text("user"), settings.text("pid")) == ("www-data", "/run/site.pid")
-    assert settings.text("chdir") == "/srv/site"
+    assert settings.launch.static == ("/static=/srv/static",)
+    assert settings.launch.mount == ("/admin=admin:app",)
+    assert settings.launch.env == ("A=1", "B=2")
+    assert settings.launch.pythonpath == ("/srv/lib",)
+    assert (settings.launch.user, settings.launch.pid) == ("www-data", "/run/site.pid")
+    assert settings.launch.chdir == "/srv/site"
 
 
 @pytest.mark.parametrize(
