@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import platform
+import shutil
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -25,21 +26,23 @@ from .applications.composition import describe, names_something
 from .applications.loading import application_traceback
 from .config import other_servers as spellings
 from .config.option import Option, did_you_mean
-from .config.options import ALL_OPTIONS
+from .config.options import ALL_OPTIONS, in_groups
 from .config.sources import ForeignFile, Settings, gather
 from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError
-from .processes import SIGNALS, BootFailed
+from .help.tables import shown_default
+from .processes import BootFailed
 from .system import sockets
 from .system.surroundings import keep_standard_descriptors, start_directory
 from .wsgi.response import Application
 
-__all__ = ["Flag", "flags", "main", "options_table", "signals_table"]
+__all__ = ["Flag", "flags", "main"]
 
 _ACTIONS = (
     ("check_config", "Load the configuration and the application, say whether both are good."),
     ("print_config", "Print each option (as TOML) with its value and where that comes from."),
     ("version", "Print the versions of the server and of what it runs on."),
 )
+_NO_TOPIC = "topics"
 _INTERRUPTED = 130
 _UNUSED = "unused_"
 
@@ -72,8 +75,17 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
         with StandardFirst():
             return _parse(command, words, prog_name, notices)
 
+    def parse_variable(words: list[str]) -> dict[str, object]:
+        given = parse(words)
+        for name in (*(name for name, _ in _ACTIONS), "guide"):
+            if name in given:
+                raise ConfigError(f"--{name.replace('_', '-')} is for the command line itself")
+        return given
+
     def collect(given: dict[str, object], directory: Path | None = None) -> Settings:
-        settings = gather(given, parse=parse, directory=directory, read_foreign=_read_foreign)
+        settings = gather(
+            given, parse=parse_variable, directory=directory, read_foreign=_read_foreign
+        )
         if application is not None and settings.launch.app:
             raise ConfigError("This program has its own application: leave APP out")
         return dataclasses.replace(settings, notices=(*notices, *settings.notices))
@@ -81,6 +93,9 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
     try:
         given = parse(args)
         actions = {name: given.pop(name, False) for name, _ in _ACTIONS}
+        if (topic := given.pop("guide", None)) is not None:
+            _guide(str(topic), prog_name)
+            return 0
         if actions["version"]:
             with StandardFirst():
                 click.echo(_version())
@@ -187,7 +202,7 @@ class _Flag(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
         spec = self.spec
-        default = _shown_default(spec)
+        default = shown_default(spec)
         suffix = f"  [{default}]" if default else ""
         return f"{self.shown} {_metavar(spec)}".rstrip(" "), spec.help + suffix
 
@@ -202,6 +217,30 @@ def _metavar(spec: Option) -> str:
         "mode": "MODE",
         "number": "N",
     }.get(spec.kind, "TEXT")
+
+
+class _Command(click.Command):
+    """The command; in its help everyday options come first, the others by what they are about."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        everyday: list[tuple[str, str]] = []
+        sections: dict[str, list[tuple[str, str]]] = {"Everyday options": everyday}
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        records = {
+            param.spec.name: param.get_help_record(ctx)
+            for param in options
+            if isinstance(param, _Flag)
+        }
+        for group, specs in in_groups().items():
+            rest: list[tuple[str, str]] = []
+            sections[group.value] = rest
+            for spec in specs:
+                (everyday if spec.is_everyday else rest).append(records[spec.name])
+        others = [param.get_help_record(ctx) for param in options if not isinstance(param, _Flag)]
+        sections["Instead of serving"] = [record for record in others if record is not None]
+        for heading, lines in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(lines)
 
 
 def _command() -> click.Command:
@@ -230,12 +269,22 @@ def _command() -> click.Command:
         click.Option([f"--{name.replace('_', '-')}", name], is_flag=True, help=text)
         for name, text in _ACTIONS
     ]
-    return click.Command(
+    params.append(
+        click.Option(
+            ["--guide"],
+            is_flag=False,
+            flag_value=_NO_TOPIC,
+            metavar="[TOPIC]",
+            help="Show a page of the guide, or without TOPIC which there are.",
+        )
+    )
+    return _Command(
         "wsgi-async",
         params=params,
         help="Serve the WSGI application APP: module:object, module:factory(), module, or "
         "path/file.py.\n\nAn option may also be set in wsgi_async.toml (names with underscores) "
-        "or as WSGI_ASYNC_<NAME>. Durations take ms, s, m and h, sizes K, M and G.",
+        "or as WSGI_ASYNC_<NAME>. Durations take ms, s, m and h, sizes K, M and G. All is told "
+        "at more length by --guide.",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
 
@@ -247,6 +296,7 @@ class Flag(NamedTuple):
     takes_value: bool
     help: str
     """Empty where it is hidden."""
+    is_value_optional: bool = False
 
 
 def flags() -> list[Flag]:
@@ -259,7 +309,7 @@ def flags() -> list[Flag]:
         if isinstance(param, _Flag):
             shown, text = (*param.spec.flags, param.spec.flag), param.spec.help
         hidden = [name for name in (*param.opts, *param.secondary_opts) if name not in shown]
-        found.append(Flag(shown, not param.is_flag, text))
+        found.append(Flag(shown, not param.is_flag, text, param.name == "guide"))
         found += [Flag((name,), not param.is_flag and name in param.opts, "") for name in hidden]
     return found
 
@@ -376,6 +426,24 @@ def _toml(spec: Option, value: Any) -> str:
     return json.dumps(value if spec.kind == "texts" else spec.format(value), ensure_ascii=False)
 
 
+def _guide(topic: str, prog_name: str) -> None:
+    """Show a page of the guide, by a pager where there is a terminal."""
+    from . import help as guide
+    from .help.terminal import as_text
+
+    if topic == _NO_TOPIC:
+        names = guide.topics()
+        width = max(map(len, names), default=0)
+        click.echo(f"{prog_name} --guide TOPIC:")
+        for name in names:
+            click.echo(f"  {name:{width}}  {guide.title(name)}")
+        return
+    width = max(60, min(100, shutil.get_terminal_size().columns))
+    text = as_text(guide.page(topic), width=width).removesuffix("\n")
+    with StandardFirst():  # it imports what it needs late
+        click.echo_via_pager(text, color=False)
+
+
 def _version() -> str:
     import importlib.metadata  # 9 ms of each start, for this alone
 
@@ -386,26 +454,3 @@ def _version() -> str:
         except importlib.metadata.PackageNotFoundError:
             parts.append(f"no {package}")
     return f"wsgi-async {__version__} ({', '.join(parts)})"
-
-
-def options_table() -> str:
-    """The options as a Markdown table, for the README: option, default, meaning."""
-    rows = ["| Option | Default | Meaning |", "|---|---|---|"]
-    for spec in ALL_OPTIONS:
-        names = ", ".join(f"`{name}`" for name in (*spec.flags, spec.flag))
-        default = _shown_default(spec)
-        choices = f" One of {', '.join(spec.choices)}." if spec.choices else ""
-        rows.append(f"| {names} | {f'`{default}`' if default else ''} | {spec.help}{choices} |")
-    return "\n".join(rows) + "\n"
-
-
-def signals_table() -> str:
-    """The signals as a Markdown table, for the README: signal, what the parent does."""
-    rows = ["| Signal | What the parent does |", "|---|---|"]
-    rows += [f"| {number.name} | {meaning} |" for number, meaning in SIGNALS.items()]
-    return "\n".join(rows) + "\n"
-
-
-def _shown_default(spec: Option) -> str:
-    # An option without a value of its own says in its help what happens without it.
-    return "" if spec.name in ("host", "factory") else spec.format(spec.default)

@@ -8,7 +8,7 @@ import pytest
 from prose import cells, names, section, words
 from tools import ROOT
 
-from wsgi_async.cli import options_table
+from wsgi_async.help.tables import options_table
 
 PACKAGE = ROOT / "wsgi_async"
 TEXT = (PACKAGE / "DESIGN.md").read_text(encoding="utf-8")

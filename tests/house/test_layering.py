@@ -64,6 +64,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("processes.loader",),
     ("processes.supervisor",),
     ("processes",),
+    ("help",),
+    ("help.tables", "help.terminal"),
     ("launch.file_watcher",),
     (
         "server.warm_up",

@@ -8,8 +8,8 @@ import pytest
 from prose import HELP, cells, options, section
 from tools import ROOT
 
-from wsgi_async.cli import options_table
 from wsgi_async.config.other_servers import ABSENT
+from wsgi_async.help.tables import options_table
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BENCHMARKS = section(README, "benchmarks")

@@ -18,8 +18,10 @@ from typing import NamedTuple
 import pytest
 from serving import PACKAGE
 
-from wsgi_async.cli import main, options_table
+from wsgi_async.cli import main
+from wsgi_async.config.option import Group
 from wsgi_async.config.options import LAUNCH_OPTIONS, OPTIONS
+from wsgi_async.help.tables import options_table
 
 SITE = """
 def application(environ, start_response):
@@ -100,8 +102,22 @@ def test_help_shows_every_option_and_no_alias(run: Run) -> None:
         f"--no-{spec.flag[2:]}" for spec in (*LAUNCH_OPTIONS, *OPTIONS) if spec.kind == "bool"
     }
     assert "--no-preload" in others
-    others |= {"--check-config", "--print-config", "--version", "-h", "--help"}
+    others |= {"--check-config", "--print-config", "--version", "--guide", "-h", "--help"}
     assert words == shown | others
+
+
+def test_help_has_a_dozen_everyday_options_first_and_the_others_in_groups(run: Run) -> None:
+    text = run("--help").out
+    headings = re.findall(r"^(\S.*):$", text, re.MULTILINE)
+    groups = [group.value for group in Group]
+    assert headings == ["Everyday options", *groups, "Instead of serving"]
+    sections = re.split(r"^\S.*:$", text, flags=re.MULTILINE)[1:]
+    shown = [re.findall(r"^  (?:-\w, )?(--[a-z-]+)", section, re.MULTILINE) for section in sections]
+    assert len(shown[0]) == 12
+    assert {"--bind", "--workers", "--threads", "--reload"} <= set(shown[0])
+    flags = [flag for section in shown for flag in section]
+    assert len(flags) == len(set(flags))
+    assert shown[-1] == ["--check-config", "--print-config", "--version", "--guide", "--help"]
 
 
 def test_the_table_of_options() -> None:
@@ -255,6 +271,18 @@ def test_an_error_in_the_environments_arguments(run: Run, monkeypatch: pytest.Mo
     assert run("site_cli").err == (
         "wsgi-async: error: $WSGI_ASYNC_CMD_ARGS: "
         "No such option: --thread. Did you mean --threads?\n"
+    )
+
+
+@pytest.mark.parametrize("action", ["--version", "--check-config", "--print-config", "--guide"])
+def test_what_is_done_instead_of_serving_is_not_asked_for_by_a_variable(
+    run: Run, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    monkeypatch.setenv("WSGI_ASYNC_CMD_ARGS", action)
+    assert run("site_cli") == (
+        1,
+        "",
+        f"wsgi-async: error: $WSGI_ASYNC_CMD_ARGS: {action} is for the command line itself\n",
     )
 
 

@@ -368,7 +368,7 @@ class Config:
         0.0005,
         group=Group.CAPACITY,
         scope=Scope.FLEET,
-        help="How long a thread may hold the GIL while others wait (command line only). "
+        help="How long a thread may hold the GIL while others wait; under a supervisor only. "
         "0 = as it is.",
         unit="s",
         maximum=10.0,
@@ -488,7 +488,8 @@ class LaunchConfig:
         "",
         group=Group.SURROUNDINGS,
         is_everyday=True,
-        help="File of such variables, read anew for each process; needs wsgi_async[env].",
+        help="File of variables for the application's environment, read anew for each process; "
+        "needs wsgi_async[env].",
         metavar="FILE",
         aliases=("--env-files",),
     )

@@ -60,7 +60,7 @@ class Command(BaseCommand):  # type: ignore[misc]  # Django has no type annotati
                 *flag.names,
                 dest="arguments",
                 action=_Collect,
-                nargs=None if flag.takes_value else 0,
+                nargs="?" if flag.is_value_optional else None if flag.takes_value else 0,
                 default=argparse.SUPPRESS,
                 metavar=_long(flag.names).strip("-").replace("-", "_").upper(),
                 help=flag.help.replace("%", "%%") or argparse.SUPPRESS,

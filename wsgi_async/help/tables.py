@@ -1,0 +1,81 @@
+"""The tables of the guide, made from the code.
+
+A page has the place of a table between two comments, ``<!-- NAME:begin -->`` and
+``<!-- NAME:end -->``. A test holds the pages to what is made here; :func:`refresh` writes it there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from wsgi_async.config.option import Option
+from wsgi_async.config.options import ALL_OPTIONS, in_groups
+from wsgi_async.processes.signals import SIGNALS
+
+from . import DIRECTORY
+
+__all__ = [
+    "TABLES",
+    "filled",
+    "options_in_groups",
+    "options_table",
+    "refresh",
+    "shown_default",
+    "signals_table",
+]
+
+_PLACE = re.compile(r"(<!-- (\w+):begin -->\n).*?(<!-- \2:end -->)", re.DOTALL)
+
+
+def options_table(options: Iterable[Option] = ALL_OPTIONS) -> str:
+    """Options as a Markdown table: option, default, meaning."""
+    rows = ["| Option | Default | Meaning |", "|---|---|---|"]
+    for spec in options:
+        names = ", ".join(f"`{name}`" for name in (*spec.flags, spec.flag))
+        default = shown_default(spec)
+        choices = f" One of {', '.join(spec.choices)}." if spec.choices else ""
+        rows.append(f"| {names} | {f'`{default}`' if default else ''} | {spec.help}{choices} |")
+    return "\n".join(rows) + "\n"
+
+
+def options_in_groups() -> str:
+    """A heading and a table for each group of options."""
+    return "\n".join(
+        f"## {group.value}\n\n{options_table(options)}" for group, options in in_groups().items()
+    )
+
+
+def signals_table() -> str:
+    """The signals as a Markdown table: signal, what the parent does."""
+    rows = ["| Signal | What the parent does |", "|---|---|"]
+    rows += [f"| {number.name} | {meaning} |" for number, meaning in SIGNALS.items()]
+    return "\n".join(rows) + "\n"
+
+
+def shown_default(spec: Option) -> str:
+    """The default as it is shown; empty for an option whose help says what happens without it."""
+    return "" if spec.name in ("host", "factory") else spec.format(spec.default)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "options": options_in_groups,
+    "signals": signals_table,
+}
+"""What makes the table of a name; a place of another name is written by hand."""
+
+
+def filled(markdown: str) -> str:
+    """The page with its tables as the code has them."""
+
+    def fill(match: re.Match[str]) -> str:
+        make = TABLES.get(match[2])
+        return match[0] if make is None else f"{match[1]}{make()}{match[3]}"
+
+    return _PLACE.sub(fill, markdown)
+
+
+def refresh() -> None:
+    """Write the tables into all pages."""
+    for path in DIRECTORY.glob("*.md"):
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
