@@ -27,7 +27,9 @@ from .foreign.gunicorn import OPTIONS, options_of
 from .foreign.hooks import RequestHooks
 from .launch.ending import LAST, end_within
 from .logs.observer import LogObserver, access_logger, logger
-from .server.server import Server, new_event_loop, plan_descriptors
+from .server.descriptors import plan_descriptors
+from .server.event_loop import new_event_loop
+from .server.server import Server
 from .server.stopping import Order, obey
 from .system.forks import take_signal
 from .system.sockets import BoundSocket

@@ -199,8 +199,8 @@ def test_a_supervised_server_goes_on_for_longer(
     server.is_supervised = is_supervised
     try:
         with server.run_in_thread():
-            assert server._process is not None
-            pool = server._process.connections.gateway.pool
+            assert server._running is not None
+            pool = server._running.connections.gateway.pool
             assert (pool.max_lost, server.lost_threads, server.requests) == (most, 0, 0)
             hanging.gate.set()
     finally:

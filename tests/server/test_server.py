@@ -26,7 +26,8 @@ from serving import LoopThread, Recorder, Served, both_loops, serving
 from wsgi_async import Server
 from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
-from wsgi_async.server.server import new_event_loop, plan_descriptors
+from wsgi_async.server.descriptors import plan_descriptors
+from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.system.sockets import bind, close_all
 
 Serve = Callable[..., Served]

@@ -20,7 +20,8 @@ from rawclient import TIMEOUT, Address, RawClient
 import wsgi_async
 from wsgi_async.connection.connections import Connections
 from wsgi_async.events import Observer, RequestInfo, ResponseInfo
-from wsgi_async.server.server import Server, new_event_loop
+from wsgi_async.server.event_loop import new_event_loop
+from wsgi_async.server.server import Server
 
 __all__ = [
     "APPS",
@@ -159,7 +160,7 @@ class Served:
         self.server = server
         self.recorder = recorder
         self.thread = thread
-        process = server._process
+        process = server._running
         assert process is not None
         self.connections: Connections = process.connections
         self.pool = self.connections.gateway.pool

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wsgi_async import Server
-from wsgi_async.server.server import new_event_loop
+from wsgi_async.server.event_loop import new_event_loop
 
 
 def take() -> None:
@@ -47,8 +47,8 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     if environ["PATH_INFO"] == "/take":
         yield b"begun\n"  # all that this needs of the server it has now
         take()
-    assert server._process is not None
-    yield b"%d" % len(server._process.connections.open)
+    assert server._running is not None
+    yield b"%d" % len(server._running.connections.open)
 
 
 async def main() -> None:

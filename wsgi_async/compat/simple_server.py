@@ -33,7 +33,8 @@ from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import RequestInfo, ResponseInfo
 from wsgi_async.logs.observer import LogObserver
-from wsgi_async.server.server import Server, new_event_loop
+from wsgi_async.server.event_loop import new_event_loop
+from wsgi_async.server.server import Server
 
 from .hosting import Host
 

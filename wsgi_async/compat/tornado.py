@@ -29,7 +29,8 @@ from typing import Any
 
 from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
-from wsgi_async.server.server import Server, new_event_loop
+from wsgi_async.server.event_loop import new_event_loop
+from wsgi_async.server.server import Server
 from wsgi_async.system import forks
 from wsgi_async.system.sockets import bind, close_all, listen
 

@@ -28,7 +28,7 @@ from wsgi_async.logs import observer as logs
 from wsgi_async.logs.stderr import adopt_stderr
 from wsgi_async.processes import Boot, BootFailed, Channel, Limits, Supervisor, end_with_parent
 from wsgi_async.server.connection_counts import ConnectionCounts, OwnCount
-from wsgi_async.server.server import import_late_modules, new_event_loop
+from wsgi_async.server.event_loop import import_late_modules, new_event_loop
 from wsgi_async.server.stopping import IDLE_LINGER
 from wsgi_async.system.cpu_affinity import pin
 from wsgi_async.system.forks import Holding, fence, flush

@@ -10,7 +10,8 @@ from wsgi_async.config.calls import given, make_config, refuse
 from wsgi_async.config.option import Scope
 from wsgi_async.errors import ConfigError
 from wsgi_async.logs import observer as logs
-from wsgi_async.server.server import Server, new_event_loop
+from wsgi_async.server.event_loop import new_event_loop
+from wsgi_async.server.server import Server
 from wsgi_async.system.sockets import DEFAULT_PORT
 from wsgi_async.wsgi.response import Application
 

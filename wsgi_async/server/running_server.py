@@ -1,0 +1,321 @@
+"""A server between its start and its stop: sockets, threads, connections, and how they end.
+
+On the loop. The public :class:`~wsgi_async.server.server.Server` makes one at each start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import math
+import resource
+import select
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from wsgi_async.buffers.spool import Budgets, require_directory
+from wsgi_async.config.options import Config
+from wsgi_async.connection.connections import TICK, WARN_EVERY, Connections, Phase
+from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
+from wsgi_async.connection.probes import NEGLECTED
+from wsgi_async.connection.protocol import HTTPProtocol
+from wsgi_async.connection.request_timeouts import SWEEP
+from wsgi_async.events import Observer
+from wsgi_async.system import forks
+from wsgi_async.system.sockets import BoundSocket, bind, close_all, hold, listen
+from wsgi_async.threads import BlockedWriters, Mailbox, Overflow, ResponseBounds
+from wsgi_async.threads.pool import Call, Task, ThreadPool
+from wsgi_async.wsgi.response import Application, direct
+
+from .acceptor import Acceptor
+from .connection_counts import OwnCount
+from .descriptors import plan_descriptors
+from .event_loop import hold_loop
+from .repeating import Repeating
+from .warm_up import warm_up
+
+__all__ = ["CLOSE_TIME", "RunningServer"]
+
+IO_THREADS = 2
+"""Threads for reads of files that are not in the page cache."""
+
+ACCEPT_TURNS = 4
+"""Turns of the loop from the accept of a connection, through its count, to the end of a close."""
+
+LAST_ACCEPTS = 0.25
+"""Seconds in which a server that stops takes the connections that wait already, at most."""
+
+CLOSE_TIME = 1.0
+"""Seconds that threads get to close their iterables after the last client was dropped, and in
+which a connection that was dropped must be gone."""
+
+
+class RunningServer:
+    """A server between its start and its stop."""
+
+    def __init__(
+        self, application: Application, config: Config, observer: Observer, max_lost: int
+    ) -> None:
+        self.sockets: list[BoundSocket] = []
+        self.no_linger = asyncio.Event()
+        """Set to end a stop's wait for idle connections."""
+        self.at_once = asyncio.Event()
+        """Set to end the graceful part of a stop."""
+        self._config = config
+        self._observer = observer
+        self._loop = loop = asyncio.get_running_loop()
+        self._plan = plan = plan_descriptors(
+            resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            max_connections=config.max_connections,
+        )
+        require_directory(config.spool_dir)
+        budgets = Budgets(
+            memory=config.max_buffer_size,
+            disk=config.max_spool_size,
+            files=plan.files,
+            directory=config.spool_dir,
+        )
+        failure = budgets.probe_disk()
+        if failure is not None:
+            observer.warning(
+                f"no temporary file can be made ({failure}): slow clients will hold threads; "
+                "set --spool-dir"
+            )
+        self._pool: ThreadPool[Exchange] = ThreadPool(
+            config.threads,
+            config.queue_size,
+            max_lost=max_lost,
+            on_error=self._own_error,
+            on_returned=Exchange.has_returned,
+            soon=loop.call_soon,
+        )
+        self._io_pool: ThreadPool[Task] = ThreadPool(
+            IO_THREADS, 0, name="wsgi_async-io", on_error=self._own_error
+        )
+        bounds = ResponseBounds(
+            overflow=Overflow(config.response_overflow),
+            memory=config.response_buffer,
+            disk=config.spool_limit,
+            budgets=budgets,
+            blocked=BlockedWriters(config.threads // 2),
+            others_wait=lambda: self._pool.queued > 0,
+            warn=_rarely(observer.error),
+            in_background=lambda work: self._io_pool.submit_urgent(Call(work)),
+        )
+        gateway = Gateway(
+            direct(application),
+            self._pool,
+            Mailbox(loop.call_soon_threadsafe, self._own_error),
+            bounds,
+            observer,
+            request_ids(),
+        )
+        self.connections = Connections(
+            config, gateway, self._io_pool, budgets, plan.connections, plan.refusals
+        )
+        self._holdings: list[forks.Holding] = []
+        self._acceptor: Acceptor | None = None
+        self._tick = Repeating(loop, TICK, self._look_after, self._own_error)
+        self._sweep = Repeating(loop, SWEEP, self._give_up_late, self._own_error)
+
+    @property
+    def lost_threads(self) -> int:
+        return self._pool.lost
+
+    @property
+    def is_stalled(self) -> bool:
+        return self.connections.queue_watch.seconds(self._loop.time()) > NEGLECTED
+
+    @property
+    def requests(self) -> int:
+        return self._pool.completed
+
+    def _own_error(self, error: BaseException) -> None:
+        # Whoever calls this goes on, also where there is no memory for a line of the log.
+        with contextlib.suppress(Exception):
+            self._observer.error("an error inside the server", error)
+
+    async def start(
+        self,
+        sockets: Sequence[BoundSocket] | None,
+        slot: OwnCount | None,
+        permission: Callable[[], Awaitable[object]] | None,
+    ) -> None:
+        """Bind, start the threads, warm up, accept."""
+        config = self._config
+        if sockets is None:
+            sockets = bind(config.bind, socket_mode=config.socket_mode)
+        self.sockets = list(sockets)
+        self._holdings = [hold(self.sockets), forks.Holding(in_child=self._disown)]
+        try:
+            await hold_loop(self._holdings[-1])
+            self._tick.start()
+            self._pool.start()
+            self._io_pool.start()
+            for target in config.warmup:
+                await warm_up(target, self._make_protocol, config.boot_timeout)
+            if config.request_timeout:
+                self._sweep.start()  # the warm-up had a time limit of its own
+            if permission is not None:
+                await permission()
+            if slot is None:
+                for sock in self.sockets:
+                    listen(sock, config.backlog)
+            self._accept(slot)
+        except BaseException:
+            self._close_listeners()
+            self._stop_ticking()
+            for pool in (self._pool, self._io_pool):
+                pool.stop(lambda: None)
+            self._let_go()
+            raise
+
+    def _disown(self) -> None:
+        """*In a process that the application has forked.*"""
+        task = self._pool.own_task()
+        if task is not None:
+            task.disown()
+
+    def _let_go(self) -> None:
+        for holding in self._holdings:
+            holding.release()
+
+    def _make_protocol(self, peer: object) -> HTTPProtocol:
+        return HTTPProtocol(self.connections, self._loop, peer)
+
+    async def serve_once(self, connection: socket.socket, peer: object) -> None:
+        """See :meth:`Server.serve_once`."""
+        self.connections.phase = Phase.LEAVING
+        connection.setblocking(False)
+        self._holdings.append(forks.Holding(files=lambda: [connection]))
+        make_protocol = functools.partial(self._make_protocol, peer)
+        await self._loop.connect_accepted_socket(make_protocol, connection)
+        await self.connections.all_closed().wait()
+
+    def _accept(self, slot: OwnCount | None) -> None:
+        """Begin to accept: all there are, or a share of them beside other processes."""
+        if not self.sockets:
+            return
+        connections = self.connections
+        self._acceptor = acceptor = Acceptor(
+            self._loop,
+            self.sockets,
+            self._make_protocol,
+            slot,
+            count_open=lambda: len(connections.open),
+            warn=_rarely(self._observer.warning),
+            cap=self._plan.connections,
+            at_once=self._plan.unseen // (ACCEPT_TURNS * len(self.sockets)),
+        )
+        if slot is not None:
+            connections.on_lost = acceptor.lost
+        acceptor.start()
+
+    def _close_listeners(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
+        for sock in self.sockets:
+            sock.remove_file()  # while it is open, the inode number of its file is ours
+        close_all(self.sockets)
+
+    def tend(self) -> None:
+        """See :meth:`Server.tend`."""
+        for repeating in (self._tick, self._sweep):
+            repeating.tend()
+
+    def _look_after(self) -> None:
+        self.connections.tick(self._loop.time(), time.time())
+        if self._acceptor is not None:
+            self._acceptor.tend()
+
+    def _give_up_late(self) -> None:
+        self.connections.request_timeouts.sweep(self._loop.time())
+
+    def _stop_ticking(self) -> None:
+        for repeating in (self._tick, self._sweep):
+            repeating.stop()
+
+    async def stop(self, graceful_timeout: float, linger: float) -> int:
+        """See :meth:`Server.stop`."""
+        deadline = self._loop.time() + graceful_timeout if graceful_timeout else math.inf
+        connections = self.connections
+        connections.phase = Phase.LEAVING
+        if not linger:  # there may be nobody else to take them
+            await self._accept_last()
+        self._close_listeners()
+        # What has arrived but was not read yet decides whether a connection is idle.
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
+        if linger:
+            connections.move_over(linger)
+            until = min(deadline, self._loop.time() + linger + 2 * TICK)
+            await self._wait(until, connections.all_closed(), self.no_linger)
+        connections.phase = Phase.DRAINING
+        in_flight = sum(not connection.close_idle() for connection in list(connections.open))
+        self._observer.stopping(in_flight)
+        await self._wait(deadline, connections.all_closed(), self.at_once)
+        for connection in list(connections.open):
+            connection.abort()
+        # Each lost connection hands its suspended iterable to the pool to be closed: only after
+        # the last of them may the pool end.
+        await _wait_briefly(connections.all_closed())
+        threads_ended, io_threads_ended = asyncio.Event(), asyncio.Event()
+        self._pool.stop(lambda: self._tell(threads_ended))
+        self._io_pool.stop(lambda: self._tell(io_threads_ended))
+        await self._wait(deadline, threads_ended, self.at_once)
+        await _wait_briefly(threads_ended)
+        await _wait_briefly(io_threads_ended)
+        self._stop_ticking()
+        self._let_go()
+        return self._pool.alive + self._pool.lost
+
+    async def _accept_last(self) -> None:
+        """Take the connections that wait: the kernel resets those that it holds for a socket that
+        is closed, and their clients may have sent a request already."""
+        poll = select.poll()
+        for sock in self.sockets:
+            poll.register(sock, select.POLLIN)
+        until = self._loop.time() + LAST_ACCEPTS
+        while poll.poll(0) and not self.at_once.is_set():
+            await asyncio.sleep(0)
+            if self._loop.time() >= until:
+                break
+
+    def _tell(self, event: asyncio.Event) -> None:
+        with contextlib.suppress(RuntimeError):  # a thread that returns late finds the loop closed
+            self._loop.call_soon_threadsafe(event.set)
+
+    async def _wait(self, deadline: float, *events: asyncio.Event) -> None:
+        """Wait for the first of `events`, until the deadline."""
+        waits = [asyncio.ensure_future(event.wait()) for event in events]
+        timeout = None if deadline == math.inf else max(0.0, deadline - self._loop.time())
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def _wait_briefly(event: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), CLOSE_TIME)
+
+
+def _rarely(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Say the same thing, up to its colon, at most once in :data:`WARN_EVERY` seconds: a full disk
+    is met by every response. *Any thread.*"""
+    said_at: dict[str, float] = {}
+    lock = threading.Lock()
+
+    def say_rarely(message: str) -> None:
+        topic = message.partition(":")[0]
+        now = time.monotonic()
+        with lock:
+            if now - said_at.get(topic, -math.inf) < WARN_EVERY:
+                return
+            said_at[topic] = now
+        say(message)
+
+    return say_rarely
