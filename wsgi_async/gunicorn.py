@@ -30,7 +30,7 @@ from .logs.observer import LogObserver, access_logger, logger
 from .server.descriptors import plan_descriptors
 from .server.event_loop import new_event_loop
 from .server.server import Server
-from .server.stopping import Order, obey
+from .server.stopping import Stop, obey
 from .system.forks import take_signal
 from .system.sockets import BoundSocket
 from .wsgi.response import Application
@@ -99,7 +99,7 @@ class _Serving:
         observer = _Observer(worker.log, worker.cfg)
         self._server = Server(application, config=config, observer=observer)
         self._server.is_supervised = True
-        self._orders: asyncio.Queue[Order] = asyncio.Queue()
+        self._stops: asyncio.Queue[Stop] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         timeout = worker.timeout  # half of gunicorn's
         self._beat_every = min(BEAT, timeout / 2) if timeout else BEAT
@@ -117,7 +117,7 @@ class _Serving:
         worker.booted = True
         self._beat()
         try:
-            await obey(self._server, self._orders, drain_delay=0.0, linger=LINGER)
+            await obey(self._server, self._stops, drain_delay=0.0, linger=LINGER)
         finally:
             worker.alive = False
             self._see_to_the_end()
@@ -167,13 +167,13 @@ class _Serving:
         """Others may go on serving, so who has connected to this worker is to be answered by it."""
         self._is_ending = True
         self._told_at = min(self._told_at, time.monotonic())
-        self._orders.put_nowait(Order.RETIRE)
+        self._stops.put_nowait(Stop.RETIRE)
 
     def _quit(self) -> None:
         self._worker.cfg.worker_int(self._worker)
         self._is_ending = True
         self._told_at = -math.inf
-        self._orders.put_nowait(Order.NOW)
+        self._stops.put_nowait(Stop.NOW)
 
     def _report(self) -> None:
         self._worker.log.reopen_files()

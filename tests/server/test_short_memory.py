@@ -29,7 +29,7 @@ from wsgi_async.events import Observer
 from wsgi_async.launch.child import _Child
 from wsgi_async.processes import Channel
 from wsgi_async.server.repeating import Repeating
-from wsgi_async.server.stopping import Order
+from wsgi_async.server.stopping import Stop
 from wsgi_async.threads import Mailbox
 from wsgi_async.threads.pool import ThreadPool
 
@@ -417,7 +417,7 @@ def test_a_process_obeys_the_words_behind_a_report_that_it_cannot_make() -> None
             ours.say(word)
         child._hear()
         assert child._permission.result() is True
-        assert child._orders.get_nowait() is Order.DRAIN
+        assert child._stops.get_nowait() is Stop.DRAIN
 
     asyncio.run(main())
     ours.close()

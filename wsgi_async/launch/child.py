@@ -18,7 +18,7 @@ from wsgi_async.processes import Channel, end_with_parent
 from wsgi_async.server.connection_counts import OwnCount
 from wsgi_async.server.repeating import Repeating
 from wsgi_async.server.server import Server
-from wsgi_async.server.stopping import IDLE_LINGER, Order, obey
+from wsgi_async.server.stopping import IDLE_LINGER, Stop, obey
 from wsgi_async.system.forks import Holding, take_signal
 from wsgi_async.system.sockets import BoundSocket
 from wsgi_async.wsgi.response import Application
@@ -85,11 +85,11 @@ class _Child:
         self._channel = channel
         self._reopen_logs = reopen_logs
         self._linger = linger
-        self._orders: asyncio.Queue[Order] = asyncio.Queue()
+        self._stops: asyncio.Queue[Stop] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._beat_every = min(BEAT, config.timeout / 4) if config.timeout else BEAT
         self._beat_at = 0.0
-        self._told: dict[Order, float] = {}  # when for the first time
+        self._told: dict[Stop, float] = {}  # when for the first time
         every = min(CHECK, self._beat_every)
         # Where even this one dies, the beats end, and the supervisor replaces the process.
         self._checks = Repeating(self._loop, every, self._check, self._own_error)
@@ -132,7 +132,7 @@ class _Child:
         self._checks.start()
         try:
             delay = self._config.drain_delay
-            stuck = await obey(self._server, self._orders, drain_delay=delay, linger=self._linger)
+            stuck = await obey(self._server, self._stops, drain_delay=delay, linger=self._linger)
             self._see_to_the_end(stuck)
             return stuck
         finally:
@@ -151,7 +151,7 @@ class _Child:
 
         def pulse() -> bool:
             channel.say("beat")
-            return any(word == Order.NOW.value for word, _ in channel.listen())
+            return any(word == Stop.NOW.value for word, _ in channel.listen())
 
         end_within(
             max(LAST, self._grace_ends_at() - time.monotonic()),
@@ -164,16 +164,16 @@ class _Child:
 
     def _grace_ends_at(self) -> float:
         config, told = self._config, self._told
-        if Order.NOW in told or (not config.graceful_timeout and not self._channel.is_open):
+        if Stop.NOW in told or (not config.graceful_timeout and not self._channel.is_open):
             return 0.0  # nobody is left to ask for more
         if not config.graceful_timeout:
             return math.inf
-        delay = config.drain_delay if Order.DRAIN in told else 0.0
+        delay = config.drain_delay if Stop.DRAIN in told else 0.0
         return min(told.values()) + delay + config.graceful_timeout
 
-    def _order(self, order: Order) -> None:
-        self._told.setdefault(order, time.monotonic())
-        self._orders.put_nowait(order)
+    def _stop(self, stop: Stop) -> None:
+        self._told.setdefault(stop, time.monotonic())
+        self._stops.put_nowait(stop)
 
     def _hear(self) -> None:
         for word, _ in self._channel.listen():
@@ -183,12 +183,12 @@ class _Child:
                 self._permit(True)
             else:
                 self._permit(False)
-                self._order(Order(word))
+                self._stop(Stop(word))
         if not self._channel.is_open:
             self._loop.remove_reader(self._channel.fileno())
             self._server.observer.error("The supervisor has gone: this process ends")
             self._permit(False)
-            self._order(Order.DRAIN)
+            self._stop(Stop.DRAIN)
 
     def _permit(self, may_serve: bool) -> None:
         if not self._permission.done():

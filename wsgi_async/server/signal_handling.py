@@ -13,7 +13,7 @@ from wsgi_async.config.options import Config
 from wsgi_async.logs import observer as logs
 from wsgi_async.system import forks
 
-from .stopping import Order, Stoppable, obey
+from .stopping import Stop, Stoppable, obey
 
 __all__ = ["serve_until_signalled"]
 
@@ -34,27 +34,27 @@ class Signallable(Stoppable, Protocol):
 async def serve_until_signalled(server: Signallable) -> int:
     """See :meth:`~wsgi_async.server.server.Server.serve_until_signalled`."""
     loop = asyncio.get_running_loop()
-    orders: asyncio.Queue[Order] = asyncio.Queue()
+    stops: asyncio.Queue[Stop] = asyncio.Queue()
 
     def drain() -> None:
-        orders.put_nowait(Order.DRAIN)
-        asked.append(Order.DRAIN)
+        stops.put_nowait(Stop.DRAIN)
+        asked.append(Stop.DRAIN)
 
     def interrupt() -> None:
-        orders.put_nowait(Order.NOW if asked else Order.DRAIN)
+        stops.put_nowait(Stop.NOW if asked else Stop.DRAIN)
         if not asked:
             server.announce_wait()
-        asked.append(Order.DRAIN)
+        asked.append(Stop.DRAIN)
 
     def report() -> None:
         logs.reopen()
         server.log_in_flight()
 
-    asked: list[Order] = []
+    asked: list[Stop] = []
     handlers = {
         signal.SIGTERM: drain,
         signal.SIGINT: interrupt,
-        signal.SIGQUIT: lambda: orders.put_nowait(Order.NOW),
+        signal.SIGQUIT: lambda: stops.put_nowait(Stop.NOW),
         signal.SIGUSR1: report,
     }
     is_main = threading.current_thread() is threading.main_thread()
@@ -66,7 +66,7 @@ async def serve_until_signalled(server: Signallable) -> int:
 
     def end_with_program() -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(orders.put_nowait, Order.NOW)
+            loop.call_soon_threadsafe(stops.put_nowait, Stop.NOW)
         with contextlib.suppress(AssertionError, RuntimeError):  # a thread made in C
             thread.join(END_TIME)
 
@@ -74,7 +74,7 @@ async def serve_until_signalled(server: Signallable) -> int:
         atexit.register(end_with_program)
     try:
         await server.start()
-        return await obey(server, orders, drain_delay=server.config.drain_delay)
+        return await obey(server, stops, drain_delay=server.config.drain_delay)
     finally:
         await server.stop()
         atexit.unregister(end_with_program)

@@ -6,7 +6,7 @@ import asyncio
 import enum
 from typing import Protocol
 
-__all__ = ["IDLE_LINGER", "Order", "obey"]
+__all__ = ["IDLE_LINGER", "Stop", "obey"]
 
 IDLE_LINGER = 5.0
 """Seconds for which a process that was replaced keeps an idle connection: whoever uses it meanwhile
@@ -14,7 +14,7 @@ is answered, with ``Connection: close``, instead of finding it closed in the ver
 the next request, which few clients dare to repeat (RFC 9112 §9.5)."""
 
 
-class Order(enum.Enum):
+class Stop(enum.Enum):
     """Ways to end. The values are the words of a supervisor."""
 
     DRAIN = "drain"
@@ -35,41 +35,41 @@ class Stoppable(Protocol):
 
 async def obey(
     server: Stoppable,
-    orders: asyncio.Queue[Order],
+    stops: asyncio.Queue[Stop],
     *,
     drain_delay: float,
     linger: float = IDLE_LINGER,
 ) -> int:
-    """Wait for the first order, and end the server as it says; later ones may hurry that.
+    """Wait until told to stop, and end the server so; what comes later may hurry that.
 
     :param drain_delay: seconds between DRAIN and the stop.
     :param linger: seconds for which a server that retires keeps idle connections.
     :returns: what ``server.stop()`` returns.
     """
-    order = await orders.get()
-    if order is Order.DRAIN and drain_delay:
+    kind = await stops.get()
+    if kind is Stop.DRAIN and drain_delay:
         server.leave()
-        order = await _next(orders, drain_delay) or order
-    stop = asyncio.ensure_future(server.stop(linger=linger if order is Order.RETIRE else 0.0))
-    hurrying = asyncio.ensure_future(_pass_on(server, orders, order))
+        kind = await _next(stops, drain_delay) or kind
+    stop = asyncio.ensure_future(server.stop(linger=linger if kind is Stop.RETIRE else 0.0))
+    hurrying = asyncio.ensure_future(_pass_on(server, stops, kind))
     try:
         return await stop
     finally:
         hurrying.cancel()
 
 
-async def _next(orders: asyncio.Queue[Order], delay: float) -> Order | None:
+async def _next(stops: asyncio.Queue[Stop], delay: float) -> Stop | None:
     try:
-        return await asyncio.wait_for(orders.get(), delay)
+        return await asyncio.wait_for(stops.get(), delay)
     except TimeoutError:
         return None
 
 
-async def _pass_on(server: Stoppable, orders: asyncio.Queue[Order], order: Order) -> None:
+async def _pass_on(server: Stoppable, stops: asyncio.Queue[Stop], kind: Stop) -> None:
     await asyncio.sleep(0)  # the stop has begun
     while True:
-        if order is Order.NOW:
+        if kind is Stop.NOW:
             server.force()
-        elif order is Order.DRAIN:
+        elif kind is Stop.DRAIN:
             server.hurry()
-        order = await orders.get()
+        kind = await stops.get()
