@@ -112,9 +112,9 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
         # Here and in _check() only: it brings asyncio and the server, and without them --version
         # and --help take 0.08 s instead of 0.12.
         with StandardFirst():
-            from .launch import parent as launch
+            from .launch.parent import launch
 
-        return launch.launch(
+        return launch(
             settings,
             environ=os.environ,
             start=start,
@@ -165,9 +165,9 @@ def _check(settings: Settings, start: str, application: Application | None) -> i
     for address in settings.config.bind:
         sockets.parse_address(address)
     with StandardFirst():
-        from .launch import parent as launch
+        from .launch.parent import check
 
-    launch.load(settings, environ=os.environ, start=start, application=application)
+    check(settings, environ=os.environ, start=start, application=application)
     what = describe(settings) or "the application"
     click.echo(f"The configuration and {what} are good")
     return 0
@@ -177,7 +177,7 @@ def _read_foreign(named: str, directory: Path, environ: Mapping[str, str]) -> Fo
     with StandardFirst():
         if not named.endswith(".ini"):
             # A gunicorn file is code, which has the current directory first on its path.
-            from .launch import parent as launch  # noqa: F401
+            from .launch import parent  # noqa: F401
         from .foreign import read
 
     return read(named, directory, environ)

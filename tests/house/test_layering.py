@@ -60,7 +60,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("config.calls",),
     ("system.systemd", "system.user", "system.pid_file", "system.surroundings", "system.greenlets"),
     ("processes.channel", "processes.fleet", "processes.signals", "server.stopping"),
-    ("processes.program", "processes.forking"),
+    ("processes.interfaces", "processes.forking"),
     ("processes.jobs",),
     ("processes.loader",),
     ("processes.supervisor",),
@@ -125,6 +125,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("applications.static",),
     ("applications.composition",),
     ("launch.child",),
+    ("launch.log_files", "launch.program"),
+    ("launch.reloading",),
     ("launch.parent",),
     ("launch.serving",),
     ("compat",),
@@ -155,7 +157,7 @@ OWNERS: dict[str, set[str]] = {
         "server.repeating",
         "server.warm_up",
         "launch.child",
-        "launch.parent",
+        "launch.program",
         "connection.sender",
         "connection.sendfile",
         "connection.connections",
@@ -212,7 +214,7 @@ OWNERS: dict[str, set[str]] = {
         "processes.signals",
         "processes.supervisor",
     },
-    "resource": {"server.running_server", "launch.parent", "gunicorn"},
+    "resource": {"server.running_server", "launch.program", "gunicorn"},
     "ctypes": {"system.stacks", "processes.forking"},
     "click": {"cli"},
     "django": {"django.apps", "django.management.commands.runwsgiasync"},
@@ -239,7 +241,7 @@ OWNERS: dict[str, set[str]] = {
 """Which modules may import what."""
 
 EDGES: dict[str, set[str]] = {
-    "middleware": {"launch.parent", "applications.composition"},
+    "middleware": {"applications.composition"},
 }
 """Packages at the edge, and who else may import them: when an option asks for it."""
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from wsgi_async.events import Observer
-from wsgi_async.processes import Channel, Limits, Supervisor
+from wsgi_async.processes import Channel, Supervisor, TimeLimits
 from wsgi_async.processes.fleet import Process
 
 
@@ -21,9 +21,9 @@ class Told(Observer):
 
 def test_who_is_up_as_it_is_told_to_stop_does_not_say_that_it_listens() -> None:
     """SIGTERM between the last first process's word and the look at it: the sockets are closed."""
-    program: Any = SimpleNamespace(processes=1, limits=Limits(60, 30, 30, 0, 5), preload=False)
+    program: Any = SimpleNamespace(processes=1, limits=TimeLimits(60, 30, 30, 0, 5), preload=False)
     said: list[str] = []
-    host: Any = SimpleNamespace(
+    parent: Any = SimpleNamespace(
         watch=None,
         close_sockets=lambda: said.append("closed"),
         started=lambda processes, loop: said.append("listening"),
@@ -33,7 +33,7 @@ def test_who_is_up_as_it_is_told_to_stop_does_not_say_that_it_listens() -> None:
         ready=lambda status: said.append("ready"),
         stopping=lambda: said.append("stopping"),
     )
-    supervisor = Supervisor(program, host, Told(), notifier)
+    supervisor = Supervisor(program, parent, Told(), notifier)
     process = Process(0, 0, 1, 0.0)
     supervisor._fleet.processes.append(process)
     supervisor._fleet.ready(process, 1.0)
@@ -55,8 +55,8 @@ class Reaping(Supervisor):
 def test_a_loaders_child_that_dies_in_the_moment_it_says_who_it_is() -> None:
     """Between the look at its channel and the wait for it: its pid is known by its last word only,
     and the kernel tells of it once."""
-    program: Any = SimpleNamespace(processes=1, limits=Limits(60, 30, 30, 0, 5), preload=True)
-    host: Any = SimpleNamespace(
+    program: Any = SimpleNamespace(processes=1, limits=TimeLimits(60, 30, 30, 0, 5), preload=True)
+    parent: Any = SimpleNamespace(
         watch=None,
         forking=lambda number: None,
         gone=lambda number, pid: None,
@@ -65,7 +65,7 @@ def test_a_loaders_child_that_dies_in_the_moment_it_says_who_it_is() -> None:
     )
     notifier: Any = SimpleNamespace(watchdog_interval=None, stopping=lambda: None)
     observer = Told()
-    supervisor = Reaping(program, host, observer, notifier)
+    supervisor = Reaping(program, parent, observer, notifier)
     process = Process(0, 0, 1, 0.0)
     supervisor._fleet.processes.append(process)
     ours, theirs = Channel.pair()

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from typing import Any
 
 from wsgi_async.config.calls import given, make_config, refuse
 from wsgi_async.config.option import Scope
-from wsgi_async.errors import ConfigError
+from wsgi_async.config.options import Config
+from wsgi_async.errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError, WsgiAsyncError
 from wsgi_async.logs import observer as logs
+from wsgi_async.processes import BootFailed
 from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
-from wsgi_async.system.sockets import DEFAULT_PORT
+from wsgi_async.system.forks import flush
+from wsgi_async.system.sockets import DEFAULT_PORT, close_all
+from wsgi_async.system.systemd import Notifier
 from wsgi_async.wsgi.response import Application
 
-from . import parent as launch
+from .log_files import configure_logs
+from .parent import open_sockets, supervise
+from .program import ServerProgram
 
 __all__ = ["serve"]
 
@@ -58,9 +65,9 @@ def serve(
         refuse(options, Scope.FLEET)
     configures_logs = bool(given(options, Scope.PROCESS)) or not logs.is_configured()
     if configures_logs:
-        launch.configure_logs(config)
+        configure_logs(config)
     if config.workers > 1:
-        launch.serve_processes(application, config, configures_logs=configures_logs)
+        _serve_processes(application, config, configures_logs=configures_logs)
         return
     observer = logs.LogObserver(access=bool(config.access_logfile))
     server = Server(application, config=config, observer=observer)
@@ -78,3 +85,45 @@ def _refuse_other_threads() -> None:
     """Signals come to the main thread, and a supervisor lives by them (SIGCHLD)."""
     if threading.current_thread() is not threading.main_thread():
         raise ConfigError("workers above 1 need the main thread: call serve() there")
+
+
+def _serve_processes(application: Application, config: Config, *, configures_logs: bool) -> None:
+    """Processes for a program that has its application already: ``serve(app, workers=2)``.
+
+    :param configures_logs: False where the program's own logging is to be used.
+    :raises ConfigError: an address cannot be had, or an option that needs the command line.
+    :raises LoadError: the application did not answer its warm-up.
+    """
+    if config.preload:
+        raise ConfigError("--preload is for the command line: this application is loaded already")
+    parent = os.getpid()
+    code = EXIT_FAILED
+    common = open_sockets(config)
+    logs.set_mode(logs.Mode.POLLED)
+    try:
+        program = ServerProgram(
+            config,
+            common,
+            _explain_briefly,
+            loader=lambda entered, warn: application,
+            configures_logs=configures_logs,
+        )
+        code = supervise(program, lambda: program, Notifier({}))
+    except BootFailed as failure:
+        kind = LoadError if failure.code == EXIT_NOT_LOADED else ConfigError
+        raise kind(failure.report) from None
+    finally:
+        close_all(common.sockets)
+        common.holding.release()
+        if os.getpid() != parent:
+            # What the program does after serve(), and at its exit, is its first process's to do.
+            flush()
+            os._exit(code)
+        logs.set_mode(logs.Mode.DIRECT)
+    if code:
+        raise ConfigError("The processes did not end well; the log says why")
+
+
+def _explain_briefly(error: Exception) -> tuple[int, str]:
+    code = EXIT_NOT_LOADED if isinstance(error, LoadError) else EXIT_FAILED
+    return code, str(error) if isinstance(error, WsgiAsyncError) else repr(error)

@@ -10,9 +10,9 @@ May import: errors, events, system.
 """
 
 from .channel import Channel
-from .fleet import Limits
+from .fleet import TimeLimits
 from .forking import end_with_parent
-from .program import Boot, BootFailed, Program
+from .interfaces import Boot, BootFailed, Parent, Program
 from .signals import SIGNALS
 from .supervisor import Supervisor
 
@@ -21,8 +21,9 @@ __all__ = [
     "Boot",
     "BootFailed",
     "Channel",
-    "Limits",
+    "Parent",
     "Program",
     "Supervisor",
+    "TimeLimits",
     "end_with_parent",
 ]

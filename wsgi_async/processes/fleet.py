@@ -24,12 +24,12 @@ __all__ = [
     "Fleet",
     "Interrupted",
     "Kill",
-    "Limits",
     "Log",
     "Process",
     "Spawn",
     "Status",
     "Tell",
+    "TimeLimits",
 ]
 
 STEADY = 10.0
@@ -51,7 +51,7 @@ HASTE = 5.0
 """Seconds that a process gets to end at once."""
 
 
-class Limits(NamedTuple):
+class TimeLimits(NamedTuple):
     """The time limits of a fleet, in seconds; 0 is none."""
 
     boot: float
@@ -156,12 +156,12 @@ class Fleet:
     """The processes of one server.
 
     :param wanted: how many are to serve, at least 1.
-    :param limits: see :class:`Limits`.
+    :param limits: see :class:`TimeLimits`.
     :param hasty: for development: at a reload the old ones leave at once, and what cannot start
         waits for the next reload. Clients wait meanwhile, and never meet code that is out of date.
     """
 
-    def __init__(self, wanted: int, limits: Limits, *, hasty: bool = False) -> None:
+    def __init__(self, wanted: int, limits: TimeLimits, *, hasty: bool = False) -> None:
         self.actions: list[Action] = []
         self.wanted = wanted
         self.limits = limits

@@ -13,7 +13,7 @@ from wsgi_async.system import forks
 
 from .channel import Channel
 from .forking import Forked, fork_orphan, ignore
-from .program import Boot, Program
+from .interfaces import Boot, Program
 
 __all__ = ["CLOSE", "load", "serve"]
 

@@ -16,7 +16,7 @@ from . import jobs
 from .channel import Channel
 from .fleet import Process
 from .forking import Forked, fork
-from .program import Boot, Program
+from .interfaces import Boot, Program
 
 __all__ = ["Loader"]
 

@@ -27,13 +27,14 @@ from functools import partial
 from wsgi_async.errors import EXIT_NOT_LOADED, ConfigError
 from wsgi_async.events import Observer
 from wsgi_async.system import forks
+from wsgi_async.system.systemd import Notifier
 
 from . import jobs
 from .channel import Channel
 from .fleet import Close, Fleet, Interrupted, Kill, Log, Process, Spawn, Status, Tell
 from .forking import Forked, become_subreaper, fork, verdict
+from .interfaces import Boot, BootFailed, Parent, Program
 from .loader import Loader
-from .program import Boot, BootFailed, Host, Notifier, Program
 from .signals import SIGNALS
 
 __all__ = ["Supervisor"]
@@ -52,19 +53,19 @@ class Supervisor:
     """Runs a fleet of processes.
 
     :param program: what to serve.
-    :param host: see there.
+    :param parent: see there.
     :param observer: told what happens.
     :param notifier: told the state.
     """
 
     def __init__(
-        self, program: Program, host: Host, observer: Observer, notifier: Notifier
+        self, program: Program, parent: Parent, observer: Observer, notifier: Notifier
     ) -> None:
         self._programs = {1: program}
         self._configured = program.processes
-        self._fleet = Fleet(program.processes, program.limits, hasty=host.watch is not None)
+        self._fleet = Fleet(program.processes, program.limits, hasty=parent.watch is not None)
         self._wanted = program.processes
-        self._host = host
+        self._parent = parent
         self._observer = observer
         self._notifier = notifier
         self._channels: dict[Process, Channel] = {}
@@ -211,7 +212,7 @@ class Supervisor:
         elif number == signal.SIGHUP:
             self._reload()
         elif number == signal.SIGUSR1:
-            self._host.reopen_logs()
+            self._parent.reopen_logs()
             fleet.report()
         elif number == signal.SIGTTIN:
             fleet.change_wanted(1, now)
@@ -225,7 +226,7 @@ class Supervisor:
         if fleet.is_stopping:
             return
         try:
-            program = self._host.reconfigure()
+            program = self._parent.reconfigure()
         except ConfigError as error:
             self._observer.error(f"Not reloaded: {error}")
             if fleet.is_up and not fleet.is_reloading:
@@ -277,7 +278,7 @@ class Supervisor:
         if channel is not None:
             self._unwatch(channel)
             channel.close()
-        self._host.gone(process.number, process.pid)
+        self._parent.gone(process.number, process.pid)
         self._fleet.exited(process, "" if self._report else how, code, time.monotonic())
         if self._report and not self._fleet.is_stopping:
             # Others of the first have started, so this is no end.
@@ -304,11 +305,11 @@ class Supervisor:
                 elif isinstance(action, Interrupted):
                     self._observer.interrupted(action.patience)
                 elif isinstance(action, Close):
-                    self._host.close_sockets()
+                    self._parent.close_sockets()
                     self._close_loaders()
         if fleet.wanted != self._wanted:
             before, self._wanted = self._wanted, fleet.wanted
-            self._host.wanted(fleet.wanted, before)
+            self._parent.wanted(fleet.wanted, before)
         self._tell_state()
         self._forget_old_generations()
 
@@ -320,7 +321,7 @@ class Supervisor:
             return
         # The last one may be ready in the very moment of the stop: then nobody listens any more.
         if now["is_up"] and not said["is_up"] and not now["is_stopping"]:
-            self._host.started(fleet.wanted, self._loop_name)
+            self._parent.started(fleet.wanted, self._loop_name)
             self._notifier.ready(f"{fleet.wanted} processes")
         if now["is_stopping"] and not said["is_stopping"]:
             self._notifier.stopping()
@@ -346,7 +347,7 @@ class Supervisor:
         program = self._programs[process.generation]
         is_first = not self._fleet.is_up
         try:
-            self._host.forking(process.number)
+            self._parent.forking(process.number)
         except ConfigError as error:
             self._report = self._report or "\n".join([str(error), *getattr(error, "__notes__", ())])
             self._bury(process, "", 1)
@@ -377,7 +378,7 @@ class Supervisor:
         self._watch(process, ours)
 
     def _start_watcher(self) -> None:
-        watch = self._host.watch
+        watch = self._parent.watch
         if watch is None:
             return
         self._watcher, theirs = Channel.pair()

@@ -16,15 +16,15 @@ from wsgi_async.processes.fleet import (
     Fleet,
     Interrupted,
     Kill,
-    Limits,
     Log,
     Process,
     Spawn,
     Status,
     Tell,
+    TimeLimits,
 )
 
-LIMITS = Limits(boot=60.0, beat=30.0, graceful=30.0, drain_delay=0.0, linger=5.0)
+LIMITS = TimeLimits(boot=60.0, beat=30.0, graceful=30.0, drain_delay=0.0, linger=5.0)
 
 
 class Story:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from .channel import Channel
-from .fleet import Limits
+from .fleet import TimeLimits
 
-__all__ = ["Boot", "BootFailed", "Host", "Notifier", "Program"]
+__all__ = ["Boot", "BootFailed", "Parent", "Program"]
 
 
 class BootFailed(Exception):
@@ -39,12 +39,9 @@ class Boot(NamedTuple):
 class Program(Protocol):
     """What is to be served, as one reading of the configuration has it."""
 
-    @property
-    def processes(self) -> int: ...
-    @property
-    def preload(self) -> bool: ...
-    @property
-    def limits(self) -> Limits: ...
+    processes: int
+    preload: bool
+    limits: TimeLimits
 
     def load(self) -> Any:
         """*In a new process:* the application."""
@@ -62,20 +59,8 @@ class Program(Protocol):
         """*In a new process:* say why it cannot start, and return the exit code."""
 
 
-class Notifier(Protocol):
-    """Who is told of the server's state: systemd."""
-
-    watchdog_interval: float | None
-    """Seconds between two :meth:`watchdog` at most."""
-
-    def ready(self, status: str = "") -> object: ...
-    def reloading(self) -> object: ...
-    def stopping(self) -> object: ...
-    def watchdog(self) -> object: ...
-
-
-class Host(Protocol):
-    """Where a supervisor runs: what is done for the server as a whole."""
+class Parent(Protocol):
+    """The process that a supervisor runs in: what it does for the server as a whole."""
 
     watch: Callable[[Channel], int] | None
     """*In a process of its own:* say ``watching`` once it does, and ``changed`` whenever the code

@@ -1,0 +1,29 @@
+"""Where the logs of a server's processes go, and who may open their files."""
+
+from __future__ import annotations
+
+from wsgi_async.config.options import Config
+from wsgi_async.logs import observer as logs
+from wsgi_async.system.user import Identity
+
+__all__ = ["configure_logs", "give_logs"]
+
+
+def configure_logs(config: Config, identity: Identity | None = None) -> None:
+    """Have the logs go where the options say.
+
+    :param identity: as whom other processes will open the files again.
+    """
+    logs.configure(
+        error_logfile=config.error_logfile,
+        access_logfile=config.access_logfile,
+        log_level=config.log_level,
+    )
+    if identity is not None:
+        give_logs(identity)
+
+
+def give_logs(identity: Identity) -> None:
+    """Let processes that run as somebody else open the log files as well."""
+    for descriptor in logs.descriptors():
+        identity.own(descriptor)

@@ -1,0 +1,322 @@
+"""What each process runs: the application as the options have it, and the server around it.
+
+A program is made in the parent, from one reading of the options, and runs in processes that are
+forked from there, or from the loader of ``--preload``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import dataclasses
+import faulthandler
+import gc
+import os
+import resource
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import NamedTuple
+
+from wsgi_async._imports import StandardFirst, preload
+from wsgi_async.applications.composition import compose
+from wsgi_async.buffers.spool import require_directory
+from wsgi_async.config.hooks import Hooks
+from wsgi_async.config.options import Config
+from wsgi_async.config.sources import Settings
+from wsgi_async.connection.exchange import current_request_id
+from wsgi_async.errors import EXIT_FAILED, ConfigError, LoadError
+from wsgi_async.events import Observer
+from wsgi_async.logs import observer as logs
+from wsgi_async.logs.stderr import adopt_stderr
+from wsgi_async.processes import Boot, Program, TimeLimits, end_with_parent
+from wsgi_async.server.connection_counts import ConnectionCounts, OwnCount
+from wsgi_async.server.event_loop import import_late_modules, new_event_loop
+from wsgi_async.server.stopping import IDLE_LINGER
+from wsgi_async.system.cpu_affinity import pin
+from wsgi_async.system.forks import Holding, fence
+from wsgi_async.system.greenlets import refuse_greenlets
+from wsgi_async.system.sockets import BoundSocket, close_all
+from wsgi_async.system.surroundings import Surroundings, keep_standard_descriptors
+from wsgi_async.system.systemd import VARIABLES
+from wsgi_async.system.user import Identity, parse_umask
+from wsgi_async.wsgi.response import Application
+
+from .child import serve_under_supervisor
+
+__all__ = [
+    "Common",
+    "Explain",
+    "Loading",
+    "ServerProgram",
+    "absolute",
+    "call_safely",
+    "import_late",
+]
+
+MAX_DESCRIPTORS = 65536
+"""The soft limit of open files is raised to the hard one, but not beyond this: some kernels'
+hard limit is a thousand million, and tables grow with what is used."""
+
+_LATE = {
+    "debug": "wsgi_async.middleware.errors",
+    "encode_str": "wsgi_async.applications.str_encoding",
+    "env_file": "dotenv",
+    "lint": "wsgi_async.applications.lint",
+    "middleware": "wsgi_async.middleware.interface",
+    "mount": "wsgi_async.applications.mounts",
+    "reload": "watchfiles",
+    "static": "wsgi_async.applications.static",
+}
+"""What is imported for an option, if it is given."""
+
+Warn = Callable[[str], object]
+Explain = Callable[[Exception], tuple[int, str]]
+"""For what ended a start: the exit code, and a line that says what to change, with a traceback
+beneath it where that helps."""
+
+
+class Common(NamedTuple):
+    """What all processes of a server have in common."""
+
+    sockets: list[BoundSocket]
+    """They listen already."""
+    counts: ConnectionCounts
+    holding: Holding
+
+
+class ServerProgram(Program):
+    """A WSGI application, and all options about how it is served.
+
+    :param config: its options.
+    :param common: see there.
+    :param explain: see :data:`Explain`.
+    :param linger: seconds for which a process that was replaced keeps idle connections.
+    :param loader: what there is to do before the application is there, and how it is had. It is
+        given what is to be called in between, and what is to be told of doubts.
+    :param hooks: called in processes.
+    :param configures_logs: whether the logs are the server's, not those of a program around it.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        common: Common,
+        explain: Explain,
+        *,
+        loader: Callable[[Callable[[], object], Warn], Application],
+        hooks: Hooks | None = None,
+        linger: float = IDLE_LINGER,
+        configures_logs: bool = True,
+    ) -> None:
+        self.config = config
+        self.configures_logs = configures_logs
+        self.common = common
+        self.processes = config.workers
+        self.preload = config.preload
+        self.limits = TimeLimits(
+            boot=config.boot_timeout,
+            beat=config.timeout,
+            graceful=config.graceful_timeout,
+            drain_delay=config.drain_delay,
+            linger=linger,
+        )
+        self.hooks = hooks or Hooks()
+        self._explain = explain
+        self._loader = loader
+
+    def load(
+        self, entered: Callable[[], object] = lambda: None, *, is_one_of_many: bool = False
+    ) -> Application:
+        """*In a new process:* the application.
+
+        :param entered: called once the process is in its surroundings.
+        :param is_one_of_many: another process says of the application what there is to say.
+        """
+        end_with_parent()
+        for sock in self.common.sockets:
+            sock.disown_file()
+        # SIGABRT writes the stacks of all threads, also where Python code cannot run any more.
+        faulthandler.enable(logs.error_descriptor(), all_threads=True)
+        warn = (lambda _: None) if is_one_of_many else logs.LogObserver().warning
+        before = list(map(_inode, self.common.sockets))
+        try:
+            application = self._loader(entered, warn)
+        finally:
+            # What has their numbers now is the application's to close.
+            after = zip(self.common.sockets, before, strict=True)
+            lost = [sock.detach() for sock, inode in after if _inode(sock) != inode]
+            # An application's dictConfig() takes over what exists before it.
+            logs.reclaim()
+            adopt_stderr(current_request_id)
+            keep_standard_descriptors()
+        if lost:
+            raise LoadError(
+                "The application has closed descriptors that are the server's "
+                f"({', '.join(map(str, lost))}) while it was loaded"
+            )
+        # What the application has loaded lives as long as the process: spare the collector from
+        # it, and the pages it is on from being copied after a fork.
+        gc.collect()
+        gc.freeze()
+        return application
+
+    def close_sockets(self) -> None:
+        """*In a loader:* stop listening."""
+        close_all(self.common.sockets)  # the files are the parent's to remove, see load()
+
+    def serve(self, application: Application | None, boot: Boot) -> int:
+        """*In a new process:* until told to end."""
+        is_preloaded = application is not None
+        if self.config.cpu_affinity:  # before the application is loaded: it may start threads
+            try:
+                pin(boot.seat)
+            except OSError as error:
+                logs.LogObserver().warning(f"--cpu-affinity has no effect: {error.strerror}")
+        try:
+            if application is None:
+                application = self.load(
+                    lambda: self.hooks.forked(boot.number), is_one_of_many=boot.seat > 0
+                )
+            else:
+                self.hooks.forked(boot.number)
+            return self._serve(application, boot, is_preloaded=is_preloaded)
+        finally:
+            call_safely(logs.LogObserver(), self.hooks.leaving)
+            logs.flush()
+
+    def _serve(self, application: Application, boot: Boot, *, is_preloaded: bool) -> int:
+        config = self.config
+        logs.reclaim()  # a hook may have done so too
+        if is_preloaded:
+            logs.reopen()  # the loader has the files of its own start, which may be renamed by now
+        faulthandler.enable(logs.error_descriptor(), all_threads=True)
+        _raise_descriptor_limit()
+        if config.switch_interval:
+            sys.setswitchinterval(config.switch_interval)
+        application = self.hooks.loaded(application)
+        logs.write_by_thread()
+        observer = logs.LogObserver(access=bool(config.access_logfile))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            stuck = runner.run(
+                serve_under_supervisor(
+                    application,
+                    config,
+                    observer,
+                    self.common.sockets,
+                    self._slot(boot.number),
+                    boot.channel,
+                    logs.reopen,
+                    linger=self.limits.linger,
+                )
+            )
+        return EXIT_FAILED if stuck else 0
+
+    def _slot(self, number: int) -> OwnCount | None:
+        """A process that is alone need not share; nor can one for which there is no room."""
+        counts = self.common.counts
+        if self.processes == 1 or number >= counts.capacity:
+            return None
+        return counts.join(number)
+
+    def explain(self, error: Exception, boot: Boot) -> int:
+        """*In a new process:* say why it cannot start: to the operator at the first start, who
+        looks at the terminal, and later in the log."""
+        code, text = self._explain(error)
+        if not boot.is_first or not boot.channel.say("failed", text):
+            logs.LogObserver().report(text)
+        return code
+
+
+def _inode(sock: BoundSocket) -> tuple[int, int] | None:
+    """What tells a socket from whatever else is given its descriptor."""
+    try:
+        found = os.fstat(sock.fileno())
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def import_late(settings: Settings) -> None:
+    """Import what is imported late, in the parent: its processes have it then, and there the
+    application's directory comes first on the path."""
+    import_late_modules()
+    preload(*(module for option, module in _LATE.items() if getattr(settings.launch, option)))
+    with StandardFirst(), contextlib.suppress(LookupError):  # composition says what is wrong
+        codecs.lookup(settings.launch.encode_str or "utf-8")
+
+
+def absolute(config: Config, start: str) -> Config:
+    """The configuration with names of files that mean the same after a --chdir."""
+
+    def of_start(name: str) -> str:
+        return name if name in ("", "-") else os.path.join(start, name)
+
+    return dataclasses.replace(
+        config,
+        error_logfile=of_start(config.error_logfile),
+        access_logfile=of_start(config.access_logfile),
+        spool_dir=of_start(config.spool_dir),
+    )
+
+
+class Loading:
+    """Makes a new process what it is to be, and loads the application into it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: MutableMapping[str, str],
+        start: str,
+        identity: Identity | None,
+        application: Application | None = None,
+    ) -> None:
+        self._application = application
+        self._settings = settings
+        self._environ = environ
+        self._identity = identity
+        self._spool_dir = absolute(settings.config, start).spool_dir
+        self._surroundings = Surroundings(
+            start=start,
+            chdir=settings.launch.chdir,
+            pythonpath=settings.launch.pythonpath,
+            env_file=settings.launch.env_file,
+            env=settings.launch.env,
+        )
+        import_late(settings)
+
+    def __call__(self, entered: Callable[[], object], warn: Warn) -> Application:
+        settings, environ, identity = self._settings, self._environ, self._identity
+        for name in VARIABLES:
+            environ.pop(name, None)
+        if identity is not None:
+            environ.update(identity.variables)
+        mask = parse_umask(settings.launch.umask)
+        if mask is not None:
+            os.umask(mask)
+        # Still as root, who may read a file of secrets that the application's user may not.
+        self._surroundings.enter(environ)
+        entered()
+        if identity is not None:
+            identity.assume()
+            end_with_parent()
+        require_directory(self._spool_dir)  # again: as the user that will write there
+        with fence():
+            application = compose(settings, self._application, warn)
+        refuse_greenlets()
+        return application
+
+
+def call_safely(observer: Observer, hook: Callable[..., None], *args: int) -> None:
+    """Call a hook where its error is no reason to stop serving."""
+    try:
+        hook(*args)
+    except ConfigError as error:
+        observer.report("\n".join([str(error), *getattr(error, "__notes__", ())]))
+
+
+def _raise_descriptor_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

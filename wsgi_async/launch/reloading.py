@@ -1,0 +1,67 @@
+"""SIGHUP, from the signal to the new program. With ``--reload`` a changed source file goes
+the same way.
+
+1. The parent's signal handler notes the signal, and its loop asks for a new program
+   (``Supervisor._reload`` in ``processes/supervisor.py``, which calls :meth:`Reloading.next`).
+2. The options are gathered again (``reread``): the same arguments, and files and variables as they
+   are now. What is wrong with them is logged, and all stays as it is.
+3. The hooks that were read take over from the former ones, what cannot change before the next
+   start is said, the logs go where the options say now: :meth:`Reloading.next`.
+4. The new :class:`~wsgi_async.launch.program.ServerProgram` goes back to the supervisor, with its
+   own number of processes and limits of time. ``Fleet.reload`` replaces the old processes one by
+   one; each new one, or a new loader with ``--preload``, runs ``ServerProgram.load`` and so has the
+   new code. One that does not start ends the reload, and the old ones go on.
+
+*In the parent.*
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wsgi_async.events import Observer
+from wsgi_async.system.user import Identity
+
+from .log_files import configure_logs
+from .program import ServerProgram, call_safely
+
+__all__ = ["Reloading"]
+
+
+class Reloading:
+    """The program in force, and the way to the next one.
+
+    :param program: the first one.
+    :param make: makes the next one from the options as they are then.
+    :param observer: told what happens.
+    :param identity: as whom the processes will open the log files again.
+    """
+
+    def __init__(
+        self,
+        program: ServerProgram,
+        make: Callable[[], ServerProgram],
+        observer: Observer,
+        identity: Identity | None,
+    ) -> None:
+        self.program = program
+        """The one in force."""
+        self._bind = program.config.bind
+        self._make = make
+        self._observer = observer
+        self._identity = identity
+
+    def next(self) -> ServerProgram:
+        """The new program.
+
+        :raises ConfigError: the options, or files that they name, are wrong now.
+        """
+        program = self._make()
+        program.hooks.follow(self.program.hooks)
+        self.program = program
+        if program.config.bind != self._bind:
+            self._observer.warning("--bind has changed: that takes effect at the next start")
+        if program.configures_logs:
+            configure_logs(program.config, self._identity)
+        call_safely(self._observer, program.hooks.reloading)
+        return program
