@@ -37,6 +37,8 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from wsgi_async.system.sockets import DEFAULT_PORT
+
 __all__ = ["FakeClock", "FakeLoop", "FakeSocket", "FakeTransport"]
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -173,7 +175,7 @@ class FakeTransport(asyncio.Transport):
         protocol: asyncio.Protocol,
         *,
         window: int | None = None,
-        sockname: object = ("127.0.0.1", 8000),
+        sockname: object = ("127.0.0.1", DEFAULT_PORT),
         peername: object = ("127.0.0.1", 50312),
         family: int = socket.AF_INET,
     ) -> None:

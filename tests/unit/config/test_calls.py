@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import wsgi_async
 from wsgi_async import Server, serve
 from wsgi_async.config.calls import given, make_config, refuse
 from wsgi_async.config.option import Scope
 from wsgi_async.config.options import OPTIONS
 from wsgi_async.errors import ConfigError
+from wsgi_async.system.sockets import DEFAULT_PORT
 from wsgi_async.testing.live import live_server
 
 
@@ -20,6 +24,16 @@ def test_make_config() -> None:
     assert make_config(None, "", {"threads": 2}).bind == (":8000",)
     assert make_config(80, "::1", {}).bind == ("[::1]:80",)
     assert make_config(None, None, {"bind": ("unix:/a",)}).bind == ("unix:/a",)
+
+
+def test_the_default_port_stands_once() -> None:
+    package = Path(wsgi_async.__file__).parent
+    places = set()
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and node.value == DEFAULT_PORT:
+                places.add(path.relative_to(package).as_posix())
+    assert places == {"system/sockets.py", "compat/simple_server.py"}  # the latter is wsgiref's
 
 
 def test_what_is_given_of_a_scope() -> None:
