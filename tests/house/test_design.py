@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
@@ -86,3 +87,10 @@ def test_commands_would_measure_something() -> None:
             assert match[1] in SCENARIOS, command
         elif match := re.fullmatch(r"python -m ([\w.]+)", command):
             assert (ROOT / (match[1].replace(".", "/") + ".py")).is_file(), command
+
+
+def test_packages_name_modules_that_exist() -> None:
+    for path in PACKAGE.glob("*/__init__.py"):
+        text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        for word in re.findall(r"``([a-z_]\w*)``", text):
+            assert word in names(), f"{path}: {word}"
