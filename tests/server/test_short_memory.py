@@ -88,7 +88,7 @@ def _is_ours(frame: FrameType | None) -> bool:
 def _is_being_made(frame: FrameType | None) -> bool:
     """Whether there is no connection yet: whoever makes it sees the error, see accepting.py."""
     while frame is not None:
-        if frame.f_code.co_qualname == "HTTPProtocol.__init__":
+        if frame.f_code.co_qualname == "ConnectionLife.__init__":
             return True
         frame = frame.f_back
     return False

@@ -1,31 +1,27 @@
 """One connection: glue between the transport, the request reader, the exchange and its writer.
 
-Everything here runs on the loop. Policy lives elsewhere: what a request may be in ``http1``, how
-a response is framed in ``framing``, how its bytes are sent in ``sender``, how a body arrives in
-``upload``, whether the socket is read in ``input``, how long anything may take in ``waits`` and
-``paces``.
+Everything here runs on the loop. Policy lives elsewhere: where a connection stands and how it ends
+in ``life``, what a request may be in ``http1``, how a response is framed in ``framing``, how its
+bytes are sent in ``sender``, how a body arrives in ``upload``, whether the socket is read in
+``input``, how long anything may take in ``waits`` and ``paces``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
-from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from typing import cast
 
 from wsgi_async.errors import HTTPError
-from wsgi_async.events import ResponseInfo
-from wsgi_async.http1.framing import CONTINUE, BodyFraming, FramedHead, ResponseHead, error_answer
-from wsgi_async.http1.reader import RequestHead, RequestReader
-from wsgi_async.wsgi.environ import client_name, remote_address
+from wsgi_async.http1.framing import CONTINUE, FramedHead, ResponseHead
+from wsgi_async.http1.reader import RequestHead
 
-from .connections import Connections, Phase
-from .exchange import Exchange, ExchangeState
+from .connections import Phase
+from .exchange import Exchange
 from .input import Input, InputState
-from .open_connection import InFlight, Wait
-from .sender import Sender, Sent, reset
-from .states import ENDS, MOVES, ConnectionState
+from .life import ConnectionLife, or_ends
+from .open_connection import Wait
+from .sender import Sender, Sent
+from .states import ENDS, ConnectionState
 from .upload import Upload, UploadState
 
 __all__ = ["HTTPProtocol"]
@@ -54,37 +50,12 @@ _CUT = Sent.CUT
 _AGAIN = Sent.AGAIN
 _FLOWING = InputState.FLOWING
 _ENDED = InputState.ENDED
-_BEGUN = ExchangeState.BEGUN
 
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-def _or_ends(
-    callback: Callable[Concatenate[HTTPProtocol, _P], _R],
-) -> Callable[Concatenate[HTTPProtocol, _P], _R]:
-    """A callback of the loop either completes, or ends its connection and returns False: where
-    memory runs out for a while, no connection may be left that nobody goes on with."""
-
-    @functools.wraps(callback)
-    def complete(self: HTTPProtocol, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            try:
-                return callback(self, *args, **kwargs)
-            except HTTPError as error:
-                self._refuse(error)
-        except Exception as error:
-            self._fail(error)
-        return cast("_R", False)
-
-    return complete
-
-
-class HTTPProtocol(asyncio.Protocol):
+class HTTPProtocol(ConnectionLife):
     """One HTTP/1.1 connection.
 
-    What the loop calls here lets nothing out: see :func:`_or_ends`. The callbacks that each request
+    What the loop calls here lets nothing out: see :func:`or_ends`. The callbacks that each request
     meets say the same in their own words, which costs no call.
 
     :param shared: what all connections of the server share.
@@ -93,50 +64,11 @@ class HTTPProtocol(asyncio.Protocol):
         once it was reset.
     """
 
-    __slots__ = (
-        "_exchange",
-        "_input",
-        "_loop",
-        "_reader",
-        "_sender",
-        "_shared",
-        "_transport",
-        "_upload",
-        "remote_addr",
-        "remote_port",
-        "server_variables",
-        "state",
-    )
-
-    def __init__(self, shared: Connections, loop: asyncio.AbstractEventLoop, peer: object) -> None:
-        self.server_variables: dict[str, object] = {}
-        self.remote_addr, self.remote_port = remote_address(peer)
-        self.state = _NEW
-        self._shared = shared
-        self._loop = loop
-        self._transport = cast("asyncio.Transport", None)  # until connection_made
-        self._sender = cast("Sender", None)
-        self._input = cast("Input", None)
-        self._reader = RequestReader(shared.limits, shared.config.parser)
-        self._exchange: Exchange | None = None
-        self._upload: Upload | None = None
-
-    @property
-    def client(self) -> str:
-        """The client's name for log lines."""
-        return client_name(self.remote_addr, self.remote_port)
-
-    @property
-    def in_flight(self) -> InFlight | None:
-        """What it is busy with, if it is, from the complete head to the last byte."""
-        exchange = self._exchange
-        if exchange is None:
-            return None
-        return InFlight(exchange, self.state is _BODY, self._sender.body_size)
+    __slots__ = ()
 
     # --- asyncio.Protocol --------------------------------------------------------------------
 
-    @_or_ends
+    @or_ends
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         shared = self._shared
@@ -195,7 +127,7 @@ class HTTPProtocol(asyncio.Protocol):
         if len(data) >= LARGE_READ and self._upload is not None:
             self._let_others_read()
 
-    @_or_ends
+    @or_ends
     def eof_received(self) -> bool:
         """RFC 9112 §9.3 allows a client to half-close: a complete request is still answered."""
         self._input.end()
@@ -232,7 +164,7 @@ class HTTPProtocol(asyncio.Protocol):
         except Exception as error:
             self._fail(error)
 
-    @_or_ends
+    @or_ends
     def _go_on(self) -> None:
         """In a turn of its own: go on with the response, and with reading."""
         if self.state is _RUNNING and self._exchange is not None:
@@ -240,71 +172,12 @@ class HTTPProtocol(asyncio.Protocol):
         elif self.state is _FLUSHING and self._sender.is_writable:
             self._response_complete()
 
-    @_or_ends
+    @or_ends
     def _read_on(self) -> None:
         if self.state is not _CLOSED and not self._transport.is_closing():
             self._adjust_reading()
 
-    # --- called by the server's tick, by its shutdown, and by other connections ----------------
-
-    @_or_ends
-    def wait_expired(self, wait: Wait) -> None:
-        """The connection has waited too long."""
-        if self.state is _HEAD:
-            self._refuse(HTTPError(408, "The request head did not arrive in time"))
-        elif wait is Wait.LINGER and self._sender.unsent:
-            # It begins when all is sent; until then the pace of sending is judged.
-            self._shared.waits[wait].add(self, self._loop.time())
-        else:
-            self._close()
-
-    @_or_ends
-    def check_pace(self, now: float) -> bool:
-        """Judge the transfers that go on. False where there is none."""
-        exchange, upload = self._exchange, self._upload
-        why = self._sender.judge(now, exchange.writer.stream if exchange is not None else None)
-        if why is not None:
-            self._drop(f"it does not take its response: {why}")
-            return False
-        is_awaited = upload is not None and upload.awaits_client and self._input.is_read
-        if is_awaited and upload is not None and upload.judge(now) is not None:
-            self._break_off(HTTPError(408, "The request body did not arrive in time"))
-            is_awaited = False
-            if self._exchange is None:
-                return False
-        return is_awaited or self._sender.unsent > 0
-
-    @_or_ends
-    def client_has_gone(self) -> None:
-        """The client has reset the connection while nothing was read from it."""
-        self._transport.abort()
-
-    @_or_ends
-    def close_idle(self) -> bool:
-        """Close, if nothing has begun: for shutdown.
-
-        :returns: False where a request or its response is under way.
-        """
-        if self.state is _IDLE or self.state is _NEW:
-            self._close()
-        return self.state in ENDS
-
-    @_or_ends
-    def make_way(self) -> None:
-        """Give the descriptor back for another connection, at once."""
-        self.close_idle()
-        if self._sender.unsent:
-            self._transport.abort()  # who does not take the last answer would keep it for long
-
-    @_or_ends
-    def abort(self) -> None:
-        """Drop the client now: the end of the graceful timeout."""
-        if self.state is _CLOSED:
-            return
-        if self.state is _RUNNING or self._sender.unsent:
-            self._drop("the server stops")
-        else:
-            self._transport.abort()
+    # --- called by its exchange ------------------------------------------------------------------
 
     def exchange_woke(self, exchange: Exchange) -> None:
         """The exchange's thread has something. One that is not ours any more is let go."""
@@ -317,12 +190,6 @@ class HTTPProtocol(asyncio.Protocol):
                 self._tend_upload(exchange, self._upload)
         except Exception as error:
             self._fail(error)
-
-    @_or_ends
-    def give_up(self, exchange: Exchange, error: HTTPError) -> None:
-        """The application has not answered in time."""
-        if exchange is self._exchange and self.state is _RUNNING:
-            self._refuse(error)
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -414,7 +281,7 @@ class HTTPProtocol(asyncio.Protocol):
         self._exchange.waits_since = self._loop.time()
         self._submit(self._exchange)
 
-    @_or_ends
+    @or_ends
     def _tend_upload(self, exchange: Exchange, upload: Upload) -> None:
         """The application has read from a body that arrives, or has something to send."""
         try:
@@ -455,13 +322,6 @@ class HTTPProtocol(asyncio.Protocol):
         if self._input.state is _FLOWING:
             self._input.give_way()
             self._loop.call_soon(self._read_on)
-
-    def _break_off(self, error: HTTPError) -> None:
-        """The rest of the body will not come. A response that has begun may still be read."""
-        if self._upload is None or self._sender.framed is None:
-            self._refuse(error)
-        else:
-            self._upload.abort(error.detail)
 
     # --- responses ---------------------------------------------------------------------------
 
@@ -543,132 +403,6 @@ class HTTPProtocol(asyncio.Protocol):
             self._adjust_reading()
         if self._shared.phase is _DRAINING:
             self.close_idle()
-
-    def _cut_response(self) -> None:
-        """End the connection so that the client can tell that the response is not complete."""
-        framed = self._sender.framed
-        if framed is None or framed.framing is BodyFraming.CLOSE:
-            self._drop("its response was cut")
-        else:
-            self._shared.gateway.observer.connection_dropped(self.client, "its response was cut")
-            self._let_exchange_go("the response was cut")
-            self._close()
-
-    def _drop(self, why: str) -> None:
-        """Reset the connection: an orderly end would look like the end of a body."""
-        self._shared.gateway.observer.connection_dropped(self.client, why)
-        self._reset()
-
-    def _reset(self) -> None:
-        if self.state is not _CLOSING:
-            self._enter(_CLOSING)
-        reset(self._transport)
-
-    def _fail(self, error: Exception) -> None:
-        """A callback of the loop did not complete: end the connection, with as little as that
-        takes. Each step may meet the same error, and must not keep the next from being taken."""
-        exchange, self._exchange = self._exchange, None
-        self._upload = None
-        with contextlib.suppress(Exception):
-            if self.state is not _CLOSED:
-                self._reset()
-        # Where the loop cannot even arrange the end, it will not call connection_lost.
-        with contextlib.suppress(Exception):
-            self._shared.forget(self)
-        if exchange is not None:
-            with contextlib.suppress(Exception):
-                exchange.release("an error inside the server")
-        self._tell(error)
-
-    def _tell(self, error: Exception) -> None:
-        with contextlib.suppress(Exception):  # a log that has no memory for it
-            self._shared.gateway.observer.error(
-                f"an error inside the server, with the connection of {self.client}", error
-            )
-
-    def _refuse(self, error: HTTPError) -> None:
-        """Answer in the server's own name and close. Nothing of this request goes further."""
-        shared = self._shared
-        exchange = self._exchange
-        detail = error.detail
-        if error.cause and not self._sender.written:  # it is the first thing that came
-            detail = f"{detail}; {error.cause}"
-        shared.gateway.observer.request_refused(
-            self.client,
-            error.status,
-            detail,
-            exchange.info if exchange is not None else None,
-            is_running=exchange is not None and exchange.state is not _BEGUN,
-        )
-        if exchange is not None and self._sender.framed is not None:
-            self._cut_response()  # part of a response is out: nothing else may follow it
-            return
-        head_only = exchange is not None and exchange.head.method == "HEAD"
-        self._let_exchange_go("the request was refused", status=error.status)
-        answer = error_answer(
-            error, head_only=head_only, date=shared.framer.date, server=shared.framer.server
-        )
-        self._sender.write([answer])
-        self._close_softly()
-
-    def _let_exchange_go(self, why: str, *, status: int = 499) -> None:
-        """The client will get no more of this response; `status` where its head is not out."""
-        exchange = self._exchange
-        if exchange is not None:
-            if exchange.state is not _BEGUN:
-                self._log_response(exchange, complete=False, status=status)
-            exchange.release(why)
-        self._exchange = self._upload = None
-
-    def _close_softly(self) -> None:
-        """Stop sending, but read for a little while: closing with unread input resets the
-        connection, and the client may lose the answer (RFC 9112 §9.6)."""
-        if self._input.state is _ENDED:
-            self._close()
-            return
-        self._enter(_LINGERING)
-        self._sender.await_client(self)
-        self._sender.end()
-        self._adjust_reading()
-
-    def _close(self) -> None:
-        """Close when all is sent; who does not take it is dropped by the pace check."""
-        self._enter(_CLOSING)
-        self._sender.await_client(self)
-        self._transport.close()
-
-    # --- small things --------------------------------------------------------------------------
-
-    def _enter(self, state: ConnectionState) -> None:
-        """The one place where the state changes, and with it what is being waited for."""
-        before = self.state
-        try:
-            old, new = MOVES[before][state]
-        except KeyError:
-            error = f"a connection cannot go from {before.name} to {state.name}"
-            raise RuntimeError(error) from None
-        self.state = state
-        if old is not None:
-            self._shared.waits[old].discard(self)
-        if new is not None:
-            self._shared.waits[new].add(self, self._loop.time())
-
-    def _log_response(self, exchange: Exchange, *, complete: bool, status: int = 499) -> None:
-        observer = self._shared.gateway.observer
-        if not observer.wants_requests:
-            return
-        try:
-            framed = self._sender.framed
-            response = ResponseInfo(
-                framed.status if framed is not None else status,
-                self._sender.body_size,
-                self._loop.time() - exchange.began,
-                complete,
-                exchange.is_logged,
-            )
-            observer.request_finished(exchange.info, response)
-        except Exception as error:  # the request has been answered all the same
-            self._tell(error)
 
 
 def _too_many() -> HTTPError:
