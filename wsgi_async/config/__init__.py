@@ -1,10 +1,11 @@
-"""The options: each written once, in ``options``, and where their values come from, in ``sources``.
+"""The options: each written once, in ``options``, and where their values come from.
 
-Other servers' spellings and what they have that this one has not are in ``other_servers``; the
-turns at which a configuration file may act are in ``hooks``. A :class:`~.options.Config` never
-changes.
+``option`` is what an option is (type, range, scope, group, its value from text), ``sources`` reads
+environment, files and command line, ``calls`` the keywords of a call in Python. Other servers'
+spellings, and what they have that this one has not, are in ``other_servers``; the turns at which a
+configuration file may act are in ``hooks``. The values, once gathered, never change.
 
-Runs on: the parent, before anything is served; a Config may be read by any thread.
+Runs on: the parent, before anything is served; the values may be read by any thread.
 
 May import: errors, system.
 """

@@ -1,10 +1,15 @@
 """One connection, from its first byte to its last.
 
-``protocol`` is the glue between transport and the rest; ``exchange`` is one request with its
-response, ``upload`` its body on the way in, ``sender`` and ``sendfile`` its response on the way
-out. What all connections of a server have in common is in ``connections``; time is in
-``deadlines``, ``request_timeouts``, ``departures`` and ``queue_watch``; ``probes`` are answered
+``protocol`` is the glue between transport and the rest, and ``states`` says where a connection may
+stand. ``input`` is what it reads, ``upload`` a body on its way in, ``exchange`` one request with
+its response, ``sender`` and ``sendfile`` the response on its way out, and ``probes`` are answered
 here.
+
+What all connections of a server share: the set and its cap (``connections``), what they wait for
+and how long (``waits``, ``paces``, ``deadlines``), applications that are late
+(``request_timeouts``), clients that leave unread (``departures``), requests that wait beside an
+idle thread (``queue_watch``), and small facts that are made once (``completions``, ``dates``,
+``server_variables``).
 
 Runs on: the loop thread, but for the methods of an exchange that say *Pool thread*.
 

@@ -1,7 +1,10 @@
 """The guide: one page of Markdown beside this module for each topic of ``wsgi-async --guide``.
 
 ``tables`` makes the tables of the pages from the code, and ``terminal`` the text of a page for one.
-On whatever thread calls it; imports the tables of options and of signals, and nothing that serves.
+
+Runs on: whatever thread asks; nothing here serves.
+
+May import: config, errors, processes.
 """
 
 from __future__ import annotations

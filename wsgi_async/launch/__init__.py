@@ -1,8 +1,9 @@
 """How a command line, or a call of ``serve()``, becomes processes.
 
-``parent`` is what is done once, ``child`` what each process does under a supervisor, ``serving`` is
-``serve()``, ``file_watcher`` the process that looks for saved code, ``ending`` how a process ends
-in its time.
+``parent`` is what is done once, ``program`` what each process runs, ``child`` what it does under a
+supervisor, ``serving`` is ``serve()``. ``reloading`` has SIGHUP's whole way, from the signal to the
+new program; ``file_watcher`` is the process that looks for saved code, ``log_files`` says where
+logs go, and ``ending`` how a process ends in its time.
 
 Runs on: the main thread of each process.
 

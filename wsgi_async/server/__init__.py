@@ -1,9 +1,11 @@
 """One process of the server: its sockets, loop, threads and connections, from start to stop.
 
-``server`` has the public :class:`~wsgi_async.server.server.Server`. Around it: who accepts which
-connection (``acceptor``, with what the processes tell each other in ``connection_counts``), how a
-server is told to end (``stopping``), what is asked before it accepts (``warm_up``), the table of
-requests in flight, and work that a loop repeats.
+``server`` has the public :class:`~wsgi_async.server.server.Server`; ``running_server`` is what it
+makes at each start. Around it: who accepts which connection (``acceptor``, with what the processes
+tell each other in ``connection_counts``), how descriptors are shared out (``descriptors``), which
+loop runs (``event_loop``), how a server is told to end (``stopping``, ``signal_handling``), what is
+asked before it accepts (``warm_up``), the table of requests in flight (``in_flight``), and work
+that a loop repeats (``repeating``).
 
 Runs on: the loop thread.
 
