@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import h11
 import pytest
-from test_corpus import DEFAULTS, read
+from corpus import DEFAULTS, read
 from wire import Site
 
 from wsgi_async.http1.diagnosis import foreign_protocol, sentence_for

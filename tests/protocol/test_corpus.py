@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_corpus import CASES, Case, read, text_of
+from corpus import CASES, Case, read, text_of
 from wire import Site
 
 from wsgi_async.connection.states import ConnectionState

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from corpus import CASES, DEFAULTS, Case, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_corpus import CASES, DEFAULTS, Case, read
 
 from wsgi_async.errors import HTTPError
 from wsgi_async.http1 import reader as http1

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rawclient import TIMEOUT
-from tools import Process, ReservedPort, python, running
+from tools import ROOT, Process, ReservedPort, python, running
 
-APPS = Path(__file__).with_name("apps")
+APPS = ROOT / "tests" / "interop" / "guides" / "apps"
 
 IMPORTS = {
     "tornado.httpserver": "wsgi_async.compat.tornado",

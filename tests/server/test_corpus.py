@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from corpus import CASES, Case
 from rawclient import RawClient
 from serving import Served, serving
-from test_corpus import CASES, Case
 
 from wsgi_async.http1.reader import Limits
 

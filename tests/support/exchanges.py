@@ -1,0 +1,212 @@
+"""Exchanges with a real pool and without a socket: the test's thread is the loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from threadline import KIB, WAIT, Client, Line, no_leaks
+
+from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
+from wsgi_async.errors import HTTPError
+from wsgi_async.events import Observer, RequestInfo
+from wsgi_async.http.head import admit
+from wsgi_async.threads.pool import Call, ThreadPool
+from wsgi_async.wsgi.environ import server_variables as make_variables
+from wsgi_async.wsgi.file_wrapper import FileWrapper
+
+TEXT = [("Content-Type", "text/plain")]
+
+
+App = Callable[..., Any]
+
+
+class Notes(Observer):
+    """Keeps what the application did."""
+
+    def __init__(self) -> None:
+        self.errors: list[tuple[RequestInfo, str, BaseException | None]] = []
+        self.lines: list[tuple[RequestInfo, str]] = []
+        self.warnings: list[tuple[RequestInfo, str]] = []
+
+    def app_error(
+        self, request: RequestInfo, message: str, error: BaseException | None = None
+    ) -> None:
+        self.errors.append((request, message, error))
+
+    def app_stderr(self, request: RequestInfo, text: str) -> None:
+        self.lines.append((request, text))
+
+    def app_warning(self, request: RequestInfo, message: str) -> None:
+        self.warnings.append((request, message))
+
+
+class Connection:
+    """The loop's side of one exchange, on a transport that sends only when told."""
+
+    remote_addr, remote_port, client = "192.0.2.1", "1234", "192.0.2.1:1234"
+    server_variables = make_variables(
+        ("127.0.0.1", 80),
+        root_path="",
+        scheme="http",
+        threads=2,
+        file_wrapper=FileWrapper,
+    )
+
+    def __init__(self, rig: Rig, method: str, length: int | None) -> None:
+        self.rig = rig
+        text = f"{method} /p?q HTTP/1.1\r\nHost: a\r\n"
+        if length is not None:
+            text += f"Content-Length: {length}\r\n"
+        head = admit(method, "/p?q", "1.1", text + "\r\n")
+        self.exchange = Exchange(rig.gateway, self, head, 0.0)
+        self.side = _Side(rig.line, self.exchange)
+
+    def exchange_woke(self, exchange: Exchange) -> None:
+        assert exchange is self.exchange
+        self.side.on_wake()
+
+    def give_up(self, exchange: Exchange, error: HTTPError) -> None:
+        raise error
+
+    def finish(self) -> Client:
+        """Be a client that reads everything, until the response has ended."""
+        while self.side.end is None:
+            if self.side.unsent:
+                self.side.drain()
+            else:
+                self.rig.line.turn()
+        return self.side
+
+
+class _Side(Client):
+    def __init__(self, line: Line, exchange: Exchange) -> None:
+        super().__init__(line, exchange.writer)
+        self.exchange = exchange
+
+    def resume(self, why: str) -> None:
+        self.exchange.resume()
+
+    def leave(self) -> None:
+        self.end = self.end or "left"
+        self.exchange.let_go("the client has gone")
+
+
+class Rig:
+    """A pool, a thread line and an application."""
+
+    def __init__(
+        self, line: Line, application: App, threads: int, queue_size: int, observer: Observer
+    ) -> None:
+        self.line = line
+        self.observer = observer
+        self.errors: list[BaseException] = []
+        self.pool = ThreadPool(threads, queue_size, name="pool", on_error=self.errors.append)
+        self.pool.start()
+        self.gateway = Gateway(
+            application, self.pool, line.mailbox, line.bounds, observer, request_ids()
+        )
+
+    def connect(self, method: str = "GET", length: int | None = None) -> Connection:
+        return Connection(self, method, length)
+
+    def begin(self, method: str = "GET") -> Connection:
+        connection = self.connect(method)
+        assert connection.exchange.submit()
+        return connection
+
+    def get(self) -> Client:
+        return self.begin().finish()
+
+    def settle(self) -> None:
+        """Return when no thread has anything to do."""
+        done = threading.Event()
+        rounds = [0]
+
+        def look() -> None:
+            # urgent tasks are served in order; a second round sees what the first has queued
+            rounds[0] += 1
+            if rounds[0] < 3 or self.pool.busy > 1 or self.pool.queued:
+                self.pool.submit_urgent(Call(look))
+            else:
+                done.set()
+
+        self.pool.submit_urgent(Call(look))
+        assert done.wait(WAIT)
+
+    def stop(self) -> None:
+        stopped = threading.Event()
+        self.pool.stop(stopped.set)
+        assert stopped.wait(WAIT)
+
+
+def rigs(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+    """``make(application, **bounds)``: nothing may be left of it when the test ends."""
+    with no_leaks() as make_line:
+        rigs: list[Rig] = []
+
+        def start(
+            application: App,
+            *,
+            threads: int = 2,
+            queue_size: int = 100,
+            observer: Observer | None = None,
+            **bounds: Any,
+        ) -> Rig:
+            line = make_line(tmp_path, **bounds)
+            rigs.append(Rig(line, application, threads, queue_size, observer or Notes()))
+            return rigs[-1]
+
+        yield start
+        for rig in rigs:
+            rig.stop()
+            while not rig.line.wakes.empty():
+                rig.line.turn()
+
+
+def plain(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", TEXT)
+    return [b"hello"]
+
+
+class Stream:
+    """An application that streams without an end, and notes where it is run."""
+
+    def __init__(self, size: int = 64 * KIB, count: int | None = None) -> None:
+        self.size = size
+        self.count = count
+        self.steps: list[str] = []
+        self.closes: list[str] = []
+        self.closed = threading.Event()
+        self.running = threading.Lock()
+        self.overlaps = 0
+
+    def __call__(self, environ: Any, start_response: Any) -> Stream:
+        start_response("200 OK", TEXT)
+        return self
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        with self._alone():
+            self.steps.append(threading.current_thread().name)
+            if self.count is not None and len(self.steps) > self.count:
+                raise StopIteration
+            return b"x" * self.size
+
+    def close(self) -> None:
+        with self._alone():
+            self.closes.append(threading.current_thread().name)
+        self.closed.set()
+
+    def _alone(self) -> ExitStack:
+        stack = ExitStack()
+        if self.running.acquire(blocking=False):
+            stack.callback(self.running.release)
+        else:
+            self.overlaps += 1
+        return stack
