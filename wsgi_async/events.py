@@ -1,15 +1,60 @@
-"""What the core tells about itself. The core publishes here; the edge (logs, metrics) subscribes.
+"""What a server tells about itself, and to whom: logs, metrics, an embedder's own subscribers.
 
-The methods of :class:`Observer` do nothing. They are called on the loop thread unless their
-docstring says otherwise, must return quickly and must not raise.
+A subscriber is an :class:`Observer`; it overrides what it wants to hear::
+
+    class Slow(Observer):
+        wants_timings = True
+
+        def request_finished(self, request, response):
+            if response.duration > 1.0:
+                print(request.target, response.queue, response.app, response.cpu)
+
+There may be any number of them, and each hears what happens after those before it; the log is the
+first. They are attached by ``Server(app, observers=[Slow()])``, ``server.subscribe(Slow())``,
+``wsgi-async app:app --subscriber slow:Slow`` (one in each process that serves), gunicorn's
+``post_worker_init`` with ``worker.subscribe(Slow())``, and ``live_server(app, observers=[...])``.
+
+**Costs.** Who hears what is looked at once, when the server is made. A method that a subscriber
+does not override is never called; what nobody hears is neither measured nor put together. A
+request's start costs something where :meth:`~Observer.request_started` is overridden, its end where
+:meth:`~Observer.request_finished` is, the parts of its time where ``wants_timings`` is set too.
+
+**Failures.** What a subscriber raises is told to the others' :meth:`~Observer.error`, once for each
+subscriber, and goes no further; it is told on. Only KeyboardInterrupt passes.
+
+**Threads.** Each method says where it is called:
+
+============ ======================================================================================
+Loop         one call at a time, and nobody is served meanwhile: it must return at once. A request
+             is told started and finished here, in this order.
+Pool thread  what the application did, in the thread that runs it: several at once, for different
+             requests. It may come a moment before the request is told started.
+Any thread   the loop's, the pool's, or the main one of a process that has no loop: several at once.
+============ ======================================================================================
+
+A subscriber that counts on several threads needs a lock of its own. It hears of the process it is
+in: with ``--workers`` there is one in each, and the parent has only the log.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["HAS_ACCESS_LINE", "Observer", "RequestInfo", "ResponseInfo"]
+from .errors import ConfigError
+
+__all__ = [
+    "EVENTS",
+    "HAS_ACCESS_LINE",
+    "FanOut",
+    "Observer",
+    "RequestInfo",
+    "ResponseInfo",
+    "check_subscriber",
+    "hears",
+]
 
 HAS_ACCESS_LINE: ContextVar[bool] = ContextVar("wsgi_async.has_access_line", default=False)
 """Set by middleware, in the context of a request, that logs it to ``wsgi_async.access`` itself."""
@@ -42,9 +87,35 @@ class ResponseInfo(NamedTuple):
     is_logged: bool = False
     """Whether middleware has a line for it in the access log: a second one would count it twice."""
 
+    # The parts of `duration`, in seconds: None where nobody asked (:attr:`Observer.wants_timings`),
+    # and where it never came to that.
+    upload: float | None = None
+    """From the complete head to the complete body; nothing where the application reads the body as
+    it arrives."""
+    queue: float | None = None
+    """From then on, waiting for a thread."""
+    app: float | None = None
+    """With a thread: from its taking the request until it was through, ``close()`` included, or the
+    response was over, if that came first. A thread's waits for its client are in it; time in which
+    the iteration was suspended is not."""
+    cpu: float | None = None
+    """Of that, what its thread took of a processor, up to what it last handed over; None where it
+    was still at work on the response."""
+    send: float | None = None
+    """The rest: only the client was waited for."""
+
 
 class Observer:
-    """Receives what happens in a server. Override what is of interest."""
+    """Receives what happens in a server. Override what is of interest, with plain functions that
+    return quickly; these do nothing."""
+
+    wants_requests: bool | None = None
+    """Whether :meth:`request_finished` is to be called, which costs a few objects a request. None:
+    where it is overridden."""
+
+    wants_timings: bool = False
+    """Whether the parts of its time are to be measured for it too: that is two system calls for
+    each stretch a thread works on it."""
 
     def started(
         self,
@@ -54,26 +125,33 @@ class Observer:
         parser: str,
         processes: int = 1,
     ) -> None:
-        """The server listens on `addresses` (``http://127.0.0.1:8000``, ``unix:/run/app.sock``).
+        """*Loop; in a parent, its only thread:* the server listens on `addresses`
+        (``http://127.0.0.1:8000``, ``unix:/run/app.sock``).
 
         :param threads: of each process.
+        :param processes: how many serve, where the parent tells it; 1 in each of them.
         """
 
     def stopping(self, in_flight: int) -> None:
-        """A graceful stop began with this many exchanges in flight."""
+        """*Loop:* a graceful stop began with this many exchanges in flight."""
 
     def interrupted(self, patience: float) -> None:
-        """Ctrl-C came a moment ago, and requests are in flight still: they get so many seconds, 0
-        is any number, and a second Ctrl-C drops them."""
+        """*Loop; in a parent, its only thread:* Ctrl-C came a moment ago, and requests are in
+        flight still: they get so many seconds, 0 is any number, and a second Ctrl-C drops them."""
 
     def stopped(self, stuck_threads: int) -> None:
-        """The server has stopped; this many threads never returned from the application."""
+        """*Loop:* the server has stopped; this many threads never returned from the application."""
 
-    wants_requests = False
-    """Whether :meth:`request_finished` is to be called: it costs a few objects a request."""
+    def request_started(self, request: RequestInfo) -> None:
+        """*Loop:* a request is on its way to the application: its body is here, unless that is read
+        as it arrives. Or it asks for ``health_path`` or ``ready_path``, which the loop answers.
+
+        Its :meth:`request_finished` follows, once. A request that is refused before is not told of
+        here.
+        """
 
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
-        """A request has been answered, or given up."""
+        """*Loop:* a request has been answered, or given up."""
 
     def request_refused(
         self,
@@ -84,7 +162,7 @@ class Observer:
         *,
         is_running: bool = False,
     ) -> None:
-        """The server itself refused a request with this 4xx/5xx.
+        """*Loop:* the server itself refused a request with this 4xx/5xx.
 
         :param request: the request, where its head could be read.
         :param is_running: whether it had been given to the application, which reads its body as
@@ -92,37 +170,38 @@ class Observer:
         """
 
     def connection_dropped(self, client: str, why: str) -> None:
-        """The server gave a connection up: a stalled or too slow client, a cut response."""
+        """*Loop:* the server gave a connection up: a stalled or too slow client, a cut response."""
 
     def app_error(
         self, request: RequestInfo, message: str, error: BaseException | None = None
     ) -> None:
-        """The application failed or broke PEP 3333. *Any thread.*
+        """*Pool thread:* the application failed or broke PEP 3333.
 
         :param message: one line that says what happened and how to mend it.
         :param error: the exception, where there is one whose traceback helps.
         """
 
     def app_warning(self, request: RequestInfo, message: str) -> None:
-        """The application did what it may not, and the server has mended it. *Any thread.*
+        """*Pool thread:* the application did what it may not, and the server has mended it.
 
         :param message: one line that says what was done, and what to change.
         """
 
     def app_stderr(self, request: RequestInfo, text: str) -> None:
-        """The application wrote a complete line to ``wsgi.errors``: text of its own, perhaps with a
-        level and a time, such as Flask's log. *Any thread.*"""
+        """*Any thread:* the application wrote a complete line to ``wsgi.errors``: text of its own,
+        perhaps with a level and a time, such as Flask's log."""
 
     def info(self, message: str) -> None:
-        """Something an operator may like to know: one line. *Any thread.*"""
+        """*Any thread:* something an operator may like to know: one line."""
 
     def report(self, text: str) -> None:
-        """Several lines about one failure, the first of which says what to change. *Any thread.*"""
+        """*Any thread:* several lines about one failure, the first of which says what to change."""
 
     def thread_lost(
         self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
     ) -> None:
-        """A thread was given up, and replaced: the application is later than ``request_timeout``.
+        """*Loop:* a thread was given up, and replaced: the application is later than
+        ``request_timeout``.
 
         :param thread: its name.
         :param seconds: for how long the application has produced nothing.
@@ -130,19 +209,138 @@ class Observer:
         """
 
     def thread_returned(self, request: RequestInfo, seconds: float) -> None:
-        """A thread that was given up has come back, and ends. *Pool thread.*
+        """*That pool thread:* it was given up, has come back, and ends.
 
         :param seconds: how long after it was given up.
         """
 
     def threads_exhausted(self, lost: int) -> None:
-        """So many threads are lost that new requests are refused with 503 from now on."""
+        """*Loop:* so many threads are lost that new requests are refused with 503 from now on."""
 
     def threads_recovered(self, lost: int) -> None:
-        """Enough threads have come back: requests are taken again, with so many still lost."""
+        """*Loop:* enough threads have come back: requests are taken again, with so many still
+        lost."""
 
     def warning(self, message: str) -> None:
-        """Something an operator should know: one line. *Any thread.*"""
+        """*Any thread:* something an operator should know: one line."""
 
     def error(self, message: str, error: BaseException | None = None) -> None:
-        """Something of the server's own failed. *Any thread.*"""
+        """*Any thread:* something of the server's own, or another subscriber, failed."""
+
+
+EVENTS: tuple[str, ...] = tuple(
+    name for name, value in vars(Observer).items() if callable(value) and not name.startswith("_")
+)
+"""The names of all that is told."""
+
+
+def hears(subscriber: Observer, event: str) -> bool:
+    """Whether there is something of its own behind this method."""
+    method = getattr(subscriber, event, None)
+    if not callable(method):
+        return False
+    if getattr(method, "__func__", method) is getattr(Observer, event):
+        return False
+    return event != "request_finished" or getattr(subscriber, "wants_requests", None) is not False
+
+
+class FanOut(Observer):
+    """Any number of subscribers as one: what it is told, it tells each that hears it, in order.
+
+    Who hears what is looked at here, once. What a subscriber raises harms neither the others nor
+    whoever tells; it is reported to the others, once for each subscriber.
+
+    :param subscribers: in the order they are told.
+    :param last_resort: takes such a report where no other subscriber does.
+    :raises ConfigError: something that is no subscriber.
+    """
+
+    def __init__(
+        self,
+        subscribers: Iterable[Observer],
+        last_resort: Callable[[str, BaseException], object],
+    ) -> None:
+        self.subscribers = tuple(subscribers)
+        for subscriber in self.subscribers:
+            check_subscriber(subscriber)
+        for event in EVENTS:
+            hearers = [
+                (subscriber, getattr(subscriber, event))
+                for subscriber in self.subscribers
+                if hears(subscriber, event)
+            ]
+            if hearers:
+                setattr(self, event, self._make_teller(event, hearers))
+        finished = [each for each in self.subscribers if hears(each, "request_finished")]
+        self.wants_requests = bool(finished)
+        self.wants_timings = any(getattr(each, "wants_timings", False) for each in finished)
+        self._last_resort = last_resort
+        self._reported: dict[int, object] = {}
+
+    def _make_teller(
+        self, event: str, hearers: list[tuple[Observer, Callable[..., object]]]
+    ) -> Callable[..., None]:
+        def tell(*args: Any, **kwargs: Any) -> None:
+            for subscriber, hear in hearers:
+                try:
+                    hear(*args, **kwargs)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # SystemExit would end the loop
+                    self._report(subscriber, event, error)
+
+        return tell
+
+    def _report(self, subscriber: Observer, event: str, error: BaseException) -> None:
+        """*Any thread:* say once that a subscriber fails."""
+        mine = object()  # one call on one dict is atomic, without the GIL too
+        if self._reported.setdefault(id(subscriber), mine) is not mine:
+            return
+        is_told = False
+        try:
+            message = (
+                f"the subscriber {_name(subscriber)} failed in {event}(); "
+                "it is told on, and further failures of it are not reported"
+            )
+            for other in self.subscribers:
+                if other is subscriber or not hears(other, "error"):
+                    continue
+                try:
+                    other.error(message, error)
+                    is_told = True
+                except Exception as another:
+                    self._report(other, "error", another)
+            if not is_told:
+                self._last_resort(message, error)
+                is_told = True
+        except Exception:  # no memory for it, perhaps
+            pass
+        finally:
+            if not is_told:
+                self._reported.pop(id(subscriber), None)
+
+
+def _name(subscriber: Observer) -> str:
+    kind = type(subscriber)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def check_subscriber(subscriber: Observer) -> None:
+    """Whether anything can be told to it.
+
+    :raises ConfigError: it is no subscriber.
+    """
+    if isinstance(subscriber, type):
+        name = subscriber.__qualname__
+        raise ConfigError(f"A subscriber is an object, not a class: write {name}()")
+    heard = [event for event in EVENTS if callable(getattr(subscriber, event, None))]
+    if not heard:
+        raise ConfigError(
+            f"A subscriber is a wsgi_async.Observer; {subscriber!r:.200} has none of its methods"
+        )
+    for event in heard:
+        if inspect.iscoroutinefunction(getattr(subscriber, event)):
+            raise ConfigError(
+                f"{_name(subscriber)}.{event} is async: a subscriber has plain functions, "
+                "which return at once"
+            )

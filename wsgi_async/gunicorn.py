@@ -3,6 +3,11 @@
 gunicorn keeps its arbiter, its command line and its logs; in each of its workers a
 :class:`~wsgi_async.server.server.Server` takes the connections of gunicorn's sockets and runs the
 application in ``--threads`` threads. Slow clients cost no thread already.
+
+In gunicorn's configuration file, subscribers of :mod:`wsgi_async.events` are attached so::
+
+    def post_worker_init(worker):
+        worker.subscribe(Metrics())
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from typing import Any
 from gunicorn.workers.base import Worker as BaseWorker
 
 from .config.options import Config
-from .events import RequestInfo, ResponseInfo
+from .events import Observer, RequestInfo, ResponseInfo, check_subscriber
 from .foreign.gunicorn import OPTIONS, options_of
 from .foreign.hooks import RequestHooks
 from .launch.ending import LAST, end_within
@@ -66,6 +71,17 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no type annotati
         if cfg.proxy_protocol not in (False, None, "off"):
             raise RuntimeError(f"{cls.__module__}.{cls.__name__} has no --proxy-protocol")
 
+    subscribers: tuple[Observer, ...] = ()
+    """Told what happens, after gunicorn's logs."""
+
+    def subscribe(self, observer: Observer) -> None:
+        """Have one more told what happens, as of the start: for ``post_worker_init``.
+
+        :raises ConfigError: it is no subscriber.
+        """
+        check_subscriber(observer)
+        self.subscribers = (*self.subscribers, observer)
+
     def run(self) -> None:
         """Serve until told to end."""
         # A worker that cannot start ends with the code at which gunicorn does not try again.
@@ -97,7 +113,9 @@ class _Serving:
         self._worker = worker
         self._config = config = _config(worker.cfg)
         observer = _Observer(worker.log, worker.cfg)
-        self._server = Server(application, config=config, observer=observer)
+        self._server = Server(
+            application, config=config, observer=observer, observers=worker.subscribers
+        )
         self._server.is_supervised = True
         self._stops: asyncio.Queue[Stop] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()

@@ -82,6 +82,24 @@ def test_it_serves_with_threads_and_logs_as_gunicorn_does(directory: Path) -> No
         process.wait_for(rf"\[INFO\] gone {pid}$")
 
 
+def test_subscribers_of_a_configuration_file(directory: Path) -> None:
+    (directory / "gunicorn.conf.py").write_text(
+        "from wsgi_async import Observer\n"
+        "class Heard(Observer):\n"
+        "    wants_timings = True\n"
+        "    def __init__(self, log): self.log = log\n"
+        "    def request_started(self, request): self.log.info('started %s', request.target)\n"
+        "    def request_finished(self, request, response):\n"
+        "        self.log.info('finished %s %s', request.target, response.app >= 0)\n"
+        "def post_worker_init(worker): worker.subscribe(Heard(worker.log))\n"
+    )
+    with gunicorn(directory, "--access-logfile", "-") as process:
+        get(process, "/x")
+        process.wait_for(r"\[INFO\] started /x$")
+        process.wait_for(r"\[INFO\] finished /x True$")
+        process.wait_for(r'"GET /x HTTP/1.1" 200')
+
+
 def test_a_request_in_flight_is_finished_at_a_stop(directory: Path, fifo: Path) -> None:
     path = directory / "socket"
     with gunicorn(directory, bind=f"unix:{path}") as process:

@@ -25,7 +25,7 @@ import wsgi_async
 from wsgi_async import Server
 from wsgi_async.config.options import Config
 from wsgi_async.connection.states import ConnectionState
-from wsgi_async.events import Observer
+from wsgi_async.events import EVENTS
 from wsgi_async.launch.child import _Child
 from wsgi_async.processes import Channel
 from wsgi_async.server.repeating import Repeating
@@ -236,7 +236,7 @@ class Speechless(Recorder):
         return super().__getattribute__(name)
 
 
-SPEECH = {name for name in vars(Observer) if not name.startswith("_")} - {"wants_requests"}
+SPEECH = set(EVENTS)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

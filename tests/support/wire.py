@@ -23,7 +23,8 @@ from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
 from wsgi_async.connection.protocol import HTTPProtocol
 from wsgi_async.connection.request_timeouts import SWEEP
 from wsgi_async.connection.states import ConnectionState
-from wsgi_async.events import Observer, RequestInfo, ResponseInfo
+from wsgi_async.connection.timing import exchange_for
+from wsgi_async.events import FanOut, Observer, RequestInfo, ResponseInfo
 from wsgi_async.http1 import reader as http1
 from wsgi_async.testing import FakeLoop, FakeTransport
 from wsgi_async.threads import BlockedWriters, Mailbox, Overflow, ResponseBounds
@@ -432,11 +433,18 @@ class Site:
     :param application: a WSGI application.
     :param cap: open connections at most.
     :param files: open temporary files at most.
+    :param subscribers: are told what happens after `observer`, through a fan-out.
     :param options: of :class:`Config`.
     """
 
     def __init__(
-        self, application: Any = hello, *, cap: int = 100, files: int = 100, **options: Any
+        self,
+        application: Any = hello,
+        *,
+        cap: int = 100,
+        files: int = 100,
+        subscribers: Iterable[Observer] = (),
+        **options: Any,
     ) -> None:
         options.setdefault("threads", 2)
         # The clock's hands are moved without giving the threads time to take what is queued.
@@ -471,8 +479,17 @@ class Site:
             others_wait=lambda: self.pool.queued > 0,
             warn=self.observer.error,
         )
+        observer: Observer = self.observer
+        if subscribers:
+            observer = FanOut((observer, *subscribers), lambda message, error: None)
         gateway = Gateway(
-            application, self.pool, self.mailbox, bounds, self.observer, request_ids()
+            application,
+            self.pool,
+            self.mailbox,
+            bounds,
+            observer,
+            request_ids(),
+            exchange=exchange_for(observer),
         )
         self.connections = Connections(config, gateway, self.io_pool, self.budgets, cap)
         self.tick()

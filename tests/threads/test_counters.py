@@ -11,9 +11,10 @@ from types import FrameType, ModuleType
 from typing import Any
 
 import pytest
-from wire import HELLO, Chunks, Client, Site, hello, responding
+from wire import HELLO, Chunks, Client, Recorder, Site, hello, responding
 
 import wsgi_async
+from wsgi_async.events import Observer, RequestInfo
 
 Application = Callable[..., Any]
 
@@ -247,3 +248,47 @@ def test_python_calls_per_request(name: str, counter: Counter) -> None:
         calls = (len(counter.names) - before) / count
         assert len(client.answers) == count + 10
     assert 5 < calls <= CEILINGS[name], " ".join(counter.names[-round(calls) :])
+
+
+class Deaf(Observer):
+    """Wants the parts of the times of requests that it does not hear of."""
+
+    wants_timings = True
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody wants to hear of requests but the `subscribers`."""
+    monkeypatch.setattr(Recorder, "wants_requests", False)
+
+
+def count_calls(counter: Counter, **options: Any) -> int:
+    """In some requests."""
+    with Site(hello, threads=1, **options) as site:
+        client = site.connect()
+        serve(client, 10, ())
+        before = len(counter.names)
+        sys.setprofile(counter)
+        serve(client, 50, ())
+        sys.setprofile(None)
+        return len(counter.names) - before
+
+
+@pytest.mark.usefixtures("quiet")
+def test_what_nobody_subscribes_to_costs_no_call(counter: Counter) -> None:
+    """Who takes when from whom varies by a few calls; a call a request would be fifty more."""
+    plain = count_calls(counter)
+    assert count_calls(counter, subscribers=[Deaf(), Observer()]) < plain + 25
+
+
+@pytest.mark.usefixtures("quiet")
+def test_what_a_subscriber_costs(counter: Counter) -> None:
+    class Started(Observer):
+        def request_started(self, request: RequestInfo) -> None:
+            pass
+
+    before = len(counter.names)
+    count_calls(counter, subscribers=[Started()])
+    names = counter.names[before:]
+    assert names.count("StartedExchange._tell_start") == 50
+    assert not any("Stopwatch" in name or "ended" in name for name in names)

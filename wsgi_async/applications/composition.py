@@ -24,11 +24,12 @@ from typing import Any
 
 from wsgi_async.config.sources import Settings
 from wsgi_async.errors import ConfigError, LoadError
+from wsgi_async.events import Observer
 from wsgi_async.wsgi.response import Application
 
-from .loading import load_application, load_middleware
+from .loading import load_application, load_middleware, load_subscriber
 
-__all__ = ["compose", "describe", "names_something"]
+__all__ = ["compose", "describe", "make_subscribers", "names_something"]
 
 
 def names_something(settings: Settings) -> bool:
@@ -97,6 +98,19 @@ def compose(
 
         application = debugging(application)
     return application
+
+
+def make_subscribers(settings: Settings) -> list[Observer]:
+    """What ``--subscriber`` names, in that order. Runs their imports on the calling thread.
+
+    :raises ConfigError: a factory finds its arguments wrong.
+    :raises LoadError: one cannot be had; the message names its option.
+    """
+    subscribers = []
+    for spec in settings.launch.subscriber:
+        with _naming(f"--subscriber {spec}"):
+            subscribers.append(load_subscriber(spec))
+    return subscribers
 
 
 def _mounts(settings: Settings, own: Application | None) -> dict[str, str]:

@@ -33,11 +33,12 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType, Trace
 from typing import Any, cast
 
 from wsgi_async.config.option import did_you_mean
-from wsgi_async.errors import LoadError
+from wsgi_async.errors import ConfigError, LoadError
+from wsgi_async.events import Observer, check_subscriber
 
 from . import factories
 
-__all__ = ["application_traceback", "load_application", "load_middleware"]
+__all__ = ["application_traceback", "load_application", "load_middleware", "load_subscriber"]
 
 _DEFAULTS = ("application", "app")
 
@@ -114,6 +115,31 @@ def load_middleware(spec: str) -> Callable[[Callable[..., Any]], Callable[..., A
         return _checked(made, f"what {name} returned")
 
     return wrap
+
+
+def load_subscriber(spec: str) -> Observer:
+    """Import the factory that `spec` names, and call it: it makes a subscriber.
+
+    ``mod:Factory``, ``mod.Factory`` or ``path/file.py:Factory``; also
+    ``mod:Factory(option=1)``, whose arguments are Python literals.
+
+    :raises LoadError: there is no such thing, it raises, or what it returns is no subscriber.
+    """
+    module, where, expression = _locate(spec)
+    if not expression:
+        raise LoadError(f"{spec!r} names no factory: write {spec}:Factory")
+    node = _parse(expression)
+    found = _evaluate(node, module, where)
+    if not isinstance(node, ast.Call):
+        name = f"{expression!r} in {where!r}"
+        _check_callable(found, name)
+        found = _call(found, (), {}, name)
+    with _blaming(f"Looking at what {expression!r} in {where!r} returned"):
+        try:
+            check_subscriber(found)
+        except ConfigError as error:
+            raise LoadError(str(error)) from None
+    return cast("Observer", found)
 
 
 def _locate(spec: str) -> tuple[ModuleType, str, str | None]:

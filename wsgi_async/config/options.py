@@ -547,6 +547,13 @@ class LaunchConfig:
         "first is the outermost. Repeatable.",
         metavar="MODULE:FACTORY",
     )
+    subscriber: tuple[str, ...] = option(
+        (),
+        group=Group.LOGS,
+        help="A factory whose result is told what happens: a wsgi_async.Observer, one in each "
+        "process that serves. Repeatable.",
+        metavar="MODULE:FACTORY",
+    )
     encode_str: str = option(
         "",
         group=Group.APPLICATION,

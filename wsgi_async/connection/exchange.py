@@ -18,8 +18,9 @@ from typing import BinaryIO, Protocol
 
 from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.errors import HTTPError
-from wsgi_async.events import HAS_ACCESS_LINE, Observer, RequestInfo
+from wsgi_async.events import HAS_ACCESS_LINE, Observer, RequestInfo, ResponseInfo
 from wsgi_async.http.head import RequestHead
+from wsgi_async.http1.framing import ResponseHead
 from wsgi_async.threads import (
     LARGE_FILE,
     ForkedWriter,
@@ -48,7 +49,8 @@ _naming = threading.Lock()
 class ExchangeState(enum.Enum):
     """Who has an exchange. Changed on the loop."""
 
-    BEGUN = "the loop: its body is being collected, or it answers it itself"
+    BEGUN = "the loop: its body is being collected"
+    ANSWERED = "the loop, which answers it itself"
     SUBMITTED = "a thread, or a queue for threads"
     WITHDRAWN = "nobody: it was taken out of the queue"
     GIVEN_UP = "a lost thread: what that still has to say interests nobody"
@@ -57,12 +59,14 @@ class ExchangeState(enum.Enum):
 
 
 _BEGUN = ExchangeState.BEGUN
+_ANSWERED = ExchangeState.ANSWERED
 _SUBMITTED = ExchangeState.SUBMITTED
 _WITHDRAWN = ExchangeState.WITHDRAWN
 _GIVEN_UP = ExchangeState.GIVEN_UP
 
 NEXT: dict[ExchangeState, set[ExchangeState]] = {
-    _BEGUN: {_SUBMITTED},
+    _BEGUN: {_ANSWERED, _SUBMITTED},
+    _ANSWERED: set(),
     _SUBMITTED: {_WITHDRAWN, _GIVEN_UP},
     _WITHDRAWN: set(),
     _GIVEN_UP: set(),
@@ -100,6 +104,10 @@ class Gateway:
     next_id: Callable[[], str]
     warned: dict[str, object] = field(default_factory=dict)
     """Of what the application has been warned: once is enough. *Any thread.*"""
+    exchange: Callable[[Gateway, ExchangeConnection, RequestHead, float], Exchange] = field(
+        default_factory=lambda: Exchange
+    )
+    """The kind of exchange: see :mod:`.timing`."""
 
 
 def request_ids() -> Callable[[], str]:
@@ -172,6 +180,20 @@ class Exchange:
             return False
         self.state = _SUBMITTED  # with no call in between, which may fail: a thread may have it
         return True
+
+    def answer(self, head: ResponseHead, body: bytes) -> None:
+        """*Loop:* answer it without a thread."""
+        self._enter(_ANSWERED)
+        self.writer.answer(head, body)
+
+    def ended(self, status: int, body_size: int, complete: bool, now: float) -> ResponseInfo:
+        """*Loop:* how it ended, for whoever wants to know; see :class:`ResponseInfo`.
+
+        :param now: the loop's time.
+        """
+        # The context may be one that its thread is in: it is only read.
+        is_logged = HAS_ACCESS_LINE in self._context
+        return ResponseInfo(status, body_size, now - self.began, complete, is_logged)
 
     def resume(self) -> None:
         """*Loop:* queue a suspended iteration again, to go on or, the client gone, to close."""
@@ -338,11 +360,6 @@ class Exchange:
     def has_begun(self) -> bool:
         """*Any thread:* whether a thread has begun with it, or none ever will."""
         return self._response is not None or self.writer.has_ended
-
-    @property
-    def is_logged(self) -> bool:
-        """*Any thread:* see :class:`ResponseInfo`."""
-        return HAS_ACCESS_LINE in self._context  # one that its thread may be in: it is only read
 
     @property
     def info(self) -> RequestInfo:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from wsgi_async.errors import HTTPError
-from wsgi_async.events import ResponseInfo
 from wsgi_async.http1.framing import BodyFraming, error_answer
 from wsgi_async.http1.reader import RequestReader
 from wsgi_async.wsgi.environ import client_name, remote_address
@@ -309,12 +308,11 @@ class ConnectionLife(asyncio.Protocol):
             return
         try:
             framed = self._sender.framed
-            response = ResponseInfo(
+            response = exchange.ended(
                 framed.status if framed is not None else status,
                 self._sender.body_size,
-                self._loop.time() - exchange.began,
                 complete,
-                exchange.is_logged,
+                self._loop.time(),
             )
             observer.request_finished(exchange.info, response)
         except Exception as error:  # the request has been answered all the same

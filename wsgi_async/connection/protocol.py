@@ -221,7 +221,8 @@ class HTTPProtocol(ConnectionLife):
 
     def _begin(self, head: RequestHead) -> None:
         shared = self._shared
-        exchange = Exchange(shared.gateway, self, head, self._loop.time())
+        gateway = shared.gateway
+        exchange = gateway.exchange(gateway, self, head, self._loop.time())
         if shared.probes is not None:
             if shared.probes.wants(head):
                 self._answer_probe(exchange)
@@ -258,7 +259,7 @@ class HTTPProtocol(ConnectionLife):
         self._exchange = exchange
         self._enter(_RUNNING)
         head, body = self._shared.answer_probe(exchange.head, self._loop.time())
-        exchange.writer.answer(head, body)
+        exchange.answer(head, body)
         if self._reader.buffered or self._input.state is _ENDED:
             self._loop.call_soon(self.exchange_woke, exchange)
         else:

@@ -37,7 +37,7 @@ BEAT = 1.0
 async def serve_under_supervisor(
     application: Application,
     config: Config,
-    observer: Observer,
+    observers: Sequence[Observer],
     sockets: Sequence[BoundSocket],
     slot: OwnCount | None,
     channel: Channel,
@@ -50,12 +50,14 @@ async def serve_under_supervisor(
     Signals that come from elsewhere are not obeyed: a terminal sends them to the whole group.
     SIGTERM to this process alone asks the supervisor to replace it, SIGUSR1 is a report of it.
 
+    :param observers: told what happens, in this order.
     :param linger: seconds for which idle connections are kept once a successor accepts.
     :returns: the number of threads that never returned from the application.
     :raises ConfigError: an option that does not fit this machine.
     :raises LoadError: the application did not answer its warm-up.
     """
-    server = Server(application, config=config, observer=observer)
+    first, *others = observers
+    server = Server(application, config=config, observer=first, observers=others)
     server.is_supervised = True
     child = _Child(server, config, channel, reopen_logs, linger)
     try:

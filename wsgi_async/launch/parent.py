@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, MutableMapping
 
+from wsgi_async.applications.composition import make_subscribers
 from wsgi_async.buffers.spool import require_directory
 from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.options import Config
@@ -81,6 +82,7 @@ def launch(
                 common,
                 explain,
                 loader=Loading(settings, environ, start, identity, application),
+                subscribers=lambda: make_subscribers(settings),
                 hooks=settings.hooks,
                 # A browser's next click is to meet the new code.
                 linger=0.0 if watcher is not None else IDLE_LINGER,
@@ -144,7 +146,9 @@ def check(
     identity = resolve(settings.launch.user, settings.launch.group)
     _watcher(settings, start)  # for what is wrong with it
     loading = Loading(settings, environ, start, identity, application)
-    return loading(lambda: None, logs.LogObserver().warning)
+    loaded = loading(lambda: None, logs.LogObserver().warning)
+    make_subscribers(settings)  # for what is wrong with them
+    return loaded
 
 
 def _watcher(settings: Settings, start: str) -> Watcher | None:

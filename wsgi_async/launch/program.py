@@ -15,7 +15,7 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import NamedTuple
 
 from wsgi_async._imports import StandardFirst, preload
@@ -94,6 +94,7 @@ class ServerProgram(Program):
     :param linger: seconds for which a process that was replaced keeps idle connections.
     :param loader: what there is to do before the application is there, and how it is had. It is
         given what is to be called in between, and what is to be told of doubts.
+    :param subscribers: makes what a serving process tells of itself to, besides the log.
     :param hooks: called in processes.
     :param configures_logs: whether the logs are the server's, not those of a program around it.
     """
@@ -105,6 +106,7 @@ class ServerProgram(Program):
         explain: Explain,
         *,
         loader: Callable[[Callable[[], object], Warn], Application],
+        subscribers: Callable[[], Sequence[Observer]] = tuple,
         hooks: Hooks | None = None,
         linger: float = IDLE_LINGER,
         configures_logs: bool = True,
@@ -124,6 +126,7 @@ class ServerProgram(Program):
         self.hooks = hooks or Hooks()
         self._explain = explain
         self._loader = loader
+        self._subscribers = subscribers
 
     def load(
         self, entered: Callable[[], object] = lambda: None, *, is_one_of_many: bool = False
@@ -180,14 +183,23 @@ class ServerProgram(Program):
                 )
             else:
                 self.hooks.forked(boot.number)
-            return self._serve(application, boot, is_preloaded=is_preloaded)
+            with fence():
+                subscribers = self._subscribers()
+            return self._serve(application, subscribers, boot, is_preloaded=is_preloaded)
         finally:
             call_safely(logs.LogObserver(), self.hooks.leaving)
             logs.flush()
 
-    def _serve(self, application: Application, boot: Boot, *, is_preloaded: bool) -> int:
+    def _serve(
+        self,
+        application: Application,
+        subscribers: Sequence[Observer],
+        boot: Boot,
+        *,
+        is_preloaded: bool,
+    ) -> int:
         config = self.config
-        logs.reclaim()  # a hook may have done so too
+        logs.reclaim()  # a hook or a subscriber may have done so too
         if is_preloaded:
             logs.reopen()  # the loader has the files of its own start, which may be renamed by now
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
@@ -196,13 +208,13 @@ class ServerProgram(Program):
             sys.setswitchinterval(config.switch_interval)
         application = self.hooks.loaded(application)
         logs.write_by_thread()
-        observer = logs.LogObserver(access=bool(config.access_logfile))
+        log = logs.LogObserver(access=bool(config.access_logfile), announces=False)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             stuck = runner.run(
                 serve_under_supervisor(
                     application,
                     config,
-                    observer,
+                    (log, *subscribers),
                     self.common.sockets,
                     self._slot(boot.number),
                     boot.channel,

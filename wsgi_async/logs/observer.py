@@ -69,13 +69,21 @@ class LogObserver(Observer):
     """Writes to the two loggers. Any thread.
 
     :param access: whether there is an access log, in Apache's "combined" format.
+    :param announces: whether it says where the server listens: of many processes the parent does.
     :param clock: seconds, monotonic.
     """
 
+    wants_requests: bool
+
     def __init__(
-        self, *, access: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        access: bool = False,
+        announces: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wants_requests = access
+        self._announces = announces
         self._clock = clock
         self._last: dict[str, tuple[float, int]] = {}  # kind: when logged, how many since
 
@@ -87,6 +95,8 @@ class LogObserver(Observer):
         parser: str,
         processes: int = 1,
     ) -> None:
+        if not self._announces:
+            return
         many = f"{threads} thread{'s' * (threads != 1)}"
         if processes > 1:
             many = f"{processes} processes, {many} each"

@@ -23,6 +23,7 @@ from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
 from wsgi_async.connection.probes import NEGLECTED
 from wsgi_async.connection.protocol import HTTPProtocol
 from wsgi_async.connection.request_timeouts import SWEEP
+from wsgi_async.connection.timing import exchange_for
 from wsgi_async.events import Observer
 from wsgi_async.system import forks
 from wsgi_async.system.sockets import BoundSocket, bind, close_all, hold, listen
@@ -112,6 +113,7 @@ class RunningServer:
             bounds,
             observer,
             request_ids(),
+            exchange=exchange_for(observer),
         )
         self.connections = Connections(
             config, gateway, self._io_pool, budgets, plan.connections, plan.refusals

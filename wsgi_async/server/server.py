@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from wsgi_async.config.calls import make_config, refuse
@@ -18,7 +18,7 @@ from wsgi_async.config.option import Scope
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import Phase
 from wsgi_async.errors import ConfigError
-from wsgi_async.events import Observer
+from wsgi_async.events import FanOut, Observer
 from wsgi_async.logs import observer as logs
 from wsgi_async.system.greenlets import refuse_greenlets
 from wsgi_async.system.sockets import BoundSocket, address_of
@@ -53,11 +53,12 @@ class Server:
     :param config: all options at once, instead of `port`, `host` and `options`.
     :param observer: told what happens; default: a :class:`LogObserver`, which logs to
         ``wsgi_async``. With ``LogObserver(access=True)`` requests go to ``wsgi_async.access``.
+    :param observers: told after it, in this order; see :mod:`wsgi_async.events`.
     :param options: the fields of :class:`Config` by name.
     :raises ConfigError: a wrong option.
 
-    A server may be started again after it was stopped. All methods but :meth:`run_in_thread` and
-    ``with`` are for the loop's thread.
+    A server may be started again after it was stopped. All methods but :meth:`run_in_thread`,
+    ``with`` and :meth:`subscribe` are for the loop's thread.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Server:
         host: str | None = None,
         config: Config | None = None,
         observer: Observer | None = None,
+        observers: Iterable[Observer] = (),
         **options: Any,
     ) -> None:
         if not callable(application):
@@ -82,7 +84,8 @@ class Server:
             refuse(options, Scope.PROCESS)
             refuse(options, Scope.FLEET)
             observer = logs.LogObserver()
-        self.observer = observer
+        self.observer = FanOut((observer, *observers), logs.LogObserver().error)
+        """All that are told what happens, as one."""
         self.addresses: tuple[str, ...] = ()
         """Where it listens, such as ``http://127.0.0.1:8000``."""
         self.port: int | None = None
@@ -96,6 +99,16 @@ class Server:
         self._requests = 0
         self._stopping: asyncio.Future[int] | None = None
         self._thread: contextlib.ExitStack | None = None
+
+    def subscribe(self, observer: Observer) -> None:
+        """*Any thread, before the start:* have one more told what happens, after the others.
+
+        :raises ConfigError: it is no subscriber.
+        :raises RuntimeError: it is running already.
+        """
+        if self._running is not None:
+            raise RuntimeError("this server is running already: subscribe before its start")
+        self.observer = FanOut((*self.observer.subscribers, observer), logs.LogObserver().error)
 
     async def start(
         self,
@@ -131,10 +144,9 @@ class Server:
         self.addresses = tuple(map(address_of, running.sockets))
         tcp = (sock for sock in running.sockets if sock.family != socket.AF_UNIX)
         self.port = next((sock.getsockname()[1] for sock in tcp), None)
-        if not self.is_supervised:
-            self.observer.started(
-                self.addresses, self.config.threads, self.loop_name, self.config.parser
-            )
+        self.observer.started(
+            self.addresses, self.config.threads, self.loop_name, self.config.parser
+        )
 
     async def serve_once(self, connection: socket.socket, peer: object = None) -> None:
         """Serve a connection that somebody else has accepted, as the last of this server, and

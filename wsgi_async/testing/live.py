@@ -15,18 +15,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from wsgi_async.config.calls import given, refuse
 from wsgi_async.config.option import Scope
 from wsgi_async.errors import ConfigError
-from wsgi_async.events import Observer, RequestInfo, ResponseInfo
+from wsgi_async.events import EVENTS, Observer, RequestInfo, ResponseInfo
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.server.server import Server
-from wsgi_async.wsgi.environ import client_name
-from wsgi_async.wsgi.file_wrapper import FileWrapper
 from wsgi_async.wsgi.response import Application
 
 from .logtap import TAP, speaker
@@ -48,61 +45,58 @@ class AppError(NamedTuple):
 
 
 class LiveRequest:
-    """One request that was answered, refused or given up. All times are in seconds; the loop's own
-    clock goes by the millisecond.
+    """One request that was answered, refused or given up. All times are in seconds.
 
     =========== =====================================================================
-    `queue`     from the complete head until the application was called: the arrival of
-                the body, and the wait for a thread
-    `app`       from the call of the application until its iterable was closed
-    `send`      from then until the last byte was with the transport; 0 where that was
-                earlier
+    `queue`     from the complete head until a thread took it: the arrival of the body,
+                and the wait for a thread
+    `app`       from then until its iterable was closed, or the response was over, if
+                that came first
+    `send`      the rest, until the last byte was with the transport
     =========== =====================================================================
 
-    They are None where they cannot be known: the server refused the request, the application has
-    not ended yet, or the client came through a unix socket, where nothing tells clients apart.
+    They are None where they cannot be known: the server refused the request, or it never came to
+    that. More of them are in `response`.
     """
 
     __test__ = False
 
-    def __init__(self, info: RequestInfo | None, client: str) -> None:
+    def __init__(
+        self, info: RequestInfo | None, client: str, response: ResponseInfo | None = None
+    ) -> None:
         self.info = info
         """Id, fields and all; None where not even the head could be read."""
         self.client = client
         """``127.0.0.1:50312``, or ``unix``."""
         self.method = info.method if info is not None else ""
         self.target = info.target if info is not None else ""
-        self.status = 0
+        self.response = response
+        """As subscribers are told it; None where the server refused the request."""
+        self.status = response.status if response is not None else 0
         """The status sent; 499 where the client left before there was one."""
-        self.body_size = 0
+        self.body_size = response.body_size if response is not None else 0
         """Bytes of the response's body, without framing."""
-        self.duration = 0.0
+        self.duration = response.duration if response is not None else 0.0
         """From the complete head to the end of the response."""
-        self.is_complete = False
+        self.is_complete = response.complete if response is not None else False
         """False where the response was cut."""
         self.refusal: str | None = None
         """Why the server answered in its own name; None where the application did."""
-        self._began: float | None = None
-        self._ended = 0.0
-        self._work: _Work | None = None
 
     @property
     def queue(self) -> float | None:
-        if self._work is None or self._began is None:
+        response = self.response
+        if response is None or response.upload is None or response.queue is None:
             return None
-        return max(0.0, self._work.called - self._began)
+        return response.upload + response.queue
 
     @property
     def app(self) -> float | None:
-        if self._work is None or self._work.ended is None:
-            return None
-        return self._work.ended - self._work.called
+        return self.response.app if self.response is not None else None
 
     @property
     def send(self) -> float | None:
-        if self._work is None or self._work.ended is None:
-            return None
-        return max(0.0, self._ended - self._work.ended)
+        return self.response.send if self.response is not None else None
 
     def __repr__(self) -> str:
         times = [f"{self.duration * 1000:.1f} ms"]
@@ -115,52 +109,17 @@ class LiveRequest:
         return f"<{what}: {self.status}, {self.body_size} bytes, {', '.join(times)}{more}>"
 
 
-class _Work:
-    """When the application was busy with a request."""
-
-    __slots__ = ("called", "ended")
-
-    def __init__(self) -> None:
-        self.called = time.monotonic()
-        self.ended: float | None = None
-
-    def end(self) -> None:
-        if self.ended is None:
-            self.ended = time.monotonic()
-
-
-class _Timed:
-    """An iterable of the application, and the time of its end."""
-
-    def __init__(self, iterable: Iterable[bytes], work: _Work) -> None:
-        self._iterable = iterable
-        self._work = work
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._iterable)
-
-    def close(self) -> None:
-        try:
-            close = getattr(self._iterable, "close", None)
-            if close is not None:
-                close()
-        finally:
-            self._work.end()
-
-
 class LiveServer:
     """A server that runs in a thread of this process. *Any thread* may ask it for anything."""
 
     __test__ = False
 
     def __init__(self, application: Application, options: dict[str, Any]) -> None:
-        self._application = application
         self._changed = threading.Condition()
         self._requests: list[LiveRequest] = []
         self._errors: list[AppError] = []
         self._records: list[logging.LogRecord] = []
-        self._works: dict[str, _Work] = {}
-        self.server = Server(self._timed, observer=_Recorder(self), **options)
+        self.server = Server(application, observer=_Recorder(self), **options)
         """The server itself."""
 
     @property
@@ -222,41 +181,11 @@ class LiveServer:
         if found:
             raise ExceptionGroup("the application failed", found)
 
-    # --- pool threads --------------------------------------------------------------------------
-
-    def _timed(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """The application, and its times. What is all there, or a file that the server may send by
-        itself, is passed on as it is."""
-        work = _Work()
-        if environ["REMOTE_PORT"]:
-            client = client_name(environ["REMOTE_ADDR"], environ["REMOTE_PORT"])
-            with self._changed:
-                self._works[client] = work
-        try:
-            iterable = self._application(environ, start_response)
-        except BaseException:
-            work.end()
-            raise
-        if isinstance(iterable, list | tuple | str | bytes | bytearray | FileWrapper):
-            work.end()
-            return iterable
-        if not hasattr(type(iterable), "__iter__"):
-            work.end()
-            return iterable  # the server knows best what to say about it
-        return _Timed(iterable, work)
-
     # --- what the observer tells ---------------------------------------------------------------
 
     def _finished(self, info: RequestInfo, response: ResponseInfo) -> None:
-        request = LiveRequest(info, info.client)
-        request.status, request.body_size = response.status, response.body_size
-        request.duration, request.is_complete = response.duration, response.complete
-        request._ended = time.monotonic()
-        request._began = request._ended - response.duration
         with self._changed:
-            # A client has one request at a time with the application.
-            request._work = self._works.pop(info.client, None)
-            self._add(request)
+            self._add(LiveRequest(info, info.client, response))
 
     def _refused(self, client: str, status: int, detail: str, info: RequestInfo | None) -> None:
         request = LiveRequest(info, client)
@@ -290,6 +219,8 @@ def _as_exception(error: AppError) -> Exception:
 
 class _Recorder(LogObserver):
     """Logs as servers do, and keeps it too."""
+
+    wants_timings = True
 
     def __init__(self, live: LiveServer) -> None:
         super().__init__(access=True)
@@ -330,9 +261,9 @@ def _spoken(tell: Callable[..., None]) -> Callable[..., None]:
     return speak
 
 
-for _name, _tell in list(vars(Observer).items()):
-    if callable(_tell) and not _name.startswith("_"):
-        setattr(_Recorder, _name, _spoken(getattr(_Recorder, _name)))
+for _event in EVENTS:
+    if getattr(_Recorder, _event) is not getattr(Observer, _event):
+        setattr(_Recorder, _event, _spoken(getattr(_Recorder, _event)))
 
 
 @contextlib.contextmanager
@@ -356,7 +287,8 @@ def live_server(
     :param raise_errors: whether what the application did wrong is raised at the end, if the block
         itself raised nothing; see :meth:`LiveServer.raise_errors`.
     :param options: the options of :class:`~wsgi_async.Config` by name; with ``bind`` neither `port`
-        nor `host` counts.
+        nor `host` counts. And ``observers``: what is told what happens, see
+        :mod:`wsgi_async.events`.
     :raises ConfigError: a wrong option, one for several processes, an address that cannot be had,
         or an application that cannot be called.
     :raises RuntimeError: at the end, threads never returned from the application.
