@@ -173,13 +173,13 @@ class ServerProgram(Program):
         is_preloaded = application is not None
         if self.config.cpu_affinity:  # before the application is loaded: it may start threads
             try:
-                pin(boot.seat)
+                pin(boot.place)
             except OSError as error:
                 logs.LogObserver().warning(f"--cpu-affinity has no effect: {error.strerror}")
         try:
             if application is None:
                 application = self.load(
-                    lambda: self.hooks.forked(boot.number), is_one_of_many=boot.seat > 0
+                    lambda: self.hooks.forked(boot.number), is_one_of_many=boot.place > 0
                 )
             else:
                 self.hooks.forked(boot.number)

@@ -1,7 +1,8 @@
 """Many processes for one server: who starts, watches, replaces and ends them.
 
 ``fleet`` decides, ``supervisor`` does what it decided, ``channel`` carries words between it and its
-processes, ``jobs`` is what those begin with. None of them knows HTTP, and none runs an event loop
+processes, ``jobs`` is what those begin with, ``interfaces`` what a supervisor is given: a program
+to serve, and a parent to do it in. None of them knows HTTP, and none runs an event loop
 or a thread.
 
 Runs on: the main thread of the parent, and of each new process until it serves.

@@ -83,14 +83,14 @@ class Process:
         "is_stalled",
         "number",
         "pid",
-        "seat",
+        "place",
         "status",
     )
 
-    def __init__(self, number: int, seat: int, generation: int, now: float) -> None:
+    def __init__(self, number: int, place: int, generation: int, now: float) -> None:
         self.number = number
         """A small number that no other living process has."""
-        self.seat = seat
+        self.place = place
         """Which of the places it has. Who it replaces, perhaps alive still, has the same."""
         self.generation = generation
         self.began = self.beat_at = now
@@ -417,19 +417,19 @@ class Fleet:
         self.actions.append(Spawn(process))
 
     def _leaver(self, ready: list[Process]) -> Process:
-        """Of too many: who is to be replaced, first whose seat its successor has already, then the
-        oldest; else who has the last seat."""
+        """Of too many: who is to be replaced, first whose place its successor has already, then the
+        oldest; else who has the last place."""
         stale = [process for process in ready if self._is_stale(process)]
         if not stale:
-            return max(ready, key=lambda process: process.seat)
-        taken = {process.seat for process in ready if not self._is_stale(process)}
-        return next((process for process in stale if process.seat in taken), stale[0])
+            return max(ready, key=lambda process: process.place)
+        taken = {process.place for process in ready if not self._is_stale(process)}
+        return next((process for process in stale if process.place in taken), stale[0])
 
     def _free_seat(self) -> int:
         """One that nobody has who is to stay."""
         staying = (Status.BOOTING, Status.READY)
         taken = {
-            process.seat
+            process.place
             for process in self.processes
             if process.status in staying and not self._is_stale(process)
         }

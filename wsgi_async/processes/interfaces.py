@@ -30,7 +30,7 @@ class Boot(NamedTuple):
     channel: Channel
     number: int
     """A small number that no other living process of this server has."""
-    seat: int
+    place: int
     """Which of the places it has, from 0. Who it replaces, perhaps alive still, has the same."""
     is_first: bool
     """Whether no process has ever been ready: what goes wrong is the operator's to see."""

@@ -21,7 +21,7 @@ CLOSE = b"close"
 """The order to stop listening. The others are of numbers."""
 
 _ORDER_SIZE = 32
-"""Bytes of an order: number and seat of the new process, and whether none has been ready yet."""
+"""Bytes of an order: number and place of the new process, and whether none has been ready yet."""
 
 
 def serve(program: Program, boot: Boot, application: Any = None) -> int:
@@ -64,13 +64,13 @@ def load(program: Program, boot: Boot, orders: socket.socket) -> int:
         if order == CLOSE:
             program.close_sockets()
             continue
-        number, seat, is_first = map(int, order.split())
+        number, place, is_first = map(int, order.split())
         channel = Channel(socket.socket(fileno=descriptors[0]))
         if fork_orphan():
             holding.release()
             orders.close()
             boot.channel.close()
             forks.take_signal(signal.SIGTERM, signal.SIG_DFL)
-            boot = Boot(channel, number, seat, bool(is_first))
+            boot = Boot(channel, number, place, bool(is_first))
             raise Forked(partial(serve, program, boot, application))
         channel.close()

@@ -55,7 +55,7 @@ class Loader:
         theirs.close()
         their_orders.close()
 
-    def fork(self, number: int, seat: int, *, is_first: bool) -> Channel | None:
+    def fork(self, number: int, place: int, *, is_first: bool) -> Channel | None:
         """Have it fork a process. None where it is dead, which the kernel will tell as well.
 
         :returns: the way to that process, which says ``hello`` with its pid.
@@ -63,7 +63,7 @@ class Loader:
         """
         ours, theirs = Channel.pair()
         try:
-            order = f"{number} {seat} {int(is_first)}".encode()
+            order = f"{number} {place} {int(is_first)}".encode()
             socket.send_fds(self._orders, [order], [theirs.fileno()])
         except OSError:
             ours.close()

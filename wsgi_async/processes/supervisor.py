@@ -371,7 +371,7 @@ class Supervisor:
         if not pid:
             ours.close()
             self._leave()
-            boot = Boot(theirs, process.number, process.seat, is_first)
+            boot = Boot(theirs, process.number, process.place, is_first)
             raise Forked(partial(jobs.serve, program, boot))
         theirs.close()
         process.pid = pid
@@ -439,7 +439,7 @@ class Supervisor:
         waiting, loader.waiting = loader.waiting, []
         for process in waiting:
             try:
-                channel = loader.fork(process.number, process.seat, is_first=not self._fleet.is_up)
+                channel = loader.fork(process.number, process.place, is_first=not self._fleet.is_up)
             except OSError as error:
                 self._bury(process, error.strerror or str(error), EXIT_NOT_LOADED)
                 continue

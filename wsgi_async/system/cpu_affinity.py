@@ -16,10 +16,10 @@ CAN_PIN = hasattr(os, "sched_setaffinity")
 """Whether this system can (Linux)."""
 
 
-def pin(seat: int) -> None:
+def pin(place: int) -> None:
     """Keep this thread, and those it starts from now on, on one of the processors it may use.
 
-    :param seat: the process's, from 0: there may be more of them than processors.
+    :param place: the process's, from 0: there may be more of them than processors.
     """
     processors = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {processors[seat % len(processors)]})
+    os.sched_setaffinity(0, {processors[place % len(processors)]})

@@ -147,16 +147,16 @@ def test_numbers_are_used_again() -> None:
 
 def test_a_successor_has_the_seat_of_who_it_replaces() -> None:
     story = Story.up(3)
-    assert [process.seat for process in story.serving()] == [0, 1, 2]
+    assert [process.place for process in story.serving()] == [0, 1, 2]
     gone, asks, _ = story.serving()
     story.exit(gone, 1)
     story.ready(story.spawned[-1])
-    assert story.spawned[-1].seat == gone.seat
+    assert story.spawned[-1].place == gone.place
     story.fleet.recycle(asks, "its age", story.now)
     story.act()
-    assert story.spawned[-1].seat == asks.seat
+    assert story.spawned[-1].place == asks.place
     story.ready(story.spawned[-1])
-    assert sorted(process.seat for process in story.serving()) == [0, 1, 2]
+    assert sorted(process.place for process in story.serving()) == [0, 1, 2]
 
 
 def test_seats_are_even_after_each_reload_whoever_lives_on() -> None:
@@ -170,7 +170,7 @@ def test_seats_are_even_after_each_reload_whoever_lives_on() -> None:
             leaving = [p for p in story.fleet.processes if p.status is Status.LEAVING]
             if number % 2 and leaving:  # as different as leaving takes
                 story.exit(leaving[-1])
-        assert sorted(process.seat for process in story.serving()) == [0, 1, 2]
+        assert sorted(process.place for process in story.serving()) == [0, 1, 2]
 
 
 def test_who_has_the_last_seat_goes_first_however_young_others_are() -> None:
@@ -179,30 +179,30 @@ def test_who_has_the_last_seat_goes_first_however_young_others_are() -> None:
     story.fleet.recycle(asks, "its age", story.now)
     story.act()
     story.ready(story.spawned[-1])
-    assert [process.seat for process in story.serving()] == [0, 2, 1]
+    assert [process.place for process in story.serving()] == [0, 2, 1]
     story.fleet.change_wanted(-1, story.now)
     story.act()
-    assert sorted(process.seat for process in story.serving()) == [0, 1]
+    assert sorted(process.place for process in story.serving()) == [0, 1]
 
 
 def test_a_reload_that_fails_half_way_leaves_no_seat_to_two() -> None:
     story = Story.up(3)
     story.exit(story.serving()[0], 1)
     story.ready(story.spawned[-1])
-    assert [process.seat for process in story.serving()] == [1, 2, 0]
+    assert [process.place for process in story.serving()] == [1, 2, 0]
     story.fleet.reload(story.now)
     story.act()
     story.ready(story.spawned[-1])
     story.exit(story.spawned[-1], 3)
     assert not story.fleet.is_reloading
-    assert sorted(process.seat for process in story.serving()) == [0, 1, 2]
+    assert sorted(process.place for process in story.serving()) == [0, 1, 2]
 
 
 def test_one_more_process_has_a_seat_of_its_own() -> None:
     story = Story.up(2)
     story.fleet.change_wanted(1, story.now)
     story.act()
-    assert story.spawned[-1].seat == 2
+    assert story.spawned[-1].place == 2
 
 
 def test_pauses_double_while_processes_die_young() -> None:

@@ -48,7 +48,7 @@ def test_processes_take_turns_with_the_processors(site: Site, options: tuple[str
         pids = servers.wait_for_pids(count)
         for number in range(1, 3):
             used = Counter(map(frozenset, map(processors, pids)))
-            expected = Counter(frozenset({USABLE[seat % len(USABLE)]}) for seat in range(count))
+            expected = Counter(frozenset({USABLE[place % len(USABLE)]}) for place in range(count))
             assert used == expected
             servers.signal(signal.SIGHUP)
             servers.wait_for("Reloaded", number)
