@@ -38,7 +38,7 @@ from .server.server import Server
 from .server.stopping import Stop, obey
 from .system.forks import take_signal
 from .system.sockets import BoundSocket
-from .wsgi.response import Application
+from .wsgi.calling import Application
 
 __all__ = ["Worker"]
 

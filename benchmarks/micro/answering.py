@@ -10,7 +10,7 @@ from typing import Any
 from wsgi_async.config.options import Config
 from wsgi_async.http1.framing import ResponseHead
 from wsgi_async.threads import Mailbox, Producer, ResponseWriter
-from wsgi_async.wsgi.response import Step, WSGIResponse
+from wsgi_async.wsgi.calling import Step, WSGIResponse
 
 from .benchmark import Opened, WrongResult
 from .heads import hello

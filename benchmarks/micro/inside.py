@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from wsgi_async.buffers.spool import Budgets
+from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import Connections
 from wsgi_async.connection.exchange import Gateway, request_ids

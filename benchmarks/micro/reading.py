@@ -6,8 +6,10 @@ import io
 from contextlib import ExitStack
 from itertools import cycle, islice
 
+from wsgi_async.http.limits import Limits
+from wsgi_async.http.request import RequestHead
 from wsgi_async.http1 import fast_path as fastlane
-from wsgi_async.http1.reader import Limits, RequestHead, RequestReader
+from wsgi_async.http1.reader import RequestReader
 from wsgi_async.wsgi.environ import build_environ, server_variables
 from wsgi_async.wsgi.error_stream import ErrorStream
 from wsgi_async.wsgi.file_wrapper import FileWrapper

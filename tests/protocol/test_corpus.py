@@ -10,7 +10,7 @@ from corpus import CASES, Case, read, text_of
 from wire import Site
 
 from wsgi_async.connection.states import ConnectionState
-from wsgi_async.http.head import Limits
+from wsgi_async.http.limits import Limits
 
 MAX_BODY_SIZE = 1 << 30
 

@@ -11,7 +11,7 @@ from corpus import CASES, Case
 from rawclient import RawClient
 from serving import Served, serving
 
-from wsgi_async.http1.reader import Limits
+from wsgi_async.http.limits import Limits
 
 SERVED = [case for case in CASES if all(case.limits)]
 """A server has always limits; only the reader knows none (0)."""

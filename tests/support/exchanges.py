@@ -13,7 +13,7 @@ from threadline import KIB, WAIT, Client, Line, no_leaks
 from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
 from wsgi_async.errors import HTTPError
 from wsgi_async.events import Observer, RequestInfo
-from wsgi_async.http.head import admit
+from wsgi_async.http.admission import admit
 from wsgi_async.threads.pool import Call, ThreadPool
 from wsgi_async.wsgi.environ import server_variables as make_variables
 from wsgi_async.wsgi.file_wrapper import FileWrapper

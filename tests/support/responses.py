@@ -9,8 +9,8 @@ from wsgiref.util import setup_testing_defaults
 
 from wsgi_async.errors import ClientDisconnected
 from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.wsgi.calling import Step, WSGIResponse
 from wsgi_async.wsgi.file_wrapper import FileWrapper
-from wsgi_async.wsgi.response import Step, WSGIResponse
 
 TEXT = [("Content-Type", "text/plain")]
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wsgi_async.buffers.spool import Budgets
+from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.http1.framing import ResponseHead
 from wsgi_async.threads import (
     BlockedWriters,

@@ -16,7 +16,7 @@ from typing import Any
 
 import h11
 
-from wsgi_async.buffers.spool import Budgets
+from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import TICK, Connections, Phase
 from wsgi_async.connection.exchange import Exchange, Gateway, request_ids

@@ -24,7 +24,7 @@ from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.connection.exchange import Exchange, ExchangeState, Gateway, request_ids
 from wsgi_async.errors import ClientDisconnected, HTTPError
 from wsgi_async.events import Observer, RequestInfo
-from wsgi_async.http.head import admit
+from wsgi_async.http.admission import admit
 from wsgi_async.threads import LARGE_FILE, RequestBody
 from wsgi_async.threads import response_stream as stream_module
 from wsgi_async.threads.pool import Call, ThreadPool

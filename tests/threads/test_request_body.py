@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from threadline import WAIT
 
-from wsgi_async.buffers.spool import Budget, Budgets, SourceFile
+from wsgi_async.buffers.budgets import Budget, Budgets
+from wsgi_async.buffers.spool import SourceFile
 from wsgi_async.errors import ClientDisconnected
 from wsgi_async.threads import InputStream, Mailbox, RequestBody
 from wsgi_async.threads.request_body import HIGH_WATER, LOW_WATER

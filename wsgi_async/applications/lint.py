@@ -23,9 +23,9 @@ from typing import Any, NoReturn
 
 from wsgi_async.errors import ApplicationError
 from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.wsgi.calling import Application, Environ
 from wsgi_async.wsgi.checks import HOP_BY_HOP, brief, check_chunk, check_head
 from wsgi_async.wsgi.file_wrapper import is_wrapped_file
-from wsgi_async.wsgi.response import Application, Environ
 
 __all__ = ["Lint", "Violation"]
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from wsgi_async.errors import ConfigError
-from wsgi_async.wsgi.response import Application, Environ
+from wsgi_async.wsgi.calling import Application, Environ
 
 __all__ = ["Mounts", "clean_prefix", "is_below", "parse_key", "refuse_method"]
 

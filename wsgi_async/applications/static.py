@@ -22,8 +22,8 @@ from werkzeug.security import safe_join
 from werkzeug.utils import get_content_type
 
 from wsgi_async.errors import ConfigError
+from wsgi_async.wsgi.calling import Application, Environ
 from wsgi_async.wsgi.file_wrapper import FileWrapper
-from wsgi_async.wsgi.response import Application, Environ
 
 from .mounts import clean_prefix, is_below, refuse_method
 

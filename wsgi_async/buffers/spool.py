@@ -1,7 +1,6 @@
-"""Bytes that wait: in memory first, then in a temporary file, within budgets.
+"""Bytes that wait: in memory first, then in a temporary file, within :mod:`.budgets`.
 
-One :class:`Budgets` per process bounds what all requests and responses hold together: RAM, disk
-and open files. No loop and no threads here; the budgets alone may be used from any thread.
+No loop and no threads here.
 """
 
 from __future__ import annotations
@@ -11,25 +10,14 @@ import errno
 import io
 import os
 import tempfile
-import threading
 from collections.abc import MutableSequence
 from typing import BinaryIO
 
-from wsgi_async.errors import ConfigError, StorageExhausted
+from wsgi_async.errors import StorageExhausted
 
-__all__ = [
-    "KNOWS_PAGE_CACHE",
-    "BodySpool",
-    "Budget",
-    "Budgets",
-    "Part",
-    "SourceFile",
-    "SpoolFile",
-    "append_part",
-    "can_read_nowait",
-    "read_nowait",
-    "require_directory",
-]
+from .budgets import Budgets
+
+__all__ = ["BodySpool", "Part", "SourceFile", "SpoolFile", "append_part"]
 
 Part = bytes | bytearray | memoryview
 """A stretch of a body that waits in memory."""
@@ -37,41 +25,6 @@ SMALL_PART = 4 * 1024
 """Bytes below which a part is joined to the one before it, if that is small or has been joined."""
 JOINED_PART = 64 * 1024
 """Bytes up to which parts are joined."""
-
-_PASSING = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE))
-"""Why a file cannot be made now and may be made later."""
-
-_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
-KNOWS_PAGE_CACHE = _NOWAIT != 0
-"""Whether the system tells what is in its page cache."""
-_PROBE = bytearray(1)  # written by all loops, read by none
-
-
-class Budget:
-    """An amount that many share. *Any thread* may reserve and release."""
-
-    __slots__ = ("_lock", "limit", "peak", "used")
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
-        self.peak = 0
-        self._lock = threading.Lock()
-
-    def reserve(self, amount: int) -> bool:
-        """Take `amount`, or nothing and return False where that would pass the limit."""
-        with self._lock:
-            used = self.used + amount
-            if used > self.limit:
-                return False
-            self.used = used
-            self.peak = max(self.peak, used)
-            return True
-
-    def release(self, amount: int) -> None:
-        """Give back what was reserved."""
-        with self._lock:
-            self.used -= amount
 
 
 def append_part(parts: MutableSequence[Part], data: bytes) -> None:
@@ -88,52 +41,6 @@ def append_part(parts: MutableSequence[Part], data: bytes) -> None:
             parts[-1] = bytearray(last) + data
             return
     parts.append(data)
-
-
-class Budgets:
-    """What one process may hold for all its exchanges together.
-
-    :param memory: bytes in RAM. At the bound bodies go straight to disk and responses block.
-    :param disk: bytes in temporary files, of which those of responses take at most half: clients
-        that do not read must leave room for uploads.
-    :param files: open temporary files and files being sent.
-    :param directory: where temporary files go; "" is the system's directory for them.
-    """
-
-    __slots__ = ("directory", "disk", "files", "has_disk", "memory", "response_disk")
-
-    def __init__(self, *, memory: int, disk: int, files: int, directory: str) -> None:
-        self.memory = Budget(memory)
-        self.disk = Budget(disk)
-        self.response_disk = Budget(disk // 2)
-        self.files = Budget(files)
-        self.directory = directory or None
-        self.has_disk = True
-        """Whether temporary files can be made at all; see :meth:`probe_disk`."""
-
-    def probe_disk(self) -> OSError | None:
-        """Try the directory once; where no file can ever be made there, everything stays in RAM."""
-        try:
-            with tempfile.TemporaryFile(dir=self.directory):
-                self.has_disk = True
-        except OSError as error:
-            self.has_disk = error.errno in _PASSING
-            return error
-        return None
-
-
-def require_directory(directory: str) -> None:
-    """Refuse a directory in which no temporary file can ever be made.
-
-    :param directory: "" is the system's, and nobody has asked for that.
-    :raises ConfigError: it is not there, is no directory, or is not ours to write to.
-    """
-    if directory:
-        failure = Budgets(memory=0, disk=0, files=0, directory=directory).probe_disk()
-        if failure is not None and failure.errno not in _PASSING:
-            raise ConfigError(
-                f"--spool-dir: no file can be made in {directory!r}: {failure.strerror}"
-            )
 
 
 class SpoolFile:
@@ -320,30 +227,3 @@ class BodySpool:
             self._file.close()
         if self._memory:
             self._drop_memory()
-
-
-def can_read_nowait(descriptor: int, offset: int) -> bool:
-    """Whether the byte at `offset` is in the page cache; False also where nobody can tell."""
-    try:
-        return _NOWAIT != 0 and os.preadv(descriptor, [_PROBE], offset, _NOWAIT) == 1
-    except OSError:
-        return False
-
-
-def read_nowait(descriptor: int, amount: int, offset: int) -> bytes | None:
-    """Read from the page cache, or None where only the disk itself could answer.
-
-    A loop that waits for a cold disk stalls every client, so it asks the kernel not to wait
-    (``preadv2`` with ``RWF_NOWAIT``, Linux 4.14); None also where the system or the file system
-    cannot promise that.
-    """
-    if not _NOWAIT:
-        return None
-    buffer = bytearray(amount)
-    try:
-        count = os.preadv(descriptor, [buffer], offset, _NOWAIT)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-            return None
-        raise
-    return bytes(memoryview(buffer)[:count])

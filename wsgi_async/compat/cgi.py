@@ -23,8 +23,8 @@ from typing import Any, BinaryIO, TextIO
 
 from wsgi_async._version import __version__
 from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.wsgi.calling import Application, WSGIResponse
 from wsgi_async.wsgi.file_wrapper import FileWrapper
-from wsgi_async.wsgi.response import Application, WSGIResponse
 
 __all__ = ["CGIHandler"]
 

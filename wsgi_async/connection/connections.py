@@ -10,9 +10,10 @@ import enum
 import math
 from collections.abc import Callable
 
-from wsgi_async.buffers.spool import Budgets
+from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.config.options import Config
-from wsgi_async.http.head import Limits, RequestHead
+from wsgi_async.http.limits import Limits
+from wsgi_async.http.request import RequestHead
 from wsgi_async.http1.framing import Framer, ResponseHead
 from wsgi_async.threads.pool import Task, ThreadPool
 

@@ -19,7 +19,7 @@ from typing import BinaryIO, Protocol
 from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.errors import HTTPError
 from wsgi_async.events import HAS_ACCESS_LINE, Observer, RequestInfo, ResponseInfo
-from wsgi_async.http.head import RequestHead
+from wsgi_async.http.request import RequestHead
 from wsgi_async.http1.framing import ResponseHead
 from wsgi_async.threads import (
     LARGE_FILE,
@@ -32,9 +32,9 @@ from wsgi_async.threads import (
     ResponseWriter,
 )
 from wsgi_async.threads.pool import ThreadPool
+from wsgi_async.wsgi.calling import Application, Step, WSGIResponse, send_error
 from wsgi_async.wsgi.environ import build_environ
 from wsgi_async.wsgi.error_stream import ErrorStream
-from wsgi_async.wsgi.response import Application, Step, WSGIResponse, send_error
 
 __all__ = ["Exchange", "ExchangeConnection", "Gateway", "current_request_id"]
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from wsgi_async._version import __version__
 from wsgi_async.config.options import Config
-from wsgi_async.http.head import RequestHead
+from wsgi_async.http.request import RequestHead
 from wsgi_async.http1.framing import ResponseHead
 
 __all__ = ["NEGLECTED", "Probes", "Vitals"]

@@ -12,8 +12,8 @@ import asyncio
 from typing import cast
 
 from wsgi_async.errors import HTTPError
+from wsgi_async.http.request import RequestHead
 from wsgi_async.http1.framing import CONTINUE, FramedHead, ResponseHead
-from wsgi_async.http1.reader import RequestHead
 
 from .connections import Phase
 from .exchange import Exchange

@@ -18,7 +18,7 @@ import termios
 from collections.abc import Callable
 from typing import Protocol
 
-from wsgi_async.buffers.spool import read_nowait
+from wsgi_async.buffers.reading import read_nowait
 from wsgi_async.http1.framing import BodyFraming, FramedHead, ResponseHead, frame_chunks
 from wsgi_async.threads import Extent, Producer, ResponseStream
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from wsgi_async.buffers.spool import KNOWS_PAGE_CACHE, can_read_nowait
+from wsgi_async.buffers.reading import KNOWS_PAGE_CACHE, can_read_nowait
 
 __all__ = ["NUDGE", "STRETCH", "WORTHWHILE", "Bypass"]
 

@@ -19,7 +19,7 @@ import time
 from typing import cast
 
 from wsgi_async.events import Observer, ResponseInfo, hears
-from wsgi_async.http.head import RequestHead
+from wsgi_async.http.request import RequestHead
 from wsgi_async.http1.framing import ResponseHead
 from wsgi_async.threads import Mailbox, Posted, ResponseWriter
 

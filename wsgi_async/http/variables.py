@@ -53,7 +53,7 @@ def request_variables(
     fields: Iterable[tuple[str, str]],
     content_length: int | None,
 ) -> dict[str, str]:
-    """The variables of one head; for the parameters see :class:`wsgi_async.http.head.RequestHead`.
+    """The variables of one head; for the parameters see :class:`.RequestHead`.
 
     PATH_INFO is the whole path, as if the application were mounted at the root.
     """

@@ -16,7 +16,8 @@ import enum
 import re
 
 from wsgi_async.errors import HTTPError
-from wsgi_async.http.head import Limits, end_of_line
+from wsgi_async.http.limits import Limits
+from wsgi_async.http1.lines import end_of_line
 
 __all__ = ["FREE_FRAMING_SIZE", "MAX_EXTENSIONS_SIZE", "MAX_LINE_SIZE", "ChunkedDecoder"]
 

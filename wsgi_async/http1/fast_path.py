@@ -20,7 +20,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from wsgi_async.http.head import RequestHead, valid_authority
+from wsgi_async.http.request import RequestHead
+from wsgi_async.http.target import valid_authority
 from wsgi_async.http.variables import DROPPED, KEYS, key_of, path_info
 
 __all__ = ["FastLane", "Shape", "read_lines", "shape_of"]

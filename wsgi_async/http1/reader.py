@@ -18,7 +18,10 @@ from functools import lru_cache
 import h11
 
 from wsgi_async.errors import HTTPError
-from wsgi_async.http.head import Limits, RequestHead, admit, end_of_line
+from wsgi_async.http.admission import admit
+from wsgi_async.http.limits import Limits
+from wsgi_async.http.request import RequestHead
+from wsgi_async.http1.lines import end_of_line
 
 from .chunked import ChunkedDecoder
 from .diagnosis import foreign_protocol, sentence_for

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, MutableMapping
 
 from wsgi_async.applications.composition import make_subscribers
-from wsgi_async.buffers.spool import require_directory
+from wsgi_async.buffers.budgets import require_directory
 from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.options import Config
 from wsgi_async.config.sources import Settings
@@ -22,7 +22,7 @@ from wsgi_async.system.pid_file import PidFile
 from wsgi_async.system.sockets import address_of, bind, close_all, hold, listen
 from wsgi_async.system.systemd import Notifier
 from wsgi_async.system.user import Identity, resolve
-from wsgi_async.wsgi.response import Application
+from wsgi_async.wsgi.calling import Application
 
 from .ending import LAST, end_within
 from .file_watcher import Watcher

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from wsgi_async._imports import StandardFirst, preload
 from wsgi_async.applications.composition import compose
-from wsgi_async.buffers.spool import require_directory
+from wsgi_async.buffers.budgets import require_directory
 from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.options import Config
 from wsgi_async.config.sources import Settings
@@ -40,7 +40,7 @@ from wsgi_async.system.sockets import BoundSocket, close_all
 from wsgi_async.system.surroundings import Surroundings, keep_standard_descriptors
 from wsgi_async.system.systemd import VARIABLES
 from wsgi_async.system.user import Identity, parse_umask
-from wsgi_async.wsgi.response import Application
+from wsgi_async.wsgi.calling import Application
 
 from .child import serve_under_supervisor
 

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from wsgi_async.buffers.spool import Budgets, require_directory
+from wsgi_async.buffers.budgets import Budgets, require_directory
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import TICK, WARN_EVERY, Connections, Phase
 from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
@@ -29,7 +29,7 @@ from wsgi_async.system import forks
 from wsgi_async.system.sockets import BoundSocket, bind, close_all, hold, listen
 from wsgi_async.threads import BlockedWriters, Mailbox, Overflow, ResponseBounds
 from wsgi_async.threads.pool import Call, Task, ThreadPool
-from wsgi_async.wsgi.response import Application, direct
+from wsgi_async.wsgi.calling import Application, direct
 
 from .acceptor import Acceptor
 from .connection_counts import OwnCount

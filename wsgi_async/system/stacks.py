@@ -17,7 +17,7 @@ DEPTH = 50
 """Frames that are shown, the innermost ones."""
 
 _OWN_CODE = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_CALLER = os.path.join(_OWN_CODE, "wsgi", "response.py")
+_CALLER = os.path.join(_OWN_CODE, "wsgi", "calling.py")
 """Where applications are called from."""
 
 _BETWEEN = tuple(

@@ -16,17 +16,20 @@ from contextvars import Context
 from email.utils import formatdate
 from typing import NamedTuple
 
-from wsgi_async.buffers.spool import BodySpool, Budgets
+from wsgi_async.buffers.budgets import Budgets
+from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.config.options import Config
 from wsgi_async.connection.upload import largest_body, storage_error
 from wsgi_async.errors import ApplicationError, ClientDisconnected, HTTPError
 from wsgi_async.events import Observer, RequestInfo
+from wsgi_async.http.limits import Limits
+from wsgi_async.http.request import RequestHead
 from wsgi_async.http1.framing import BodyFraming, FramedHead, ResponseHead, error_answer, frame_head
-from wsgi_async.http1.reader import Limits, RequestHead, RequestReader, Signal
+from wsgi_async.http1.reader import RequestReader, Signal
+from wsgi_async.wsgi.calling import Application, Step, WSGIResponse
 from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_variables
 from wsgi_async.wsgi.error_stream import ErrorStream
 from wsgi_async.wsgi.file_wrapper import FileWrapper
-from wsgi_async.wsgi.response import Application, Step, WSGIResponse
 
 from .request import Request
 from .response import Headers

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from wsgi_async.buffers.spool import Budgets
+from wsgi_async.buffers.budgets import Budgets
 
 __all__ = ["LARGE_FILE", "BlockedWriters", "Evictable", "Overflow", "ResponseBounds"]
 

@@ -10,7 +10,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from wsgi_async.buffers.spool import Budget, Part, SourceFile, append_part
+from wsgi_async.buffers.budgets import Budget
+from wsgi_async.buffers.spool import Part, SourceFile, append_part
 from wsgi_async.errors import ClientDisconnected
 
 from .mailbox import Mailbox, Posted

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from wsgi_async._version import __version__
-from wsgi_async.http.head import RequestHead
+from wsgi_async.http.request import RequestHead
 
 __all__ = ["build_environ", "client_name", "remote_address", "server_variables"]
 

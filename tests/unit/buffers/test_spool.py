@@ -14,19 +14,17 @@ from typing import Any
 import pytest
 from threadline import descriptors
 
-from wsgi_async.buffers import spool as spool_module
+from wsgi_async.buffers import reading
+from wsgi_async.buffers.budgets import Budget, Budgets
+from wsgi_async.buffers.reading import can_read_nowait, read_nowait
 from wsgi_async.buffers.spool import (
     JOINED_PART,
     SMALL_PART,
     BodySpool,
-    Budget,
-    Budgets,
     Part,
     SourceFile,
     SpoolFile,
     append_part,
-    can_read_nowait,
-    read_nowait,
 )
 from wsgi_async.errors import StorageExhausted
 
@@ -483,5 +481,5 @@ def test_a_disk_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_preadv2_only_an_io_thread_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool_module, "_NOWAIT", 0)
+    monkeypatch.setattr(reading, "_NOWAIT", 0)
     assert read_nowait(0, 10, 0) is None

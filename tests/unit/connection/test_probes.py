@@ -13,7 +13,8 @@ from wsgi_async import __version__
 from wsgi_async.config.options import Config
 from wsgi_async.connection.probes import Probes, Vitals
 from wsgi_async.connection.states import ConnectionState
-from wsgi_async.http.head import RequestHead, admit
+from wsgi_async.http.admission import admit
+from wsgi_async.http.request import RequestHead
 
 PATHS: dict[str, Any] = {"health_path": "/healthz", "ready_path": "/readyz"}
 WELL = Vitals(threads=8, busy=1, lost=0, queued=0, oldest_wait=0.0, connections=3, uptime=12.3456)

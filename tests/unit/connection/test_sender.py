@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from wire import HELLO, TIMEOUT, Client, Site, responding
 
-from wsgi_async.buffers.spool import read_nowait
+from wsgi_async.buffers.reading import read_nowait
 from wsgi_async.connection import sender as sending
 from wsgi_async.connection.sender import FILE_TURNS, JOIN_LIMIT
 from wsgi_async.connection.states import ConnectionState

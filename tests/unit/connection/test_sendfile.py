@@ -18,7 +18,7 @@ import pytest
 from rawclient import TIMEOUT, RawClient, request
 from serving import Served, both_loops
 
-from wsgi_async.buffers.spool import can_read_nowait
+from wsgi_async.buffers.reading import can_read_nowait
 from wsgi_async.connection import sender as sending
 from wsgi_async.connection import sendfile
 from wsgi_async.connection.sendfile import NUDGE, STRETCH, WORTHWHILE, cached

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsgi_async.errors import HTTPError
+from wsgi_async.http.limits import Limits
 from wsgi_async.http1 import chunked
 from wsgi_async.http1.chunked import (
     FREE_FRAMING_SIZE,
@@ -18,7 +19,6 @@ from wsgi_async.http1.chunked import (
     MAX_LINE_SIZE,
     ChunkedDecoder,
 )
-from wsgi_async.http1.reader import Limits
 
 LIMITS = Limits(request_line=0, fields=4, field_size=60, header_size=120).bounds()
 

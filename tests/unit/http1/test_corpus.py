@@ -10,12 +10,20 @@ import pytest
 from corpus import CASES, DEFAULTS, Case, Verdict, read, text_of
 
 from wsgi_async.errors import HTTPError
+from wsgi_async.http.limits import Limits
 from wsgi_async.http1 import reader as http1
-from wsgi_async.http1.reader import Limits, RequestReader, Signal
+from wsgi_async.http1.reader import RequestReader, Signal
 
 SOURCES = [
-    Path(http1.__file__).parents[1].joinpath(name).read_text(encoding="utf-8")
-    for name in ("http1/reader.py", "http/head.py", "http1/chunked.py", "http1/diagnosis.py")
+    Path(http1.__file__).parents[1].joinpath(*names).with_suffix(".py").read_text(encoding="utf-8")
+    for names in (
+        ("http", "admission"),
+        ("http", "target"),
+        ("http1", "reader"),
+        ("http1", "lines"),
+        ("http1", "chunked"),
+        ("http1", "diagnosis"),
+    )
 ]
 TOKEN_BYTES = {bytes([byte]) for byte in http1._TOKEN_BYTES}
 BEFORE = b"POST /before HTTP/1.1\r\nHost: b\r\nContent-Length: 4\r\n\r\n\r\n\r\n"

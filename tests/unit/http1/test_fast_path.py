@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from wsgi_async.errors import HTTPError
 from wsgi_async.http import variables
+from wsgi_async.http.limits import Limits
+from wsgi_async.http.request import RequestHead
 from wsgi_async.http1 import fast_path as fastlane
 from wsgi_async.http1 import reader as http1
 from wsgi_async.http1.fast_path import MAX_FIELDS, MISSES, FastLane, Shape, read_lines, shape_of
-from wsgi_async.http1.reader import Limits, RequestHead, RequestReader
+from wsgi_async.http1.reader import RequestReader
 
 BROWSER = (
     b"GET /a/b%20c?d=e HTTP/1.1\r\nHost: localhost:8000\r\n"

@@ -29,7 +29,7 @@ from wsgi_async.logs.observer import (
     release,
     reopen,
 )
-from wsgi_async.wsgi.response import WSGIResponse
+from wsgi_async.wsgi.calling import WSGIResponse
 
 ALL_LATIN_1 = "".join(map(chr, range(256)))
 HOSTILE = 'a\r\n\x1b[31m\x00\x7f\x85\x9b"\\é\tz'

@@ -14,7 +14,7 @@ from wsgi_async.middleware import AccessLog, Errors
 from wsgi_async.system.stacks import DEPTH, is_in_application, raise_in, stack_of
 from wsgi_async.threads import InputStream
 from wsgi_async.threads.pool import Call, ThreadPool
-from wsgi_async.wsgi.response import WSGIResponse
+from wsgi_async.wsgi.calling import WSGIResponse
 
 WAIT = 10.0
 
@@ -104,7 +104,7 @@ def test_a_stack_begins_where_the_application_does(block: Any) -> None:
     assert lines[1] == "  view()"
     assert lines[2].endswith("in view")
     assert lines[3] == "  blocked.wait()"
-    assert not any("wsgi/response.py" in line for line in lines)
+    assert not any("wsgi/calling.py" in line for line in lines)
 
 
 def test_the_stack_of_any_other_thread_is_whole(block: Any) -> None:

@@ -11,7 +11,9 @@ from wsgiref.validate import validator
 import pytest
 from wire import Site
 
-from wsgi_async.http1.reader import Limits, RequestHead, RequestReader
+from wsgi_async.http.limits import Limits
+from wsgi_async.http.request import RequestHead
+from wsgi_async.http1.reader import RequestReader
 from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_variables
 
 

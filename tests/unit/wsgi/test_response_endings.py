@@ -19,7 +19,7 @@ from responses import (
 )
 
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.wsgi.response import Step, WSGIResponse
+from wsgi_async.wsgi.calling import Step, WSGIResponse
 
 # --- write() -------------------------------------------------------------------------------------
 

@@ -16,9 +16,9 @@ import pytest
 
 from wsgi_async.errors import ApplicationError, ClientDisconnected
 from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.wsgi.calling import JOIN_LIMIT, Step, WSGIResponse
 from wsgi_async.wsgi.checks import _HEADS_LIMIT, HEADS, HOP_BY_HOP
 from wsgi_async.wsgi.file_wrapper import LARGEST_PAGE, FileWrapper
-from wsgi_async.wsgi.response import JOIN_LIMIT, Step, WSGIResponse
 
 TEXT = [("Content-Type", "text/plain")]
 App = Callable[..., Any]
