@@ -1,5 +1,8 @@
-"""What all versions of HTTP have in common: request heads, when they are valid, their limits, and
-what they are in the words of CGI.
+"""What all versions of HTTP have in common: heads and what they may be.
+
+``request`` is a request head, ``admission`` says which ones are valid whoever has parsed them,
+``target`` what a request is for, ``limits`` how large its parts may be, and ``variables`` what it
+says in the words of CGI.
 
 Runs on: any thread; pure functions and values that do not change.
 
