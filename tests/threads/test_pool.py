@@ -910,12 +910,12 @@ def test_a_thread_struck_before_it_wakes_the_next_is_counted_and_wakes_it() -> N
 
     def strike() -> None:
         """The thread has a task, and is to wake the other one."""
-        mine = (slot for slot in pool._slots if slot.ident == threading.get_ident())
-        slot = next(mine, None)
-        if slot is not None and slot.task is not None and slot.next is not None:
+        mine = (place for place in pool._places if place.ident == threading.get_ident())
+        place = next(mine, None)
+        if place is not None and place.task is not None and place.next is not None:
             lock.strike = None
-            struck.append(slot.task)
-            assert pool.lose(slot.task) is not None
+            struck.append(place.task)
+            assert pool.lose(place.task) is not None
             raise RequestTimeout("now")
 
     done = threading.Event()

@@ -92,8 +92,8 @@ class Rig:
         assert (pool.alive, pool.busy, pool.queued, pool.lost) == (THREADS, 0, 0, 0)
         assert (pool._waking, len(pool._sleepers), len(set(pool._sleepers))) == (None, 2, 2)
         assert pool.completed == self.news
-        assert all(slot.next is None and slot.task is None for slot in pool._slots)
-        assert {slot.name for slot in pool._slots} <= {
+        assert all(place.next is None and place.task is None for place in pool._places)
+        assert {place.name for place in pool._places} <= {
             thread.name for thread in threading.enumerate()
         }
 
@@ -198,7 +198,7 @@ def test_threads_are_struck_for_real(request: pytest.FixtureRequest) -> None:
         nonlocal strikes
         while not over.wait(0.0003 * choice.random()):
             with rig.pool._lock:
-                idents = [slot.ident for slot in rig.pool._slots if slot.ident]
+                idents = [place.ident for place in rig.pool._places if place.ident]
             if idents:
                 raise_in(choice.choice(idents), StruckError)
                 strikes += 1
