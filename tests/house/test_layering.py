@@ -99,6 +99,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "threads.mailbox",
         "threads.bounds",
         "threads.backlog",
+        "threads.response_states",
     ),
     ("threads.response_stream", "threads.request_body"),
     ("threads.input_stream", "threads.response_writer"),

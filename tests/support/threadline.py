@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.http1.framing import ResponseHead
@@ -20,7 +20,9 @@ from wsgi_async.threads import (
     ResponseBounds,
     ResponseStream,
     ResponseWriter,
+    response_writer,
 )
+from wsgi_async.threads.response_states import CONSUMER_MOVES, PRODUCER_MOVES, Consumer
 
 WAIT = 10.0
 KIB = 1024
@@ -76,6 +78,57 @@ class Line:
         """RAM, disk and files that are reserved now."""
         budgets = self.budgets
         return budgets.memory.used, budgets.disk.used, budgets.files.used
+
+
+class HeldToTables(ResponseStream):
+    """A stream that notes each change of its states that is not in the tables."""
+
+    __slots__ = ("states",)
+
+    faults: ClassVar[list[str]] = []
+    changes: ClassVar[set[tuple[Consumer | Producer, Consumer | Producer]]] = set()
+
+    def _change(self, after: Any, moves: dict[Any, set[Any]]) -> None:
+        try:
+            states = self.states
+        except AttributeError:
+            states = self.states = {}
+        before = states.get(type(after))
+        states[type(after)] = after
+        if before is None:
+            return
+        self.changes.add((before, after))
+        if after not in moves[before]:
+            self.faults.append(f"from {before} to {after}")
+
+    @property  # type: ignore[override]
+    def _producer(self) -> Producer:
+        return self.states[Producer]
+
+    @_producer.setter
+    def _producer(self, state: Producer) -> None:
+        self._change(state, PRODUCER_MOVES)
+
+    @property  # type: ignore[override]
+    def _consumer(self) -> Consumer:
+        return self.states[Consumer]
+
+    @_consumer.setter
+    def _consumer(self, state: Consumer) -> None:
+        self._change(state, CONSUMER_MOVES)
+
+
+@contextmanager
+def held_to_tables() -> Iterator[None]:
+    """Have each stream that is made meanwhile change its states by the tables only."""
+    before = response_writer.ResponseStream
+    response_writer.ResponseStream = HeldToTables  # type: ignore[misc]
+    HeldToTables.faults.clear()
+    try:
+        yield
+    finally:
+        response_writer.ResponseStream = before  # type: ignore[misc]
+    assert HeldToTables.faults == []
 
 
 class Client:
@@ -183,7 +236,8 @@ def descriptors() -> set[str]:
 
 @contextmanager
 def no_leaks() -> Iterator[Callable[..., Line]]:
-    """Gives out lines, and at the end holds them to their budgets and looks for open files."""
+    """Gives out lines, and at the end holds them to their budgets and looks for open files. What
+    is sent meanwhile is held to the tables of its states."""
     before = descriptors()
     lines: list[Line] = []
 
@@ -191,7 +245,8 @@ def no_leaks() -> Iterator[Callable[..., Line]]:
         lines.append(Line(directory, **options))
         return lines[-1]
 
-    yield make
+    with held_to_tables():
+        yield make
     for line in lines:
         assert line.used == (0, 0, 0)
         assert len(line.bounds.blocked) == 0

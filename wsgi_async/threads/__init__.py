@@ -30,7 +30,8 @@ from .bounds import LARGE_FILE, BlockedWriters, Overflow, ResponseBounds
 from .input_stream import InputStream
 from .mailbox import Mailbox, Posted
 from .request_body import RequestBody
-from .response_stream import Producer, Progress, ResponseStream, Taken
+from .response_states import Producer
+from .response_stream import Progress, ResponseStream, Taken
 from .response_writer import ForkedWriter, ResponseWriter, Whole
 
 __all__ = [

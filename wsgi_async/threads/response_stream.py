@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import threading
 import time
 
@@ -13,6 +12,7 @@ from wsgi_async.http1.framing import ResponseHead
 from .backlog import Backlog, Extent
 from .bounds import LARGE_FILE, STALLED, BlockedWriters, Overflow, ResponseBounds
 from .mailbox import Mailbox, Posted
+from .response_states import ENDED, LEFT, Consumer, Producer
 
 __all__ = ["FREE_MEMORY", "Producer", "Progress", "ResponseStream", "Taken"]
 
@@ -42,28 +42,6 @@ PIECE = 256 * 1024
 """A larger chunk goes in by pieces, so that one giant chunk can be spooled too."""
 
 
-class Producer(enum.Enum):
-    """The pool thread's side of a response."""
-
-    RUNNING = enum.auto()
-    PARKED = enum.auto()
-    FINISHED = enum.auto()
-    CUT = enum.auto()
-
-
-class Consumer(enum.Enum):
-    """The loop's side of a response."""
-
-    READY = enum.auto()
-    """The transport takes more; nobody has told the loop that there is some."""
-    WOKEN = enum.auto()
-    """A wake is on its way."""
-    FULL = enum.auto()
-    """The transport is above its high water; the loop comes by itself when it drains."""
-    GONE = enum.auto()
-    """The client is gone."""
-
-
 Taken = tuple[list[bytes], Producer]
 """What the loop gets from one ``take``: chunks; and FINISHED where nothing follows and the response
 is complete, CUT where it is not. (A named one takes 0.2 us more to make.)"""
@@ -76,12 +54,14 @@ Progress = tuple[int, int, Producer]
 # Looking a member up in its class costs 3 to 5 times a global in CPython 3.11, and these are
 # compared on every chunk.
 _RUNNING = Producer.RUNNING
+_SPOOLING = Producer.SPOOLING
 _PARKED = Producer.PARKED
 _FINISHED = Producer.FINISHED
 _CUT = Producer.CUT
 _READY = Consumer.READY
 _WOKEN = Consumer.WOKEN
 _FULL = Consumer.FULL
+_EVICTED = Consumer.EVICTED
 _GONE = Consumer.GONE
 _SPOOL = Overflow.SPOOL
 _PARK = Overflow.PARK
@@ -108,7 +88,6 @@ class ResponseStream:
         "_consumer",
         "_in_transport",
         "_join_at",
-        "_let_go",
         "_lock",
         "_mailbox",
         "_owner",
@@ -118,7 +97,6 @@ class ResponseStream:
         "_room",
         "_room_made",
         "_slice_end",
-        "_spooling",
         "_taken",
         "head",
         "length",
@@ -153,10 +131,7 @@ class ResponseStream:
         self._room_made: threading.Condition | None = None
         self._slice_end = 0.0
         self._backlog: Backlog | None = None
-        self._spooling = False
         self._parks = bounds.overflow is _PARK
-        # The loop does nothing more with it. Of an evicted response it may be sending the file.
-        self._let_go = False
         self.parks = 0
         """How often the iteration was suspended."""
         self.waits = 0
@@ -174,7 +149,7 @@ class ResponseStream:
         if self._parks:
             return self._add(data) and not self._slice_is_over()
         size = len(data)
-        if size > PIECE or self._spooling or self._producer is not _RUNNING:
+        if size > PIECE or self._producer is not _RUNNING:
             self.write_and_wait(data)
             return True
         # Most chunks come while a wake is on its way, and fit: then all is done without the lock,
@@ -208,7 +183,7 @@ class ResponseStream:
     def write_last(self, data: bytes) -> None:
         """*Pool thread:* the chunk that completes the response, in one wake with its end."""
         size = len(data)
-        if self._spooling or self._is_too_much(size):
+        if self._producer is _SPOOLING or self._is_too_much(size):
             self._write_whole(data)
             return
         with self._lock:
@@ -234,7 +209,8 @@ class ResponseStream:
         """*Pool thread:* the body ends here without being complete. If it has ended, the loop is
         told once more: see :meth:`.writer.ResponseWriter.cut`."""
         if self.has_ended:
-            self._tell_end(_GONE if self.gone else _READY)
+            consumer = self._consumer
+            self._tell_end(consumer if consumer in LEFT else _READY)
         else:
             self._end(_CUT)
 
@@ -250,7 +226,7 @@ class ResponseStream:
         self._slice_end = 0.0
         with self._lock:
             consumer = self._consumer
-            if consumer is _GONE:
+            if consumer in LEFT:
                 return False
             self._producer = _PARKED
             self.parks += 1
@@ -269,7 +245,7 @@ class ResponseStream:
         self._consumer = _GONE
 
     def _end(self, how: Producer) -> None:
-        if self._producer is _FINISHED or self._producer is _CUT:
+        if self._producer in ENDED:
             return  # only the pool thread sets these, so it may look without the lock
         with self._lock:
             self._producer = how
@@ -284,7 +260,7 @@ class ResponseStream:
             owner = self._owner
             if owner is not None:
                 self._mailbox.post(owner)
-        elif consumer is _GONE and self._let_go:
+        elif consumer is _GONE:
             self.release()  # its thread is the last
 
     def _post(self) -> None:
@@ -295,15 +271,15 @@ class ResponseStream:
     def _add(self, data: bytes) -> bool:
         """Put one piece behind the others. False where that was more than may wait in RAM."""
         with self._lock:
-            if self._consumer is _GONE or self._producer is not _RUNNING:
+            producer = self._producer
+            if self._consumer in LEFT or (producer is not _RUNNING and producer is not _SPOOLING):
                 raise ClientDisconnected("nobody takes what comes now")
-            if self._spooling and self._is_low():
-                self._spooling = False  # the client has caught up
-            spooling = self._spooling
-            if not spooling:
+            if producer is _SPOOLING and self._is_low():
+                self._producer = producer = _RUNNING  # the client has caught up
+            if producer is _RUNNING:
                 self._chunks.append(data)
                 self._added += len(data)
-        if spooling:
+        if producer is _SPOOLING:
             self._append_to_spool(data)
             return True
         return self._tell()
@@ -314,7 +290,7 @@ class ResponseStream:
         try:
             with self._lock:
                 consumer = self._consumer
-                if consumer is _GONE:
+                if consumer in LEFT:
                     raise ClientDisconnected("nobody takes what comes now")
                 if len(self._chunks) >= self._join_at:
                     self._join_chunks()
@@ -415,12 +391,12 @@ class ResponseStream:
                 has_room = self._room_made.wait_for(self._is_low_or_gone, timeout)
             finally:
                 self.waits += 1
-            if self._consumer is _GONE:
+            if self._consumer in LEFT:
                 raise ClientDisconnected("the client has gone")
             return has_room
 
     def _is_low_or_gone(self) -> bool:
-        return self._is_low() or self._consumer is _GONE
+        return self._is_low() or self._consumer in LEFT
 
     def _is_low(self) -> bool:
         """At or below low water: half the room, and nothing left in the file.
@@ -449,7 +425,7 @@ class ResponseStream:
         with self._lock:
             backlog.start = backlog.end = 0
             self._backlog = backlog
-            self._spooling = True
+            self._producer = _SPOOLING
         return True
 
     def _append_to_spool(self, data: bytes) -> None:
@@ -471,7 +447,7 @@ class ResponseStream:
                 )
             self._block()
             with self._lock:
-                self._spooling = False
+                self._producer = _RUNNING
             if not self._add(data):
                 self._overflow()
             return
@@ -486,7 +462,7 @@ class ResponseStream:
         except BaseException:
             self._post()  # as in _tell()
             raise
-        if consumer is _GONE:
+        if consumer in LEFT:
             raise ClientDisconnected("the client has gone")
 
     # --- any thread --------------------------------------------------------------------------
@@ -499,13 +475,12 @@ class ResponseStream:
     @property
     def gone(self) -> bool:
         """*Any thread:* whether the client has gone."""
-        return self._consumer is _GONE
+        return self._consumer in LEFT
 
     @property
     def has_ended(self) -> bool:
         """*Any thread:* whether nothing more will come from the application."""
-        producer = self._producer
-        return producer is _FINISHED or producer is _CUT
+        return self._producer in ENDED
 
     @property
     def is_parked(self) -> bool:
@@ -521,9 +496,9 @@ class ResponseStream:
     def evict(self) -> None:
         """*Any thread:* give this response up: its thread is freed, the loop cuts the client."""
         with self._lock:
-            if self._consumer is _GONE:
+            if self._consumer in LEFT:
                 return
-            self._consumer = _GONE
+            self._consumer = _EVICTED
             if self._room_made is not None:
                 self._room_made.notify_all()
         self._post()
@@ -536,11 +511,11 @@ class ResponseStream:
         What waits in a file comes after it: see :meth:`extent`.
         """
         with self._lock:
-            if self._consumer is _GONE:
+            if self._consumer in LEFT:
                 return [], _CUT
             self._consumer = _READY
-            chunks = self._chunks
-            if self._producer is _RUNNING:
+            producer, chunks = self._producer, self._chunks
+            if producer is _RUNNING:
                 # More may be put there meanwhile, without the lock: see write().
                 chunks = chunks[:]
                 del self._chunks[: len(chunks)]
@@ -553,7 +528,7 @@ class ResponseStream:
             self._taken += size
             if self._backlog is not None and not self._backlog.is_empty:
                 return chunks, _RUNNING
-            return chunks, self._producer
+            return chunks, producer
 
     def extent(self) -> Extent | None:
         """*Loop:* the stretch of file to send next, once everything in RAM was taken."""
@@ -569,7 +544,7 @@ class ResponseStream:
         :param wanted: how many would be read where there is room for any number.
         """
         with self._lock:
-            if self._producer is not _RUNNING:
+            if self._producer is not _RUNNING and self._producer is not _SPOOLING:
                 # No pool thread is there that would make the room larger.
                 self._fits(min(FILE_BLOCK, wanted))
             return min(wanted, max(FREE_MEMORY, min(FILE_BLOCK, self._room - self._in_transport)))
@@ -593,7 +568,7 @@ class ResponseStream:
         with self._lock:
             assert self._backlog is not None
             self._backlog.is_read = False
-            last = self._consumer is _GONE and self._producer in (_FINISHED, _CUT)
+            last = self._consumer in LEFT and self._producer in ENDED
         if last:
             self.release()
 
@@ -606,7 +581,7 @@ class ResponseStream:
         """
         with self._lock:
             self._in_transport = unsent
-            if self._consumer is _GONE:
+            if self._consumer in LEFT:
                 return False
             if not writable:
                 self._consumer = _FULL
@@ -632,7 +607,6 @@ class ResponseStream:
         """
         with self._lock:
             self._consumer = _GONE
-            self._let_go = True
             self._chunks = []
             self._taken = self._added
             self._in_transport = 0
@@ -641,7 +615,7 @@ class ResponseStream:
             producer = self._producer
             if producer is _PARKED:
                 self._producer = _RUNNING
-        if producer is _FINISHED or producer is _CUT:
+        if producer in ENDED:
             self.release()
         return producer is _PARKED
 

@@ -12,7 +12,8 @@ from wsgi_async.system.forks import leave
 
 from .bounds import ResponseBounds
 from .mailbox import Mailbox, Posted
-from .response_stream import FREE_MEMORY, Producer, Progress, ResponseStream
+from .response_states import Producer
+from .response_stream import FREE_MEMORY, Progress, ResponseStream
 
 __all__ = ["ForkedWriter", "ResponseWriter", "Whole"]
 
