@@ -33,7 +33,7 @@ from .help.tables import shown_default
 from .processes import BootFailed
 from .system import sockets
 from .system.surroundings import keep_standard_descriptors, start_directory
-from .wsgi.calling import Application
+from .wsgi.types import Application
 
 __all__ = ["Flag", "flags", "main"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from wsgi_async import cli
-from wsgi_async.wsgi.calling import Application
+from wsgi_async.wsgi.types import Application
 
 __all__ = ["main"]
 

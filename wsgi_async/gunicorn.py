@@ -38,7 +38,7 @@ from .server.server import Server
 from .server.stopping import Stop, obey
 from .system.forks import take_signal
 from .system.sockets import BoundSocket
-from .wsgi.calling import Application
+from .wsgi.types import Application
 
 __all__ = ["Worker"]
 

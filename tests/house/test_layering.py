@@ -13,6 +13,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "_imports",
         "_version",
+        "system.own_code",
+        "http.bounded_cache",
+        "http.statuses",
+        "wsgi.types",
         "http",
         "logs",
         "http1",

@@ -25,7 +25,7 @@ from typing import Any
 from wsgi_async.config.sources import Settings
 from wsgi_async.errors import ConfigError, LoadError
 from wsgi_async.events import Observer
-from wsgi_async.wsgi.calling import Application
+from wsgi_async.wsgi.types import Application
 
 from .loading import load_application, load_middleware, load_subscriber
 

@@ -23,9 +23,9 @@ from typing import Any, NoReturn
 
 from wsgi_async.errors import ApplicationError
 from wsgi_async.http1.framing import ResponseHead
-from wsgi_async.wsgi.calling import Application, Environ
 from wsgi_async.wsgi.checks import HOP_BY_HOP, brief, check_chunk, check_head
 from wsgi_async.wsgi.file_wrapper import is_wrapped_file
+from wsgi_async.wsgi.types import Application, Environ, StartResponse
 
 __all__ = ["Lint", "Violation"]
 
@@ -115,7 +115,7 @@ class _Check:
         self._chunks = 0
         self._iterates = False
         self._errors: Any = environ.get("wsgi.errors")
-        self.server_start_response: Callable[..., Callable[[bytes], object]] | None = None
+        self.server_start_response: StartResponse | None = None
         self.violation: Violation | None = None
         """The first one, until it has reached the caller."""
 

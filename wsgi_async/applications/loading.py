@@ -35,6 +35,7 @@ from typing import Any, cast
 from wsgi_async.config.option import did_you_mean
 from wsgi_async.errors import ConfigError, LoadError
 from wsgi_async.events import Observer, check_subscriber
+from wsgi_async.system.own_code import without_ours
 
 from . import factories
 
@@ -449,13 +450,5 @@ def _calls(error: BaseException) -> Iterator[tuple[CodeType, int]]:
 
 def _first_frame(error: BaseException) -> TracebackType | None:
     """The application's first frame in the traceback, None where all are of the import system."""
-    frames = error.__traceback__
-    while frames is not None and _is_importing(frames):
-        frames = frames.tb_next
-    return frames
-
-
-def _is_importing(frames: TracebackType) -> bool:
     importing = ("<frozen importlib", os.path.dirname(importlib.__file__) + os.sep)
-    own = os.path.dirname(os.path.dirname(__file__)) + os.sep
-    return frames.tb_frame.f_code.co_filename.startswith((*importing, own))
+    return without_ours(error.__traceback__, importing)

@@ -6,14 +6,12 @@ Nothing is wrapped: what the chosen application returns goes to the server as it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from wsgi_async.errors import ConfigError
-from wsgi_async.wsgi.calling import Application, Environ
+from wsgi_async.wsgi.types import Application, Environ, StartResponse
 
 __all__ = ["Mounts", "clean_prefix", "is_below", "parse_key", "refuse_method"]
-
-StartResponse = Callable[..., Callable[[bytes], object]]
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_A_PATH = re.compile(r"[\x00-\x1f\x7f?#]")

@@ -13,7 +13,7 @@ import errno
 import mimetypes
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 from werkzeug.http import http_date, parse_date, parse_etags, parse_range_header
@@ -22,15 +22,12 @@ from werkzeug.security import safe_join
 from werkzeug.utils import get_content_type
 
 from wsgi_async.errors import ConfigError
-from wsgi_async.wsgi.calling import Application, Environ
 from wsgi_async.wsgi.file_wrapper import FileWrapper
+from wsgi_async.wsgi.types import Application, Environ, Fields, StartResponse
 
 from .mounts import clean_prefix, is_below, refuse_method
 
 __all__ = ["StaticFiles"]
-
-StartResponse = Callable[..., Callable[[bytes], object]]
-Headers = list[tuple[str, str]]
 
 _TYPES = {
     ".avif": "image/avif",
@@ -158,7 +155,7 @@ def _serve(
     size = status.st_size
     etag = f'"{status.st_mtime_ns:x}-{size:x}"'
     changed = http_date(status.st_mtime)
-    headers: Headers = [
+    headers: Fields = [
         ("Last-Modified", changed),
         ("ETag", etag),
         ("Cache-Control", "no-cache"),

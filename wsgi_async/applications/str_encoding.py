@@ -8,11 +8,9 @@ from typing import Any
 
 from wsgi_async.errors import ApplicationError, ConfigError
 from wsgi_async.wsgi.file_wrapper import is_wrapped_file
+from wsgi_async.wsgi.types import Environ, StartResponse
 
 __all__ = ["EncodeStr"]
-
-Application = Callable[..., Iterable[Any]]
-StartResponse = Callable[..., Callable[[bytes], object]]
 
 
 class EncodeStr:
@@ -41,7 +39,7 @@ class EncodeStr:
     *Any thread*, as the application.
     """
 
-    def __init__(self, application: Application, encoding: str) -> None:
+    def __init__(self, application: Callable[..., Iterable[Any]], encoding: str) -> None:
         try:
             once, twice = "aa".encode(encoding), "a".encode(encoding) * 2
         except (LookupError, ValueError):  # a NUL in the name
@@ -55,7 +53,7 @@ class EncodeStr:
         self._encoding = codecs.lookup(encoding).name
         self._keeps_lengths = self._encoding in ("ascii", "iso8859-1", "cp1252")
 
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         wrapper = environ.get("wsgi.file_wrapper")
         response = _Response(self._encoding, self._keeps_lengths, start_response)
         result: Any = self._application(environ, response.start)

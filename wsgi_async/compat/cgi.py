@@ -22,9 +22,11 @@ from http import HTTPStatus
 from typing import Any, BinaryIO, TextIO
 
 from wsgi_async._version import __version__
+from wsgi_async.http.statuses import BODILESS
 from wsgi_async.http1.framing import ResponseHead
-from wsgi_async.wsgi.calling import Application, WSGIResponse
+from wsgi_async.wsgi.calling import WSGIResponse
 from wsgi_async.wsgi.file_wrapper import FileWrapper
+from wsgi_async.wsgi.types import Application
 
 __all__ = ["CGIHandler"]
 
@@ -197,7 +199,7 @@ class _Output:
     def start(self, head: ResponseHead, length: int | None) -> _Output:
         # RFC 3875 §6.3.3: "Status: 200 OK" in the place of the status line.
         lines = [b"Status: " + head.start_line.partition(b" ")[2], head.fields]
-        if length is not None and head.status not in (204, 304):
+        if length is not None and head.status not in BODILESS:
             lines.append(b"Content-Length: %d\r\n" % length)
         self._stream.write(b"".join([*lines, b"\r\n"]))
         self._stream.flush()

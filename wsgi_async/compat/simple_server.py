@@ -35,12 +35,12 @@ from wsgi_async.events import RequestInfo, ResponseInfo
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
+from wsgi_async.wsgi.types import Environ
 
 from .hosting import Host
 
 __all__ = ["WSGIRequestHandler", "WSGIServer", "demo_app", "make_server"]
 
-Environ = dict[str, Any]
 
 _PORT_ATTEMPTS = 10
 

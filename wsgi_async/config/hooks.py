@@ -6,12 +6,9 @@ has the hooks of a gunicorn file behind them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from wsgi_async.wsgi.types import Application
 
 __all__ = ["Hooks"]
-
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class Hooks:

@@ -32,9 +32,10 @@ from wsgi_async.threads import (
     ResponseWriter,
 )
 from wsgi_async.threads.pool import ThreadPool
-from wsgi_async.wsgi.calling import Application, Step, WSGIResponse, send_error
+from wsgi_async.wsgi.calling import Step, WSGIResponse, send_error
 from wsgi_async.wsgi.environ import build_environ
 from wsgi_async.wsgi.error_stream import ErrorStream
+from wsgi_async.wsgi.types import Application
 
 __all__ = ["Exchange", "ExchangeConnection", "Gateway", "current_request_id"]
 

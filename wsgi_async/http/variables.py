@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
+from .bounded_cache import BoundedCache
+
 __all__ = ["DROPPED", "KEYS", "key_of", "path_info", "request_variables"]
 
 DROPPED = ""
@@ -15,11 +17,9 @@ DROPPED = ""
 tell from a hyphen (a client's X_Real_IP would pass for a proxy's X-Real-IP), and Proxy, which would
 become HTTP_PROXY and redirect the application's own requests (CVE-2016-5385)."""
 
-KEYS: dict[str, str] = {}
-"""Name as received -> key. Clients choose the names, so it is bounded: emptied when it is full, and
-those of every day are soon back. Threads may race for the last place; nothing breaks."""
+KEYS: BoundedCache[str, str] = BoundedCache(1024)
+"""Name as received -> key."""
 
-_MAX_KEYS = 1024
 _MAX_NAME_SIZE = 64
 
 
@@ -33,9 +33,7 @@ def key_of(name: str) -> str:
     if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         key = "HTTP_" + key
     if len(name) <= _MAX_NAME_SIZE:
-        if len(KEYS) >= _MAX_KEYS:
-            KEYS.clear()
-        KEYS[name] = key
+        KEYS.keep(name, key)
     return key
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from wsgi_async.http.bounded_cache import BoundedCache
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.target import valid_authority
 from wsgi_async.http.variables import DROPPED, KEYS, key_of, path_info
@@ -76,21 +77,17 @@ memory, and secrets have no business in it."""
 _REPEATING = frozenset(map(key_of, _COMING_AGAIN.split()))
 _NOT_PLAIN = _REPEATING | _CHECKS.keys()
 
-_lines: dict[str, tuple[str, str]] = {}
-"""Line -> key in the environ and value; each has been proved. Clients choose the lines, so it is
-bounded (to 1 MB at worst): emptied when it is full, and those of every day are soon back. Threads
-may race for the last places; nothing breaks."""
+_lines: BoundedCache[str, tuple[str, str]] = BoundedCache(1024)
+"""Line -> key in the environ and value; each has been proved. 1 MB at worst."""
 
 _known = _lines.get
 
-_LINES_LIMIT = 1024
 _LINE_SIZE_LIMIT = 256
 
-_shapes: dict[tuple[str, ...], Shape] = {}
-"""What is the same in its heads -> shape. Bounded likewise (to 2 MB at worst). A connection keeps
-its own, also where others have taken all places: that is what its size is bounded for."""
+_shapes: BoundedCache[tuple[str, ...], Shape] = BoundedCache(256)
+"""What is the same in its heads -> shape. 2 MB at worst. A connection keeps its own, also where
+others have taken all places: that is what its size is bounded for."""
 
-_SHAPES_LIMIT = 256
 _SHAPE_SIZE_LIMIT = 2048
 
 MISSES = 4
@@ -189,9 +186,7 @@ def shape_of(head: RequestHead) -> Shape | None:
     shape = _shapes.get(common)
     if shape is None:
         shape = Shape(head.method, tuple(parts), tuple(keys), head)
-        if len(_shapes) >= _SHAPES_LIMIT:
-            _shapes.clear()
-        _shapes[common] = shape
+        _shapes.keep(common, shape)
     return shape
 
 
@@ -288,7 +283,5 @@ def _take_apart(line: str) -> tuple[str, str] | None:
         return None
     pair = key, value
     if key in _REPEATING and len(line) <= _LINE_SIZE_LIMIT:
-        if len(_lines) >= _LINES_LIMIT:
-            _lines.clear()
-        _lines[line] = pair
+        _lines.keep(line, pair)
     return pair

@@ -21,7 +21,7 @@ from wsgi_async.server.server import Server
 from wsgi_async.server.stopping import IDLE_LINGER, Stop, obey
 from wsgi_async.system.forks import Holding, take_signal
 from wsgi_async.system.sockets import BoundSocket
-from wsgi_async.wsgi.calling import Application
+from wsgi_async.wsgi.types import Application
 
 from .ending import LAST, end_within
 

@@ -22,7 +22,7 @@ from wsgi_async.system.pid_file import PidFile
 from wsgi_async.system.sockets import address_of, bind, close_all, hold, listen
 from wsgi_async.system.systemd import Notifier
 from wsgi_async.system.user import Identity, resolve
-from wsgi_async.wsgi.calling import Application
+from wsgi_async.wsgi.types import Application
 
 from .ending import LAST, end_within
 from .file_watcher import Watcher

@@ -40,7 +40,7 @@ from wsgi_async.system.sockets import BoundSocket, close_all
 from wsgi_async.system.surroundings import Surroundings, keep_standard_descriptors
 from wsgi_async.system.systemd import VARIABLES
 from wsgi_async.system.user import Identity, parse_umask
-from wsgi_async.wsgi.calling import Application
+from wsgi_async.wsgi.types import Application
 
 from .child import serve_under_supervisor
 

@@ -18,7 +18,7 @@ from wsgi_async.server.server import Server
 from wsgi_async.system.forks import flush
 from wsgi_async.system.sockets import DEFAULT_PORT, close_all
 from wsgi_async.system.systemd import Notifier
-from wsgi_async.wsgi.calling import Application
+from wsgi_async.wsgi.types import Application
 
 from .log_files import configure_logs
 from .parent import open_sockets, supervise

@@ -10,13 +10,13 @@ steer a terminal; ``Authorization`` is never logged.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from types import TracebackType
 
 from wsgi_async.errors import ApplicationError
 from wsgi_async.events import Observer, RequestInfo, ResponseInfo
+from wsgi_async.system.own_code import without_ours
 
 from .setup import (
     Mode,
@@ -62,7 +62,6 @@ _INTERVAL = 1.0
 overloaded server must not also log thousands of lines a second."""
 _COMBINED = '%s - - [%s] "%s" %d %s "%s" "%s"'
 """Apache's "combined" format."""
-_OWN_CODE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 class LogObserver(Observer):
@@ -258,9 +257,7 @@ def _blame(
     """
     if error is None:
         return None
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
-        frames = frames.tb_next
+    frames = without_ours(error.__traceback__)
     if frames is None:
         if isinstance(error, ApplicationError):
             return None

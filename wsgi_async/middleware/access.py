@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ClientDisconnected, ConfigError, RequestTimeout
 from wsgi_async.events import HAS_ACCESS_LINE
+from wsgi_async.http.statuses import BODILESS
 from wsgi_async.logs.observer import access_logger, escape, log_time
+from wsgi_async.wsgi.types import Environ, Fields, OptExcInfo
 
-from .interface import BODILESS, Environ, ExcInfo, Fields, request_line, watch
+from .interface import request_line, watch
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
@@ -81,7 +83,7 @@ class AccessLog:
         entry = _Entry(environ, time.time())
 
         def start(
-            status: str, headers: Fields, exc_info: ExcInfo | None = None
+            status: str, headers: Fields, exc_info: OptExcInfo | None = None
         ) -> Callable[[bytes], object]:
             try:
                 if exc_info is None:

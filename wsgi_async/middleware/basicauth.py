@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ConfigError
+from wsgi_async.wsgi.types import Environ
 
-from .interface import Environ, answer
+from .interface import answer
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from wsgi_async.errors import ConfigError
+from wsgi_async.wsgi.types import Environ
 
-from .interface import Environ, watch
+from .interface import watch
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication

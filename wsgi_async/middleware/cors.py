@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ConfigError
+from wsgi_async.wsgi.types import Environ, Fields
 
-from .interface import Environ, Fields, answer, start_with
+from .interface import answer, start_with
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication

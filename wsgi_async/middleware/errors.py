@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Iterable
 from types import TracebackType
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ClientDisconnected
 from wsgi_async.logs.observer import escape
+from wsgi_async.system.own_code import without_ours
+from wsgi_async.wsgi.types import Environ
 
 from . import tracepage
-from .interface import Environ, answer, guard, request_line
+from .interface import answer, guard, request_line
 from .pages import page
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Errors", "debugging"]
 
-_OWN_CODE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _STATUS = "500 Internal Server Error"
 
 
@@ -82,10 +82,7 @@ class Errors:
 
 def _application_frames(error: Exception) -> TracebackType | None:
     """The traceback from the first frame on that is not this package's; all of it if none is."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
-        frames = frames.tb_next
-    return frames or error.__traceback__
+    return without_ours(error.__traceback__) or error.__traceback__
 
 
 def debugging(application: WSGIApplication) -> WSGIApplication:

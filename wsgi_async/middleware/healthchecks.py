@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from wsgi_async.errors import ConfigError
+from wsgi_async.wsgi.types import Environ
 
-from .interface import Environ, answer
+from .interface import answer
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication

@@ -7,7 +7,10 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .interface import BODILESS, Environ, ExcInfo, answer, guard, status_line
+from wsgi_async.http.statuses import BODILESS
+from wsgi_async.wsgi.types import Environ, OptExcInfo
+
+from .interface import answer, guard, status_line
 from .pages import page
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ class HTTPException(Exception):
         return self.respond(environ, start_response)
 
     def respond(
-        self, environ: Environ, start_response: StartResponse, exc_info: ExcInfo | None = None
+        self, environ: Environ, start_response: StartResponse, exc_info: OptExcInfo | None = None
     ) -> Iterable[bytes]:
         """The response.
 

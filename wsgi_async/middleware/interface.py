@@ -9,25 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from itertools import chain, islice
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from wsgi_async.http.statuses import BODILESS
 from wsgi_async.wsgi.file_wrapper import FileWrapper
+from wsgi_async.wsgi.types import Environ, Fields, OptExcInfo
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
 
 __all__ = ["answer", "guard", "request_line", "start_with", "status_line", "watch"]
-
-Environ = dict[str, Any]
-Fields = list[tuple[str, str]]
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
-"""As of ``sys.exc_info()``."""
-
-BODILESS = (204, 304)
-"""Statuses of responses without content, hence without a Content-Type (RFC 9110 §15.3.5, §15.4.5).
-"""
 
 
 def status_line(status: int, reason: str = "") -> str:
@@ -60,7 +52,7 @@ def answer(
     status: str,
     fields: Fields,
     body: bytes,
-    exc_info: ExcInfo | None = None,
+    exc_info: OptExcInfo | None = None,
 ) -> list[bytes]:
     """Respond in the application's place.
 
@@ -94,7 +86,7 @@ def start_with(
     """
 
     def start(
-        status: str, headers: Fields, exc_info: ExcInfo | None = None
+        status: str, headers: Fields, exc_info: OptExcInfo | None = None
     ) -> Callable[[bytes], object]:
         try:
             if isinstance(headers, list) and all(map(_is_pair, headers)):

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ConfigError
+from wsgi_async.wsgi.types import Environ, Fields
 
-from .interface import Environ, Fields, start_with
+from .interface import start_with
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication

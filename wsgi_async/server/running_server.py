@@ -29,7 +29,8 @@ from wsgi_async.system import forks
 from wsgi_async.system.sockets import BoundSocket, bind, close_all, hold, listen
 from wsgi_async.threads import BlockedWriters, Mailbox, Overflow, ResponseBounds
 from wsgi_async.threads.pool import Call, Task, ThreadPool
-from wsgi_async.wsgi.calling import Application, direct
+from wsgi_async.wsgi.calling import direct
+from wsgi_async.wsgi.types import Application
 
 from .acceptor import Acceptor
 from .connection_counts import OwnCount

@@ -22,7 +22,7 @@ from wsgi_async.events import FanOut, Observer
 from wsgi_async.logs import observer as logs
 from wsgi_async.system.greenlets import refuse_greenlets
 from wsgi_async.system.sockets import BoundSocket, address_of
-from wsgi_async.wsgi.calling import Application
+from wsgi_async.wsgi.types import Application
 
 from . import in_flight as inflight
 from .connection_counts import OwnCount

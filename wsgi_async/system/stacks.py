@@ -6,31 +6,16 @@ and an exception is raised in a thread only when it comes back to Python code.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import traceback
+
+from .own_code import CALLER, calls_applications, is_ours
 
 __all__ = ["is_in_application", "raise_in", "stack_of"]
 
 DEPTH = 50
 """Frames that are shown, the innermost ones."""
-
-_OWN_CODE = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_CALLER = os.path.join(_OWN_CODE, "wsgi", "calling.py")
-"""Where applications are called from."""
-
-_BETWEEN = tuple(
-    os.path.join(_OWN_CODE, *names)
-    for names in (
-        ("middleware", ""),
-        ("applications", "str_encoding.py"),
-        ("applications", "lint.py"),
-        ("applications", "mounts.py"),
-        ("applications", "static.py"),
-    )
-)
-"""Code of ours that lies between that and an application, and calls it."""
 
 
 def stack_of(ident: int) -> list[str]:
@@ -41,8 +26,8 @@ def stack_of(ident: int) -> list[str]:
         return []
     calls = traceback.extract_stack(frame, DEPTH)
     files = [call.filename for call in calls]
-    first = files.index(_CALLER) if _CALLER in files else 0
-    while first < len(files) and _is_ours(files[first]):
+    first = files.index(CALLER) if CALLER in files else 0
+    while first < len(files) and (is_ours(files[first]) or files[first] == threading.__file__):
         first += 1
     lines = []
     for call in calls[first:] or calls:
@@ -50,10 +35,6 @@ def stack_of(ident: int) -> list[str]:
         if call.line:
             lines.append("  " + call.line)
     return list(map(_printable, lines))
-
-
-def _is_ours(filename: str) -> bool:
-    return filename.startswith(_OWN_CODE) or filename == threading.__file__
 
 
 def _printable(text: str) -> str:
@@ -65,12 +46,12 @@ def is_in_application(ident: int) -> bool:
     there, in the server's own again: what that has begun must not be broken off. Middleware of
     this package may be on the way, as long as it is not what runs."""
     frame = sys._current_frames().get(ident)
-    if frame is None or frame.f_code.co_filename.startswith(_OWN_CODE):
+    if frame is None or is_ours(frame.f_code.co_filename):
         return False
     while frame is not None:
         filename = frame.f_code.co_filename
-        if filename.startswith(_OWN_CODE) and not filename.startswith(_BETWEEN):
-            return filename == _CALLER
+        if is_ours(filename) and not calls_applications(filename):
+            return filename == CALLER
         frame = frame.f_back
     return False
 

@@ -25,7 +25,7 @@ from wsgi_async.config.calls import from_options
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import Observer
 from wsgi_async.logs.observer import LogObserver
-from wsgi_async.wsgi.calling import Application
+from wsgi_async.wsgi.types import Application
 
 from .cookies import Cookie, CookieJar
 from .inprocess import Call, Setting

@@ -26,10 +26,11 @@ from wsgi_async.http.limits import Limits
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http1.framing import BodyFraming, FramedHead, ResponseHead, error_answer, frame_head
 from wsgi_async.http1.reader import RequestReader, Signal
-from wsgi_async.wsgi.calling import Application, Step, WSGIResponse
+from wsgi_async.wsgi.calling import Step, WSGIResponse
 from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_variables
 from wsgi_async.wsgi.error_stream import ErrorStream
 from wsgi_async.wsgi.file_wrapper import FileWrapper
+from wsgi_async.wsgi.types import Application
 
 from .request import Request
 from .response import Headers

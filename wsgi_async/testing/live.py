@@ -24,7 +24,7 @@ from wsgi_async.errors import ConfigError
 from wsgi_async.events import EVENTS, Observer, RequestInfo, ResponseInfo
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.server.server import Server
-from wsgi_async.wsgi.calling import Application
+from wsgi_async.wsgi.types import Application
 
 from .logtap import TAP, speaker
 

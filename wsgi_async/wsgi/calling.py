@@ -9,22 +9,19 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from types import FunctionType, MethodType, TracebackType
+from types import FunctionType, MethodType
 from typing import Any, NoReturn, Protocol
 
 from wsgi_async.errors import ApplicationError, ClientDisconnected
+from wsgi_async.http.statuses import BODILESS
 from wsgi_async.http1.framing import ResponseHead
 from wsgi_async.system.forks import leave
 
-from .checks import BODILESS, brief, check_chunk, check_head, remembered_head, why_dropped
+from .checks import brief, check_chunk, check_head, remembered_head, why_dropped
 from .file_wrapper import FileWrapper
+from .types import Application, Environ, ExcInfo, Fields, StartResponse
 
 __all__ = ["Reporter", "Step", "Stream", "WSGIResponse", "Writer", "direct", "send_error"]
-
-Environ = dict[str, Any]
-Fields = list[tuple[str, str]]
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
-Application = Callable[..., Iterable[bytes]]
 
 JOIN_LIMIT = 256 * 1024
 """Bytes up to which the items of a list are joined into one: beyond it, copying costs more than
@@ -128,7 +125,7 @@ def direct(application: Application) -> Application:
 
 
 def _keeping(application: Application) -> Application:
-    def call(environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
+    def call(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         returned: list[Any] = []
         try:
             # All in C: what is returned is in the list before anything can strike.

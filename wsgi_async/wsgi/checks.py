@@ -9,10 +9,10 @@ import re
 from typing import NoReturn
 
 from wsgi_async.errors import ApplicationError
+from wsgi_async.http.bounded_cache import BoundedCache
 from wsgi_async.http1.framing import ResponseHead
 
 __all__ = [
-    "BODILESS",
     "HEADS",
     "HOP_BY_HOP",
     "brief",
@@ -46,17 +46,13 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
-HEADS: dict[tuple[object, ...], ResponseHead] = {}
-_HEADS_LIMIT = 1024
+HEADS: BoundedCache[tuple[object, ...], ResponseHead] = BoundedCache(1024)
 _HEAD_SIZE_LIMIT = 512
-"""Checked heads by (status, *headers), because most responses repeat them: at most 1024 of at
-most 512 bytes, forgotten all at once when full; none with a Set-Cookie. 2 us a request less."""
+"""Checked heads by (status, *headers), because most responses repeat them: of at most 512 bytes,
+and none with a Set-Cookie. 2 us a request less."""
 
 remembered_head = HEADS.get
 """The checked head, where it is one of them."""
-
-BODILESS = frozenset((204, 205, 304))
-"""Statuses that never have content (RFC 9110 §6.4.1), and the 205 of §15.3.6."""
 
 
 def check_head(status: object, headers: object) -> ResponseHead:
@@ -112,9 +108,7 @@ def check_head(status: object, headers: object) -> ResponseHead:
         tuple(dropped.values()),
     )
     if recurs:
-        if len(HEADS) >= _HEADS_LIMIT:
-            HEADS.clear()
-        HEADS[(status, *headers)] = head
+        HEADS.keep((status, *headers), head)
     return head
 
 

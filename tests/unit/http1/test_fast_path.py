@@ -233,11 +233,11 @@ def test_what_is_remembered_does_not_change_a_verdict(
     if knows_names:
         with_h11(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\nCookie: a\r\nAccept: b\r\n\r\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fastlane, "_LINES_LIMIT", max(room, 1) if room < 3 else 1024)
+        patch.setattr(fastlane._lines, "limit", max(room, 1) if room < 3 else 1024)
         found = [parse(raw) for raw in raws]
         for raw in raws:
             check(raw)
-            assert len(fastlane._lines) <= fastlane._LINES_LIMIT
+            assert len(fastlane._lines) <= fastlane._lines.limit
     for raw, head in zip(raws, found, strict=True):
         forget()
         assert parse(raw) == head
@@ -253,9 +253,9 @@ def test_lines_that_come_again_are_remembered_and_no_others() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     forget()
-    for number in range(2 * fastlane._LINES_LIMIT):
+    for number in range(2 * fastlane._lines.limit):
         assert parse(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: %d\r\n\r\n" % number)
-        assert len(fastlane._lines) <= fastlane._LINES_LIMIT
+        assert len(fastlane._lines) <= fastlane._lines.limit
 
 
 def test_what_is_refused_is_not_remembered() -> None:
@@ -266,7 +266,7 @@ def test_what_is_refused_is_not_remembered() -> None:
 
 
 def test_threads_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fastlane, "_LINES_LIMIT", 3)
+    monkeypatch.setattr(fastlane._lines, "limit", 3)
     raws = [BROWSER.replace(b"rv:128", b"rv:%d" % number) for number in range(20)]
     expected = [with_h11(raw) for raw in raws]
     interval = sys.getswitchinterval()
@@ -378,8 +378,8 @@ def test_the_heads_before_do_not_change_a_verdict(heads: list[list[bytes]], room
     forget()
     lane = FastLane()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fastlane, "_SHAPES_LIMIT", room or 256)
-        patch.setattr(fastlane, "_LINES_LIMIT", room or 1024)
+        patch.setattr(fastlane._shapes, "limit", room or 256)
+        patch.setattr(fastlane._lines, "limit", room or 1024)
         for raw in [raw for raw in raws for _ in range(3)] + raws * 3:
             assert lane.parse(raw) == read_lines(raw.decode("latin-1"))
 
@@ -488,9 +488,9 @@ def test_connections_with_like_heads_share_one_shape_and_shapes_are_bounded() ->
     forget()
     assert shape_like(another(1)) is shape_like(another(2))
     assert shape_like(another(1).replace(b"POST", b"PUT")) is not shape_like(another(1))
-    for number in range(2 * fastlane._SHAPES_LIMIT):
+    for number in range(2 * fastlane._shapes.limit):
         shape_like(POST.replace(b"Agent: x", b"Agent: %d" % number))
-        assert len(fastlane._shapes) <= fastlane._SHAPES_LIMIT
+        assert len(fastlane._shapes) <= fastlane._shapes.limit
 
 
 @pytest.mark.parametrize(

@@ -386,10 +386,10 @@ def test_the_fast_lane_is_taken_unless_it_is_turned_off(monkeypatch: pytest.Monk
 def test_what_is_remembered_is_bounded(parser: str) -> None:
     http1._heads.clear()
     reader = RequestReader(DEFAULTS, parser)
-    for number in range(2 * http1._HEADS_LIMIT):
+    for number in range(2 * http1._heads.limit):
         reader.receive_data(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
         assert isinstance(reader.next_event(), RequestHead)
-        assert len(http1._heads) <= http1._HEADS_LIMIT
+        assert len(http1._heads) <= http1._heads.limit
     reader.receive_data(b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 300))
     long = reader.next_event()
     assert long not in http1._heads.values()

@@ -17,7 +17,7 @@ import pytest
 from wsgi_async.errors import ApplicationError, ClientDisconnected
 from wsgi_async.http1.framing import ResponseHead
 from wsgi_async.wsgi.calling import JOIN_LIMIT, Step, WSGIResponse
-from wsgi_async.wsgi.checks import _HEADS_LIMIT, HEADS, HOP_BY_HOP
+from wsgi_async.wsgi.checks import HEADS, HOP_BY_HOP
 from wsgi_async.wsgi.file_wrapper import LARGEST_PAGE, FileWrapper
 
 TEXT = [("Content-Type", "text/plain")]
@@ -599,7 +599,7 @@ def test_the_memory_of_checked_heads_is_bounded() -> None:
         assert outcome.fields == f"X-Number: {value}\r\n".encode()
         call(returning([b"x"], headers=[("X-Long", "y" * 600)]))
         call(returning([b"x"], headers=[("Set-Cookie", value)]))
-        assert len(HEADS) <= _HEADS_LIMIT
+        assert len(HEADS) <= HEADS.limit
     assert not any(name in ("X-Long", "Set-Cookie") for _, (name, _), *_ in HEADS)
 
 
