@@ -15,7 +15,9 @@ _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 CALLER = os.path.join(_PACKAGE, "wsgi", "calling.py")
 """Where the server calls applications."""
 
-_BETWEEN = tuple(os.path.join(_PACKAGE, name, "") for name in ("middleware", "applications"))
+_BETWEEN = tuple(
+    os.path.join(_PACKAGE, name, "") for name in ("applications", "compat", "foreign", "middleware")
+)
 
 
 def is_ours(filename: str) -> bool:

@@ -12,6 +12,7 @@ from wsgi_async.applications.lint import Lint
 from wsgi_async.applications.mounts import Mounts
 from wsgi_async.applications.static import StaticFiles
 from wsgi_async.applications.str_encoding import EncodeStr
+from wsgi_async.foreign.hooks import RequestHooks
 from wsgi_async.middleware.requestid import RequestId
 from wsgi_async.system import own_code
 from wsgi_async.system.own_code import CALLER, calls_applications, is_ours, without_ours
@@ -25,7 +26,7 @@ def test_the_caller_is_where_applications_are_called() -> None:
     assert not calls_applications(CALLER)
 
 
-@pytest.mark.parametrize("between", [Lint, Mounts, StaticFiles, EncodeStr, RequestId])
+@pytest.mark.parametrize("between", [Lint, Mounts, StaticFiles, EncodeStr, RequestId, RequestHooks])
 def test_what_wraps_an_application_lies_between(between: type) -> None:
     filename = between.__call__.__code__.co_filename
     assert is_ours(filename)
