@@ -149,6 +149,14 @@ def test_head_and_204_have_no_body() -> None:
     assert run(nothing)[0] == b"Status: 204 No Content\r\nX-A: b\r\n\r\n"
 
 
+def test_a_205_has_no_body_and_does_not_promise_one() -> None:
+    def reset(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("205 Reset Content", [("Content-Length", "5")])
+        return [b"never"]
+
+    assert run(reset)[0] == b"Status: 205 Reset Content\r\n\r\n"
+
+
 def test_file_is_sent_and_closed(tmp_path: Any) -> None:
     (tmp_path / "file").write_bytes(b"content" * 1000)
     opened = []

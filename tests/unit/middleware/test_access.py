@@ -117,6 +117,11 @@ def empty(environ: Any, start_response: Any) -> list[bytes]:
     return []
 
 
+def reset(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("205 Reset Content", [("Content-Length", "5")])
+    return [b"never"]
+
+
 def cut_to_length(environ: Any, start_response: Any) -> Iterator[bytes]:
     start_response("200 OK", [*TEXT, ("Content-Length", "3")])
     yield b"something"
@@ -131,6 +136,7 @@ def cut_to_length(environ: Any, start_response: Any) -> Iterator[bytes]:
         (stream(b"a", b"", b"b"), "GET", "200 2 2"),
         (stream(b"a"), "HEAD", "200 0 -"),
         (empty, "GET", "204 0 -"),
+        (reset, "GET", "205 0 -"),
         (cut_to_length, "GET", "200 3 3"),
     ],
 )
