@@ -151,7 +151,9 @@ def run(
                 say(f"{name}: skipped, {python.problems[name]}")
                 continue
             version = python.packages.get(template.package, "unknown")
-            found.servers[name] = record.Measured(version, template.shown(options.threads))
+            found.servers[name] = record.Measured(
+                version, template.shown(options.threads), template.one_thread
+            )
             contenders.append(rounds.Contender(name, template, here))
             say(f"{name}: {version}")
         if old is not None:

@@ -19,6 +19,7 @@ __all__ = [
     "BODY",
     "DONE",
     "FILE_SIZE",
+    "LARGE_BLOCKS",
     "LINES",
     "STREAM_BLOCKS",
     "WHO",
@@ -42,6 +43,8 @@ BLOCK = (b"0123456789abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ" + b"
 """64 KiB without a line end: what streams and files are made of."""
 STREAM_BLOCKS = 256
 """Blocks of one stream: 16 MiB."""
+LARGE_BLOCKS = 4096
+"""Blocks of one that fits into no server's buffers: 256 MiB."""
 FILE_SIZE = 1024 * len(BLOCK)
 """64 MiB."""
 LINES = tuple(b"line %04d of a response in small parts\n" % number for number in range(1000))
@@ -63,6 +66,8 @@ IMPORTS = {
     "bjoern": "bjoern",
     "fastwsgi": "fastwsgi",
     "tornado": "tornado.httpserver, tornado.wsgi",
+    "freastal": "freastal",
+    "fastpysgi": "fastpysgi",
     "cheroot": "cheroot.wsgi",
     "hypercorn": "hypercorn.asyncio",
     "uvicorn-a2wsgi": "uvicorn, a2wsgi",
@@ -96,8 +101,12 @@ def lines(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 def stream(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Large parts, of a length that is not known before."""
+    return _blocks(start_response, STREAM_BLOCKS)
+
+
+def _blocks(start_response: StartResponse, count: int) -> Iterable[bytes]:
     start_response("200 OK", [BINARY])
-    return (BLOCK for _ in range(STREAM_BLOCKS))
+    return (BLOCK for _ in range(count))
 
 
 def _file_path() -> Path:
@@ -152,12 +161,15 @@ def cpu(seconds: float) -> int:
 
 
 def mixed(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Trivial on ``/``, ``/stream`` as `stream`, ``/cpu?ms=N`` as much CPU time."""
+    """Trivial on ``/``, ``/stream`` as `stream`, ``/large`` the same of `LARGE_BLOCKS`,
+    ``/cpu?ms=N`` as much CPU time."""
     path = environ.get("PATH_INFO", "/")
     if path == "/":
         return hello(environ, start_response)
     if path == "/stream":
         return stream(environ, start_response)
+    if path == "/large":
+        return _blocks(start_response, LARGE_BLOCKS)
     if path == "/cpu":
         cpu(int(parse_qs(environ["QUERY_STRING"])["ms"][0]) / 1000)
         return _answer(start_response, DONE)

@@ -64,6 +64,23 @@ def fastwsgi(application: Application, port: int, threads: int) -> None:
     server.run(application, HOST, port)
 
 
+def freastal(application: Application, port: int, threads: int) -> None:
+    """Without threads: the application runs on the loop. It has no settings to speak of."""
+    import freastal as server
+
+    server.serve(application, host=HOST, port=port)
+
+
+def fastpysgi(application: Application, port: int, threads: int) -> None:
+    """Without threads: the application runs on the loop. Its default refuses bodies above 10 MB."""
+    import fastpysgi as server
+
+    server.server.backlog = BACKLOG
+    server.server.tcp_nodelay = 1
+    server.server.max_content_length = LARGEST_BODY
+    server.run(application, HOST, port)
+
+
 def tornado(application: Application, port: int, threads: int) -> None:
     """The application runs in an executor, the rest on asyncio's own loop."""
     import asyncio
@@ -156,6 +173,8 @@ SERVERS: dict[str, Callable[[Application, int, int], None]] = {
     "waitress": waitress,
     "bjoern": bjoern,
     "fastwsgi": fastwsgi,
+    "freastal": freastal,
+    "fastpysgi": fastpysgi,
     "tornado": tornado,
     "cheroot": cheroot,
     "uvicorn-a2wsgi": uvicorn_a2wsgi,

@@ -24,6 +24,10 @@ START_TIMEOUT = 20.0
 STOP_TIMEOUT = 2.0
 """Seconds from SIGTERM to SIGKILL. Nothing is lost: the load is over."""
 
+MOST_MEMORY = 8 << 30
+"""Bytes of data that a process of a server may have. One that collects whole responses would
+otherwise take what the machine has, and the measurements of the others with it."""
+
 SETTINGS = ("WSGI_ASYNC_", "GRANIAN_", "GUNICORN_CMD_ARGS", "UWSGI_", "WEB_CONCURRENCY")
 """Environment variables that would make a recorded command untrue."""
 
@@ -103,15 +107,16 @@ class Server:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)
         }
-        self._process = subprocess.Popen(
-            command,
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._stderr,
-            stderr=self._stderr,
-            start_new_session=True,
-        )
+        with _bounded(MOST_MEMORY):
+            self._process = subprocess.Popen(
+                command,
+                cwd=directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=self._stderr,
+                stderr=self._stderr,
+                start_new_session=True,
+            )
 
     def wait(self, timeout: float = START_TIMEOUT) -> None:
         """Until its port accepts.
@@ -199,6 +204,19 @@ class Server:
                 if int(fields[3]) == self._process.pid:
                     found.append(int(entry.parent.name))
         return found
+
+
+@contextlib.contextmanager
+def _bounded(size: int) -> Iterator[None]:
+    """What is started in the block may have so many bytes of data, or fewer if it is so already;
+    ours, which is far below, is as before after it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    least = min(size, *(one for one in (soft, hard) if one != resource.RLIM_INFINITY), size)
+    resource.setrlimit(resource.RLIMIT_DATA, (least, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _memory(pid: int) -> int:

@@ -82,6 +82,8 @@ class Measured:
 
     version: str
     command: str
+    one_thread: bool = False
+    """It runs one request at a time: whatever waits or computes stops everybody."""
 
 
 @dataclass

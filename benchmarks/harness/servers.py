@@ -58,6 +58,8 @@ class Template:
     imports: str = ""
     program: str = ""
     default: bool = True
+    one_thread: bool = False
+    """It runs one request at a time, however many threads it is told to use."""
 
     def fill(
         self, *, port: int, threads: int, app: str, options: str = "", python: Interpreter

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +11,18 @@ from benchmarks.harness.record import Run
 from benchmarks.harness.servers import OURS, is_ours
 from benchmarks.harness.units import number, ratio_text
 
+from . import overview
 from .figures import advantage, best_peer, figures, voids
-from .report import GROUPS, grouped, labels
+from .report import GROUPS, ONE_THREAD, grouped, labels
+from .style import LINE, OURS_COLOUR, PEER, STYLE, TEXT, WORSE, colour, save
 
 __all__ = ["draw"]
 
-TEXT = "#7a7a7a"
-"""4.3 to 1 on white, 4.9 to 1 on black."""
-LINE = "#7a7a7a66"
-PEER = "#9aa0a6"
-OURS_COLOUR = "#1f83c4"
-WORSE = "#d3661c"
-"""Orange and blue: apart for all kinds of colour vision."""
-
-STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "wsgi_async",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "text.color": TEXT,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": TEXT,
-    "xtick.color": TEXT,
-    "ytick.color": TEXT,
-    "path.simplify": True,
-}
+BETTER = f"{OURS} is better →"
 
 
 def draw(runs: Sequence[Run], directory: Path) -> list[Path]:
-    """Write the overview and a plot per group and Python.
+    """Write the overview (of the first run), the ratios of all, and a plot per group and Python.
 
     :returns: the files.
     :raises ImportError: matplotlib is not installed.
@@ -54,41 +34,19 @@ def draw(runs: Sequence[Run], directory: Path) -> list[Path]:
 
     written = []
     with matplotlib.rc_context(STYLE):
+        if runs and overview.columns(runs[0]):
+            written.append(save(overview.draw(pyplot, runs[0]), directory / "overview.svg"))
         if runs:
-            written.append(_save(_overview(pyplot, runs), directory / "overview.svg"))
+            written.append(save(_ratio_dots(pyplot, runs), directory / "ratios.svg"))
         for key, names in grouped(runs).items():
             for label, run in zip(labels(runs), runs, strict=True):
                 there = [name for name in names if _servers(run, name)]
                 if there:
                     title = f"{GROUPS[key][0]}, Python {label} (in brackets: wsgi_async is)"
                     figure = _panels(pyplot, run, there, title)
-                    written.append(_save(figure, directory / f"{key}-{label}.svg"))
+                    written.append(save(figure, directory / f"{key}-{label}.svg"))
         pyplot.close("all")
     return written
-
-
-def _save(figure: Any, path: Path) -> Path:
-    text = StringIO()
-    metadata = {"Date": None, "Creator": None}
-    figure.savefig(text, format="svg", transparent=True, bbox_inches="tight", metadata=metadata)
-    path.write_text(_small(text.getvalue()), encoding="utf-8")
-    return path
-
-
-def _small(svg: str) -> str:
-    """Without what a viewer does not need: comments, ids that nothing refers to, indentation."""
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
-    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
-    svg = re.sub(r' (d|x|y|points|transform)="[^"]+"', _shorter, svg)
-    # The fallback of matplotlib names its own fonts; a page's sans-serif will do.
-    svg = re.sub(r"'DejaVu Sans'[^;\"]*sans-serif|'DejaVu Sans'", "sans-serif", svg)
-    return re.sub(r"\s*\n\s*", "\n", svg).strip() + "\n"
-
-
-def _shorter(attribute: re.Match[str]) -> str:
-    """A place, to a hundredth of a pixel."""
-    return re.sub(r"(\d+\.\d\d)\d+", r"\1", attribute[0])
 
 
 def _servers(run: Run, name: str) -> list[str]:
@@ -97,6 +55,11 @@ def _servers(run: Run, name: str) -> list[str]:
     more = run.scenarios[name].more_is_better
     order = sorted(found, key=lambda one: found[one].median, reverse=not more)
     return [*(server for server in voids(run, name) if server not in found), *order]
+
+
+def _named(run: Run, server: str) -> str:
+    one = run.servers.get(server)
+    return f"{server} ({ONE_THREAD})" if one and one.one_thread else server
 
 
 def _panels(pyplot: Any, run: Run, names: Sequence[str], title: str) -> Any:
@@ -130,8 +93,8 @@ def _bars(axis: Any, run: Run, name: str, bars: int) -> None:
             axis.text(longest * 0.02, place, "void", va="center", fontsize=9)
             continue
         one = found[server]
-        colour, alpha = _colour(server)
-        axis.barh(place, one.median, height=0.68, color=colour, alpha=alpha, linewidth=0)
+        tint, alpha = colour(server)
+        axis.barh(place, one.median, height=0.68, color=tint, alpha=alpha, linewidth=0)
         if one.high > one.low:
             spread = [one.low, one.high]
             axis.plot(spread, [place, place], color=TEXT, linewidth=1.4, marker="|", markersize=6)
@@ -140,7 +103,7 @@ def _bars(axis: Any, run: Run, name: str, bars: int) -> None:
             ratio = ratio_text(advantage(ours.median, one.median, kind.more_is_better))
             words += f"  ({ratio})" if ratio else ""
         axis.text(one.high + longest * 0.02, place, words, va="center", fontsize=9)
-    axis.set_yticks(range(len(order)), order)
+    axis.set_yticks(range(len(order)), [_named(run, server) for server in order])
     for label, server in zip(axis.get_yticklabels(), order, strict=True):
         if is_ours(server):
             label.set_fontweight("bold")
@@ -155,14 +118,7 @@ def _bars(axis: Any, run: Run, name: str, bars: int) -> None:
         axis.spines[side].set_visible(False)
 
 
-def _colour(server: str) -> tuple[str, float]:
-    """Of its bar, and how opaque: the whiskers must stay visible on it."""
-    if server == OURS:
-        return OURS_COLOUR, 0.7
-    return (OURS_COLOUR, 0.4) if is_ours(server) else (PEER, 0.5)
-
-
-def _overview(pyplot: Any, runs: Sequence[Run]) -> Any:
+def _ratio_dots(pyplot: Any, runs: Sequence[Run]) -> Any:
     """For each scenario a dot per peer: how many times as good wsgi_async is, on a log scale. The
     best peer's dot is the large one with its name."""
     names = [name for listed in grouped(runs).values() for name in listed]
@@ -177,6 +133,17 @@ def _overview(pyplot: Any, runs: Sequence[Run]) -> Any:
         for place, name in enumerate(reversed(names)):
             _dots(axis, run, name, place)
         axis.axvline(1, color=TEXT, linewidth=1.2)
+        for x, side, words in ((0.0, "left", "← the other is better"), (1.0, "right", BETTER)):
+            axis.annotate(
+                words,
+                (x, 0),
+                (0, -22),
+                xycoords="axes fraction",
+                textcoords="offset points",
+                ha=side,
+                va="top",
+                fontsize=9,
+            )
         _marks(axis, min([1, *shown]), max([2, *shown]))
         axis.set_yticks(range(len(names)), list(reversed(names)))
         axis.set_ylim(-0.6, len(names) - 0.4)
@@ -249,7 +216,7 @@ def _dots(axis: Any, run: Run, name: str, place: int) -> None:
     if best is None or best[0] not in ratios:
         return
     ratio = ratios[best[0]]
-    colour = OURS_COLOUR if ratio >= 1 else WORSE
-    axis.scatter([ratio], [place], s=60, color=colour, linewidths=0, zorder=3)
+    tint = OURS_COLOUR if ratio >= 1 else WORSE
+    axis.scatter([ratio], [place], s=60, color=tint, linewidths=0, zorder=3)
     words = f"{ratio_text(ratio)} {best[0]}"
     axis.text(0.02, place, words, transform=axis.get_yaxis_transform(), va="center", fontsize=9)

@@ -6,10 +6,10 @@ __all__ = ["GUARD", "H11", "HOW", "INTRODUCTION", "LIMITED", "NO_RUN", "REPEAT",
 
 INTRODUCTION = """\
 wsgi_async beside other WSGI servers, each as one process, or as two where that is measured, with
-the same number of threads in each (where it has threads), started with what its own documentation
-recommends for that ([`servers.toml`](harness/servers.toml) says why). This file is written by
-`python -m benchmarks --render` from the JSON files in [`results`](results), which hold every
-sample."""
+the same number of threads in each (those that have none, and so do one thing at a time, say "one
+thread"), started with what its own documentation recommends for that
+([`servers.toml`](harness/servers.toml) says why). This file is written by `python -m benchmarks
+--render` from the JSON files in [`results`](results), which hold every sample."""
 
 NO_RUN = "No run is recorded yet."
 
@@ -17,7 +17,8 @@ TARGETS = """\
 A ratio is how many times as good wsgi_async is as the other server, by medians: above 1 it is
 better, also where the figure is one of which less is better; after "at most" it is wsgi_async's
 figure divided by the other's. The best peer is the best of all measured servers that are not
-wsgi_async. Under "met?", `yes` is what was asked, `reached` also what was to be reached for; a
+wsgi_async; the best threaded peer is the best of those that do not run the application on one
+thread. Under "met?", `yes` is what was asked, `reached` also what was to be reached for; a
 scenario of which rounds are void is a `no`."""
 
 H11 = """\
@@ -29,21 +30,19 @@ LIMITED = """\
 REPEAT = """\
 ```console
 $ python3 -m benchmarks.peers --python python3.11 build/peers-3.11
-$ python3 -m benchmarks.peers --python python3.13 build/peers-3.13
 $ build/peers-3.11/bin/python -m benchmarks --json benchmarks/results/3.11.json
-$ build/peers-3.13/bin/python -m benchmarks --json benchmarks/results/3.13.json
-$ build/peers-3.13/bin/python -m benchmarks --render
+$ build/peers-3.11/bin/python -m benchmarks --render
 ```"""
 
 HOW = """\
-`benchmarks.peers` makes an environment for each Python, with all servers (one that does not build
-is named and left out) and this checkout of wsgi_async; it needs `wrk`, and for some servers a C
-compiler and libev's headers (Debian: `apt-get install wrk build-essential libev-dev`). `--json`
-measures, and writes after each figure; `--servers`, `--scenarios`, `--rounds` and `--seconds` make
-it smaller, `--list` shows what there is, and a server that is not installed is skipped by name. It
-runs on Linux; elsewhere without pinning and memory. A file of 64 MiB stays in the directory for
-temporary files for the next run (`wsgi-async-benchmark-` and the user's number). `--render` writes
-this file and its plots.
+`benchmarks.peers` makes an environment for one Python, and the others go the same way, with all
+servers (one that does not build is named and left out) and this checkout of wsgi_async; it needs
+`wrk`, and for some servers a C compiler and libev's headers (Debian: `apt-get install wrk
+build-essential libev-dev`). `--json` measures, and writes after each figure; `--servers`,
+`--scenarios`, `--rounds` and `--seconds` make it smaller, `--list` shows what there is, and a
+server that is not installed is skipped by name. It runs on Linux; elsewhere without pinning and
+memory. A file of 64 MiB stays in the directory for temporary files for the next run
+(`wsgi-async-benchmark-` and the user's number). `--render` writes this file and its plots.
 
 How it measures: for each scenario and round, each server is started on a free port of 127.0.0.1,
 on the first core, while the load runs on the others; two processes and their load may use all, and
@@ -56,9 +55,10 @@ the server occupy after the load (Pss). The last column says how many times as g
 Single figures depend on the machine and on what else runs there: read the ratios.
 
 Beside slow or idle clients, the rate with them is divided by the better one of the rates before and
-after them. Beside slow readers, a server may first settle: the rate is taken when it answers
-promptly, or after 4 s. What it does until then with the responses that nobody reads, as writing
-them to files, is no part of the figure; how long that took is in the column "settled", in seconds.
+after them. Beside slow readers it is taken twice: "onset" begins at the moment at which all of them
+have asked, and holds what the server does with the responses that nobody reads, as writing them to
+files; the other one begins when the server answers promptly again, or after 4 s more (how long that
+was, from the onset, is in the column "settled", in seconds).
 
 What single parts of wsgi_async cost, in memory and without a load: `python -m benchmarks.micro`."""
 

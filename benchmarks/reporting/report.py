@@ -18,6 +18,7 @@ from .prose import GUARD, H11, HOW, INTRODUCTION, LIMITED, NO_RUN, REPEAT, TARGE
 
 __all__ = [
     "GROUPS",
+    "ONE_THREAD",
     "grouped",
     "labels",
     "parser_table",
@@ -28,15 +29,21 @@ __all__ = [
 ]
 
 GROUPS = {
-    "requests": ("Requests", ("hello", "varied", "flask", "django", "close")),
+    "applications": ("Real applications", ("flask", "django")),
+    "bodies": ("Streams, files and uploads", ("lines", "stream", "file", "upload")),
+    "slow": ("Slow clients and idle connections", ("slow", "idle")),
+    "requests": ("Small answers", ("hello", "varied", "close")),
     "processes": ("Two processes", ("processes",)),
-    "bodies": ("Large bodies", ("lines", "stream", "file", "upload")),
-    "patience": ("Slow clients, slow applications, memory and start", ()),
+    "patience": ("Slow applications and the start", ()),
 }
 """How the report is divided: a title, and what a scenario's name starts with. The last one takes
 what is left."""
+OVERVIEW = "Real applications, streams, slow clients and small answers: each server's bar"
+"""What stands for the main plot where it cannot be seen."""
 OURS_H11 = f"{OURS}-h11"
 """The server with its other parser."""
+ONE_THREAD = "one thread"
+"""What is said of a server that runs one request at a time."""
 CLIENT_BUSY = 0.9
 """From this part of its core on, a load client measures itself."""
 
@@ -96,6 +103,8 @@ def scenario_table(run: Run, scenario: str) -> str:
             ratio = ratio_text(advantage(ours.median, figure.median, kind.more_is_better))
         cells = [number(value) if (value := get(figure)) is not None else "" for _, get in columns]
         shown_name = f"**{name}**" if name == OURS else name
+        if name in run.servers and run.servers[name].one_thread:
+            shown_name += f" ({ONE_THREAD})"
         spread = f"{number(figure.low)} to {number(figure.high)}"
         median = number(figure.median)
         if figure.extra.get("client_busy", 0) > CLIENT_BUSY:
@@ -177,7 +186,7 @@ def readme_section(runs: Sequence[Run]) -> str:
     where = f"{first['cpu']}, {first['kernel']}, one core for the server, {runs[0].threads} threads"
     return "\n\n".join(
         [
-            "![wsgi_async as a multiple of each other server](benchmarks/results/overview.svg)",
+            f"![{OVERVIEW}](benchmarks/results/overview.svg)",
             f"Medians of {_rounds(runs)} rounds, servers interleaved ({where}; "
             f"{', '.join(run.environment['python'] for run in runs)}). {TARGETS}",
             targets_table(runs),
@@ -203,8 +212,10 @@ def readme(runs: Sequence[Run], plots: str = "results") -> str:
         return "\n\n".join([*parts, NO_RUN, "## How to repeat it", REPEAT, HOW, GUARD]) + "\n"
     parts += ["## What was asked, and what was reached"]
     if plots:
-        parts.append(f"![wsgi_async as a multiple of each other server]({plots}/overview.svg)")
+        parts.append(f"![{OVERVIEW}]({plots}/overview.svg)")
     parts += [TARGETS, targets_table(runs)]
+    if plots:
+        parts.append(f"![wsgi_async as a multiple of each other server]({plots}/ratios.svg)")
     if with_h11 := parser_table(runs):
         parts += [H11, with_h11]
     parts += ["## How to repeat it", REPEAT, HOW, "## Where it was measured", _where(runs)]

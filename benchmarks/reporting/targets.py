@@ -15,10 +15,14 @@ from benchmarks.harness.units import number, ratio_text
 
 from .figures import advantage, best_peer, figures
 
-__all__ = ["BEST", "Clause", "Reached", "load", "reached"]
+__all__ = ["BEST", "BEST_THREADED", "Clause", "Reached", "load", "reached"]
 
 BEST = "best peer"
 """Stands for the best of all measured servers that are not wsgi_async."""
+BEST_THREADED = "best threaded peer"
+"""Stands for the best of those that do not run the application on one thread."""
+MORE_IS_BETTER = frozenset({"held", "onset", "speed"})
+"""Of the figures that are not the scenario's own; of all others less is better."""
 MOST_DIGITS = 5
 """How many digits more than usual a figure near a bound is given, at most."""
 
@@ -33,7 +37,10 @@ class Clause:
     figure: str = "value"
     """See :meth:`benchmarks.reporting.figures.Figure.get`."""
     against: str = ""
-    """A server or `BEST`; empty if the figure itself is asked for."""
+    """A server, `BEST` or `BEST_THREADED`; empty if the figure itself is asked for."""
+    peers_of: str = ""
+    """The scenario in which the peers were measured, where that is another one: the same work,
+    with an option that only wsgi_async has."""
     at_least: float | None = None
     """Against a server: how many times as good."""
     at_most: float | None = None
@@ -95,7 +102,7 @@ class Reached(NamedTuple):
                 (one for one in texts if clause.word(_read(one)) == clause.word(self.value)),
                 texts[-1],
             )
-        named = f" ({self.peer})" if clause.against == BEST else ""
+        named = f" ({self.peer})" if clause.against in (BEST, BEST_THREADED) else ""
         return text + named
 
     def verdict(self, clause: Clause) -> str:
@@ -129,9 +136,14 @@ def reached(clause: Clause, run: Run, server: str = OURS) -> Reached:
     ours = found[server].get(clause.figure) if server in found else None
     if ours is None or not clause.against:
         return Reached(ours, "", good, rounds)
-    # Only the scenario's own figure can be one of which more is better.
-    more = clause.figure == "value" and run.scenarios[clause.scenario].more_is_better
-    if clause.against == BEST:
+    more = clause.figure in MORE_IS_BETTER
+    if clause.figure == "value":
+        more = run.scenarios[clause.scenario].more_is_better
+    if clause.peers_of:
+        found = figures(run, clause.peers_of)
+    if clause.against == BEST_THREADED:
+        found = {name: one for name, one in found.items() if not run.servers[name].one_thread}
+    if clause.against in (BEST, BEST_THREADED):
         peer = best_peer(found, more, clause.figure)
     else:
         value = found[clause.against].get(clause.figure) if clause.against in found else None

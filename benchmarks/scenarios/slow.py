@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks import apps
 from benchmarks.harness.model import Load, Running, Sample, Scenario, WrongAnswer
@@ -72,32 +72,42 @@ class SlowHeads:
 
 @dataclass(frozen=True)
 class SlowReaders:
-    """Measures beside clients that ask for a stream and do not read it."""
+    """Measures beside clients that ask for a stream and do not read it: from the moment at which
+    they have asked (``onset``), and once the server has settled (the value)."""
 
     clients: int = 64
     settling: float = 4.0
-    """Seconds at most in which the server may deal with the responses that nobody reads."""
+    """Seconds at most, after the onset, in which the server may deal with the responses that nobody
+    reads."""
 
     def __call__(self, server: Running, load: Load) -> Sample:
         expect(ask(server.port, "/stream"), apps.BLOCK * apps.STREAM_BLOCKS)
 
         def meanwhile() -> Iterator[dict[str, float]]:
-            options = {"path": "/stream", "connections": self.clients}
+            options = {"path": "/large", "connections": self.clients}
             with programs.beside(server, load, "unread", **options) as client:
-                settled = settle(server, self.settling)
+                begun = time.perf_counter()
+                onset = wrk.run(server, load, connections=FAST)
+                settle(server, self.settling)
                 extra = {
                     "slow_clients": client.ready["held"],
-                    "settled": settled,
+                    "onset_rate": onset.rate,
+                    "onset_failed": onset.errors,
+                    "settled": time.perf_counter() - begun,
                     "memory": server.memory(),
                 }
                 yield extra
                 extra["still_there"] = client.finish()["held"]
 
-        return compared(server, load, meanwhile)
+        sample = compared(server, load, meanwhile)
+        extra = dict(sample.extra)
+        extra["onset"] = extra["onset_rate"] / extra["rate_without"]
+        failed = int(extra.pop("onset_failed"))
+        return replace(sample, errors=sample.errors + failed, extra=extra)
 
 
-def settle(server: Running, longest: float) -> float:
-    """Wait until the server answers promptly, three times in a row; the seconds that took."""
+def settle(server: Running, longest: float) -> None:
+    """Wait until the server answers promptly, three times in a row, or so many seconds."""
     begun = time.perf_counter()
     prompt = 0
     while prompt < 3 and (elapsed := time.perf_counter() - begun) < longest:
@@ -110,10 +120,21 @@ def settle(server: Running, longest: float) -> float:
             prompt = prompt + 1 if time.perf_counter() - asked < PROMPT else 0
         if prompt:
             time.sleep(PROMPT)
-    return time.perf_counter() - begun
 
 
-PARKED = "--response-overflow park"
+def overflowing(way: str, about: str) -> Scenario:
+    """What `slow-readers` is for the default of wsgi_async, for another ``--response-overflow``."""
+    options = f"--response-overflow {way}"
+    return Scenario(
+        name=f"slow-readers-{way}",
+        about=about,
+        application="mixed",
+        unit="ratio",
+        measure=SlowReaders(),
+        options={"wsgi_async": options},
+        servers=("wsgi_async",),
+    )
+
 
 SCENARIOS = (
     Scenario(
@@ -126,20 +147,20 @@ SCENARIOS = (
     ),
     Scenario(
         name="slow-readers",
-        about="16 fast connections beside 64 clients that do not read a response of 16 MiB: the "
-        "part of the rate without these that is left.",
+        about="16 fast connections beside 64 clients that do not read a response of 256 MiB: the "
+        "part of the rate without these that is left, from the onset and once it has settled. "
+        "wsgi_async writes what it can to files (the default), as far as its bounds allow.",
         application="mixed",
         unit="ratio",
         measure=SlowReaders(),
     ),
-    Scenario(
-        name="slow-readers-park",
-        about="The same for wsgi_async, told to park such responses instead of writing them to a "
-        "file.",
-        application="mixed",
-        unit="ratio",
-        measure=SlowReaders(),
-        options={"wsgi_async": PARKED, "wsgi_async-h11": PARKED},
-        servers=("wsgi_async", "wsgi_async-h11"),
+    overflowing(
+        "park",
+        "The same for wsgi_async, told to suspend such responses instead of writing them to files.",
+    ),
+    overflowing(
+        "block",
+        "The same for wsgi_async, told to let the threads wait for the clients, as other servers "
+        "do.",
     ),
 )

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -60,7 +61,7 @@ def test_a_ratio_has_no_unit() -> None:
 # The servers and their templates
 
 
-def test_the_eight_first_servers_are_the_default() -> None:
+def test_the_twelve_first_servers_are_the_default() -> None:
     assert list(servers.select(None)) == [
         "wsgi_async",
         "wsgi_async-h11",
@@ -70,11 +71,15 @@ def test_the_eight_first_servers_are_the_default() -> None:
         "bjoern",
         "fastwsgi",
         "tornado",
+        "peregrine",
+        "m0serve",
+        "freastal",
+        "fastpysgi",
     ]
 
 
 def test_all_selects_the_others_too() -> None:
-    more = list(servers.select(["all"]))[8:]
+    more = list(servers.select(["all"]))[12:]
     assert more == ["gunicorn-sync", "cheroot", "uvicorn-a2wsgi", "hypercorn", "gevent", "uwsgi"]
 
 
@@ -279,6 +284,16 @@ def test_a_server_is_ended_with_all_it_started(
         for held in both:
             held.settimeout(10)
             assert held.recv(1) == b""
+
+
+def test_a_server_may_not_take_all_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "MOST_MEMORY", 200 << 20)
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with processes.Server("fake", 8) as server:
+        server.start([sys.executable, "-c", "bytearray(300 << 20)"], tmp_path)
+        with pytest.raises(processes.NotStarted, match="ended with 1: MemoryError"):
+            server.wait(10)
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from benchmark_runs import make_run
 
 from benchmarks.harness import record, servers
 from benchmarks.harness.record import Row, Run
-from benchmarks.reporting import plots, publish, report
+from benchmarks.reporting import overview, plots, publish, report
 from benchmarks.reporting import targets as targeting
-from benchmarks.reporting.targets import BEST, Clause
+from benchmarks.reporting.targets import BEST, BEST_THREADED, Clause
 from benchmarks.scenarios import SCENARIOS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_every_target_is_of_a_scenario_and_a_server_that_are_there() -> None:
     for clause in targeting.load():
         assert clause.scenario in SCENARIOS
-        assert not clause.against or clause.against in {BEST, *servers.load()}
+        assert not clause.against or clause.against in {BEST, BEST_THREADED, *servers.load()}
+        assert not clause.peers_of or clause.peers_of in SCENARIOS
         assert (clause.at_least is None) != (clause.at_most is None)
 
 
@@ -104,6 +105,33 @@ def test_one_good_round_between_crashes_reaches_nothing(
     assert (found.text(clause), found.verdict(clause)) == (text, verdict)
 
 
+def test_the_best_threaded_peer_is_none_of_those_with_one_thread() -> None:
+    run = make_run({"wsgi_async": [90], "bjoern": [100], "granian": [60], "waitress": [20]})
+    run.servers["bjoern"] = replace(run.servers["bjoern"], one_thread=True)
+    clause = Clause("r", "hello", against=BEST_THREADED, at_least=1.0)
+    assert clause.asked() == "at least 1x best threaded peer"
+    found = targeting.reached(clause, run)
+    assert (found.text(clause), found.verdict(clause)) == ("1.50x (granian)", "yes")
+    assert targeting.reached(replace(clause, against=BEST), run).peer == "bjoern"
+
+
+@pytest.mark.parametrize(("figure", "reached"), [("value", 0.5), ("onset", 0.25)])
+def test_what_only_wsgi_async_has_is_compared_with_the_same_work(
+    figure: str, reached: float
+) -> None:
+    """More is better of both figures, so the best peer is the one with the most."""
+    run = make_run({"granian": [0.9], "bjoern": [0.8]}, unit="ratio", scenario="slow-readers")
+    parked = make_run({"wsgi_async": [0.45]}, unit="ratio", scenario="slow-readers-park")
+    onsets = {"granian": 0.8, "bjoern": 0.4, "wsgi_async": 0.2}
+    run.servers |= parked.servers
+    run.scenarios |= parked.scenarios
+    run.rows = [replace(row, extra={"onset": onsets[row.server]}) for row in run.rows + parked.rows]
+    clause = Clause("r", "slow-readers-park", figure, BEST, peers_of="slow-readers", at_least=0.95)
+    found = targeting.reached(clause, run)
+    assert found.value == pytest.approx(reached)
+    assert (found.peer, found.verdict(clause)) == ("granian", "no")
+
+
 def test_nothing_beside_nothing_is_not_reached() -> None:
     run = make_run({"wsgi_async": [0], "granian": [0]})
     clause = Clause("r", "hello", against="granian", at_least=1.0)
@@ -127,6 +155,12 @@ def test_a_table_has_the_best_first_and_what_is_void_below() -> None:
     ]
 
 
+def test_a_table_says_which_servers_do_one_thing_at_a_time() -> None:
+    run = make_run({"wsgi_async": [9], "bjoern": [3]})
+    run.servers["bjoern"] = replace(run.servers["bjoern"], one_thread=True)
+    assert "| bjoern (one thread) | 3.00 |" in report.scenario_table(run, "hello")
+
+
 def test_a_table_of_which_less_is_better() -> None:
     run = make_run({"wsgi_async": [9], "waitress": [3]}, more_is_better=False, unit="ms")
     lines = report.scenario_table(run, "hello").splitlines()
@@ -136,23 +170,31 @@ def test_a_table_of_which_less_is_better() -> None:
 
 
 def test_the_targets_say_which_python_falls_short() -> None:
-    old = make_run({"wsgi_async": [90], "granian": [100], "waitress": [10]})
+    old = make_run({"wsgi_async": [90], "granian": [80], "bjoern": [90]}, scenario="flask")
     new = make_run(
-        {"wsgi_async": [60], "granian": [100], "waitress": [10]},
+        {"wsgi_async": [60], "granian": [80], "bjoern": [60]},
+        scenario="flask",
         environment={"python": "CPython 3.13.0"},
     )
+    for run in (old, new):
+        run.servers["bjoern"] = replace(run.servers["bjoern"], one_thread=True)
     lines = report.targets_table([old, new]).splitlines()
     assert lines[0].endswith("| reached on 3.11 | reached on 3.13 | met? |")
-    hello = next(line for line in lines if line.startswith("| hello |"))
-    assert hello.endswith("| 0.90x<br>9.00x | 0.60x<br>6.00x | 3.11 yes, 3.13 no<br>yes |")
+    flask = next(line for line in lines if line.startswith("| flask |"))
+    reached = "| 1.12x (granian)<br>1.00x | 0.75x (granian)<br>1.00x |"
+    assert flask.endswith(f"{reached} 3.11 yes, 3.13 no<br>yes |")
 
 
 def test_the_other_parser_has_its_own_table_in_the_report_only() -> None:
-    run = make_run({"wsgi_async": [90], "wsgi_async-h11": [40], "granian": [100], "waitress": [10]})
+    run = make_run(
+        {"wsgi_async": [90], "wsgi_async-h11": [40], "granian": [100], "bjoern": [50]},
+        scenario="flask",
+    )
+    run.servers["bjoern"] = replace(run.servers["bjoern"], one_thread=True)
     head, _, *lines = report.parser_table([run]).splitlines()
     assert head == "| scenario | asked of the default | h11 on 3.11 |"
-    assert [line.split()[1] for line in lines] == ["hello"]
-    assert lines[0].endswith(" | 0.40x<br>4.00x |")
+    assert [line.split()[1] for line in lines] == ["flask"]
+    assert lines[0].endswith(" | 0.40x (granian)<br>0.80x |")
     assert lines[-1] in report.readme([run])
     assert lines[-1] not in report.readme_section([run])
     assert report.parser_table([make_run({"wsgi_async": [90], "granian": [100]})]) == ""
@@ -182,7 +224,7 @@ def test_runs_of_one_python_are_told_apart(tmp_path: Path) -> None:
     assert "(results/requests-3.11-2.svg)" in text
     pytest.importorskip("matplotlib")
     names = [path.name for path in plots.draw([run, run], tmp_path)]
-    assert names == ["overview.svg", "requests-3.11.svg", "requests-3.11-2.svg"]
+    assert names == ["overview.svg", "ratios.svg", "requests-3.11.svg", "requests-3.11-2.svg"]
 
 
 def texts_of(svg: str) -> list[str]:
@@ -204,20 +246,52 @@ VOID = Row("hello", "wsgi_async", 1, void="wrong answer", wrong=True)
         (make_run({"wsgi_async": [5], "x": [0]}, more_is_better=False, unit="bytes"), "0 x"),
     ],
 )
-def test_the_overview_keeps_what_wsgi_async_does_not_do(
-    run: Run, words: str, tmp_path: Path
-) -> None:
+def test_the_ratios_keep_what_wsgi_async_does_not_do(run: Run, words: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    overview = plots.draw([run], tmp_path)[0].read_text(encoding="utf-8")
-    texts = texts_of(overview)
+    ratios = plots.draw([run], tmp_path)[1].read_text(encoding="utf-8")
+    texts = texts_of(ratios)
     assert "hello" in texts
     assert words in texts
+
+
+def test_the_overview_names_every_server_and_what_it_does(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run = make_run({"wsgi_async": [5], "bjoern": [7], "granian": [3], "x": []}, scenario="flask")
+    run.servers["bjoern"] = replace(run.servers["bjoern"], one_thread=True)
+    run.rows.append(Row("flask", "x", 1, void="wrong answer", wrong=True))
+    slow = make_run(
+        {"wsgi_async": [1.0], "granian": [0.0], "h": []}, unit="ratio", scenario="slow-readers"
+    )
+    run.scenarios |= slow.scenarios
+    run.rows += [replace(row, extra={"onset": 0.9}) for row in slow.rows]
+    texts = texts_of(plots.draw([run], tmp_path)[0].read_text(encoding="utf-8"))
+    # Once each, from the bottom to the top: with one thread, with threads, ours.
+    names = ["bjoern (one thread)", "x", "granian", "wsgi_async"]
+    assert [one for one in texts if one in names] == names
+    assert {"5.00", "7.00", "3.00", "100%", "0%", "90%", "void", "-"} <= set(texts)
+    assert {"Flask", "once settled", "Real applications"} <= set(texts)
+    assert "Django" not in texts
+    assert any(one.startswith("A longer bar is better.") for one in texts)
+
+
+def test_a_longer_bar_is_better_also_of_milliseconds() -> None:
+    run = make_run(
+        {"wsgi_async": [20], "granian": [40], "gunicorn": [0]},
+        more_is_better=False,
+        unit="ms",
+        scenario="cpu-mix",
+    )
+    run.rows = [row for row in run.rows if row.server != "gunicorn"]
+    column = next(one for one in overview.COLUMNS if one.scenario == "cpu-mix")
+    assert overview.length(run, column, "wsgi_async") == 1
+    assert overview.length(run, column, "granian") == 0.5
+    assert overview.length(run, column, "gunicorn") == 0
 
 
 def test_a_panel_names_what_is_void(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     run = make_run({"wsgi_async": [], "granian": [5]}, void=(VOID,))
-    panel = plots.draw([run], tmp_path)[1].read_text(encoding="utf-8")
+    panel = plots.draw([run], tmp_path)[2].read_text(encoding="utf-8")
     texts = texts_of(panel)
     assert {"void", "wsgi_async", "granian"} <= set(texts)
 
@@ -263,7 +337,7 @@ def test_plots_are_equal_for_equal_figures_and_small(tmp_path: Path) -> None:
         directory.mkdir()
         written.append({path.name: path.read_bytes() for path in plots.draw([run], directory)})
     assert written[0] == written[1]
-    assert sorted(written[0]) == ["overview.svg", "requests-3.11.svg"]
+    assert sorted(written[0]) == ["overview.svg", "ratios.svg", "requests-3.11.svg"]
     for data in written[0].values():
         assert len(data) < 60_000
         ElementTree.fromstring(data)

@@ -42,6 +42,7 @@ SMALL: dict[str, Callable[..., Sample]] = {
     "slow-heads": SlowHeads(clients=20),
     "slow-readers": SlowReaders(clients=4),
     "slow-readers-park": SlowReaders(clients=4),
+    "slow-readers-block": SlowReaders(clients=4),
     "idle": Idle(connections=100),
     "processes-spread": Spread(at_once=(40,), in_turn=10),
 }
@@ -119,12 +120,16 @@ def test_each_measures_wsgi_async(scenario: Scenario, serve: Serve) -> None:
     if sample.p50 is not None:
         assert sample.p99 is not None
         assert 0 < sample.p50 <= sample.p99
-    wanted = {"slow-heads": 20, "slow-readers": 4, "slow-readers-park": 4, "idle": 100}
+    readers = ("slow-readers", "slow-readers-park", "slow-readers-block")
+    wanted = {"slow-heads": 20, "idle": 100, **dict.fromkeys(readers, 4)}
     if scenario.name in wanted:
         held = "held" if scenario.name == "idle" else "slow_clients"
         assert sample.extra[held] == wanted[scenario.name]
         assert sample.extra["rate_with"] > 0
         assert sample.extra["rate_without"] > 0
+    if scenario.name in readers:
+        assert sample.extra["onset"] > 0
+        assert sample.extra["settled"] >= LOAD.seconds
     if scenario.name == "start":
         assert 0 < sample.extra["import_ms"] < 30_000
 
@@ -312,8 +317,9 @@ def test_starved_clients_are_a_rate_of_zero(serve: Serve) -> None:
     served = serve(apps.mixed, threads=1, response_overflow="block", response_buffer=65536)
     sample = SlowReaders(clients=2, settling=0.3)(Target(served), LOAD)
     assert sample.value == 0
+    assert sample.extra["onset"] == 0
     assert sample.extra["rate_without"] > 0
-    assert sample.extra["settled"] >= 0.3
+    assert sample.extra["settled"] >= LOAD.seconds + 0.3
 
 
 @needs_wrk
@@ -370,6 +376,7 @@ def test_import_times_are_left_out_where_unknown(serve: Serve) -> None:
         ("processes", "/", 14),
         ("mixed", "/", 14),
         ("mixed", "/stream", 16 << 20),
+        ("mixed", "/large", 256 << 20),
         ("start", "/", 14),
     ],
 )
