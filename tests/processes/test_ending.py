@@ -116,6 +116,46 @@ def test_what_ends_in_time_is_waited_for(site: Site) -> None:
         assert not servers.count("ERROR|WARNING")
 
 
+DELETED = """
+class Late:
+    def __del__(self, sleep=time.sleep):
+        sleep({seconds})
+import builtins
+builtins.kept = Late()
+"""
+"""What is in ``builtins`` is taken apart last of all, when no thread of Python's runs any more."""
+
+
+def test_an_interpreter_that_does_not_end_is_left_behind(site: Site) -> None:
+    """With the stacks in the log, and without a false reason."""
+    site.write_source(source(DELETED.format(seconds=60)))
+    with site.serve(*SOON, "--timeout", "1s") as servers:
+        servers.ask()
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 1
+        servers.wait_for("in __del__")
+        servers.wait_for("did not end well: exit code 1")
+        assert not servers.count("blocked|is killed")
+
+
+def test_without_a_supervisor_no_interpreter_stays(site: Site) -> None:
+    site.write_source(source(DELETED.format(seconds=60)))
+    with site.serve(*SOON) as servers:
+        life = Life(servers.ask()[0])
+        os.kill(servers.process.pid, signal.SIGKILL)
+        life.await_end()
+        servers.wait_for("in __del__")
+
+
+def test_an_interpreter_that_ends_in_time_is_waited_for(site: Site) -> None:
+    site.write_source(source(DELETED.format(seconds=2)))
+    with site.serve(*LATER, "--timeout", "500ms") as servers:
+        servers.ask()
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0, "\n".join(servers.lines)
+        assert not servers.count("ERROR|WARNING")
+
+
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT])
 def test_what_is_left_is_waited_for_no_longer_than_the_operator_wants(
     site: Site, number: signal.Signals

@@ -41,12 +41,17 @@ _FIRST_BYTES = {
     0x01: "it looks like FastCGI, and this port speaks HTTP: in nginx, use proxy_pass and not "
     "fastcgi_pass",
 }
-_PROXY = (
-    "it begins as version {} of the PROXY protocol does, which this port does not speak: have the "
-    "proxy in front send none (HAProxy: no {}; nginx: proxy_protocol off)"
+_PROXY_1 = (
+    "it begins as version 1 of the PROXY protocol does, which this port does not speak: have the "
+    "proxy in front send none (HAProxy: no send-proxy; nginx: proxy_protocol off)"
+)
+_PROXY_2 = (
+    "two empty lines came first, as in version 2 of the PROXY protocol, which this port does not "
+    "speak: have the proxy in front send none (HAProxy: no send-proxy-v2; nginx: proxy_protocol "
+    "off)"
 )
 _BEGINNINGS = {
-    b"PROXY ": _PROXY.format(1, "send-proxy"),
+    b"PROXY ": _PROXY_1,
     b"PRI * HTTP/2.0\r\n": "it is HTTP/2 without TLS, and this port speaks HTTP/1.1: have the "
     "client, or the proxy in front, speak that",
 }
@@ -60,7 +65,7 @@ def foreign_protocol(data: bytes, *, after_crlf: bool) -> str:
         of them: at the second CR the fault is found, and the rest may not have come.
     """
     if after_crlf:
-        return _PROXY.format(2, "send-proxy-v2") if data[:1] == b"\r" else ""
+        return _PROXY_2 if data[:1] == b"\r" else ""
     for beginning, cause in _BEGINNINGS.items():
         if data.startswith(beginning):
             return cause

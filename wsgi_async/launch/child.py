@@ -161,6 +161,7 @@ class _Child:
             self._server.observer.error,
             pulse=pulse,
             every=min(CHECK, self._beat_every),
+            fading=lambda: channel.say("fading"),
             descriptor=error_descriptor(),
         )
 

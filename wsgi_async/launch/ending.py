@@ -5,6 +5,9 @@ those of ``concurrent.futures`` and for what is registered with ``atexit`` (``mu
 waits for processes there). All of them get the rest of the grace. Then a thread says who is left,
 has the functions of ``atexit`` called if nobody has yet, so that logs and data are written, and
 ends the process.
+
+Behind the functions of ``atexit`` the interpreter stops every thread of Python's, that one too,
+and takes its objects apart, which calls their ``__del__``. There a thread of C's sees to the end.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import faulthandler
+import math
 import os
 import sys
 import threading
@@ -29,12 +33,19 @@ LAST = 1.0
 EXIT_FUNCTIONS = 0.5
 """Seconds for the functions of ``atexit``, where a thread has used the time up."""
 
+LONGEST = 1e6
+"""Seconds that faulthandler can count, at least."""
+
 _is_awaited = threading.Lock()
 """Held once somebody sees to the end of this process."""
 
 
 def _nothing() -> bool:
     return False
+
+
+def _tell_nobody() -> None:
+    pass
 
 
 def end_within(
@@ -44,6 +55,7 @@ def end_within(
     *,
     pulse: Callable[[], bool] = _nothing,
     every: float = 1.0,
+    fading: Callable[[], object] = _tell_nobody,
     descriptor: int = 2,
 ) -> None:
     """*Main thread:* see to it that this process ends, at the latest, so many seconds from now. The
@@ -54,20 +66,28 @@ def end_within(
     :param say: told, in one line, what was left. *Any thread.*
     :param pulse: called from time to time; where it returns True the time is over.
     :param every: seconds between two of these calls.
-    :param descriptor: where the stacks go if not even the functions of ``atexit`` end.
+    :param fading: called before the functions of ``atexit``: soon there may be no pulse any more.
+    :param descriptor: where the stacks go if not even the functions of ``atexit`` end, or what is
+        behind them.
     """
     if not _is_awaited.acquire(blocking=False):
         return
     begun = threading.Event()
+    deadline = time.monotonic() + seconds
+
+    def begin() -> None:
+        begun.set()
+        fading()
+        if deadline != math.inf:
+            _dump_after(max(0.0, deadline - time.monotonic()) + EXIT_FUNCTIONS + LAST, descriptor)
+
     # The functions are called in the opposite order of their registration: this one first.
-    atexit.register(begun.set)
+    atexit.register(begin)
 
     def watch() -> None:
-        deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 and not pulse():
             time.sleep(min(left, every))
-        # A thread of C: it works where none of Python's does.
-        faulthandler.dump_traceback_later(EXIT_FUNCTIONS + LAST, exit=True, file=descriptor)
+        _dump_after(EXIT_FUNCTIONS + LAST, descriptor)
         try:
             say(_what_is_left(exits=begun.is_set()))
             if not begun.is_set():
@@ -80,6 +100,12 @@ def end_within(
         threading.Thread(target=watch, name="wsgi_async-end", daemon=True).start()
     except Exception:  # an application may have taken from it what it needs: sys.excepthook
         _thread.start_new_thread(watch, ())
+
+
+def _dump_after(seconds: float, descriptor: int) -> None:
+    """Have the stacks written and the process ended by a thread of C's, which works where none of
+    Python's does."""
+    faulthandler.dump_traceback_later(min(seconds, LONGEST), exit=True, file=descriptor)
 
 
 def _what_is_left(*, exits: bool) -> str:

@@ -143,6 +143,7 @@ class ServerProgram(Program):
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
         warn = (lambda _: None) if is_one_of_many else logs.LogObserver().warning
         before = list(map(_inode, self.common.sockets))
+        pid = os.getpid()
         try:
             application = self._loader(entered, warn)
         finally:
@@ -153,7 +154,7 @@ class ServerProgram(Program):
             logs.reclaim()
             adopt_stderr(current_request_id)
             keep_standard_descriptors()
-        if lost:
+        if lost and os.getpid() == pid:  # else a hook has forked, and its child has no sockets
             raise LoadError(
                 "The application has closed descriptors that are the server's "
                 f"({', '.join(map(str, lost))}) while it was loaded"

@@ -208,8 +208,13 @@ class Fleet:
 
     def beat(self, process: Process, now: float) -> None:
         """Its event loop runs, and its threads take what waits for them."""
-        process.beat_at = now
+        process.beat_at = max(process.beat_at, now)
         process.is_stalled = False
+
+    def fading(self, process: Process) -> None:
+        """Its interpreter ends, and soon nobody in it can show that it lives: from here on it has
+        until its deadline."""
+        process.beat_at = math.inf
 
     def stalled(self, process: Process) -> None:
         """Its event loop runs, but requests wait although a thread is idle."""

@@ -179,6 +179,8 @@ class Supervisor:
                 fleet.beat(process, now)
             elif word == "stalled":
                 fleet.stalled(process)
+            elif word == "fading":
+                fleet.fading(process)
             elif word == "recycle":
                 fleet.recycle(process, detail, now)
             elif word == "failed":

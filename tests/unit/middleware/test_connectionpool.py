@@ -283,12 +283,12 @@ with pool.borrow():
 child = os.fork()
 with pool.borrow() as connection:
     # In one write each: two processes write here.
-    os.write(1, f"{child > 0} {made.index(connection)} {pool.lent}\n".encode())
+    os.write(1, f"{child > 0} {made.index(connection)} {pool.lent}\\n".encode())
 if child:
     os.waitpid(child, 0)
 else:
     pool.close()
-    os.write(1, f"{[connection.closed for connection in made]}\n".encode())
+    os.write(1, f"{[connection.closed for connection in made]}\\n".encode())
 """
     with running(*python("-c", program), cwd=tmp_path) as process:
         assert process.wait() == 0

@@ -584,6 +584,20 @@ def test_a_drain_with_one_whose_loop_is_blocked() -> None:
     assert story.fleet.exit_code == 1
 
 
+def test_an_interpreter_that_ends_shows_no_life_and_has_until_its_deadline() -> None:
+    story = Story.up(1)
+    [fading] = story.deaf = set(story.serving())
+    story.fleet.drain(story.now)
+    story.act()
+    story.fleet.fading(fading)
+    story.fleet.beat(fading, story.now)  # of a thread that runs a little longer
+    story.pass_time(LIMITS.graceful + MARGIN - 0.1)
+    assert not story.killed
+    story.pass_time(0.2)
+    assert story.killed == [(fading, signal.SIGKILL)]
+    assert "blocked" not in "".join(story.said)
+
+
 def test_a_drain_while_one_boots() -> None:
     story = Story.up(1)
     story.fleet.change_wanted(1, story.now)
