@@ -1,15 +1,15 @@
 """One connection, from its first byte to its last.
 
-``protocol`` is the glue between transport and the rest, and ``states`` says where a connection may
-stand. ``input`` is what it reads, ``upload`` a body on its way in, ``exchange`` one request with
-its response, ``sender`` and ``sendfile`` the response on its way out, and ``probes`` are answered
-here.
+``protocol`` is the glue between transport and the rest; ``life`` is where a connection stands and
+how it ends, by the table in ``states``. ``input`` is what it reads, ``upload`` a body on its way
+in, ``exchange`` one request with its response (``timing``: one that is timed for a subscriber),
+``sender`` and ``sendfile`` the response on its way out, and ``probes`` are answered here.
 
-What all connections of a server share: the set and its cap (``connections``), what they wait for
-and how long (``waits``, ``paces``, ``deadlines``), applications that are late
-(``request_timeouts``), clients that leave unread (``departures``), requests that wait beside an
-idle thread (``queue_watch``), and small facts that are made once (``completions``, ``dates``,
-``server_variables``).
+What all connections of a server share, and know a connection by as an ``open_connection``: the set
+and its cap (``connections``), what they wait for and how long (``waits``, ``paces``,
+``deadlines``), applications that are late (``request_timeouts``), clients that leave unread
+(``departures``), requests that wait beside an idle thread (``queue_watch``), and small facts that
+are made once (``completions``, ``dates``, ``server_variables``).
 
 Runs on: the loop thread, but for the methods of an exchange that say *Pool thread*.
 

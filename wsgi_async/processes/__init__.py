@@ -2,8 +2,9 @@
 
 ``fleet`` decides, ``supervisor`` does what it decided, ``channel`` carries words between it and its
 processes, ``jobs`` is what those begin with, ``interfaces`` what a supervisor is given: a program
-to serve, and a parent to do it in. None of them knows HTTP, and none runs an event loop
-or a thread.
+to serve, and a parent to do it in. ``forking`` is the only place that forks, ``loader`` has the
+application for ``--preload``, ``signals`` says what each signal means. None of them knows HTTP, and
+none runs an event loop or a thread.
 
 Runs on: the main thread of the parent, and of each new process until it serves.
 

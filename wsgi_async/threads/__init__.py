@@ -1,5 +1,10 @@
 """The thread line: the only objects that a pool thread and the loop thread share.
 
+``pool`` has the threads, ``mailbox`` wakes the loop. Responses go by ``response_writer``, at once
+or as a ``response_stream``, whose two sides stand where ``response_states`` allows, whose waiting
+chunks are a ``backlog`` and whose ``bounds`` say what it may hold; bodies come by ``request_body``,
+which ``input_stream`` makes a file of.
+
 Guarantees:
 
 * :class:`Mailbox` wakes the loop at most once for everything posted before it drains.

@@ -1,4 +1,8 @@
-"""PEP 3333: the environ, the call of the application, its rules, its chunks and its ``close()``.
+"""PEP 3333: from a request head to the chunks of an application.
+
+``environ`` is what an application is called with, and ``calling`` calls it, takes its chunks and
+closes its iterable; ``checks`` are the rules for what it answers with. ``error_stream`` is its
+``wsgi.errors``, ``file_wrapper`` its ``wsgi.file_wrapper``.
 
 Knows neither sockets nor a version of HTTP: what it needs of the outside it is given, as a writer
 and a reporter.
