@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from pools import WAIT, Gate, Rig, pools, until
 
 from wsgi_async.errors import RequestTimeout
 from wsgi_async.system.stacks import raise_in
+from wsgi_async.threads import pool as pool_module
 from wsgi_async.threads.pool import Call
 
 make = pytest.fixture(pools)
@@ -414,12 +416,12 @@ def test_a_thread_struck_before_it_wakes_the_next_is_counted_and_wakes_it() -> N
 
     def strike() -> None:
         """The thread has a task, and is to wake the other one."""
-        mine = (slot for slot in pool._slots if slot.ident == threading.get_ident())
-        slot = next(mine, None)
-        if slot is not None and slot.task is not None and slot.next is not None:
+        mine = (place for place in pool._places if place.ident == threading.get_ident())
+        place = next(mine, None)
+        if place is not None and place.task is not None and place.next is not None:
             lock.strike = None
-            struck.append(slot.task)
-            assert pool.lose(slot.task) is not None
+            struck.append(place.task)
+            assert pool.lose(place.task) is not None
             raise RequestTimeout("now")
 
     done = threading.Event()
@@ -477,3 +479,20 @@ def test_threads_are_lost_while_everything_else_goes_on(make: Callable[..., Rig]
     assert set(ran.values()) <= {1}
     assert len(tasks) - len(ran) <= lost, "only what was struck has not run"
     assert rig.pool.completed == 4000
+
+
+def test_the_standings_of_a_thread_change_by_their_table_only() -> None:
+    moves, standings = pool_module._NEXT, pool_module._Standing
+    assert set(moves) == set(standings)
+    place = pool_module._Place[Any]("thread")
+    assert place.standing is standings.SERVING
+    for standing in standings:
+        for other in standings:
+            place.standing = standing
+            if other in moves[standing]:
+                place.change(other)
+                assert place.standing is other
+            else:
+                with pytest.raises(RuntimeError, match=f"from {standing.name} to {other.name}"):
+                    place.change(other)
+                assert place.standing is standing

@@ -132,6 +132,30 @@ _CALLED = _Stage.CALLED
 _OVER = _Stage.OVER
 
 
+class _Standing(enum.Enum):
+    """What a thread is to its pool."""
+
+    SERVING = "it takes tasks"
+    LOST = "it was given up as it ran one: it takes no other, and an exception may be raised in it"
+    SHIELDED = "it was given up, and nothing is raised in it any more: there is at most one"
+    TOLD = "it was given up, and it was told that it has returned"
+
+    __hash__ = object.__hash__  # Enum's own is Python code
+
+
+_SERVING = _Standing.SERVING
+_LOST = _Standing.LOST
+_SHIELDED = _Standing.SHIELDED
+_TOLD = _Standing.TOLD
+
+_NEXT: dict[_Standing, set[_Standing]] = {
+    _SERVING: {_LOST},
+    _LOST: {_SHIELDED, _TOLD},
+    _SHIELDED: {_SHIELDED, _TOLD},
+    _TOLD: set(),
+}
+
+
 class _Orphan(Generic[T]):
     """A task whose thread was struck while it ran it, or a moment before or after that."""
 
@@ -156,15 +180,13 @@ class _Place(Generic[T]):
 
     __slots__ = (
         "counts",
-        "has_told",
         "ident",
-        "is_exposed",
-        "is_lost",
         "lost_at",
         "name",
         "next",
         "sleeper",
         "stage",
+        "standing",
         "task",
         "thread",
         "turn",
@@ -187,12 +209,15 @@ class _Place(Generic[T]):
         """Whether that will be one more of the completed ones."""
         self.next: threading.Lock | None = None
         """The sleeping thread that it is to wake. Nobody else is woken until it has."""
-        self.is_lost = False
+        self.standing = _SERVING
         self.lost_at = 0.0
-        self.is_exposed = True
-        """Whether an exception may still be raised in it: there is at most one."""
-        self.has_told = False
-        """Whether it was told that it has returned."""
+
+    def change(self, standing: _Standing) -> None:
+        """*Its own thread once it is over, else any with the pool's lock held:* the one place where
+        its standing changes."""
+        if standing not in _NEXT[self.standing]:
+            raise RuntimeError(f"a thread cannot go from {self.standing.name} to {standing.name}")
+        self.standing = standing
 
     @property
     def own_task(self) -> T | None:
@@ -324,7 +349,7 @@ class ThreadPool(Generic[T]):
         """*Any thread:* what each thread runs, or has just run, the lost ones included."""
         with self._lock:
             return [
-                Running(place.ident, place.name, task, place.is_lost)
+                Running(place.ident, place.name, task, place.standing is not _SERVING)
                 for place in (*self._places, *self._lost)
                 if (task := place.own_task) is not None
             ]
@@ -417,7 +442,7 @@ class ThreadPool(Generic[T]):
             place = next((place for place in self._places if place.task is task), None)
             if place is None:
                 return None
-            place.is_lost = True
+            place.change(_LOST)
             place.lost_at = time.monotonic()
             self._places.discard(place)
             self._lost.add(place)
@@ -436,9 +461,11 @@ class ThreadPool(Generic[T]):
         """
         with self._lock:
             for place in self._lost:
-                if place.task is task and place.is_exposed:
-                    place.is_exposed = not strike(place.ident)
-                    return not place.is_exposed
+                if place.task is task and place.standing is _LOST:
+                    has_struck = strike(place.ident)
+                    if has_struck:
+                        place.change(_SHIELDED)
+                    return has_struck
         return None
 
     def stop(self, on_stopped: Callable[[], object]) -> None:
@@ -513,7 +540,7 @@ class ThreadPool(Generic[T]):
         task, stage, is_new = place.task, place.stage, place.counts
         if stage is _OVER or task is None:
             return
-        if stage is _TAKEN and not place.is_lost:
+        if stage is _TAKEN and place.standing is _SERVING:
             back: deque[T] | deque[T | _Orphan[T]] = self._new if is_new else self._urgent
             # No call comes between: what it holds is here or there.
             place.stage, place.counts = _OVER, False
@@ -582,13 +609,13 @@ class ThreadPool(Generic[T]):
             place.ident = threading.get_ident()
             try:
                 self._serve(place)
-                if place.is_lost:
+                if place.standing is not _SERVING:
                     self._shield(place)
             finally:
                 self._settle(place)
         except BaseException as error:
             self._settle(place)
-            if not place.is_lost:  # else it was too late for its task
+            if place.standing is _SERVING:  # else it was too late for its task
                 self._report(error)
 
     def _settle(self, place: _Place[T]) -> None:
@@ -604,8 +631,8 @@ class ThreadPool(Generic[T]):
         self._wake_next(place)
         self._start_threads()
         self._tell_end()
-        if place.is_lost and not place.has_told:
-            place.has_told = True
+        if place.standing is _LOST or place.standing is _SHIELDED:
+            place.change(_TOLD)
             task = place.own_task
             if self._on_returned is not None and task is not None:
                 with contextlib.suppress(Exception):
@@ -621,7 +648,7 @@ class ThreadPool(Generic[T]):
                 if place.counts:
                     self.completed += 1  # the task before this one
                     place.counts = False
-                if place.is_lost:
+                if place.standing is not _SERVING:
                     place.stage = _OVER
                     return
                 if self._waking is sleeper:
@@ -667,7 +694,7 @@ class ThreadPool(Generic[T]):
     def _clear_up(self, place: _Place[T], task: T | _Orphan[T], error: BaseException) -> None:
         """A task has let something out."""
         task.abandon(place.turn)
-        if not place.is_lost:
+        if place.standing is _SERVING:
             self._report(error)
 
     @staticmethod
@@ -683,7 +710,7 @@ class ThreadPool(Generic[T]):
         come, is not covered by a ``try`` around the loop in the same function.
         """
         with self._lock:
-            place.is_exposed = False
+            place.change(_SHIELDED)
         for _ in range(2):
             pass
 
