@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import Any
 
 from wsgi_async.config.options import Config
-from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.http.response import ResponseHead
 from wsgi_async.threads import Mailbox, Producer, ResponseWriter
 from wsgi_async.wsgi.calling import Step, WSGIResponse
 
@@ -110,7 +110,7 @@ def open_handoff(pieces: list[bytes], stack: ExitStack) -> Opened:
     shared = bounds(budgets_of(config), config)
     loop = Loop()
     mailbox = Mailbox(loop.call_soon_threadsafe, raising)
-    head = ResponseHead(200, b"HTTP/1.1 200 OK\r\n", b"Content-Type: text/plain\r\n", None)
+    head = ResponseHead(200, "OK", (("Content-Type", "text/plain"),))
     owner = _Owner()
     run_pending = loop.run_pending
 

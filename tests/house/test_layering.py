@@ -53,6 +53,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "http.target",
         "http.limits",
         "http1.lines",
+        "http.response",
         "buffers.budgets",
         "buffers.reading",
     ),
@@ -60,6 +61,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "server.connection_counts",
         "config.hooks",
         "http.request",
+        "http.framing",
         "http1.diagnosis",
         "launch.ending",
         "server.event_loop",
@@ -260,6 +262,16 @@ EDGES: dict[str, set[str]] = {
 }
 """Packages at the edge, and who else may import them: when an option asks for it."""
 
+APART: dict[str, set[str]] = {
+    "http": {"http1", "wsgi", "buffers", "threads", "connection"},
+    "http1": {"wsgi", "buffers", "threads", "connection"},
+    "wsgi": {"http1", "buffers", "threads", "connection"},
+    "buffers": {"http", "http1", "wsgi", "threads", "connection"},
+    "threads": {"http1", "wsgi", "connection"},
+}
+"""Packages that know nothing of some others: what a request or response says, its bytes, and the
+application are apart, so that another version of HTTP may stand beside ``http1``."""
+
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
@@ -321,6 +333,13 @@ def test_the_core_knows_nothing_of_the_edges(edge: str) -> None:
         if name.split(".")[0] != edge and any(o.split(".")[0] == edge for o in own_modules(name))
     }
     assert users <= EDGES[edge], f"{edge} is imported by {users - EDGES[edge]}"
+
+
+@pytest.mark.parametrize("package", APART)
+def test_packages_are_apart(package: str) -> None:
+    own = {name for name in MODULES if name.split(".")[0] == package}
+    known = {other.split(".")[0] for name in own for other in own_modules(name)}
+    assert not known & APART[package]
 
 
 @pytest.mark.parametrize("library", OWNERS)

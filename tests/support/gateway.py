@@ -12,11 +12,11 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.http.response import ResponseHead
 from wsgi_async.wsgi.calling import Step, WSGIResponse
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 
-__all__ = ["TEXT", "Reply", "ask", "environ_of", "parse_fields"]
+__all__ = ["TEXT", "Reply", "ask", "environ_of"]
 
 TEXT = [("Content-Type", "text/plain")]
 App = Callable[..., Any]
@@ -41,11 +41,6 @@ def environ_of(path: str = "/", method: str = "GET", **variables: Any) -> dict[s
     }
     setup_testing_defaults(environ)
     return environ
-
-
-def parse_fields(fields: bytes) -> list[tuple[str, str]]:
-    lines = fields.decode("latin-1").split("\r\n")[:-1]
-    return [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
 
 
 class Reply:
@@ -73,7 +68,7 @@ class Reply:
     @property
     def fields(self) -> list[tuple[str, str]]:
         assert self.head is not None
-        return parse_fields(self.head.fields)
+        return list(self.head.fields)
 
     def field(self, name: str) -> str:
         """The values of a field, joined; empty where there is none."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from wsgiref.util import setup_testing_defaults
 
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.http.response import ResponseHead
 from wsgi_async.wsgi.calling import Step, WSGIResponse
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 
@@ -120,7 +120,7 @@ class Outcome(NamedTuple):
     """What became of one call of an application."""
 
     status: int | None
-    fields: bytes
+    fields: tuple[tuple[str, str], ...]
     length: int | None
     body: bytes
     end: str | None
@@ -156,7 +156,7 @@ def call(application: App, method: str = "GET", writer: Recorder | None = None) 
     head = writer.head
     return Outcome(
         head.status if head else None,
-        head.fields if head else b"",
+        head.fields if head else (),
         writer.length,
         writer.body,
         writer.end,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from wsgi_async.buffers.budgets import Budgets
-from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.http.response import ResponseHead
 from wsgi_async.threads import (
     BlockedWriters,
     Mailbox,
@@ -28,7 +28,7 @@ WAIT = 10.0
 KIB = 1024
 MIB = 1024 * KIB
 
-HEAD = ResponseHead(200, b"HTTP/1.1 200 OK\r\n", b"", None)
+HEAD = ResponseHead(200, "OK", ())
 
 
 class Line:

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from wsgi_async.errors import ApplicationError
-from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.http.response import ResponseHead
 from wsgi_async.wsgi.checks import HOP_BY_HOP, brief, check_chunk, check_head
 from wsgi_async.wsgi.file_wrapper import is_wrapped_file
 from wsgi_async.wsgi.types import Application, Environ, StartResponse
@@ -202,7 +202,7 @@ class _Check:
         if isinstance(headers, list) and type(headers) is not list:
             self.refuse(f"gave start_response a {_kind(headers)} of headers, not a plain list")
         try:
-            head = check_head(status, headers)
+            head, _ = check_head(status, headers)
         except ApplicationError as error:
             self.refuse(f"gave start_response what it does not take: {error}")
         if _STATUS.fullmatch(status) is None:

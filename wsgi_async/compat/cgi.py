@@ -22,8 +22,8 @@ from http import HTTPStatus
 from typing import Any, BinaryIO, TextIO
 
 from wsgi_async._version import __version__
+from wsgi_async.http.response import ResponseHead
 from wsgi_async.http.statuses import BODILESS
-from wsgi_async.http1.framing import ResponseHead
 from wsgi_async.wsgi.calling import WSGIResponse
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 from wsgi_async.wsgi.types import Application
@@ -188,9 +188,8 @@ class _Output:
 
     def refuse(self, status: HTTPStatus) -> None:
         body = f"{status.value} {status.phrase}\n".encode()
-        line = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
-        fields = b"Content-Type: text/plain; charset=utf-8\r\n"
-        self.respond(ResponseHead(status.value, line, fields, None), body, len(body))
+        fields = (("Content-Type", "text/plain; charset=utf-8"),)
+        self.respond(ResponseHead(status.value, status.phrase, fields), body, len(body))
 
     def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None:
         self.start(head, length)
@@ -198,10 +197,11 @@ class _Output:
 
     def start(self, head: ResponseHead, length: int | None) -> _Output:
         # RFC 3875 §6.3.3: "Status: 200 OK" in the place of the status line.
-        lines = [b"Status: " + head.start_line.partition(b" ")[2], head.fields]
+        fields = [("Status", f"{head.status} {head.reason}"), *head.fields]
         if length is not None and head.status not in BODILESS:
-            lines.append(b"Content-Length: %d\r\n" % length)
-        self._stream.write(b"".join([*lines, b"\r\n"]))
+            fields.append(("Content-Length", str(length)))
+        lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
+        self._stream.write(f"{lines}\r\n".encode("latin-1"))
         self._stream.flush()
         return self
 

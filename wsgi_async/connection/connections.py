@@ -12,9 +12,11 @@ from collections.abc import Callable
 
 from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.config.options import Config
+from wsgi_async.http.framing import Framer
 from wsgi_async.http.limits import Limits
 from wsgi_async.http.request import RequestHead
-from wsgi_async.http1.framing import Framer, ResponseHead
+from wsgi_async.http.response import ResponseHead
+from wsgi_async.http1.framing import HTTP1Framer
 from wsgi_async.threads.pool import Task, ThreadPool
 
 from .completions import Completions
@@ -114,7 +116,7 @@ class Connections:
             config, gateway.pool, gateway.observer, self.retry_after
         )
         self.queue_watch = QueueWatch(gateway.pool, gateway.observer)
-        self.framer = Framer(b"Server: wsgi_async\r\n")
+        self.framer: Framer = HTTP1Framer("wsgi_async")
         self._began = math.inf
         self._dates = Dates(self.framer)
         self._warned_at = -math.inf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from email.utils import formatdate
 
-from wsgi_async.http1.framing import Framer
+from wsgi_async.http.framing import Framer
 
 __all__ = ["Dates"]
 
@@ -27,4 +27,4 @@ class Dates:
         second = int(wall)
         if second != self._second:
             self._second = second
-            self._framer.set_date(f"Date: {formatdate(second, usegmt=True)}\r\n".encode("ascii"))
+            self._framer.set_date(formatdate(second, usegmt=True))

@@ -20,7 +20,7 @@ from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.errors import HTTPError
 from wsgi_async.events import HAS_ACCESS_LINE, Observer, RequestInfo, ResponseInfo
 from wsgi_async.http.request import RequestHead
-from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.http.response import ResponseHead
 from wsgi_async.threads import (
     LARGE_FILE,
     ForkedWriter,

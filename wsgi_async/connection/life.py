@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from wsgi_async.errors import HTTPError
-from wsgi_async.http1.framing import BodyFraming, error_answer
+from wsgi_async.http.framing import BodyFraming
 from wsgi_async.http1.reader import RequestReader
 from wsgi_async.wsgi.environ import client_name, remote_address
 
@@ -270,10 +270,7 @@ class ConnectionLife(asyncio.Protocol):
             return
         head_only = exchange is not None and exchange.head.method == "HEAD"
         self._let_exchange_go("the request was refused", status=error.status)
-        answer = error_answer(
-            error, head_only=head_only, date=shared.framer.date, server=shared.framer.server
-        )
-        self._sender.write([answer])
+        self._sender.write([shared.framer.error_answer(error, head_only=head_only)])
         self._close_softly()
 
     def _break_off(self, error: HTTPError) -> None:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import json
 import os
+from http import HTTPStatus
 from typing import NamedTuple
 
 from wsgi_async._version import __version__
 from wsgi_async.config.options import Config
 from wsgi_async.http.request import RequestHead
-from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.http.response import ResponseHead
 
 __all__ = ["NEGLECTED", "Probes", "Vitals"]
 
@@ -73,15 +74,14 @@ class Probes:
         :param is_leaving: whether the server is about to stop.
         """
         word = "ok" if head.path == self._health else self._readiness(vitals, is_leaving)
-        kind, body = b"text/plain; charset=utf-8", f"{word}\n".encode("ascii")
+        kind, body = "text/plain; charset=utf-8", f"{word}\n".encode("ascii")
         if _wants_details(head):
-            kind, body = b"application/json", _details(word, vitals)
-        line = b"HTTP/1.1 200 OK\r\n"
-        status = 200
+            kind, body = "application/json", _details(word, vitals)
+        status = HTTPStatus.OK
         if word in ("draining", "saturated", "stalled"):
-            status, line = 503, b"HTTP/1.1 503 Service Unavailable\r\n"
-        fields = b"Content-Type: %s\r\nCache-Control: no-store\r\n" % kind
-        return ResponseHead(status, line, fields, None), body
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+        fields = (("Content-Type", kind), ("Cache-Control", "no-store"))
+        return ResponseHead(status.value, status.phrase, fields), body
 
     def _readiness(self, vitals: Vitals, is_leaving: bool) -> str:
         if is_leaving:

@@ -12,8 +12,9 @@ import asyncio
 from typing import cast
 
 from wsgi_async.errors import HTTPError
+from wsgi_async.http.framing import FramedHead
 from wsgi_async.http.request import RequestHead
-from wsgi_async.http1.framing import CONTINUE, FramedHead, ResponseHead
+from wsgi_async.http.response import ResponseHead
 
 from .connections import Phase
 from .exchange import Exchange
@@ -247,7 +248,7 @@ class HTTPProtocol(ConnectionLife):
         else:
             self._enter(_BODY)
             if upload.continue_is_due():
-                self._sender.write([CONTINUE])
+                self._sender.write([self._shared.framer.continue_head])
 
     def _answer_probe(self, exchange: Exchange) -> None:
         """Answer in the application's stead, and then go on as after any other response.
@@ -294,7 +295,7 @@ class HTTPProtocol(ConnectionLife):
             return
         if upload.continue_is_due():
             if self._sender.framed is None:
-                self._sender.write([CONTINUE])
+                self._sender.write([self._shared.framer.continue_head])
             # Behind a final head there is no 100, but the client's time runs all the same.
             upload.await_client()
         self._adjust_reading()

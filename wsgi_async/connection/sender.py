@@ -19,7 +19,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from wsgi_async.buffers.reading import read_nowait
-from wsgi_async.http1.framing import BodyFraming, FramedHead, ResponseHead, frame_chunks
+from wsgi_async.http.framing import BodyFraming, FramedHead
+from wsgi_async.http.response import ResponseHead
 from wsgi_async.threads import Extent, Producer, ResponseStream
 
 from .connections import Connections
@@ -56,7 +57,7 @@ _CUT = Sent.CUT
 _AGAIN = Sent.AGAIN
 _READING = Sent.READING
 _FINISHED, _BROKEN_OFF = Producer.FINISHED, Producer.CUT
-_NO_BODY, _CHUNKED = BodyFraming.NONE, BodyFraming.CHUNKED
+_NO_BODY, _FRAMED = BodyFraming.NONE, BodyFraming.FRAMED
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -115,7 +116,7 @@ class Sender:
         self.framed: FramedHead | None = None
         """The head of the response that is being sent, once it is out."""
         self.body_size = 0
-        """Bytes of that response's body written so far, without chunked framing."""
+        """Bytes of that response's body written so far, without its framing."""
         self.written = 0
         """Bytes given to the transport, or past it, since the connection began."""
         self.is_writable = True
@@ -191,9 +192,12 @@ class Sender:
     def respond(self, framed: FramedHead, body: bytes) -> None:
         """Write a whole response, a small one whose length is known."""
         self.framed = framed
-        if framed.framing is _NO_BODY:
+        framing = framed.framing
+        if framing is _NO_BODY:
             body = b""
         self.body_size = len(body)
+        if framing is _FRAMED:
+            body = b"".join(framed.frame_body([body], True))
         transport = self._transport
         if not transport.is_closing():
             data = framed.data + body
@@ -248,13 +252,13 @@ class Sender:
         return _AGAIN
 
     def _frame_body(self, chunks: list[bytes], finished: bool) -> list[bytes]:
-        assert self.framed is not None
-        framing = self.framed.framing
-        if framing is _NO_BODY:
+        framed = self.framed
+        assert framed is not None
+        if framed.framing is _NO_BODY:
             return []
         self.body_size += sum(map(len, chunks))
-        if framing is _CHUNKED:
-            return frame_chunks(chunks, last=finished)
+        if framed.framing is _FRAMED:
+            return framed.frame_body(chunks, finished)
         return chunks
 
     def _send_extent(
@@ -300,7 +304,7 @@ class Sender:
             return bypass if bypass.is_open else None
         assert self.framed is not None
         framing = self.framed.framing
-        if size < WORTHWHILE or framing is _CHUNKED or framing is _NO_BODY:
+        if size < WORTHWHILE or framing is _FRAMED or framing is _NO_BODY:
             return None
         if not Bypass.suits(self._transport):
             return None

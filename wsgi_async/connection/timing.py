@@ -20,7 +20,7 @@ from typing import cast
 
 from wsgi_async.events import Observer, ResponseInfo, hears
 from wsgi_async.http.request import RequestHead
-from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.http.response import ResponseHead
 from wsgi_async.threads import Mailbox, Posted, ResponseWriter
 
 from .exchange import Exchange, ExchangeConnection, ExchangeState, Gateway

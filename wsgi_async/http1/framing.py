@@ -6,128 +6,99 @@ the head is framed (RFC 9112 §6.3, §9.3); what a head contains was checked in 
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from wsgi_async.errors import HTTPError
+from wsgi_async.http.bounded_cache import BoundedCache
+from wsgi_async.http.framing import BodyFraming, FramedHead, Wanted
+from wsgi_async.http.response import ResponseHead, error_response
 
-__all__ = [
-    "CONTINUE",
-    "BodyFraming",
-    "FramedHead",
-    "Framer",
-    "ResponseHead",
-    "error_answer",
-    "frame_chunks",
-    "frame_head",
-]
+__all__ = ["CONTINUE", "HTTP1Framer", "error_answer", "frame_chunks", "frame_head"]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-"""The interim answer that a client with ``Expect: 100-continue`` waits for (RFC 9110 §10.1.1)."""
 
 FRAMED_LIMIT = 256
 FRAMED_SIZE_LIMIT = 1024
 """Framed heads that are remembered, and bytes of each at most."""
+LINES_LIMIT = 1024
+"""Heads whose lines are remembered; ``wsgi/checks.py`` bounds the size of a head that recurs."""
 
 LAST_CHUNK = b"0\r\n\r\n"
 
-
-class BodyFraming(enum.Enum):
-    """How the end of a response's body is told (RFC 9112 §6.3)."""
-
-    NONE = "no body"
-    LENGTH = "Content-Length"
-    CHUNKED = "Transfer-Encoding: chunked"
-    CLOSE = "the end of the connection"
+_NONE, _LENGTH = BodyFraming.NONE, BodyFraming.LENGTH
+_CHUNKED, _CLOSE = BodyFraming.FRAMED, BodyFraming.CLOSE
 
 
-_NONE = BodyFraming.NONE
-_LENGTH = BodyFraming.LENGTH
-_CHUNKED = BodyFraming.CHUNKED
-_CLOSE = BodyFraming.CLOSE
+class Lines(NamedTuple):
+    """What the bytes of a head begin and go on with, as long as nobody knows its framing."""
 
-
-# Each look into a named tuple takes three times as long as one into these, and there are a dozen in
-# a request. They are not frozen, for that makes them slower to make, but nobody changes them; and
-# one is equal to itself only, so that finding it in a dict compares no fields.
-
-
-@dataclass(slots=True, eq=False)
-class ResponseHead:
-    """A checked head, before its framing. Immutable: the same one serves many responses."""
-
-    status: int
     start_line: bytes
-    """``b"HTTP/1.1 200 OK\\r\\n"``"""
     fields: bytes
-    """Field lines ready to send, without Content-Length."""
-    content_length: int | None
-    """As the application promised, None where it did not."""
-    has_date: bool = False
-    has_server: bool = False
-    recurs: bool = False
-    """Whether this very object is kept for further responses."""
-    closes: bool = False
-    """Whether the application asks for the connection to end after it."""
-    dropped: tuple[str, ...] = ()
-    """Names of fields that the application gave and that are not sent: see ``checks``."""
+    has_date: bool
+    has_server: bool
 
 
-@dataclass(slots=True, eq=False)
-class FramedHead:
-    """A head ready to send, and what follows from it."""
-
-    status: int
-    data: bytes
-    framing: BodyFraming
-    persists: bool
-    """Whether the connection may carry another request afterwards."""
-
-
-Wanted = tuple[ResponseHead, int | None, str, str, bool]
-"""What is to be framed: a head, the length of its body, the request's method and version, and
-whether the connection may persist; see :func:`frame_head`."""
+def lines_of(head: ResponseHead) -> Lines:
+    """Write what a head says, whatever its framing will be."""
+    start_line = f"HTTP/1.1 {head.status} {head.reason}\r\n"
+    fields = "".join([f"{name}: {value}\r\n" for name, value in head.fields])
+    lowered = f"\r\n{fields}".lower()  # no value has a CR, so a name stands behind each
+    return Lines(
+        start_line.encode("latin-1"),
+        fields.encode("latin-1"),
+        "\r\ndate:" in lowered,
+        "\r\nserver:" in lowered,
+    )
 
 
-class Framer(dict[Wanted, FramedHead]):
-    """The framed heads of one server's responses: looking one up frames it. Those that recur are
-    remembered for as long as the Date stays the same: 0.5 us a request. On the loop.
+class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
+    """The framed heads of one server's responses: looking one up frames it; see
+    :class:`wsgi_async.http.framing.Framer`. Those that recur are remembered for as long as the Date
+    stays the same: 0.5 us a request. Their lines are remembered beyond that. On the loop.
 
-    :param server: the ``Server`` field line.
+    :param server: what the ``Server`` field says.
     """
 
-    __slots__ = ("date", "server")
+    __slots__ = ("_date", "_lines", "_server")
 
-    def __init__(self, server: bytes) -> None:
-        self.server = server
-        self.date = b""
-        """The ``Date`` field line (RFC 9110 §6.6.1); set with :meth:`set_date`."""
+    continue_head = CONTINUE
 
-    def set_date(self, date: bytes) -> None:
-        """Begin another second.
+    def __init__(self, server: str) -> None:
+        super().__init__(FRAMED_LIMIT)
+        self._server = f"Server: {server}\r\n".encode("latin-1")
+        self._date = b""
+        self._lines: BoundedCache[ResponseHead, Lines] = BoundedCache(LINES_LIMIT)
 
-        :param date: the ``Date`` field line.
-        """
-        self.date = date
+    def set_date(self, date: str) -> None:
+        """Begin another second."""
+        self._date = f"Date: {date}\r\n".encode("latin-1")
         self.clear()
 
     def __missing__(self, wanted: Wanted) -> FramedHead:
         head, length, method, version, persists = wanted
+        lines = self._lines.get(head)
+        if lines is None:
+            lines = lines_of(head)
+            if head.recurs:
+                self._lines.keep(head, lines)
         framed = frame_head(
             head,
             length,
             head_only=method == "HEAD",
             http10=version == "HTTP/1.0",
             persists=persists,
-            date=self.date,
-            server=self.server,
+            date=self._date,
+            server=self._server,
+            lines=lines,
         )
         if head.recurs and len(framed.data) <= FRAMED_SIZE_LIMIT:
-            if len(self) >= FRAMED_LIMIT:
-                self.clear()
-            self[wanted] = framed
+            self.keep(wanted, framed)
         return framed
+
+    def error_answer(self, error: HTTPError, *, head_only: bool) -> bytes:
+        """A whole answer of the server's own, after which the connection is closed."""
+        return error_answer(error, head_only=head_only, date=self._date, server=self._server)
 
 
 def frame_head(
@@ -139,6 +110,7 @@ def frame_head(
     persists: bool,
     date: bytes,
     server: bytes,
+    lines: Lines | None = None,
 ) -> FramedHead:
     """Decide the framing and write the head.
 
@@ -149,7 +121,9 @@ def frame_head(
         itself may ask for that too.
     :param date: the ``Date`` field line, left out where the application sent its own.
     :param server: the ``Server`` field line, likewise.
+    :param lines: what the head says, from :func:`lines_of`, where that is known.
     """
+    start_line, fields, has_date, has_server = lines or lines_of(head)
     status = head.status
     framing_line = b""
     if status == 204:
@@ -182,18 +156,20 @@ def frame_head(
         connection = b"\r\n"
     data = b"".join(
         (
-            head.start_line,
-            b"" if head.has_server else server,
-            b"" if head.has_date else date,
-            head.fields,
+            start_line,
+            b"" if has_server else server,
+            b"" if has_date else date,
+            fields,
             framing_line,
             connection,
         )
     )
+    if framing is _CHUNKED:
+        return FramedHead(status, data, framing, persists, frame_chunks)
     return FramedHead(status, data, framing, persists)
 
 
-def frame_chunks(pieces: Sequence[bytes], *, last: bool) -> list[bytes]:
+def frame_chunks(pieces: Sequence[bytes], last: bool) -> list[bytes]:
     """Frame what is ready as *one* chunk of the chunked coding (RFC 9112 §7.1).
 
     The application's own chunk boundaries mean nothing in HTTP, so a thousand small pieces that
@@ -210,13 +186,9 @@ def frame_chunks(pieces: Sequence[bytes], *, last: bool) -> list[bytes]:
 
 def error_answer(error: HTTPError, *, head_only: bool, date: bytes, server: bytes) -> bytes:
     """A whole answer of the server's own, after which the connection is closed."""
-    body = f"{error.status} {error.reason}\n\n{error.detail}\n".encode("latin-1")
-    fields = b"Content-Type: text/plain; charset=utf-8\r\n"
-    if error.retry_after is not None:
-        fields += b"Retry-After: %d\r\n" % error.retry_after
-    start_line = f"HTTP/1.1 {error.status} {error.reason}\r\n".encode("latin-1")
+    head, body = error_response(error)
     framed = frame_head(
-        ResponseHead(error.status, start_line, fields, None),
+        head,
         len(body),
         head_only=head_only,
         http10=False,

@@ -22,9 +22,11 @@ from wsgi_async.config.options import Config
 from wsgi_async.connection.upload import largest_body, storage_error
 from wsgi_async.errors import ApplicationError, ClientDisconnected, HTTPError
 from wsgi_async.events import Observer, RequestInfo
+from wsgi_async.http.framing import BodyFraming, FramedHead
 from wsgi_async.http.limits import Limits
 from wsgi_async.http.request import RequestHead
-from wsgi_async.http1.framing import BodyFraming, FramedHead, ResponseHead, error_answer, frame_head
+from wsgi_async.http.response import ResponseHead
+from wsgi_async.http1.framing import error_answer, frame_head
 from wsgi_async.http1.reader import RequestReader, Signal
 from wsgi_async.wsgi.calling import Step, WSGIResponse
 from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_variables

@@ -7,7 +7,7 @@ import time
 
 from wsgi_async.buffers.spool import SourceFile, SpoolFile
 from wsgi_async.errors import ClientDisconnected, StorageExhausted
-from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.http.response import ResponseHead
 
 from .backlog import Backlog, Extent
 from .bounds import LARGE_FILE, STALLED, BlockedWriters, Overflow, ResponseBounds

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from wsgi_async.buffers.spool import SourceFile
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.http.response import ResponseHead
 from wsgi_async.system.forks import leave
 
 from .bounds import ResponseBounds

@@ -13,8 +13,8 @@ from types import FunctionType, MethodType
 from typing import Any, NoReturn, Protocol
 
 from wsgi_async.errors import ApplicationError, ClientDisconnected
+from wsgi_async.http.response import ResponseHead
 from wsgi_async.http.statuses import BODILESS
-from wsgi_async.http1.framing import ResponseHead
 from wsgi_async.system.forks import leave
 
 from .checks import brief, check_chunk, check_head, remembered_head, why_dropped
@@ -248,8 +248,8 @@ class WSGIResponse:
         except TypeError:  # something in it is not hashable, so not a str either
             head = None
         if head is None:
-            head = check_head(status, headers)
-            for name in head.dropped:
+            head, dropped = check_head(status, headers)
+            for name in dropped:
                 self._reporter.app_warning(name.lower(), why_dropped(name))
         self._head = head
         return self._write
@@ -511,10 +511,7 @@ class WSGIResponse:
 
 _TOO_LONG = "the body is longer than its Content-Length; the rest was not sent"
 _INTERNAL_ERROR = ResponseHead(
-    500,
-    b"HTTP/1.1 500 Internal Server Error\r\n",
-    b"Content-Type: text/plain; charset=utf-8\r\n",
-    None,
+    500, "Internal Server Error", (("Content-Type", "text/plain; charset=utf-8"),)
 )
 _INTERNAL_ERROR_BODY = b"500 Internal Server Error\n"
 

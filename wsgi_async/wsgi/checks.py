@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from wsgi_async.errors import ApplicationError
 from wsgi_async.http.bounded_cache import BoundedCache
-from wsgi_async.http1.framing import ResponseHead
+from wsgi_async.http.response import ResponseHead
 
 __all__ = [
     "HEADS",
@@ -48,31 +48,34 @@ _DIGITS = re.compile(r"[0-9]{1,19}")
 
 HEADS: BoundedCache[tuple[object, ...], ResponseHead] = BoundedCache(1024)
 _HEAD_SIZE_LIMIT = 512
-"""Checked heads by (status, *headers), because most responses repeat them: of at most 512 bytes,
-and none with a Set-Cookie. 2 us a request less."""
+"""Checked heads by (status, *headers), because most responses repeat them: of at most 512
+characters, and none with a Set-Cookie. 2 us a request less."""
 
 remembered_head = HEADS.get
 """The checked head, where it is one of them."""
 
 
-def check_head(status: object, headers: object) -> ResponseHead:
-    """Judge what ``start_response`` was given, and make the bytes of it.
+def check_head(status: object, headers: object) -> tuple[ResponseHead, tuple[str, ...]]:
+    """Judge what ``start_response`` was given.
 
-    Hop-by-hop fields are left out, and named in :attr:`.ResponseHead.dropped`. Such a head is not
-    remembered: whoever sends it is to be told, and is asked each time whether he has been.
-
+    :returns: what is sent of it, and the names of the hop-by-hop fields that are not. A head
+        without some of its fields is not remembered: whoever sends it is to be told, and is asked
+        each time whether he has been.
     :raises ApplicationError: a wrong type or syntax.
     """
-    if not isinstance(status, str) or _STATUS.fullmatch(status) is None:
+    match = _STATUS.fullmatch(status) if isinstance(status, str) else None
+    if match is None:
         _refuse_status(status)
     if not isinstance(headers, list):
         raise ApplicationError(
             f"start_response headers must be a list of (name, value) tuples, "
             f"not {type(headers).__name__}"
         )
-    lines = []
+    code, reason = match.groups("")
+    fields = []
+    size = len(reason)
     length: int | None = None
-    names = set()
+    recurs = True
     closes = False
     dropped: dict[str, str] = {}
     for item in headers:
@@ -80,36 +83,29 @@ def check_head(status: object, headers: object) -> ResponseHead:
             raise ApplicationError(f"each header must be a (name, value) tuple, not {brief(item)}")
         _check_field(*item)
         name, value = item
+        if type(name) is not str or type(value) is not str:
+            # What was judged is sent, not what a subclass makes of it when it is asked.
+            item = name, value = str.__str__(name), str.__str__(value)
         lowered = name.lower()
-        names.add(lowered)
         if lowered in HOP_BY_HOP:
             if lowered == "connection" and "close" in _options(value):
                 closes = True
             if lowered != "connection" or _options(value) != {"close"}:
                 dropped.setdefault(lowered, name)
         elif lowered != "content-length":
-            lines.append(f"{name}: {value}\r\n")
+            fields.append(item)
+            size += len(name) + len(value)
+            if lowered == "set-cookie":
+                recurs = False
         elif length is None or length == int(value):
             length = int(value)
         else:
             raise ApplicationError("two Content-Length headers that differ")
-    fields = "".join(lines).encode("latin-1")
-    start_line = f"HTTP/1.1 {status if len(status) > 3 else status + ' '}\r\n".encode("latin-1")
-    recurs = len(fields) <= _HEAD_SIZE_LIMIT and "set-cookie" not in names and not dropped
-    head = ResponseHead(
-        int(status[:3]),
-        start_line,
-        fields,
-        length,
-        "date" in names,
-        "server" in names,
-        recurs,
-        closes,
-        tuple(dropped.values()),
-    )
+    recurs = recurs and size <= _HEAD_SIZE_LIMIT and not dropped
+    head = ResponseHead(int(code), reason, tuple(fields), length, recurs, closes)
     if recurs:
         HEADS.keep((status, *headers), head)
-    return head
+    return head, tuple(dropped.values())
 
 
 def _check_field(name: object, value: object) -> None:

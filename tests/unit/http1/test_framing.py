@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wsgi_async.errors import HTTPError
+from wsgi_async.http.framing import BodyFraming, FramedHead
+from wsgi_async.http.response import ResponseHead
 from wsgi_async.http1.framing import (
     CONTINUE,
     FRAMED_LIMIT,
     FRAMED_SIZE_LIMIT,
-    BodyFraming,
-    FramedHead,
-    Framer,
-    ResponseHead,
+    LINES_LIMIT,
+    HTTP1Framer,
     error_answer,
     frame_chunks,
     frame_head,
 )
 
-DATE = b"Date: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
+NOW = "Mon, 01 Jan 2024 00:00:00 GMT"
+DATE = f"Date: {NOW}\r\n".encode()
 SERVER = b"Server: test\r\n"
 NONE, LENGTH, CHUNKED, CLOSE = (
     BodyFraming.NONE,
     BodyFraming.LENGTH,
-    BodyFraming.CHUNKED,
+    BodyFraming.FRAMED,
     BodyFraming.CLOSE,
 )
 
 
-def make_head(status: int = 200, fields: bytes = b"", **flags: bool) -> ResponseHead:
-    return ResponseHead(status, b"HTTP/1.1 %d Reason\r\n" % status, fields, None, **flags)
+def make_head(status: int = 200, *fields: tuple[str, str], **flags: bool) -> ResponseHead:
+    return ResponseHead(status, "Reason", fields, None, **flags)
 
 
 def frame(head: ResponseHead, length: int | None, **options: bool) -> FramedHead:
@@ -118,32 +121,39 @@ def test_whether_the_connection_persists_is_said(
     assert [line for line in lines if line.startswith(b"Connection")] == expected
 
 
-@pytest.mark.parametrize("has_date", [False, True])
-@pytest.mark.parametrize("has_server", [False, True])
-def test_date_and_server_are_never_doubled(has_date: bool, has_server: bool) -> None:
-    data = frame(make_head(has_date=has_date, has_server=has_server), 0).data
-    assert data.count(DATE) == (not has_date)
-    assert data.count(SERVER) == (not has_server)
+@pytest.mark.parametrize("date", ["", "Date", "date"])
+@pytest.mark.parametrize("server", ["", "Server", "SERVER"])
+def test_date_and_server_are_never_doubled(date: str, server: str) -> None:
+    own = [(name, "mine") for name in (date, server) if name]
+    fields = [("X", "date: server:"), *own, ("X-Date", ""), ("Servers", "")]
+    data = frame(make_head(200, *fields), 0).data
+    assert data.count(DATE) == (not date)
+    assert data.count(SERVER) == (not server)
+    assert data.lower().count(b"\r\ndate:") == data.lower().count(b"\r\nserver:") == 1
 
 
 def test_the_order_of_a_head() -> None:
-    fields = b"X-A: 1\r\nX-A: 2\r\n"
-    assert frame(make_head(201, fields), 3, persists=False).data == (
-        b"HTTP/1.1 201 Reason\r\n" + SERVER + DATE + fields + b"Content-Length: 3\r\n"
-        b"Connection: close\r\n\r\n"
+    head = make_head(201, ("X-A", "1"), ("X-A", " \xe9 "))
+    assert frame(head, 3, persists=False).data == (
+        b"HTTP/1.1 201 Reason\r\n" + SERVER + DATE + b"X-A: 1\r\nX-A:  \xe9 \r\n"
+        b"Content-Length: 3\r\nConnection: close\r\n\r\n"
     )
 
 
+def test_an_empty_reason_leaves_its_space() -> None:
+    assert frame(ResponseHead(200, "", ()), 0).data.startswith(b"HTTP/1.1 200 \r\n")
+
+
 def test_a_head_that_recurs_is_framed_once_a_second() -> None:
-    framer = Framer(SERVER)
+    framer = HTTP1Framer("test")
     head = make_head(recurs=True)
-    framer.set_date(DATE)
+    framer.set_date(NOW)
     ways = [("GET", "HTTP/1.1", True), ("HEAD", "HTTP/1.1", True), ("GET", "HTTP/1.0", False)]
     first = [framer[head, length, *way] for way in ways for length in (1, None)]
     again = [framer[head, length, *way] for way in ways for length in (1, None)]
     assert all(one is other for one, other in zip(first, again, strict=True))
     assert len(set(first)) == 6
-    framer.set_date(b"Date: later\r\n")
+    framer.set_date("later")
     assert b"Date: later\r\n" in framer[head, 1, *ways[0]].data
 
 
@@ -154,8 +164,8 @@ def test_a_head_that_recurs_is_framed_once_a_second() -> None:
 def test_to_look_a_head_up_is_to_frame_it(
     length: int | None, method: str, version: str, persists: bool
 ) -> None:
-    framer = Framer(SERVER)
-    framer.set_date(DATE)
+    framer = HTTP1Framer("test")
+    framer.set_date(NOW)
     framed = framer[make_head(), length, method, version, persists]
     wanted = frame(
         make_head(),
@@ -169,13 +179,13 @@ def test_to_look_a_head_up_is_to_frame_it(
 
 
 def test_what_would_not_be_found_again_is_not_kept() -> None:
-    framer = Framer(SERVER)
+    framer = HTTP1Framer("test")
     kept = make_head(recurs=True)
     first = framer[kept, 1, "GET", "HTTP/1.1", True]
     for _ in range(FRAMED_LIMIT):
         framer[make_head(), 1, "GET", "HTTP/1.1", True]
     assert framer[kept, 1, "GET", "HTTP/1.1", True] is first
-    large = make_head(fields=b"X: " + b"x" * FRAMED_SIZE_LIMIT, recurs=True)
+    large = make_head(200, ("X", "x" * FRAMED_SIZE_LIMIT), recurs=True)
     framed = [framer[large, 1, "GET", "HTTP/1.1", True] for _ in range(2)]
     assert framed[0] is not framed[1]
     for _ in range(FRAMED_LIMIT):
@@ -183,8 +193,36 @@ def test_what_would_not_be_found_again_is_not_kept() -> None:
     assert framer[kept, 1, "GET", "HTTP/1.1", True] is not first  # a bounded memory
 
 
+def test_the_lines_of_a_head_that_recurs_are_written_once() -> None:
+    """Also where its Date changes; and no more of them are remembered than a bound allows."""
+    written = []
+
+    class Counted(tuple[tuple[str, str], ...]):
+        def __iter__(self) -> Iterator[tuple[str, str]]:
+            written.append(self)
+            return super().__iter__()
+
+    framer = HTTP1Framer("test")
+    way = ("GET", "HTTP/1.1", True)
+    head = ResponseHead(200, "OK", Counted([("X", "1")]), recurs=True)
+    for date in ("now", "later", "still later"):
+        framer.set_date(date)
+        for length in (1, 2, None):
+            assert f"Date: {date}\r\nX: 1\r\n".encode() in framer[head, length, *way].data
+    assert len(written) == 1
+    once = ResponseHead(200, "OK", Counted([("X", "1")]))
+    for _ in range(2):
+        assert b"\r\nX: 1\r\n" in framer[once, 1, *way].data
+    assert len(written) == 3
+    for _ in range(LINES_LIMIT):
+        framer[make_head(recurs=True), 1, *way]
+    framer.set_date("at last")
+    assert b"\r\nX: 1\r\n" in framer[head, 1, *way].data
+    assert len(written) == 4
+
+
 def test_many_pieces_are_one_chunk() -> None:
-    assert frame_chunks([b"ab", b"", b"c" * 14], last=False) == [
+    assert frame_chunks([b"ab", b"", b"c" * 14], False) == [
         b"10\r\n",
         b"ab",
         b"",
@@ -195,13 +233,13 @@ def test_many_pieces_are_one_chunk() -> None:
 
 def test_an_empty_piece_never_ends_the_body() -> None:
     """A chunk of size 0 is the end of the body in HTTP."""
-    assert frame_chunks([], last=False) == []
-    assert frame_chunks([b"", b""], last=False) == []
+    assert frame_chunks([], False) == []
+    assert frame_chunks([b"", b""], False) == []
 
 
 def test_the_last_chunk() -> None:
-    assert frame_chunks([], last=True) == [b"0\r\n\r\n"]
-    assert b"".join(frame_chunks([b"x"], last=True)) == b"1\r\nx\r\n0\r\n\r\n"
+    assert frame_chunks([], True) == [b"0\r\n\r\n"]
+    assert b"".join(frame_chunks([b"x"], True)) == b"1\r\nx\r\n0\r\n\r\n"
 
 
 class Received:
@@ -226,8 +264,8 @@ class Received:
 @given(st.lists(st.lists(st.binary(max_size=40), max_size=4), max_size=6))
 def test_h11_reads_back_what_was_chunked(takes: list[list[bytes]]) -> None:
     framed = frame(make_head(), None)
-    pieces = [piece for take in takes for piece in frame_chunks(take, last=False)]
-    pieces += frame_chunks([], last=True)
+    pieces = [piece for take in takes for piece in frame_chunks(take, False)]
+    pieces += frame_chunks([], True)
     received = Received(framed.data + b"".join(pieces))
     assert received.body == b"".join(piece for take in takes for piece in take)
     assert not received.must_close
@@ -238,7 +276,7 @@ def test_h11_reads_back_what_was_chunked(takes: list[list[bytes]]) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_h11_agrees_where_the_body_ends(status: int, length: int | None, method: str) -> None:
     framed = frame(make_head(status), length, head_only=method == "HEAD")
-    body = b"".join(frame_chunks([], last=True)) if framed.framing is CHUNKED else b""
+    body = b"".join(frame_chunks([], True)) if framed.framing is CHUNKED else b""
     received = Received(framed.data + body, method)
     assert (received.status, received.body) == (status, b"")
 
@@ -269,3 +307,4 @@ def test_retry_after() -> None:
 
 def test_continue_is_a_whole_interim_answer() -> None:
     assert CONTINUE == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert HTTP1Framer("test").continue_head == CONTINUE

@@ -129,7 +129,7 @@ def test_any_exception_is_contained_and_close_is_called_once(
         assert message == "the application raised"
         assert (outcome.status, outcome.end) == (500, "finished")
         assert outcome.body == b"500 Internal Server Error\n", "nothing of the traceback"
-        assert outcome.fields == b"Content-Type: text/plain; charset=utf-8\r\n"
+        assert outcome.fields == (("Content-Type", "text/plain; charset=utf-8"),)
         assert outcome.length == len(outcome.body)
 
 
