@@ -16,7 +16,7 @@ import pytest
 
 from wsgi_async.server.acceptor import PATIENCE, RETRY
 
-PROGRAM = Path(__file__).parents[3] / "tests" / "support" / "accepting_processes.py"
+PROGRAM = Path(__file__).parents[1] / "support" / "accepting_processes.py"
 TIMEOUT = 20
 
 LOOPS = ["uvloop", "asyncio"]
