@@ -14,11 +14,13 @@ see :func:`reclaim`.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io
 import logging
 import os
 import stat
 import sys
+import traceback
 from functools import partial
 from typing import Any, NamedTuple, TextIO
 
@@ -120,6 +122,14 @@ class _Handler(logging.Handler):
             _writer.put(self.sink, text.encode(self.encoding, "backslashreplace"))
         except Exception:
             self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        # logging's own writes to sys.stderr, and waits where that takes nothing.
+        if logging.raiseExceptions:
+            with contextlib.suppress(Exception):
+                message = f"{record.msg!r}, logged in {record.pathname}:{record.lineno}"
+                lines = [f"Cannot format {message}", *traceback.format_exc().splitlines()]
+                put_stderr("".join(f"{one_line(line)}\n" for line in lines))
 
     def renew(self) -> None:
         """Open the log again where the application has closed its descriptor."""

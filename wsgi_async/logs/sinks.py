@@ -96,8 +96,8 @@ class Sink:
         self.drops = Drops(name)
         self.tells = tells
         self._identity, self.is_file = _look_at(descriptor)
-        self.is_patient = True
-        """Whether it took the last record without a wait."""
+        self.is_taking = True
+        """Whether it took something when last it was to."""
         self._waiting: deque[bytes | _Switch] = deque()
         self._held = 0
         self._rest = b""
@@ -138,9 +138,9 @@ class Sink:
 
     def take_drops(self, now: float) -> int:
         """How many dropped records to tell of now."""
-        return self.drops.take(
-            now, is_over=self.is_empty, can_wait=self.tells and not self.is_empty
-        )
+        # One that is empty for all was dropped is over nothing: what it is told would be the next.
+        is_over = self.is_empty and self.is_taking
+        return self.drops.take(now, is_over=is_over, can_wait=self.tells and not is_over)
 
     def switch(self, descriptor: int) -> None:
         """Have what is put from now on written to another file, by the same descriptor: not an
@@ -191,7 +191,8 @@ class Sink:
 
         :param timeout: seconds to wait for that, at most.
         """
-        return self.is_file or wait_for_any([self], timeout)
+        self.is_taking = self.is_file or wait_for_any([self], timeout)
+        return self.is_taking
 
     def take(self) -> bool:
         """Decide what is to be written next. False where there is nothing."""
@@ -234,7 +235,7 @@ class Sink:
         except OSError as error:
             self._rest = b""
             return error
-        self._has_begun = True
+        self.is_taking = self._has_begun = True
         self._rest = self._rest[written:]
         return None
 

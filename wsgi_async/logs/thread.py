@@ -194,8 +194,7 @@ class LogWriter:
     def _write_polled(self, sink: Sink) -> None:
         while sink.take():
             # The first of what it does not take waits for it, briefly; the others do not.
-            sink.is_patient = sink.takes_more(PATIENCE if sink.is_patient else 0.0)
-            if not sink.is_patient:
+            if not sink.takes_more(PATIENCE if sink.is_taking else 0.0):
                 sink.drop_all()
                 return
             error = sink.write()

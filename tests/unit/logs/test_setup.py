@@ -9,6 +9,7 @@ import logging
 import logging.config
 import os
 import re
+import select
 import signal
 import threading
 import weakref
@@ -364,6 +365,34 @@ def test_dropped_lines_are_told_in_the_error_log(tmp_path: Path) -> None:
     access_logger.info("lost too")
     [line] = path.read_text().splitlines()
     assert line.endswith("[ERROR] 1 line of the access log was dropped: No space left on device")
+
+
+def test_a_record_that_cannot_be_formatted_is_told_without_a_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where standard error takes nothing, who logs does not wait for it."""
+    reading, writing = os.pipe()
+    log = tmp_path / "log"
+    try:
+        with open(log, "w") as stream:
+            monkeypatch.setattr("sys.stderr", stream)
+            configure(error_logfile="-", access_logfile="", log_level="info")
+        with open(writing, "w") as full:
+            while select.select([], [full], [], 0)[1]:
+                os.write(writing, b"x" * select.PIPE_BUF)
+            monkeypatch.setattr("sys.stderr", full)
+            thread = threading.Thread(target=logger.warning, args=("%d\n", "no number"))
+            thread.start()
+            thread.join(TIMEOUT)
+            is_waiting = thread.is_alive()
+            os.read(reading, 1 << 20)
+            monkeypatch.undo()
+    finally:
+        os.close(reading)
+    assert not is_waiting
+    first, *_, last = log.read_text().splitlines()
+    assert first.startswith("Cannot format '%d\\n', logged in ")
+    assert last.startswith("TypeError: ")
 
 
 def test_an_application_that_closes_all_descriptors(tmp_path: Path) -> None:

@@ -342,6 +342,30 @@ def test_without_a_thread_a_line_that_is_not_taken_is_dropped_and_counted(
     assert told.count == 100
 
 
+def test_what_cannot_be_told_is_told_once_the_log_takes_something_again(pipe: Pipe) -> None:
+    """A report of dropped lines that is dropped itself is counted, and makes no report."""
+    told: list[int] = []
+
+    def tell(count: int, name: str, why: str) -> None:
+        told.append(count)
+        writer.put(pipe.sink, b"%d dropped\n" % count)
+
+    writer = LogWriter(tell)
+    writer.mode = Mode.POLLED
+    writer.add(pipe.sink)
+    for tells in (False, True):
+        pipe.sink.tells = tells
+        pipe.fill()
+        for _ in range(100):
+            writer.put(pipe.sink, b"lost\n")
+        pipe.read()
+        writer.put(pipe.sink, b"taken\n")
+        first, *rest = pipe.read().splitlines()
+        assert first == b"taken"
+        # The report of the first is lost as well, where it is for the log that it is about.
+        assert rest == [b"100 dropped"]
+
+
 def test_a_program_that_has_a_server_in_it_loses_no_line(told: Told, pipe: Pipe) -> None:
     writer = LogWriter(told)
     assert writer.mode is Mode.DIRECT
