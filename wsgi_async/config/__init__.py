@@ -7,5 +7,5 @@ configuration file may act are in ``hooks``. The values, once gathered, never ch
 
 Runs on: the parent, before anything is served; the values may be read by any thread.
 
-May import: errors, system.
+May import: errors, system, wsgi.
 """

@@ -26,7 +26,7 @@ The names below are imported when they are first used.
 
 Runs on: pool threads (``HealthChecks`` runs its checks in threads of its own).
 
-May import: errors, events, logs, wsgi.
+May import: errors, events, http, logs, system, wsgi.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 ``sockets`` are bound here, and ``systemd`` passes them and is told; ``files`` that options name,
 the ``pid_file``, the ``user`` to become, ``cpu_affinity``; ``surroundings`` are what an application
 finds (directory, path, environment); ``forks`` rids a process that the application forks of what is
-ours, ``stacks`` shows what a thread does and can interrupt it, ``greenlets`` refuses a standard
-library that is made of them.
+ours, ``stacks`` shows what a thread does and can interrupt it, ``own_code`` tells our frames from
+an application's, ``greenlets`` refuses a standard library that is made of them.
 
 Runs on: any thread; what is a process's own (users, directories, signals) on the main one.
 
