@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from plain_requests import GET
-from wire import DATE, HELLO, TIMEOUT, Held, Site, echo, responding
+from wire import DATE, GET, HELLO, TIMEOUT, Held, Site, echo, responding
 
 from wsgi_async.connection.input import LINGER_SIZE
 from wsgi_async.connection.states import ConnectionState

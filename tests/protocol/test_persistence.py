@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from plain_requests import GET
-from wire import DATE, HELLO, Held, Site, echo, responding
+from wire import DATE, GET, HELLO, Held, Site, echo, responding
 
 from wsgi_async.connection.protocol import PIPELINE_LIMIT
 from wsgi_async.connection.states import ConnectionState

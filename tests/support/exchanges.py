@@ -19,8 +19,6 @@ from wsgi_async.wsgi.environ import server_variables as make_variables
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 
 TEXT = [("Content-Type", "text/plain")]
-
-
 App = Callable[..., Any]
 
 

@@ -15,14 +15,8 @@ from rawclient import TIMEOUT, request
 from serving import Served
 
 Serve = Callable[..., Served]
-
-
 Environ = dict[str, Any]
-
-
 BLOCK = b"x" * 65536
-
-
 each_overflow = pytest.mark.parametrize("overflow", ["spool", "park", "block"])
 
 

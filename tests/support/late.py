@@ -9,8 +9,6 @@ from typing import Any
 from wire import TIMEOUT, Site
 
 LIMIT = 10.0
-
-
 Application = Callable[..., Any]
 
 

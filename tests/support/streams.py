@@ -10,8 +10,6 @@ import pytest
 from wire import HELLO, Chunks, Client
 
 CHUNK = bytes(range(256)) * 64  # 16 KiB
-
-
 overflows = pytest.mark.parametrize("overflow", ["spool", "park", "block"])
 
 

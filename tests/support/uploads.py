@@ -10,14 +10,8 @@ import pytest
 from wire import TIMEOUT, Client
 
 POST = "POST {} HTTP/1.1\r\nHost: a\r\n"
-
-
 CHUNKED = POST.format("/") + "Transfer-Encoding: chunked\r\n\r\n"
-
-
 EXPECT = POST.format("/") + "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"
-
-
 both = pytest.mark.parametrize("buffering", ["full", "stream"])
 
 

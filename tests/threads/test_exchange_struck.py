@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exchanges import Connection, Notes, Rig
 from striking import Striker, StruckError
-from test_exchange import Connection, Notes, Rig
 from threadline import KIB, MIB, WAIT, no_leaks
 
 from wsgi_async.buffers.spool import BodySpool

@@ -7,13 +7,15 @@ import os
 import queue
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from producers import Make, drain_all, lines
-from threadline import HEAD, KIB, WAIT, Client
+from threadline import HEAD, KIB, WAIT, Client, HeldToTables
 
 from wsgi_async.threads import Producer as Production
 from wsgi_async.threads import response_stream as stream_module
+from wsgi_async.threads.response_states import CONSUMER_MOVES, PRODUCER_MOVES, Consumer
 
 make = pytest.fixture(lines)
 
@@ -191,3 +193,61 @@ def test_the_spool_stays_open_while_an_io_thread_reads_it(
     assert os.pread(extent.descriptor, 4, extent.offset) == b"xxxx"
     client.stream.end_read()
     assert line.used == (0, 0, 0)
+
+
+# --- states -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("moves", "first"),
+    [(PRODUCER_MOVES, Production.RUNNING), (CONSUMER_MOVES, Consumer.READY)],
+)
+def test_the_tables_have_every_state_and_reach_it(moves: dict[Any, set[Any]], first: Any) -> None:
+    assert set(moves) == set(type(first))
+    reached = {first}
+    while following := {t for state in reached for t in moves[state]} - reached:
+        reached |= following
+    assert reached == set(moves)
+
+
+def test_a_change_that_is_not_in_the_tables_is_found(make: Make) -> None:
+    client = Client(make())
+    stream = client.writer.start(HEAD, None)
+    stream.finish()
+    stream._producer = Production.RUNNING
+    client.leave()
+    stream._consumer = Consumer.READY
+    faults = [
+        f"from {a} to {b}"
+        for a, b in ((Production.FINISHED, Production.RUNNING), (Consumer.GONE, Consumer.READY))
+    ]
+    assert HeldToTables.faults == faults
+    HeldToTables.faults.clear()
+
+
+def test_a_response_that_is_spooled_passes_through_the_states(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
+    line = make(memory=64 * KIB)
+    client = Client(line)
+    stream = client.writer.start(HEAD, None)
+    seen = [stream._producer]
+    while seen[-1] is not Production.SPOOLING:
+        stream.write(b"x" * (16 * KIB))
+        seen.append(stream._producer)
+    line.turn()
+    while client.unsent:
+        client.drain()
+    stream.write(b"y")
+    seen.append(stream._producer)
+    stream.finish()
+    seen.append(stream._producer)
+    assert list(dict.fromkeys(seen)) == [
+        Production.RUNNING,
+        Production.SPOOLING,
+        Production.FINISHED,
+    ]
+    assert seen[-2] is Production.RUNNING, "the client has caught up"
+    line.turn()
+    assert client.end == "finished"

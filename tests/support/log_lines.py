@@ -1,0 +1,59 @@
+"""Requests to be logged, and the lines that came of them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from wsgi_async.events import RequestInfo, ResponseInfo
+from wsgi_async.logs.observer import (
+    configure,
+    release,
+)
+
+REQUEST = RequestInfo(
+    id="r-1",
+    method="GET",
+    target="/path?q=1",
+    version="HTTP/1.1",
+    client="127.0.0.1:50312",
+    fields=(
+        ("Host", "localhost"),
+        ("User-Agent", "curl/8"),
+        ("Authorization", "Basic c2VjcmV0OnNlY3JldA=="),
+        ("REFERER", "http://a/"),
+    ),
+)
+
+
+RESPONSE = ResponseInfo(status=200, body_size=12, duration=0.0, complete=True)
+
+
+def restored() -> Iterator[None]:
+    """Leave the loggers as an embedded server finds them."""
+    yield
+    release()
+    for name in ("wsgi_async", "wsgi_async.access"):
+        target = logging.getLogger(name)
+        for handler in target.handlers[:]:
+            target.removeHandler(handler)
+            handler.close()
+        target.setLevel(logging.NOTSET)
+        target.propagate = True
+        target.disabled = False
+
+
+def error_lines(path: Path) -> list[str]:
+    """The lines of an error log without their time stamps and process ids."""
+    lines = path.read_text("utf-8").split("\n")
+    assert lines.pop() == ""
+    stamp = r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] "
+    return [re.sub(stamp, "", line) for line in lines]
+
+
+def error_log_of(tmp_path: Path) -> Path:
+    path = tmp_path / "error.log"
+    configure(error_logfile=str(path), access_logfile="", log_level="info")
+    return path

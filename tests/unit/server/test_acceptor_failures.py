@@ -1,0 +1,285 @@
+"""What an acceptor does when accepting fails: errors, memory, timers that cannot be had."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+from typing import Any
+
+import pytest
+from acceptors import LOOPS, Recording, Side, connect, listening, run, slots, until
+
+from wsgi_async.server import acceptor as accepting
+from wsgi_async.server.acceptor import AcceptorState
+from wsgi_async.server.connection_counts import ConnectionCounts
+
+
+class Unlucky(socket.socket):
+    """A listener some of whose connections are lost before they are accepted."""
+
+    errors: list[int]
+
+    def _accept(self) -> tuple[int, Any]:
+        if self.errors:
+            raise OSError(self.errors.pop(), "not this one")
+        found: tuple[int, Any] = super()._accept()  # type: ignore[misc]
+        return found
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.EPROTO, errno.EPERM])
+def test_a_connection_that_is_lost_already_costs_no_other(loop: str, number: int) -> None:
+    async def main(stack: contextlib.ExitStack) -> None:
+        sock = stack.enter_context(listening(Unlucky))
+        assert isinstance(sock, Unlucky)
+        sock.errors = [number, number]
+        side = Side(slots(1)[0], [sock])
+        stack.callback(side.acceptor.close)
+        side.acceptor.start()
+        connect(stack, sock)
+        stack.callback((await side.next()).transport.abort)
+        assert not sock.errors
+        assert not side.warnings
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EINVAL])
+def test_an_error_that_would_repeat_itself_makes_a_pause(
+    loop: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accepting, "PAUSE", 0.05)
+
+    async def main(stack: contextlib.ExitStack) -> None:
+        sock = stack.enter_context(listening(Unlucky))
+        assert isinstance(sock, Unlucky)
+        sock.errors = [number]
+        tally = ConnectionCounts()
+        side = Side(tally.join(0), [sock])
+        stack.callback(side.acceptor.close)
+        side.acceptor.start()
+        connect(stack, sock)
+        await until(lambda: bool(side.warnings))
+        assert side.acceptor.state is AcceptorState.PAUSED
+        assert tally.connections() == {}
+        assert os.strerror(number) in side.warnings[0]
+        side.acceptor.lost()
+        assert tally.connections() == {}
+        stack.callback((await side.next()).transport.abort)
+        assert side.acceptor.state is AcceptorState.WATCHING
+        assert len(side.warnings) == 1
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_protocol_that_cannot_be_made_is_reported(loop: str) -> None:
+    async def main(stack: contextlib.ExitStack) -> None:
+        reported: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: reported.append(context)
+        )
+        sock = stack.enter_context(listening())
+        broken = True
+
+        def make_protocol(_: object) -> Recording:
+            if broken:
+                raise ZeroDivisionError
+            return Recording(side)
+
+        side = Side(slots(1)[0], [sock], make_protocol=make_protocol)
+        stack.callback(side.acceptor.close)
+        side.acceptor.start()
+        client = connect(stack, sock)
+        client.setblocking(False)
+        assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
+        assert isinstance(reported[0]["exception"], ZeroDivisionError)
+        broken = False
+        connect(stack, sock)
+        stack.callback((await side.next()).transport.abort)
+        assert len(reported) == 1
+
+    run(loop, main)
+
+
+class Short(socket.socket):
+    """A listener whose process is short of memory at times."""
+
+    failures = 0
+
+    def _accept(self) -> tuple[int, Any]:
+        if self.failures:
+            self.failures -= 1
+            raise MemoryError
+        found: tuple[int, Any] = super()._accept()  # type: ignore[misc]
+        return found
+
+
+@pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_memory_that_runs_out_ends_no_accepting(
+    loop: str, shares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accepting, "PAUSE", 0.05)
+
+    async def main(stack: contextlib.ExitStack) -> None:
+        sock = stack.enter_context(listening(Short))
+        assert isinstance(sock, Short)
+        made = 0
+
+        def make_protocol(_: object) -> Recording:
+            nonlocal made
+            made += 1
+            if made == 1:
+                raise MemoryError
+            return Recording(side)
+
+        [slot] = slots(1)
+        side = Side(slot if shares else None, [sock], make_protocol=make_protocol)
+        stack.callback(side.acceptor.close)
+        side.acceptor.start()
+        sock.failures = 2
+        for _ in range(2):  # of the first the protocol cannot be made
+            connect(stack, sock)
+        stack.callback((await side.next()).transport.abort)
+        assert not sock.failures
+        assert made == 2
+        assert side.warnings == ["cannot accept connections for a while: MemoryError"] * 3
+        assert side.acceptor.state is AcceptorState.WATCHING
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_nor_does_a_warning_that_cannot_be_given(
+    loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accepting, "PAUSE", 0.05)
+
+    async def main(stack: contextlib.ExitStack) -> None:
+        def warn(why: str) -> None:
+            raise MemoryError
+
+        sock = stack.enter_context(listening(Short))
+        assert isinstance(sock, Short)
+        side = Side(slots(1)[0], [sock])
+        side.acceptor._warn = warn
+        stack.callback(side.acceptor.close)
+        side.acceptor.start()
+        sock.failures = 1
+        connect(stack, sock)
+        stack.callback((await side.next()).transport.abort)
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_socket_that_the_loop_has_forgotten_is_watched_again(loop: str) -> None:
+    async def main(stack: contextlib.ExitStack) -> None:
+        sock = stack.enter_context(listening())
+        side = Side(None, [sock])
+        stack.callback(side.acceptor.close)
+        side.acceptor.start()
+        connect(stack, sock)
+        stack.callback((await side.next()).transport.abort)
+        side.acceptor.tend()
+        side.acceptor.tend()  # nothing waits
+        asyncio.get_running_loop().remove_reader(sock)
+        connect(stack, sock)
+        side.acceptor.tend()
+        stack.callback((await side.next()).transport.abort)
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("state", [AcceptorState.PAUSED, AcceptorState.YIELDING])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_wait_whose_timer_was_lost_ends(
+    loop: str, state: AcceptorState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accepting, "PAUSE", 0.01)
+
+    async def main(stack: contextlib.ExitStack) -> None:
+        sock = stack.enter_context(listening())
+        side = Side(slots(1)[0], [sock])
+        acceptor = side.acceptor
+        acceptor.tend()
+        assert acceptor.state is AcceptorState.OFF
+        stack.callback(acceptor.close)
+        acceptor.start()
+        acceptor._change(state)
+        acceptor.tend()
+        assert acceptor.state is state  # it is not late yet
+        assert acceptor._timer is not None
+        acceptor._timer.cancel()
+        connect(stack, sock)
+
+        def tended() -> bool:
+            acceptor.tend()
+            return acceptor.state is AcceptorState.WATCHING
+
+        await until(tended)
+        stack.callback((await side.next()).transport.abort)
+
+    run(loop, main)
+
+
+class NoTimers:
+    """A loop that cannot make a timer, and can do everything else."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.failures = 0
+
+    def call_later(self, *args: Any) -> asyncio.TimerHandle:
+        if self.failures:
+            self.failures -= 1
+            raise MemoryError
+        return self.loop.call_later(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loop, name)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_pause_that_cannot_be_timed_is_none(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepting, "PAUSE", 0.01)
+
+    async def main(stack: contextlib.ExitStack) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        sock = stack.enter_context(listening(Short))
+        assert isinstance(sock, Short)
+        side = Side(slots(1)[0], [sock])
+        side.acceptor._loop = timers = NoTimers(side.acceptor._loop)  # type: ignore[assignment]
+        stack.callback(side.acceptor.close)
+        side.acceptor.start()
+        sock.failures, timers.failures = 2, 1
+        connect(stack, sock)
+        stack.callback((await side.next()).transport.abort)
+        assert side.acceptor.state is AcceptorState.WATCHING
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_once_nothing_is_left_to_others_nothing_is_looked_for(loop: str) -> None:
+    async def main(stack: contextlib.ExitStack) -> None:
+        sock = stack.enter_context(listening())
+        own, other = slots(2)
+        other.publish(0)
+        side = Side(own, [sock])
+        stack.callback(side.acceptor.close)
+        side.acceptor.start()
+        connect(stack, sock)
+        stack.callback((await side.next()).transport.abort)
+        connect(stack, sock)  # it is the other's
+        await until(lambda: side.acceptor.state is AcceptorState.YIELDING)
+        stack.enter_context(sock.accept()[0])
+        await until(lambda: side.acceptor.state is AcceptorState.WATCHING)
+        assert side.accepted.empty()
+
+    run(loop, main)
