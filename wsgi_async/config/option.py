@@ -158,7 +158,7 @@ class Group(enum.Enum):
     LIFE = "The life of processes, and their health"
     BOUNDS = "Bounds of one request"
     BUFFERS = "Buffers"
-    LOGS = "Logs"
+    LOGS = "Logs and events"
     SURROUNDINGS = "Configuration and surroundings"
     DEVELOPMENT = "Development"
 

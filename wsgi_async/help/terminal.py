@@ -1,4 +1,4 @@
-"""A page of the guide as text for a terminal: tables become lists, comments go."""
+"""A page of the guide as text for a terminal: tables become lists, comments go, long lines wrap."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ __all__ = ["as_text"]
 
 _CELL = re.compile(r"(?<!\\)\|")
 _RULE = re.compile(r"\|(?: *:?-+:? *\|)+")
+_ITEM = re.compile(r" *(?:[-*]|[0-9]+\.) +")
 INDENT = "    "
 
 
 def as_text(markdown: str, *, width: int = 100) -> str:
-    """What to show of a page. Paragraphs and examples are as they are, for they are text already.
+    """What to show of a page. Examples are as they are, and so are paragraphs that are narrow
+    enough, for they are text already.
 
     :param width: columns of the terminal.
     """
@@ -24,29 +26,50 @@ def as_text(markdown: str, *, width: int = 100) -> str:
 def _lines(markdown: str, width: int) -> Iterator[str]:
     lines = markdown.splitlines()
     is_code = False
-    for number, line in enumerate(lines):
-        is_code ^= line.lstrip(" ").startswith("```")
-        if is_code:
+    paragraph: list[str] = []
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        is_fence = line.lstrip(" ").startswith("```")
+        is_code ^= is_fence
+        is_table = line.startswith("|")
+        is_comment = line.startswith("<!--") and line.endswith("-->")
+        is_apart = is_code or is_fence or is_table or is_comment or not line
+        if is_apart or line.startswith("#") or _ITEM.match(line):
+            yield from _paragraph(paragraph, width)
+            paragraph = []
+        if not is_apart:
+            paragraph.append(line)
+        elif is_code or is_fence or not line:
             yield line
-        elif line.startswith("<!--") and line.endswith("-->"):
-            continue
-        elif not line.startswith("|"):
-            yield line
-        elif not _RULE.fullmatch(line) and not _RULE.fullmatch(
-            "".join(lines[number + 1 : number + 2])
-        ):
+        elif is_table and not _RULE.fullmatch(line) and not _RULE.fullmatch(following):
             yield from _row(line, width)
+    yield from _paragraph(paragraph, width)
+
+
+def _paragraph(lines: list[str], width: int) -> Iterator[str]:
+    """A paragraph, or an item of a list; anew where the terminal is narrower."""
+    if all(len(line) <= width for line in lines):
+        yield from lines
+        return
+    item = _ITEM.match(lines[0])
+    margin = len(item[0]) if item else len(lines[0]) - len(lines[0].lstrip(" "))
+    first = item[0] if item else " " * margin
+    text = " ".join([lines[0][margin:], *(line.strip(" ") for line in lines[1:])])
+    yield from _wrap(text, width, first, " " * margin)
 
 
 def _row(line: str, width: int) -> Iterator[str]:
     """A row: what it is about on one line, and beneath it, indented, what is said of that."""
     cells = [cell.strip(" ").replace("\\|", "|") for cell in _CELL.split(line)[1:-1]]
     yield "  ".join(cell.replace("`", "") for cell in cells[:-1] if cell)
-    yield from textwrap.wrap(
-        cells[-1],
+    yield from _wrap(cells[-1], width, INDENT, INDENT)
+
+
+def _wrap(text: str, width: int, first: str, others: str) -> list[str]:
+    return textwrap.wrap(
+        text,
         width,
-        initial_indent=INDENT,
-        subsequent_indent=INDENT,
+        initial_indent=first,
+        subsequent_indent=others,
         break_on_hyphens=False,
         break_long_words=False,
     )

@@ -75,6 +75,26 @@ def test_a_page_as_text_for_a_terminal() -> None:
     assert as_text(PAGE, width=36) == TEXT
 
 
+def test_what_is_wider_than_the_terminal_is_wrapped() -> None:
+    page = (
+        "A paragraph that is much wider than\nthe terminal.\n"
+        "- **An item** of a list, which is too;\n  more of it.\n"
+        "  10. short\n\n```\nan example that is wider than all that\n```\n"
+    )
+    assert as_text(page, width=24) == (
+        "A paragraph that is much\nwider than the terminal.\n"
+        "- **An item** of a list,\n  which is too; more of\n  it.\n"
+        "  10. short\n\n```\nan example that is wider than all that\n```\n"
+    )
+
+
+@pytest.mark.parametrize("topic", guide.topics())
+def test_each_page_keeps_its_words_in_a_narrow_terminal(topic: str) -> None:
+    wide, narrow = (as_text(guide.page(topic), width=width) for width in (200, 60))
+    assert narrow.split() == wide.split()
+    assert len(narrow) > 200
+
+
 def test_without_a_topic_there_is_a_list(pages: Path, capsys: pytest.CaptureFixture[str]) -> None:
     listed = "wsgi-async --guide TOPIC:\n  logging  What is logged\n  signals  Signals\n"
     assert run(capsys, "--guide") == (0, listed, "")
