@@ -6,7 +6,7 @@ one        each watches the common socket itself and takes one connection a turn
 exclusive  the same through an epoll of its own, with EPOLLEXCLUSIVE
 reuseport  each has a socket of its own; the kernel chooses one by a hash (SO_REUSEPORT)
 share      ``server.acceptor``: none takes more than its share while others are awake; of one
-           process alone, without a tally
+           process alone, without a shared
 =========  =======================================================================================
 
 ``at once N`` and ``in turn`` are the connections of the process that has the most, by an even
@@ -167,7 +167,7 @@ class Processes:
         for _ in range(count if way.own_sockets else 1):
             sockets.append(_listener(sockets[0].getsockname()[1] if sockets else 0, way))
         self.port: int = sockets[0].getsockname()[1]
-        tally = ConnectionCounts() if count > 1 else None
+        shared = ConnectionCounts() if count > 1 else None
         self.pids = []
         for index in range(count):
             pid = os.fork()
@@ -176,7 +176,7 @@ class Processes:
                 for sock in sockets:
                     if sock is not mine:
                         sock.close()
-                _serve(way, mine, self.counts[index], tally, index)
+                _serve(way, mine, self.counts[index], shared, index)
             self.pids.append(pid)
         for sock in sockets:
             sock.close()  # the queue of a process's own socket ends with the process
@@ -227,7 +227,7 @@ def _listener(port: int, way: Way) -> socket.socket:
 
 
 def _serve(
-    way: Way, sock: socket.socket, counts: Counts, tally: ConnectionCounts | None, index: int
+    way: Way, sock: socket.socket, counts: Counts, shared: ConnectionCounts | None, index: int
 ) -> NoReturn:
     try:
         loop = new_event_loop()
@@ -242,7 +242,7 @@ def _serve(
                 loop,
                 [sock],
                 lambda _: make(),
-                tally.join(index) if tally is not None else None,
+                shared.join(index) if shared is not None else None,
                 count_open=lambda: counts.words[Counts.OPEN],
                 warn=print,
             )

@@ -41,7 +41,7 @@ class Telling(asyncio.Protocol):
 
 class Process:
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, slot: OwnCount
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, own_count: OwnCount
     ) -> None:
         self.loop = loop
         self.open: set[Telling] = set()
@@ -51,7 +51,7 @@ class Process:
             loop,
             [sock],
             lambda _: Telling(self),
-            slot,
+            own_count,
             count_open=self.open.__len__,
             warn=lambda why: print(why, file=sys.stderr, flush=True),
         )
@@ -80,7 +80,7 @@ class Process:
             self.limits = None
 
 
-def serve(kind: str, sock: socket.socket, slot: OwnCount) -> NoReturn:
+def serve(kind: str, sock: socket.socket, own_count: OwnCount) -> NoReturn:
     code = 1
     try:
         if kind == "uvloop":
@@ -89,7 +89,7 @@ def serve(kind: str, sock: socket.socket, slot: OwnCount) -> NoReturn:
             loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         else:
             loop = asyncio.new_event_loop()
-        process = Process(loop, sock, slot)
+        process = Process(loop, sock, own_count)
         loop.run_forever()
         code = 3 if process.open else 0
     finally:
@@ -106,24 +106,24 @@ def main(kind: str, family: str, count: str) -> None:
             sock.bind(os.path.join(directory, "socket"))
         sock.listen(1024)
         sock.setblocking(False)
-        tally = ConnectionCounts()
+        counts = ConnectionCounts()
         pids = []
         for index in range(int(count)):
             pid = os.fork()
             if pid == 0:
-                serve(kind, sock, tally.join(index))
+                serve(kind, sock, counts.join(index))
             pids.append(pid)
         try:
-            while len(tally.connections()) < len(pids):  # until all of them accept
+            while len(counts.connections()) < len(pids):  # until all of them accept
                 signal.sigtimedwait({signal.SIGCHLD}, 0.01)
             print(json.dumps([sock.getsockname(), *pids]), flush=True)
             for line in sys.stdin:
                 if line == "connections\n":
-                    print(json.dumps(tally.connections()), flush=True)
+                    print(json.dumps(counts.connections()), flush=True)
                     continue
                 index = pids.index(int(line))
                 code = os.waitstatus_to_exitcode(os.waitpid(pids[index], 0)[1])
-                tally.clear(index)
+                counts.clear(index)
                 pids[index] = 0
                 print(code, flush=True)
         finally:

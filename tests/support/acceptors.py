@@ -34,7 +34,9 @@ class Recording(asyncio.Protocol):
 class Side:
     """One acceptor and what it has accepted."""
 
-    def __init__(self, slot: OwnCount | None, sockets: list[socket.socket], **options: Any) -> None:
+    def __init__(
+        self, own_count: OwnCount | None, sockets: list[socket.socket], **options: Any
+    ) -> None:
         self.open: set[Recording] = set()
         self.accepted: asyncio.Queue[Recording] = asyncio.Queue()
         self.warnings: list[str] = []
@@ -42,7 +44,7 @@ class Side:
         self.acceptor = Acceptor(
             asyncio.get_running_loop(),
             sockets,
-            slot=slot,
+            own_count=own_count,
             count_open=self.open.__len__,
             warn=self.warnings.append,
             **options,
@@ -90,6 +92,6 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def slots(count: int) -> list[OwnCount]:
-    tally = ConnectionCounts()
-    return [tally.join(index) for index in range(count)]
+def own_counts(count: int) -> list[OwnCount]:
+    counts = ConnectionCounts()
+    return [counts.join(index) for index in range(count)]

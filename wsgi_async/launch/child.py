@@ -39,7 +39,7 @@ async def serve_under_supervisor(
     config: Config,
     observers: Sequence[Observer],
     sockets: Sequence[BoundSocket],
-    slot: OwnCount | None,
+    own_count: OwnCount | None,
     channel: Channel,
     reopen_logs: Callable[[], object],
     *,
@@ -61,7 +61,7 @@ async def serve_under_supervisor(
     server.is_supervised = True
     child = _Child(server, config, channel, reopen_logs, linger)
     try:
-        await server.start(sockets, slot, child.get_permission)
+        await server.start(sockets, own_count, child.get_permission)
     except _NotWantedError:
         return 0
     return await child.run()

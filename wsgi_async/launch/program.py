@@ -217,7 +217,7 @@ class ServerProgram(Program):
                     config,
                     (log, *subscribers),
                     self.common.sockets,
-                    self._slot(boot.number),
+                    self._own_count(boot.number),
                     boot.channel,
                     logs.reopen,
                     linger=self.limits.linger,
@@ -225,7 +225,7 @@ class ServerProgram(Program):
             )
         return EXIT_FAILED if stuck else 0
 
-    def _slot(self, number: int) -> OwnCount | None:
+    def _own_count(self, number: int) -> OwnCount | None:
         """A process that is alone need not share; nor can one for which there is no room."""
         counts = self.common.counts
         if self.processes == 1 or number >= counts.capacity:

@@ -116,7 +116,8 @@ class Acceptor:
         that after :meth:`close`.
     :param make_protocol: makes the protocol of a connection, of the client's address as accept(2)
         returned it.
-    :param slot: this process's part of the tally. None where it shares with nobody, and takes all.
+    :param own_count: this process's part of the counts. None where it shares with nobody, and
+        takes all.
     :param count_open: how many connections are open, those not counted whose protocol's
         ``connection_made`` is still to come.
     :param warn: told, in one line, why nothing can be accepted for a second.
@@ -130,7 +131,7 @@ class Acceptor:
         loop: asyncio.AbstractEventLoop,
         sockets: Sequence[socket.socket],
         make_protocol: Callable[[object], asyncio.BaseProtocol],
-        slot: OwnCount | None,
+        own_count: OwnCount | None,
         *,
         count_open: Callable[[], int],
         warn: Callable[[str], None],
@@ -144,7 +145,7 @@ class Acceptor:
         is_uvloop = type(loop).__module__.startswith("uvloop")
         self._accepts = {sock: _accept_from(sock, blocking=is_uvloop) for sock in sockets}
         self._make_protocol = make_protocol
-        self._slot = slot
+        self._own_count = own_count
         self._count_open = count_open
         self._warn = warn
         self._cap = cap
@@ -175,13 +176,13 @@ class Acceptor:
     def lost(self) -> None:
         """To be called after a connection was lost and is no longer among the open ones."""
         if (
-            self._slot is None
+            self._own_count is None
             or self.state is AcceptorState.OFF
             or self.state is AcceptorState.PAUSED
         ):
             return
-        if self._publish(self._slot) < self._enough and self.state is AcceptorState.YIELDING:
-            self._look_again_by(self._loop.call_soon(self._retry, self._slot))
+        if self._publish(self._own_count) < self._enough and self.state is AcceptorState.YIELDING:
+            self._look_again_by(self._loop.call_soon(self._retry, self._own_count))
             self._enough = 0  # the first of many will do
 
     def tend(self) -> None:
@@ -201,12 +202,12 @@ class Acceptor:
     def _change(self, state: AcceptorState) -> None:
         """*Raises* what the loop does where memory runs out, and has changed nothing then that
         :meth:`tend` would not mend."""
-        before, slot = self.state, self._slot
+        before, own_count = self.state, self._own_count
         timer: asyncio.Handle | None = None
-        if state is AcceptorState.YIELDING and slot is not None:
-            self._looks = slot.looks()
+        if state is AcceptorState.YIELDING and own_count is not None:
+            self._looks = own_count.looks()
             self._retries = 0
-            timer = self._call_later(RETRY, self._retry, slot)
+            timer = self._call_later(RETRY, self._retry, own_count)
         elif state is AcceptorState.PAUSED:
             timer = self._call_later(PAUSE, self._change, AcceptorState.WATCHING)
         elif state is AcceptorState.WATCHING and before is not AcceptorState.WATCHING:
@@ -217,11 +218,11 @@ class Acceptor:
         if before is AcceptorState.WATCHING and state is not AcceptorState.WATCHING:
             for sock in self._sockets:
                 self._loop.remove_reader(sock)
-        if slot is not None:
+        if own_count is not None:
             if state is AcceptorState.WATCHING:
-                self._publish(slot)
+                self._publish(own_count)
             elif state is not AcceptorState.YIELDING:
-                slot.withdraw()
+                own_count.withdraw()
 
     def _call_later(self, seconds: float, callback: Callable[..., object], *args: object) -> Any:
         self._due = self._loop.time() + seconds
@@ -237,7 +238,7 @@ class Acceptor:
         self._has_looked = True
         try:
             waiting = self._sockets[sock]()
-            room = waiting if self._slot is None else self._room(self._slot, waiting)
+            room = waiting if self._own_count is None else self._room(self._own_count, waiting)
             if not waiting:
                 return
             if room > 0:
@@ -247,24 +248,24 @@ class Acceptor:
         except Exception as error:
             self._fail(error)
 
-    def _retry(self, slot: OwnCount) -> None:
+    def _retry(self, own_count: OwnCount) -> None:
         """See whether the others have taken what was left to them."""
         try:
-            self._look_again(slot)
+            self._look_again(own_count)
         except Exception as error:
             self._fail(error)
 
-    def _look_again(self, slot: OwnCount) -> None:
+    def _look_again(self, own_count: OwnCount) -> None:
         self._retries += 1
         if self._retries % PATIENCE == 0:
-            slot.pass_over(self._looks)
-            self._looks = slot.looks()
+            own_count.pass_over(self._looks)
+            self._looks = own_count.looks()
         is_left = False
         for sock, queue_length in self._sockets.items():
             waiting = queue_length()
             if not waiting:
                 continue
-            room = self._room(slot, waiting)
+            room = self._room(own_count, waiting)
             if room > 0:
                 self._accept(sock, min(room, waiting))
             else:
@@ -272,24 +273,24 @@ class Acceptor:
             if self.state is not AcceptorState.YIELDING:
                 return
         if is_left:
-            self._look_again_by(self._call_later(RETRY, self._retry, slot))
+            self._look_again_by(self._call_later(RETRY, self._retry, own_count))
         else:
             self._change(AcceptorState.WATCHING)
 
-    def _publish(self, slot: OwnCount) -> int:
+    def _publish(self, own_count: OwnCount) -> int:
         """Tell the others how many connections this process has."""
         count = self._count_open() + self._underway
         if count < self._cap:
-            slot.publish(count)
+            own_count.publish(count)
         else:
-            slot.withdraw()
+            own_count.withdraw()
         return count
 
-    def _room(self, slot: OwnCount, waiting: int) -> int:
+    def _room(self, own_count: OwnCount, waiting: int) -> int:
         """How many of the connections that wait this process may take."""
-        slot.look()
-        count = self._publish(slot)
-        share = slot.share(waiting)
+        own_count.look()
+        count = self._publish(own_count)
+        share = own_count.share(waiting)
         if share is None:
             return waiting
         self._enough = enough = min(share + share // _SLACK, self._cap)

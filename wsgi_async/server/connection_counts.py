@@ -32,11 +32,11 @@ class ConnectionCounts:
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         if capacity < 1:
-            raise ValueError("a tally has at least one slot")
+            raise ValueError("counts are for at least one process")
         self.capacity = capacity
         words = memoryview(mmap.mmap(-1, (1 + 2 * capacity) * _WORD)).cast("Q")
         self.used = words[:1]
-        """How many slots are worth looking at."""
+        """How many words of each are worth looking at."""
         self.opened = words[1 : 1 + capacity]
         self.looked = words[1 + capacity :]
 
@@ -59,19 +59,19 @@ class ConnectionCounts:
 
 
 class OwnCount:
-    """One process's part of a tally, and what it makes of the others'.
+    """One process's part of the counts, and what it makes of the others'.
 
-    :param tally: the shared memory.
+    :param counts: the shared memory.
     :param index: the process's number.
     """
 
-    def __init__(self, tally: ConnectionCounts, index: int) -> None:
-        if not 0 <= index < tally.capacity:
-            raise ValueError(f"a tally of {tally.capacity} has no slot {index}")
+    def __init__(self, counts: ConnectionCounts, index: int) -> None:
+        if not 0 <= index < counts.capacity:
+            raise ValueError(f"counts for {counts.capacity} processes have no place {index}")
         self.index = index
-        self._used = tally.used
-        self._opened = tally.opened
-        self._looked = tally.looked
+        self._used = counts.used
+        self._opened = counts.opened
+        self._looked = counts.looked
         self._asleep: dict[int, int] = {}
         """Processes that did not look when there was something to take, and their looks then."""
         self.look()

@@ -144,7 +144,7 @@ class RunningServer:
     async def start(
         self,
         sockets: Sequence[BoundSocket] | None,
-        slot: OwnCount | None,
+        own_count: OwnCount | None,
         permission: Callable[[], Awaitable[object]] | None,
     ) -> None:
         """Bind, start the threads, warm up, accept."""
@@ -164,10 +164,10 @@ class RunningServer:
                 self._sweep.start()  # the warm-up had a time limit of its own
             if permission is not None:
                 await permission()
-            if slot is None:
+            if own_count is None:
                 for sock in self.sockets:
                     listen(sock, config.backlog)
-            self._accept(slot)
+            self._accept(own_count)
         except BaseException:
             self._close_listeners()
             self._stop_ticking()
@@ -198,7 +198,7 @@ class RunningServer:
         await self._loop.connect_accepted_socket(make_protocol, connection)
         await self.connections.all_closed().wait()
 
-    def _accept(self, slot: OwnCount | None) -> None:
+    def _accept(self, own_count: OwnCount | None) -> None:
         """Begin to accept: all there are, or a share of them beside other processes."""
         if not self.sockets:
             return
@@ -207,13 +207,13 @@ class RunningServer:
             self._loop,
             self.sockets,
             self._make_protocol,
-            slot,
+            own_count,
             count_open=lambda: len(connections.open),
             warn=_rarely(self._observer.warning),
             cap=self._plan.connections,
             at_once=self._plan.unseen // (ACCEPT_TURNS * len(self.sockets)),
         )
-        if slot is not None:
+        if own_count is not None:
             connections.on_lost = acceptor.lost
         acceptor.start()
 

@@ -113,7 +113,7 @@ class Server:
     async def start(
         self,
         sockets: Sequence[BoundSocket] | None = None,
-        slot: OwnCount | None = None,
+        own_count: OwnCount | None = None,
         permission: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         """Bind, start the threads, play ``warmup``, accept. Returns when connections are accepted.
@@ -121,7 +121,7 @@ class Server:
         :param sockets: sockets that are bound already, shared with other processes, and another's
             to remove: those of a supervisor. None: the addresses of the configuration. An empty
             sequence: it accepts nothing itself, see :meth:`serve_once`.
-        :param slot: this process's part of a :class:`ConnectionCounts`, where it is to take
+        :param own_count: this process's part of a :class:`ConnectionCounts`, where it is to take
             its share of the connections and no more.
         :param permission: awaited before the first connection is accepted; what it raises ends
             the start.
@@ -137,7 +137,7 @@ class Server:
             self.application, self.config, self.observer, max_lost
         )
         try:
-            await running.start(sockets, slot, permission)
+            await running.start(sockets, own_count, permission)
         except BaseException:
             self._running = None
             raise

@@ -8,7 +8,7 @@ import os
 import socket
 
 import pytest
-from acceptors import LOOPS, Recording, Side, connect, listening, run, slots, until
+from acceptors import LOOPS, Recording, Side, connect, listening, own_counts, run, until
 
 from wsgi_async.server import acceptor as accepting
 from wsgi_async.server.acceptor import AcceptorState
@@ -18,7 +18,7 @@ from wsgi_async.server.acceptor import AcceptorState
 def test_a_connection_is_as_the_loop_would_have_made_it(loop: str) -> None:
     async def main(stack: contextlib.ExitStack) -> None:
         sock = stack.enter_context(listening())
-        side = Side(slots(1)[0], [sock])
+        side = Side(own_counts(1)[0], [sock])
         stack.callback(side.acceptor.close)
         side.acceptor.start()
         client = connect(stack, sock)
@@ -40,7 +40,7 @@ def test_a_connection_is_as_the_loop_would_have_made_it(loop: str) -> None:
 def test_several_sockets_are_watched(loop: str) -> None:
     async def main(stack: contextlib.ExitStack) -> None:
         sockets = [stack.enter_context(listening()) for _ in range(3)]
-        side = Side(slots(1)[0], sockets)
+        side = Side(own_counts(1)[0], sockets)
         stack.callback(side.acceptor.close)
         side.acceptor.start()
         for sock in sockets:
@@ -57,7 +57,9 @@ def test_closing_leaves_the_socket_to_others(loop: str) -> None:
     async def main(stack: contextlib.ExitStack) -> None:
         sock = stack.enter_context(listening())
         own = [stack.enter_context(sock.dup()) for _ in range(2)]
-        one, two = (Side(slot, [one]) for slot, one in zip(slots(2), own, strict=True))
+        one, two = (
+            Side(own_count, [one]) for own_count, one in zip(own_counts(2), own, strict=True)
+        )
         for side in (one, two):
             stack.callback(side.acceptor.close)
             side.acceptor.start()
@@ -88,7 +90,7 @@ def test_what_was_accepted_before_a_close_is_served(loop: str) -> None:
             asyncio.get_running_loop().call_soon(side.acceptor.close)
             return Recording(side)
 
-        side = Side(slots(1)[0], [sock], make_protocol=make_protocol)
+        side = Side(own_counts(1)[0], [sock], make_protocol=make_protocol)
         stack.callback(side.acceptor.close)
         side.acceptor.start()
         connect(stack, sock)
@@ -102,7 +104,7 @@ def test_what_was_accepted_before_a_close_is_served(loop: str) -> None:
 def test_a_full_process_leaves_connections_to_one_that_has_room(loop: str) -> None:
     async def main(stack: contextlib.ExitStack) -> None:
         sock = stack.enter_context(listening())
-        own, other = slots(2)
+        own, other = own_counts(2)
         one = Side(own, [stack.enter_context(sock.dup())], cap=2)
         two = Side(other, [stack.enter_context(sock.dup())], cap=6)
         for side in (one, two):
@@ -136,7 +138,7 @@ def test_a_lost_connection_makes_room_at_once(loop: str, monkeypatch: pytest.Mon
 
     async def main(stack: contextlib.ExitStack) -> None:
         sock = stack.enter_context(listening())
-        own, other = slots(2)
+        own, other = own_counts(2)
         other.publish(0)
         side = Side(own, [sock])
         stack.callback(side.acceptor.close)

@@ -10,7 +10,7 @@ import socket
 from typing import Any
 
 import pytest
-from acceptors import LOOPS, Recording, Side, connect, listening, run, slots, until
+from acceptors import LOOPS, Recording, Side, connect, listening, own_counts, run, until
 
 from wsgi_async.server import acceptor as accepting
 from wsgi_async.server.acceptor import AcceptorState
@@ -36,7 +36,7 @@ def test_a_connection_that_is_lost_already_costs_no_other(loop: str, number: int
         sock = stack.enter_context(listening(Unlucky))
         assert isinstance(sock, Unlucky)
         sock.errors = [number, number]
-        side = Side(slots(1)[0], [sock])
+        side = Side(own_counts(1)[0], [sock])
         stack.callback(side.acceptor.close)
         side.acceptor.start()
         connect(stack, sock)
@@ -58,17 +58,17 @@ def test_an_error_that_would_repeat_itself_makes_a_pause(
         sock = stack.enter_context(listening(Unlucky))
         assert isinstance(sock, Unlucky)
         sock.errors = [number]
-        tally = ConnectionCounts()
-        side = Side(tally.join(0), [sock])
+        counts = ConnectionCounts()
+        side = Side(counts.join(0), [sock])
         stack.callback(side.acceptor.close)
         side.acceptor.start()
         connect(stack, sock)
         await until(lambda: bool(side.warnings))
         assert side.acceptor.state is AcceptorState.PAUSED
-        assert tally.connections() == {}
+        assert counts.connections() == {}
         assert os.strerror(number) in side.warnings[0]
         side.acceptor.lost()
-        assert tally.connections() == {}
+        assert counts.connections() == {}
         stack.callback((await side.next()).transport.abort)
         assert side.acceptor.state is AcceptorState.WATCHING
         assert len(side.warnings) == 1
@@ -91,7 +91,7 @@ def test_a_protocol_that_cannot_be_made_is_reported(loop: str) -> None:
                 raise ZeroDivisionError
             return Recording(side)
 
-        side = Side(slots(1)[0], [sock], make_protocol=make_protocol)
+        side = Side(own_counts(1)[0], [sock], make_protocol=make_protocol)
         stack.callback(side.acceptor.close)
         side.acceptor.start()
         client = connect(stack, sock)
@@ -138,8 +138,8 @@ def test_memory_that_runs_out_ends_no_accepting(
                 raise MemoryError
             return Recording(side)
 
-        [slot] = slots(1)
-        side = Side(slot if shares else None, [sock], make_protocol=make_protocol)
+        [own_count] = own_counts(1)
+        side = Side(own_count if shares else None, [sock], make_protocol=make_protocol)
         stack.callback(side.acceptor.close)
         side.acceptor.start()
         sock.failures = 2
@@ -166,7 +166,7 @@ def test_nor_does_a_warning_that_cannot_be_given(
 
         sock = stack.enter_context(listening(Short))
         assert isinstance(sock, Short)
-        side = Side(slots(1)[0], [sock])
+        side = Side(own_counts(1)[0], [sock])
         side.acceptor._warn = warn
         stack.callback(side.acceptor.close)
         side.acceptor.start()
@@ -205,7 +205,7 @@ def test_a_wait_whose_timer_was_lost_ends(
 
     async def main(stack: contextlib.ExitStack) -> None:
         sock = stack.enter_context(listening())
-        side = Side(slots(1)[0], [sock])
+        side = Side(own_counts(1)[0], [sock])
         acceptor = side.acceptor
         acceptor.tend()
         assert acceptor.state is AcceptorState.OFF
@@ -253,7 +253,7 @@ def test_a_pause_that_cannot_be_timed_is_none(loop: str, monkeypatch: pytest.Mon
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         sock = stack.enter_context(listening(Short))
         assert isinstance(sock, Short)
-        side = Side(slots(1)[0], [sock])
+        side = Side(own_counts(1)[0], [sock])
         side.acceptor._loop = timers = NoTimers(side.acceptor._loop)  # type: ignore[assignment]
         stack.callback(side.acceptor.close)
         side.acceptor.start()
@@ -269,7 +269,7 @@ def test_a_pause_that_cannot_be_timed_is_none(loop: str, monkeypatch: pytest.Mon
 def test_once_nothing_is_left_to_others_nothing_is_looked_for(loop: str) -> None:
     async def main(stack: contextlib.ExitStack) -> None:
         sock = stack.enter_context(listening())
-        own, other = slots(2)
+        own, other = own_counts(2)
         other.publish(0)
         side = Side(own, [sock])
         stack.callback(side.acceptor.close)

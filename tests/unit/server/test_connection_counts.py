@@ -8,63 +8,63 @@ from wsgi_async.server.connection_counts import ConnectionCounts, OwnCount
 
 
 def joined(*counts: int) -> list[OwnCount]:
-    """A slot for each process, with so many connections."""
-    tally = ConnectionCounts()
-    slots = [tally.join(index) for index in range(len(counts))]
-    for slot, count in zip(slots, counts, strict=True):
-        slot.publish(count)
-    return slots
+    """A own_count for each process, with so many connections."""
+    shared = ConnectionCounts()
+    own_counts = [shared.join(index) for index in range(len(counts))]
+    for own_count, count in zip(own_counts, counts, strict=True):
+        own_count.publish(count)
+    return own_counts
 
 
 @pytest.mark.parametrize("index", [-1, 3])
-def test_a_slot_must_exist(index: int) -> None:
-    with pytest.raises(ValueError, match="no slot"):
+def test_a_place_must_exist(index: int) -> None:
+    with pytest.raises(ValueError, match="no place"):
         ConnectionCounts(3).join(index)
 
 
-def test_a_tally_has_a_slot() -> None:
+def test_there_is_a_place() -> None:
     with pytest.raises(ValueError, match="at least one"):
         ConnectionCounts(0)
 
 
 def test_who_takes_connections_is_listed() -> None:
-    tally = ConnectionCounts()
-    slots = [tally.join(index) for index in range(3)]
-    assert tally.connections() == {}
-    slots[0].publish(0)
-    slots[2].publish(7)
-    assert tally.connections() == {0: 0, 2: 7}
-    slots[0].withdraw()
-    tally.clear(2)
-    tally.clear(2)
-    assert tally.connections() == {}
+    shared = ConnectionCounts()
+    own_counts = [shared.join(index) for index in range(3)]
+    assert shared.connections() == {}
+    own_counts[0].publish(0)
+    own_counts[2].publish(7)
+    assert shared.connections() == {0: 0, 2: 7}
+    own_counts[0].withdraw()
+    shared.clear(2)
+    shared.clear(2)
+    assert shared.connections() == {}
 
 
 def test_numbers_may_come_in_any_order_and_again() -> None:
-    tally = ConnectionCounts()
-    late, early = tally.join(7), tally.join(2)
+    shared = ConnectionCounts()
+    late, early = shared.join(7), shared.join(2)
     early.publish(1)
     late.publish(3)
     assert early.share(0) == late.share(0) == 2
-    tally.clear(7)
+    shared.clear(7)
     assert early.share(0) is None
-    tally.join(7).publish(0)
+    shared.join(7).publish(0)
     assert early.share(0) == 1
 
 
 def test_a_forked_process_is_seen_by_the_others() -> None:
-    tally = ConnectionCounts()
-    slot = tally.join(0)
-    slot.publish(1)
+    shared = ConnectionCounts()
+    own_count = shared.join(0)
+    own_count.publish(1)
     pid = os.fork()
     if pid == 0:
         try:
-            tally.join(1).publish(9)
+            shared.join(1).publish(9)
         finally:
             os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert tally.connections() == {0: 1, 1: 9}
-    assert slot.share(0) == 5
+    assert shared.connections() == {0: 1, 1: 9}
+    assert own_count.share(0) == 5
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_forked_process_is_seen_by_the_others() -> None:
 def test_a_share_is_the_average_rounded_up(
     counts: tuple[int, ...], waiting: int, share: int
 ) -> None:
-    assert [slot.share(waiting) for slot in joined(*counts)] == [share] * len(counts)
+    assert [own_count.share(waiting) for own_count in joined(*counts)] == [share] * len(counts)
 
 
 def test_alone_there_is_no_share() -> None:
@@ -121,12 +121,12 @@ def test_a_process_never_passes_over_itself() -> None:
 
 
 def test_who_was_passed_over_may_be_gone() -> None:
-    tally = ConnectionCounts()
-    slots = [tally.join(index) for index in range(3)]
-    for slot in slots:
-        slot.publish(3)
-    slots[0].pass_over(slots[0].looks())
-    tally.clear(2)
-    assert slots[0].share(0) is None
-    slots[1].look()
-    assert slots[0].share(0) == 3
+    shared = ConnectionCounts()
+    own_counts = [shared.join(index) for index in range(3)]
+    for own_count in own_counts:
+        own_count.publish(3)
+    own_counts[0].pass_over(own_counts[0].looks())
+    shared.clear(2)
+    assert own_counts[0].share(0) is None
+    own_counts[1].look()
+    assert own_counts[0].share(0) == 3
