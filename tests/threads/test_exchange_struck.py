@@ -23,7 +23,7 @@ from wsgi_async.threads import pool as pool_module
 from wsgi_async.threads import request_body as body
 from wsgi_async.threads import response_stream as stream
 from wsgi_async.threads import response_writer as writer
-from wsgi_async.wsgi import response as wsgi_module
+from wsgi_async.wsgi import calling as wsgi_module
 from wsgi_async.wsgi.calling import direct
 
 MODULES = (exchange_module, wsgi_module, pool_module, mailbox, writer, stream, body, bounds)
