@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from rawclient import TIMEOUT
 from tools import ROOT, python
+from warm_starts import WarmStarts
 
 from wsgi_async.system.files import LARGEST, append, read_text
 
@@ -93,29 +94,35 @@ def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
+@pytest.fixture(scope="module")
+def starts() -> Iterator[WarmStarts]:
+    with WarmStarts() as starts:
+        yield starts
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("option", OPTIONS)
-def test_no_kind_of_file_makes_the_start_hang(project: Path, option: str, kind: str) -> None:
+def test_no_kind_of_file_makes_the_start_hang(
+    project: Path, starts: WarmStarts, option: str, kind: str
+) -> None:
     arguments, said, code, serves = OPTIONS[option]
     if kind == "huge" and code == 3:
         pytest.skip("it runs out of memory, or not, as any import of such a module does")
     found = re.search(r"\{\}(\.\w+)?", " ".join(arguments))
     assert found is not None
     KINDS[kind](project / f"{kind}{found[1] or ''}")
-    with started(*(text.replace("{}", kind) for text in arguments)) as process:
-        assert process.stderr is not None
+    words = [text.replace("{}", kind) for text in arguments]
+    with starts.start(*words, directory=project) as process:
         if kind not in serves:
-            _, text = process.communicate(timeout=3 * TIMEOUT)
+            text = process.rest()
             last = text.splitlines()[-1]
-            assert process.returncode == (3 if "empty" in last else code), text
+            assert process.wait() == (3 if "empty" in last else code), text
             assert re.search(said, last), text
             assert "An error inside the server" not in text, text
         elif option != "errors":  # there it says that it serves
-            line = process.stderr.readline()
-            assert "Listening on" in line
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=3 * TIMEOUT)
-            assert process.returncode == 0
+            assert "Listening on" in process.line()
+            os.kill(process.pid, signal.SIGTERM)
+            assert process.wait() == 0
 
 
 def test_files_that_are_found_by_themselves(project: Path) -> None:
