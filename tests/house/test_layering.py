@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -278,9 +279,20 @@ MODULES = {
 }
 
 
-def imports(name: str) -> set[str]:
+@cache
+def text_of(name: str) -> str:
+    return MODULES[name].read_text(encoding="utf-8")
+
+
+@cache
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(text_of(name))
+
+
+@cache
+def imports(name: str) -> frozenset[str]:
     """Absolute names of what a module imports, anywhere in it."""
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    tree = tree_of(name)
     package = ["wsgi_async", *name.split(".")]
     if MODULES[name].name != "__init__.py":
         package.pop()
@@ -294,10 +306,11 @@ def imports(name: str) -> set[str]:
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             found.update(f"{module}.{alias.name}" for alias in node.names)
-    return found
+    return frozenset(found)
 
 
-def own_modules(name: str) -> set[str]:
+@cache
+def own_modules(name: str) -> frozenset[str]:
     """Which modules of the package a module imports."""
     found = set()
     for imported in imports(name):
@@ -309,7 +322,7 @@ def own_modules(name: str) -> set[str]:
             if candidate in MODULES:
                 found.add(candidate)
                 break
-    return found
+    return frozenset(found)
 
 
 FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}
@@ -351,13 +364,13 @@ def test_libraries_have_owners(library: str) -> None:
 def test_the_environment_has_owners() -> None:
     readers = {
         name
-        for name, path in MODULES.items()
+        for name in MODULES
         if any(
             isinstance(node, ast.Attribute)
             and node.attr in ("environ", "getenv")
             and isinstance(node.value, ast.Name)
             and node.value.id == "os"
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            for node in ast.walk(tree_of(name))
         )
     }
     # A CGI script's environment is its request (RFC 3875 §4.1).
@@ -365,15 +378,11 @@ def test_the_environment_has_owners() -> None:
 
 
 def test_sys_exit_has_an_owner() -> None:
-    users = {
-        name
-        for name, path in MODULES.items()
-        if "sys.exit" in path.read_text(encoding="utf-8") and name != "cli"
-    }
+    users = {name for name in MODULES if "sys.exit" in text_of(name) and name != "cli"}
     # tornado.options ends the program after --help, and so does its look-alike.
     assert users == {"compat.options"}
 
 
 def test_only_one_module_forks() -> None:
-    users = {name for name, path in MODULES.items() if "os.fork(" in path.read_text("utf-8")}
+    users = {name for name in MODULES if "os.fork(" in text_of(name)}
     assert users == {"processes.forking"}
