@@ -24,7 +24,7 @@ from ._imports import StandardFirst
 from ._version import __version__
 from .applications.composition import describe, names_something
 from .applications.loading import application_traceback
-from .config import other_servers as spellings
+from .config import other_servers
 from .config.option import Option, did_you_mean
 from .config.options import ALL_OPTIONS, in_groups
 from .config.sources import ForeignFile, Settings, gather
@@ -259,11 +259,11 @@ def _command() -> click.Command:
     ]
     params += [
         click.Option([flag, f"{_UNUSED}{number}"], hidden=True, multiple=True)
-        for number, flag in enumerate(spellings.IGNORED)
+        for number, flag in enumerate(other_servers.IGNORED)
     ]
     params += [
         click.Option([flag, f"{_UNUSED}{number}"], hidden=True, is_flag=True)
-        for number, flag in enumerate(spellings.IGNORED_FLAGS, len(spellings.IGNORED))
+        for number, flag in enumerate(other_servers.IGNORED_FLAGS, len(other_servers.IGNORED))
     ]
     params += [
         click.Option([f"--{name.replace('_', '-')}", name], is_flag=True, help=text)
@@ -340,7 +340,7 @@ def _parse(
 
 def _unknown(flag: str) -> str:
     """What to say of an option that there is not."""
-    absent = spellings.absence(flag)
+    absent = other_servers.absence(flag)
     if absent is not None:
         return absent
     specs = ALL_OPTIONS
@@ -355,12 +355,12 @@ def _ignore(given: dict[str, Any], notices: list[str]) -> None:
     """Take out what is accepted for the sake of other servers' command lines, and say so."""
     worker_class = given.pop("worker_class", None)
     if worker_class is not None:
-        known = "" if worker_class in spellings.WORKER_CLASSES else ", and not known"
+        known = "" if worker_class in other_servers.WORKER_CLASSES else ", and not known"
         notices.append(
             f"--worker-class {worker_class} is not used{known}: an event loop takes the "
             "connections, and --threads run the application"
         )
-    flags = (*spellings.IGNORED, *spellings.IGNORED_FLAGS)
+    flags = (*other_servers.IGNORED, *other_servers.IGNORED_FLAGS)
     numbers = sorted(int(name.removeprefix(_UNUSED)) for name in given if name.startswith(_UNUSED))
     for number in numbers:
         del given[f"{_UNUSED}{number}"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wsgi_async.cli import main
-from wsgi_async.config import other_servers as spellings
+from wsgi_async.config import other_servers
 from wsgi_async.config.options import LAUNCH_OPTIONS, OPTIONS
 
 
@@ -71,7 +71,7 @@ def notices(text: str) -> list[str]:
     return [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
 
 
-@pytest.mark.parametrize("name", sorted(spellings.WORKER_CLASSES))
+@pytest.mark.parametrize("name", sorted(other_servers.WORKER_CLASSES))
 def test_worker_classes_are_accepted_with_a_notice(show, name: str) -> None:  # type: ignore[no-untyped-def]
     (notice,) = notices(show("-k", name))
     assert notice.startswith(f"--worker-class {name} is not used: an event loop takes")
@@ -85,12 +85,12 @@ def test_what_is_ignored_is_said_in_one_line(show) -> None:  # type: ignore[no-u
 
 
 def test_each_that_is_ignored_can_be_given(show) -> None:  # type: ignore[no-untyped-def]
-    values = [word for flag in spellings.IGNORED for word in (flag, "x")]
-    (notice,) = notices(show(*values, *spellings.IGNORED_FLAGS))
-    assert all(flag in notice for flag in (*spellings.IGNORED, *spellings.IGNORED_FLAGS))
+    values = [word for flag in other_servers.IGNORED for word in (flag, "x")]
+    (notice,) = notices(show(*values, *other_servers.IGNORED_FLAGS))
+    assert all(flag in notice for flag in (*other_servers.IGNORED, *other_servers.IGNORED_FLAGS))
 
 
-@pytest.mark.parametrize("flag", sorted(spellings.ABSENT))
+@pytest.mark.parametrize("flag", sorted(other_servers.ABSENT))
 def test_options_that_we_do_not_have_are_errors_that_say_so(
     capsys: pytest.CaptureFixture[str], flag: str
 ) -> None:
@@ -106,10 +106,10 @@ def test_options_that_we_do_not_have_are_errors_that_say_so(
 def test_what_is_absent_is_not_there() -> None:
     specs = (*LAUNCH_OPTIONS, *OPTIONS)
     ours = {flag for spec in specs for flag in (spec.flag, *spec.flags, *spec.aliases)}
-    others = {*spellings.ABSENT, *spellings.IGNORED, *spellings.IGNORED_FLAGS}
+    others = {*other_servers.ABSENT, *other_servers.IGNORED, *other_servers.IGNORED_FLAGS}
     assert not ours & others
     assert len(others) == sum(
-        map(len, (spellings.ABSENT, spellings.IGNORED, spellings.IGNORED_FLAGS))
+        map(len, (other_servers.ABSENT, other_servers.IGNORED, other_servers.IGNORED_FLAGS))
     )
 
 
