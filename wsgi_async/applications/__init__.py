@@ -6,5 +6,5 @@ it what the options ask for: ``mounts``, ``static`` files, ``lint``, ``str_encod
 Runs on: the main thread of a serving process (or of its loader), before it serves; what has been
 put together, on pool threads.
 
-May import: config, errors, events, http1, middleware, system, wsgi.
+May import: config, errors, events, http, middleware, system, wsgi.
 """

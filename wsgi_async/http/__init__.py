@@ -2,8 +2,9 @@
 
 ``request`` is a request head, ``admission`` says which ones are valid whoever has parsed them,
 ``target`` what a request is for, ``limits`` how large its parts may be, and ``variables`` what it
-says in the words of CGI. ``statuses`` knows which responses have no body. What is remembered of
-heads, here and above, is kept in a ``bounded_cache``.
+says in the words of CGI. ``response`` is a response head, and ``framing`` the seam to whatever
+makes bytes of one. ``statuses`` knows which responses have no body. What is remembered of heads,
+here and above, is kept in a ``bounded_cache``.
 
 Runs on: any thread; pure functions and values that do not change.
 

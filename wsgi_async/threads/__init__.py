@@ -27,7 +27,7 @@ Guarantees:
 
 Runs on: both sides; each method says *Loop*, *Pool thread* or *Any thread*.
 
-May import: buffers, errors, http1, system.
+May import: buffers, errors, http, system.
 """
 
 from .backlog import Extent

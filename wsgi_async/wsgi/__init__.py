@@ -10,5 +10,5 @@ and a reporter.
 
 Runs on: a pool thread.
 
-May import: errors, http, http1, system.
+May import: errors, http, system.
 """
