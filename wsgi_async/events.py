@@ -11,8 +11,9 @@ A subscriber is an :class:`Observer`; it overrides what it wants to hear::
 
 There may be any number of them, and each hears what happens after those before it; the log is the
 first. They are attached by ``Server(app, observers=[Slow()])``, ``server.subscribe(Slow())``,
-``wsgi-async app:app --subscriber slow:Slow`` (one in each process that serves), gunicorn's
-``post_worker_init`` with ``worker.subscribe(Slow())``, and ``live_server(app, observers=[...])``.
+``serve(app, observers=[...])``, ``wsgi-async app:app --subscriber slow:Slow`` (one in each process
+that serves), gunicorn's ``post_worker_init`` with ``worker.subscribe(Slow())``, and
+``live_server(app, observers=[...])``.
 
 **Costs.** Who hears what is looked at once, when the server is made. A method that a subscriber
 does not override is never called; what nobody hears is neither measured nor put together. A

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from processes import Servers, Site
 
+import wsgi_async
+
 HEARD = """
 import json, os
 from wsgi_async import Observer
@@ -157,3 +159,25 @@ def test_a_subscriber_may_take_the_logs_over(site: Site, subscribers: Path) -> N
         servers.signal(15)
         assert servers.wait() == 0
     servers.wait_for(r"\] Stopped")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_those_of_a_program(site: Site, subscribers: Path, workers: int) -> None:
+    program = (
+        "import sys\nsys.path.insert(0, '')\nimport wsgi_async\n"
+        "from heard import Heard, Broken\nfrom site_app import application\n"
+        "wsgi_async.serve(application, 0, host='127.0.0.1', "
+        f"workers={workers}, observers=[Heard(), Broken()])\n"
+    )
+    with site.serve(app="", bind="", program=program) as servers:
+        pids = servers.wait_for_pids(workers)
+        servers.wait_for(r"the subscriber heard\.Broken failed")
+        facts = heard(servers)
+        servers.signal(15)
+        assert servers.wait() == 0
+    assert {pid for pid, fact in facts if fact[0] == "started"} == set(pids)
+
+
+def test_a_program_that_names_none() -> None:
+    with pytest.raises(wsgi_async.ConfigError, match=r"not a class: write Observer\(\)"):
+        wsgi_async.serve(print, 0, observers=[wsgi_async.Observer])  # type: ignore[arg-type, list-item]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from wsgi_async.config.calls import given, make_config, refuse
 from wsgi_async.config.option import Scope
 from wsgi_async.config.options import Config
 from wsgi_async.errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError, WsgiAsyncError
+from wsgi_async.events import Observer, check_subscriber
 from wsgi_async.logs import observer as logs
 from wsgi_async.processes import BootFailed
 from wsgi_async.server.event_loop import new_event_loop
@@ -28,13 +30,20 @@ __all__ = ["serve"]
 
 
 def serve(
-    application: Application, port: int = DEFAULT_PORT, *, host: str = "localhost", **options: Any
+    application: Application,
+    port: int = DEFAULT_PORT,
+    *,
+    host: str = "localhost",
+    observers: Iterable[Observer] = (),
+    **options: Any,
 ) -> None:
     """Serve a WSGI application until SIGINT or SIGTERM, then finish what is in flight.
 
     :param application: the WSGI application.
     :param port: TCP port; 0 for any free one.
     :param host: default 127.0.0.1 and [::1]; "" for all interfaces.
+    :param observers: told what happens, besides the log: see :mod:`wsgi_async.events`. With
+        ``workers`` each process has them as they are when it is forked.
     :param options: the fields of :class:`Config` by name; with ``bind``, leave out port and host.
     :raises ConfigError: a wrong option, or an address that cannot be had.
     :raises LoadError: the application did not answer its warm-up.
@@ -55,6 +64,9 @@ def serve(
             "serve() blocks, and an event loop is running here: "
             "use `async with Server(app, port):` or `await Server(app, port).serve_forever()`"
         )
+    subscribers = tuple(observers)
+    for subscriber in subscribers:
+        check_subscriber(subscriber)
     if "bind" in options and (port, host) == (DEFAULT_PORT, "localhost"):
         config = make_config(None, None, options)
     else:
@@ -67,10 +79,10 @@ def serve(
     if configures_logs:
         configure_logs(config)
     if config.workers > 1:
-        _serve_processes(application, config, configures_logs=configures_logs)
+        _serve_processes(application, config, subscribers, configures_logs=configures_logs)
         return
-    observer = logs.LogObserver(access=bool(config.access_logfile))
-    server = Server(application, config=config, observer=observer)
+    log = logs.LogObserver(access=bool(config.access_logfile))
+    server = Server(application, config=config, observer=log, observers=subscribers)
     if configures_logs:
         logs.write_by_thread()
     try:
@@ -87,7 +99,13 @@ def _refuse_other_threads() -> None:
         raise ConfigError("workers above 1 need the main thread: call serve() there")
 
 
-def _serve_processes(application: Application, config: Config, *, configures_logs: bool) -> None:
+def _serve_processes(
+    application: Application,
+    config: Config,
+    subscribers: tuple[Observer, ...],
+    *,
+    configures_logs: bool,
+) -> None:
     """Processes for a program that has its application already: ``serve(app, workers=2)``.
 
     :param configures_logs: False where the program's own logging is to be used.
@@ -106,6 +124,7 @@ def _serve_processes(application: Application, config: Config, *, configures_log
             common,
             _explain_briefly,
             loader=lambda entered, warn: application,
+            subscribers=lambda: subscribers,
             configures_logs=configures_logs,
         )
         code = supervise(program, lambda: program, Notifier({}))
