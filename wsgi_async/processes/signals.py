@@ -1,4 +1,4 @@
-"""What each signal to the supervisor means; the README's table is made of this."""
+"""What each signal to the supervisor means; the guide's table is made of this."""
 
 from __future__ import annotations
 
