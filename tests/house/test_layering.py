@@ -153,6 +153,7 @@ OWNERS: dict[str, set[str]] = {
         "connection.timing",
         "launch.ending",
         "launch.serving",
+        "logs.calls",
         "logs.thread",
         "middleware.connectionpool",
         "middleware.healthchecks",

@@ -1,4 +1,5 @@
-"""Servers whose standard streams are a pipe that nobody reads: they serve, reload and stop."""
+"""Servers whose logs take nothing, a pipe or a handler of the application: they serve, reload and
+stop."""
 
 from __future__ import annotations
 
@@ -68,3 +69,25 @@ def test_a_parent_replaces_a_process_and_stops(preload: tuple[str, ...], site: S
         ask(site, other_than=other)
         servers.signal(signal.SIGTERM)
         assert servers.wait() == 0
+
+
+@pytest.mark.parametrize("name", ["wsgi_async.access", "wsgi_async"])
+def test_a_handler_that_hangs_silences_no_log(name: str, site: Site) -> None:
+    site.write_source(
+        "import logging, time\nclass Hung(logging.Handler):\n"
+        "    def emit(self, record):\n        time.sleep(600)\n"
+        f"logging.getLogger({name!r}).addHandler(Hung())\n"
+        "def application(environ, start_response):\n    raise KeyError('of the application')\n"
+    )
+    with site.serve("--access-logfile", "access.log") as servers:
+        for _ in range(3):
+            with servers.client() as client:
+                assert client.get().status == 500
+        servers.wait_for("KeyError: 'of the application'$")
+        began = time.monotonic()
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        assert time.monotonic() - began < 3.0
+        servers.wait_for(r"\[INFO\] Stopping; ")
+        servers.wait_for(r"lines? of the log of the application's handlers w\S+ dropped: they take")
+        servers.wait_for(r"\[INFO\] Stopped$")

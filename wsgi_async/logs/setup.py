@@ -21,6 +21,7 @@ import os
 import stat
 import sys
 import traceback
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple, TextIO
 
@@ -110,6 +111,8 @@ class _Handler(logging.Handler):
         return self.origin[1] if isinstance(self.origin[1], str) else ""
 
     def handle(self, record: logging.LogRecord) -> bool:
+        if _IS_WRITTEN in vars(record):
+            return False
         # Without a handler's lock: formatting needs none, and writing has its own.
         kept: Any = self.filter(record)
         if kept:
@@ -370,8 +373,8 @@ def set_mode(mode: Mode) -> None:
 
 
 def write_by_thread() -> None:
-    """*Main thread:* from now on a thread writes the logs, and runs what handlers the loggers of
-    this package have, also the application's; until :func:`flush`."""
+    """*Main thread:* from now on a thread writes the logs, and another one runs what handlers the
+    application has given the loggers of this package; until :func:`flush`."""
     names = [name for name in logging.root.manager.loggerDict if name.startswith("wsgi_async.")]
     for target in (logger, *map(logging.getLogger, names)):
         vars(target)["callHandlers"] = partial(_call_handlers, target)
@@ -382,28 +385,53 @@ def write_by_thread() -> None:
 def flush() -> None:
     """*Any thread:* before this process ends, write what the thread has still to write, within a
     second, and end it. Nothing, and at once, where there is none."""
-    _writer.flush()
+    if not _writer.flush():
+        _spare_shutdown()
+
+
+def _spare_shutdown() -> None:
+    """A handler that does not come back keeps its lock, for which :func:`logging.shutdown` would
+    wait: it must not know of it any more."""
+    for reference in logging._handlerList[:]:  # type: ignore[attr-defined]
+        handler = reference()
+        lock = getattr(handler, "lock", None)
+        if lock is None:
+            continue
+        if lock.acquire(timeout=0.01):
+            lock.release()
+        else:
+            logging._handlerList.remove(reference)  # type: ignore[attr-defined]
 
 
 def _call_handlers(target: logging.Logger, record: logging.LogRecord) -> None:
     """In the place of :meth:`logging.Logger.callHandlers`."""
     # Not logging's own: programs that watch logs replace the method of the class.
     call = type(target).callHandlers
-    if _has_only_ours(target) or _writer.mode is not Mode.QUEUED or _writer.is_writing_here:
+    if _has_only_ours(target) or not _writer.calls_elsewhere:
         call(target, record)
         return
+    # Ours now: their lines wait for no handler of another's.
+    for handler in _handlers_of(target):
+        if type(handler) is _Handler and record.levelno >= handler.level:
+            handler.handle(record)
     _complete(record)
+    vars(record)[_IS_WRITTEN] = True
     _writer.call(partial(call, target, record))
 
 
-def _has_only_ours(target: logging.Logger) -> bool:
+_IS_WRITTEN = "_wsgi_async_is_written"
+"""The attribute of a record that our handlers have had already."""
+
+
+def _handlers_of(target: logging.Logger) -> Iterator[logging.Handler]:
     current: logging.Logger | None = target
     while current is not None:
-        for handler in current.handlers:
-            if type(handler) not in _OURS:
-                return False
+        yield from current.handlers
         current = current.parent if current.propagate else None
-    return True
+
+
+def _has_only_ours(target: logging.Logger) -> bool:
+    return all(type(handler) in _OURS for handler in _handlers_of(target))
 
 
 _OURS = (_Handler, logging.NullHandler)

@@ -1,7 +1,7 @@
 """Who writes the logs: whoever logs, at once, or in a serving process a thread of its own.
 
 A log may go to a pipe that nobody reads, or to a handler of the application's that waits for
-another machine. The loop must wait for neither, and a pool thread need not.
+another machine (see ``logs/calls.py``). The loop must wait for neither, and a pool thread need not.
 
 The thread wakes at most once in :data:`GATHER` seconds, and writes at once what has come meanwhile:
 one that woke for each line would take the GIL from the loop as often.
@@ -14,10 +14,10 @@ import enum
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
-from .sinks import Drops, Sink, wait_for_any
+from .calls import HandlerCalls
+from .sinks import Sink, wait_for_any
 
 __all__ = ["FLUSH_TIME", "LogWriter", "Mode"]
 
@@ -34,8 +34,8 @@ PATIENCE = 0.1
 """Seconds for which a process without the thread waits for a log that takes nothing; once, until
 it takes something again."""
 
-MAX_CALLS = 10_000
-"""Records that wait for handlers of the application, at most."""
+HANDLERS_SHARE = 0.8
+"""How much of that time the application's handlers have; the rest is for what is said of them."""
 
 WRITES = 64
 """Writes to one log before the others have their turn."""
@@ -55,7 +55,7 @@ class Mode(enum.Enum):
 
 
 class LogWriter:
-    """Writes records to sinks, and calls handlers of the application.
+    """Writes records to sinks, and has handlers of the application called.
 
     :param tell: told that so many records were dropped, of which log, and why. *Any thread.*
     """
@@ -67,8 +67,7 @@ class LogWriter:
         # the sinks, but what `take` has taken: that is the thread's while the mode is QUEUED.
         self._lock = threading.RLock()
         self._sinks: tuple[Sink, ...] = ()
-        self._calls: deque[Callable[[], object]] = deque()
-        self._lost_calls = Drops("log of the application's handlers")
+        self._calls = HandlerCalls(self._call_lost)
         self._is_awake = False
         self._is_ending = False
         self._set_up()
@@ -79,6 +78,7 @@ class LogWriter:
         self._wake = threading.Lock()
         self._wake.acquire()
         self._hurry = threading.Event()
+        self._flush_by: float | None = None
 
     @property
     def mode(self) -> Mode:
@@ -125,24 +125,21 @@ class LogWriter:
             self._serve(sink)
 
     def call(self, function: Callable[[], object]) -> None:
-        """*Any thread:* have the thread call a function; where there is none, it is called now."""
+        """*Any thread:* have a thread call a function; where there is none, it is called now."""
+        self._calls.call(function)
+
+    def _call_lost(self) -> None:
         with self._lock:
             if self._mode is Mode.QUEUED:
-                if len(self._calls) < MAX_CALLS:
-                    self._calls.append(function)
-                    self._rouse()
-                else:
-                    self._lost_calls.add(1, "they take too long", is_behind=True)
-                return
-        function()
+                self._rouse()
 
     @property
-    def is_writing_here(self) -> bool:
-        """*Any thread:* whether it is the one that writes what others log."""
-        return threading.current_thread() is self._thread
+    def calls_elsewhere(self) -> bool:
+        """*Any thread:* whether another one calls what :meth:`call` is given, or nobody."""
+        return self._calls.are_elsewhere
 
     def start(self) -> None:
-        """*Main thread:* have a thread write from now on."""
+        """*Main thread:* have a thread write from now on, and another one call."""
         with self._lock:
             if self._mode is Mode.QUEUED:
                 return
@@ -151,18 +148,28 @@ class LogWriter:
             self._thread = threading.Thread(target=self._run, name="wsgi_async-log", daemon=True)
             self._mode = Mode.QUEUED
         self._thread.start()
+        self._calls.start()
 
-    def flush(self, timeout: float = FLUSH_TIME) -> None:
-        """*Any thread:* write all that waits and end the thread, for so many seconds at most; what
-        is logged after that is written at once, or dropped. Nothing where there is no thread."""
+    def flush(self, timeout: float = FLUSH_TIME) -> bool:
+        """*Any thread:* write all that waits, make the calls, and end the threads, for so many
+        seconds at most, also where it is called again; what is logged after that is written at
+        once, or dropped. Nothing where there is no thread.
+
+        :returns: False where a call has not come to its end.
+        """
         thread = self._thread
-        if thread is None or self.is_writing_here:
-            return
-        with self._lock:
-            self._is_ending = True
-            self._rouse()
-        self._hurry.set()
-        thread.join(timeout)
+        if thread is threading.current_thread() or self._calls.is_here:
+            return True
+        if self._flush_by is None:
+            self._flush_by = time.monotonic() + timeout
+        has_called = self._calls.end(max(0.0, self._flush_by - time.monotonic()) * HANDLERS_SHARE)
+        if thread is not None:
+            with self._lock:
+                self._is_ending = True
+                self._rouse()
+            self._hurry.set()
+            thread.join(max(0.0, self._flush_by - time.monotonic()))
+        return has_called
 
     # --- with the lock -----------------------------------------------------------------------
 
@@ -223,12 +230,12 @@ class LogWriter:
 
     @property
     def _is_empty(self) -> bool:
-        return not self._calls and all(sink.is_empty for sink in self._sinks)
+        return all(sink.is_empty for sink in self._sinks)
 
     @property
     def _is_idle(self) -> bool:
         """Whether there is nothing to do, nor to say."""
-        drops = (self._lost_calls, *(sink.drops for sink in self._sinks))
+        drops = (self._calls.drops, *(sink.drops for sink in self._sinks))
         return self._is_empty and not any(drop.count for drop in drops)
 
     def _write(self) -> None:
@@ -238,13 +245,9 @@ class LogWriter:
         for sink in self._sinks:
             self._write_ready(sink)
             self._report(sink)
-        for _ in range(len(self._calls)):
-            with contextlib.suppress(BaseException):  # a handler's own is no reason to end
-                self._calls.popleft()()
-        with self._lock:
-            lost = self._lost_calls.take(time.monotonic(), is_over=not self._calls, can_wait=False)
+        lost = self._calls.take_drops() if self._calls.drops.count else 0
         if lost:
-            self._tell(lost, self._lost_calls.name, self._lost_calls.why)
+            self._tell(lost, self._calls.drops.name, self._calls.drops.why)
 
     def _write_ready(self, sink: Sink) -> None:
         for _ in range(WRITES):
@@ -265,7 +268,7 @@ class LogWriter:
                 return False
             self._mode = Mode.POLLED
             self._thread = None
-        for drops in (self._lost_calls, *(sink.drops for sink in self._sinks)):
+        for drops in (self._calls.drops, *(sink.drops for sink in self._sinks)):
             if drops.count:
                 self._tell(drops.count, drops.name, drops.why)
         return True
@@ -276,7 +279,6 @@ class LogWriter:
         self._lock = threading.RLock()
         if self._mode is Mode.QUEUED:
             self._mode = Mode.DIRECT
-            self._calls = deque()
             for sink in self._sinks:
                 sink.forget()
         self._is_awake = self._is_ending = False

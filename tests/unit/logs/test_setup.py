@@ -279,7 +279,7 @@ def test_an_application_configures_the_loggers_of_the_server(tmp_path: Path, sit
 # --- The thread, and handlers of the application
 
 
-def test_a_handler_of_the_application_runs_in_the_thread_that_writes(tmp_path: Path) -> None:
+def test_a_handler_of_the_application_runs_in_a_thread_of_its_own(tmp_path: Path) -> None:
     configure(error_logfile=str(tmp_path / "log"), access_logfile="", log_level="info")
     logger.addHandler(kept := Kept())
     write_by_thread()
@@ -288,13 +288,43 @@ def test_a_handler_of_the_application_runs_in_the_thread_that_writes(tmp_path: P
     logger.warning("by name: %(name)s", {"name": value})
     value.clear()
     flush()
-    assert kept.threads == ["wsgi_async-log"] * 2
+    assert kept.threads == ["wsgi_async-handlers"] * 2
     [first, second] = kept.records
     assert first.getMessage() == "['a list'] 1"
     assert second.getMessage() == "by name: ['a list']"
     assert first.threadName == threading.current_thread().name
     logger.warning("later")
     assert kept.threads[2] == threading.current_thread().name
+
+
+def test_a_handler_beside_ours_that_hangs_takes_no_line(tmp_path: Path) -> None:
+    """Nor does the end of the process wait for its lock."""
+    path = tmp_path / "log"
+    configure(error_logfile=str(path), access_logfile="", log_level="info")
+    entered, done = threading.Event(), threading.Event()
+
+    class Hung(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            entered.set()
+            done.wait(TIMEOUT)
+
+    logger.addHandler(hung := Hung())
+    write_by_thread()
+    logger.warning("first")
+    assert entered.wait(TIMEOUT)
+    logger.warning("second")
+    flush()
+    logger.warning("third")
+    lines = [line.split("] ", 3)[-1] for line in path.read_text().splitlines()]
+    assert lines == [
+        "first",
+        "second",
+        "2 lines of the log of the application's handlers were dropped: they take too long",
+        "third",
+    ]
+    known = [reference() for reference in logging._handlerList]  # type: ignore[attr-defined]
+    assert hung not in known
+    done.set()
 
 
 def test_no_frame_waits_for_a_log(tmp_path: Path) -> None:

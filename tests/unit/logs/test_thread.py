@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from rawclient import TIMEOUT
 
+from wsgi_async.logs.calls import MAX_CALLS
 from wsgi_async.logs.sinks import AT_ONCE, MAX_HELD, OVERHEAD, Sink
-from wsgi_async.logs.thread import FLUSH_TIME, MAX_CALLS, LogWriter, Mode
+from wsgi_async.logs.thread import FLUSH_TIME, LogWriter, Mode
 
 
 class Pipe:
@@ -254,7 +255,49 @@ def test_a_file_is_changed_between_two_records(
     assert (tmp_path / "log.19").read_text() == "20\n"
 
 
-def test_handlers_of_the_application_run_in_the_thread(writer: LogWriter) -> None:
+def test_a_flush_takes_a_second_however_often(writer: LogWriter, pipe: Pipe) -> None:
+    """Also where a call does not come to its end, and the process flushes again."""
+    done = threading.Event()
+    writer.add(pipe.sink)
+    pipe.fill()
+    writer.put(pipe.sink, b"x\n")
+    writer.call(lambda: done.wait(TIMEOUT))
+    began = time.monotonic()
+    for _ in range(3):
+        assert not writer.flush()
+    assert time.monotonic() - began < FLUSH_TIME + 0.5
+    done.set()
+
+
+def test_a_call_that_does_not_end_stops_no_log(
+    writer: LogWriter, told: Told, file: Sink, tmp_path: Path
+) -> None:
+    """What is written comes at once; what is not called is counted, and said at the latest by a
+    flush."""
+    done, entered = threading.Event(), threading.Event()
+    calls: list[int] = []
+
+    def wait() -> None:
+        entered.set()
+        done.wait(TIMEOUT)
+
+    writer.add(file)
+    writer.call(wait)
+    assert entered.wait(TIMEOUT)
+    writer.call(lambda: calls.append(1))
+    writer.put(file, b"x\n")
+    deadline = time.monotonic() + TIMEOUT
+    while not os.fstat(file.descriptor).st_size:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert not writer.flush()
+    assert told.reports == [(2, "log of the application's handlers", "they take too long")]
+    writer.call(lambda: calls.append(2))  # it would wait for the same lock, perhaps
+    assert calls == []
+    done.set()
+
+
+def test_handlers_of_the_application_run_in_a_thread_of_their_own(writer: LogWriter) -> None:
     threads: list[str] = []
 
     def call() -> None:
@@ -264,7 +307,7 @@ def test_handlers_of_the_application_run_in_the_thread(writer: LogWriter) -> Non
     for _ in range(3):
         writer.call(call)
     writer.flush()
-    assert threads == ["wsgi_async-log"] * 3
+    assert threads == ["wsgi_async-handlers"] * 3
     writer.call(lambda: threads.append("here"))
     assert threads[3:] == ["here"]
 
