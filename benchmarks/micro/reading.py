@@ -40,7 +40,7 @@ def _is_parsed(result: object) -> bool:
 
 
 def open_fastlane(supply: Heads, stack: ExitStack) -> Opened:
-    source, parse = supply(), fastlane.FastLane().parse
+    source, parse = supply(), fastlane.FastPath().parse
 
     def run(count: int) -> object:
         for raw in islice(source, count):

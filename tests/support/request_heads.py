@@ -10,7 +10,7 @@ from wsgi_async.http.limits import Limits
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http1 import fast_path as fastlane
 from wsgi_async.http1 import reader as http1
-from wsgi_async.http1.fast_path import FastLane
+from wsgi_async.http1.fast_path import FastPath
 from wsgi_async.http1.reader import RequestReader
 
 BROWSER = (
@@ -25,7 +25,7 @@ BROWSER = (
 
 def parse(raw: bytes) -> RequestHead | None:
     """What the lane makes of a connection's first head."""
-    return FastLane().parse(raw)
+    return FastPath().parse(raw)
 
 
 def with_h11(raw: bytes) -> RequestHead | None:

@@ -181,7 +181,7 @@ FAKES = str(Path(PACKAGE, "testing"))
 
 CEILINGS = {"hello": 39, "browser": 58, "h11": 58, "stream": 78}
 """Calls of this package's own Python functions in one request: the 34, 38, 46 to 51 and 68 that
-CPython 3.11 to 3.13 made, and 15 %. The stream has ten chunks. Without the fast lane's file a
+CPython 3.11 to 3.13 made, and 15 %. The stream has ten chunks. Without the fast path's file a
 browser's head goes to h11 too."""
 
 BROWSER = (

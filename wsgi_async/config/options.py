@@ -361,7 +361,7 @@ class Config:
     parser: str = option(
         "auto",
         group=Group.CAPACITY,
-        help="auto: plain request heads by the fast lane, the rest by h11; h11: all by h11.",
+        help="auto: plain request heads by the fast path, the rest by h11; h11: all by h11.",
         choices=("auto", "h11"),
     )
     switch_interval: float = option(

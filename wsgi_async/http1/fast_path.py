@@ -1,6 +1,6 @@
-"""The fast lane: proves an ordinary request head from memory, as far as that reaches.
+"""The fast path: proves an ordinary request head from memory, as far as that reaches.
 
-:class:`FastLane` accepts a strict subset of what h11 and :func:`admit` accept, with the
+:class:`FastPath` accepts a strict subset of what h11 and :func:`admit` accept, with the
 identical :class:`RequestHead`; for everything else, every error included, it returns None and h11
 has the word. A differential property test holds it to that. An optimisation and nothing more: the
 server works without this file, and ``parser="h11"`` turns it off.
@@ -25,7 +25,7 @@ from wsgi_async.http.request import RequestHead
 from wsgi_async.http.target import valid_authority
 from wsgi_async.http.variables import DROPPED, KEYS, key_of, path_info
 
-__all__ = ["FastLane", "Shape", "read_lines", "shape_of"]
+__all__ = ["FastPath", "Shape", "read_lines", "shape_of"]
 
 MAX_FIELDS = 40
 """A head with more fields is for h11. Browsers send 10 to 16; each proxy adds some."""
@@ -95,7 +95,7 @@ MISSES = 4
 shape any more: it may be a proxy's, with the heads of many clients."""
 
 
-class FastLane:
+class FastPath:
     """The heads of one connection. One thread at a time."""
 
     __slots__ = ("_misses", "_shape")

@@ -2,7 +2,7 @@
 
 The reader finds the lines of a head itself, in the order of the bytes, so that limits and
 verdicts never depend on how the bytes were cut (h11 counts incomplete events only). A complete
-head goes to the fast lane, and where that declines to a fresh h11 connection and then to
+head goes to the fast path, and where that declines to a fresh h11 connection and then to
 :func:`admit`, which refuses what h11 lets pass. h11 sees heads only: bodies with a
 Content-Length are counted here, chunked ones decoded by :mod:`wsgi_async.http1.chunked`.
 
@@ -27,10 +27,10 @@ from wsgi_async.http1.lines import end_of_line
 from .chunked import ChunkedDecoder
 from .diagnosis import foreign_protocol, sentence_for
 
-try:  # The lane is an optimisation: without its file everything goes to h11.
-    from .fast_path import FastLane
+try:  # It is an optimisation: without its file everything goes to h11.
+    from .fast_path import FastPath
 except ModuleNotFoundError:  # pragma: no cover
-    FastLane = None  # type: ignore[assignment,misc]
+    FastPath = None  # type: ignore[assignment,misc]
 
 __all__ = ["Limits", "RequestHead", "RequestReader", "Signal", "admit"]
 
@@ -87,7 +87,7 @@ class RequestReader:
     following request stay buffered until they are asked for.
 
     :param limits: bounds on heads and trailers. The size of a body is for the caller to judge.
-    :param parser: ``auto`` (the fast lane, then h11) or ``h11``.
+    :param parser: ``auto`` (the fast path, then h11) or ``h11``.
     """
 
     __slots__ = (
@@ -96,7 +96,7 @@ class RequestReader:
         "_data",
         "_decoder",
         "_error",
-        "_lane",
+        "_fast_path",
         "_line",
         "_lines",
         "_pos",
@@ -108,7 +108,7 @@ class RequestReader:
 
     def __init__(self, limits: Limits, parser: str = "auto") -> None:
         self._bounds, self._quick_size = _bounds(limits)
-        self._lane = FastLane() if parser == "auto" and FastLane is not None else None
+        self._fast_path = FastPath() if parser == "auto" and FastPath is not None else None
         self._state = _HEAD
         self._data: bytes | bytearray = b""  # a bytearray only where pieces had to be joined
         self._pos = 0  # what lies before it has been turned into events
@@ -253,16 +253,18 @@ class RequestReader:
         if end < 0:
             return _NEED_DATA
         raw = bytes(self._data[self._pos : end])
-        return self._begin((self._lane and self._lane.parse(raw)) or _parse_with_h11(raw), end)
+        return self._begin(
+            (self._fast_path and self._fast_path.parse(raw)) or _parse_with_h11(raw), end
+        )
 
     def _read_whole(self, raw: bytes) -> RequestHead | None:
         """A head that came in one piece, and to which no limit on lengths can apply.
 
-        It needs no line scan if it can be seen at once that its lines are sound; the lane proves
-        that by the way. None where the lines have to be looked at in their order, or where `raw`
-        ends in an empty line but is not one head.
+        It needs no line scan if it can be seen at once that its lines are sound; the fast path
+        proves that by the way. None where the lines have to be looked at in their order, or where
+        `raw` ends in an empty line but is not one head.
         """
-        head = self._lane.parse(raw) if self._lane is not None else None
+        head = self._fast_path.parse(raw) if self._fast_path is not None else None
         if head is None:
             # What begins with no token gets its sentence from _at_token, as where it came in parts.
             sound = raw[0] in _TOKEN_BYTES and _SOUND_LINES.fullmatch(raw) is not None

@@ -9,7 +9,7 @@ from request_heads import BROWSER, EDITS, PARTS, TWO_HEADS, VALUES, forget, read
 
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http1 import fast_path as fastlane
-from wsgi_async.http1.fast_path import MISSES, FastLane, Shape, read_lines, shape_of
+from wsgi_async.http1.fast_path import MISSES, FastPath, Shape, read_lines, shape_of
 
 
 def shape_like(raw: bytes) -> Shape:
@@ -72,7 +72,7 @@ def test_the_heads_before_do_not_change_a_verdict(heads: list[list[bytes]], room
     """A connection whose heads are alike for a while and then others, in any order."""
     raws = [b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % b"\r\n".join(ls) for ls in heads]
     forget()
-    lane = FastLane()
+    lane = FastPath()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fastlane._shapes, "limit", room or 256)
         patch.setattr(fastlane._lines, "limit", room or 1024)
@@ -86,14 +86,14 @@ def another(number: int, raw: bytes = POST) -> bytes:
     return raw.replace(b"ID: 1", b"ID: %d" % number).replace(b"Length: 5", b"Length: %d" % number)
 
 
-def without_lines(lane: FastLane, raw: bytes) -> RequestHead | None:
+def without_lines(lane: FastPath, raw: bytes) -> RequestHead | None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fastlane, "read_lines", lambda text: None)
         return lane.parse(raw)
 
 
 def test_a_connections_second_head_teaches_the_shape_of_the_later_ones() -> None:
-    lane = FastLane()
+    lane = FastPath()
     lane.parse(another(1))
     assert lane._shape is None
     lane.parse(another(2))
@@ -106,7 +106,7 @@ def test_a_connections_second_head_teaches_the_shape_of_the_later_ones() -> None
 
 
 def test_a_head_of_another_shape_is_read_by_lines_and_teaches_another() -> None:
-    lane = FastLane()
+    lane = FastPath()
     for number in range(3):
         lane.parse(another(number))
     others = [another(number, POST.replace(b"*/*", b"text/css")) for number in range(2)]
@@ -128,7 +128,7 @@ def test_what_decides_about_a_head_is_never_a_value_that_may_differ(
     """Also where the line is not remembered: it is too long, or the memory is full."""
     raw = b"GET / HTTP/1.1\r\n%bAccept: */*\r\n%b\r\n\r\n"
     host = b"" if b"Host" in line else b"Host: a\r\n"
-    lane = FastLane()
+    lane = FastPath()
     for _ in range(3):
         assert lane.parse(raw % (host, line)) == read_lines((raw % (host, line)).decode("latin-1"))
     assert lane.parse(raw % (host, other)) is None
@@ -136,7 +136,7 @@ def test_what_decides_about_a_head_is_never_a_value_that_may_differ(
 
 def test_a_head_that_is_declined_does_not_end_the_shape() -> None:
     """As the first look at several requests in one piece is."""
-    lane = FastLane()
+    lane = FastPath()
     lane.parse(another(1))
     lane.parse(another(2))
     for number in range(2 * MISSES):
@@ -154,7 +154,7 @@ def test_a_shape_that_would_take_much_memory_is_not_kept() -> None:
 
 
 def test_a_connection_whose_heads_are_never_alike_is_not_asked_for_a_shape_any_more() -> None:
-    lane = FastLane()
+    lane = FastPath()
     for number in range(MISSES + 1):
         raw = POST.replace(b"Agent: x", b"Agent: %d" % number)
         assert lane.parse(raw) == with_h11(raw)
@@ -164,7 +164,7 @@ def test_a_connection_whose_heads_are_never_alike_is_not_asked_for_a_shape_any_m
 
 
 def test_a_hit_begins_the_count_of_misses_anew() -> None:
-    lane = FastLane()
+    lane = FastPath()
     others = [POST.replace(b"Agent: x", b"Agent: %d" % number) for number in range(MISSES + 3)]
     for raw in others:
         lane.parse(raw)
@@ -195,6 +195,6 @@ def test_connections_with_like_heads_share_one_shape_and_shapes_are_bounded() ->
 def test_a_head_with_an_unusual_line_has_no_shape_or_a_right_one(line: bytes) -> None:
     raw = b"POST / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % line
     forget()
-    lane = FastLane()
+    lane = FastPath()
     for _ in range(5):
         assert lane.parse(raw) == with_h11(raw) is not None
