@@ -9,7 +9,7 @@ What all connections of a server share, and know a connection by as an ``open_co
 and its cap (``connections``), what they wait for and how long (``waits``, ``paces``,
 ``deadlines``), applications that are late (``request_timeouts``), clients that leave unread
 (``departures``), requests that wait beside an idle thread (``queue_watch``), and small facts that
-are made once (``completions``, ``dates``, ``server_variables``).
+are made once (``completions``, ``dates``, ``server_variables``, ``vitals``).
 
 Runs on: the loop thread, but for the methods of an exchange that say *Pool thread*.
 

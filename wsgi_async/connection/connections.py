@@ -25,10 +25,11 @@ from .departures import Departures
 from .exchange import Gateway
 from .open_connection import OpenConnection, Wait
 from .paces import Paces
-from .probes import Probes, Vitals
+from .probes import Probes
 from .queue_watch import QueueWatch
 from .request_timeouts import RequestTimeouts
 from .server_variables import ServerVariables
+from .vitals import take_vitals
 from .waits import Waits
 
 __all__ = ["TICK", "Connections", "Phase"]
@@ -165,26 +166,17 @@ class Connections:
         self.queue_watch.look(now)
         self.request_timeouts.sweep_queue(now)
 
-    def vitals(self, now: float) -> Vitals:
-        """How the server is."""
-        pool = self.gateway.pool
-        oldest = pool.oldest
-        return Vitals(
-            threads=pool.threads,
-            busy=pool.busy,
-            lost=pool.lost,
-            queued=pool.queued,
-            oldest_wait=now - oldest.waits_since if oldest is not None else 0.0,
+    def answer_probe(self, head: RequestHead, now: float) -> tuple[ResponseHead, bytes]:
+        """The response to a request that :attr:`probes` wants."""
+        assert self.probes is not None
+        vitals = take_vitals(
+            self.gateway.pool,
+            now,
             connections=len(self.open),
             uptime=now - self._began,
             neglected=self.queue_watch.seconds(now),
         )
-
-    def answer_probe(self, head: RequestHead, now: float) -> tuple[ResponseHead, bytes]:
-        """The response to a request that :attr:`probes` wants."""
-        assert self.probes is not None
-        is_leaving = self.phase is not Phase.SERVING
-        return self.probes.answer(head, self.vitals(now), is_leaving=is_leaving)
+        return self.probes.answer(head, vitals, is_leaving=self.phase is not Phase.SERVING)
 
     def make_room(self, newcomer: OpenConnection, now: float) -> bool:
         """Where the cap is passed, close a connection that nobody misses.

@@ -37,7 +37,7 @@ from wsgi_async.wsgi.environ import build_environ
 from wsgi_async.wsgi.error_stream import ErrorStream
 from wsgi_async.wsgi.types import Application
 
-__all__ = ["Exchange", "ExchangeConnection", "Gateway", "current_request_id"]
+__all__ = ["Exchange", "ExchangeConnection", "ExchangeState", "Gateway", "current_request_id"]
 
 
 _DONE = Step.DONE

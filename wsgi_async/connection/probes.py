@@ -15,36 +15,18 @@ from __future__ import annotations
 import json
 import os
 from http import HTTPStatus
-from typing import NamedTuple
 
 from wsgi_async._version import __version__
 from wsgi_async.config.options import Config
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.response import ResponseHead
 
-__all__ = ["NEGLECTED", "Probes", "Vitals"]
+from .vitals import Vitals
+
+__all__ = ["NEGLECTED", "Probes"]
 
 NEGLECTED = 1.0
 """Seconds for which no task may wait while a thread is idle: it takes a thread far less to wake."""
-
-
-class Vitals(NamedTuple):
-    """A server's state, as the details tell it."""
-
-    threads: int
-    busy: int
-    """Threads that run the application, lost ones aside."""
-    lost: int
-    """Threads that were given up, see ``request_timeout``, and have not come back."""
-    queued: int
-    """Requests and resumed responses that wait for a thread."""
-    oldest_wait: float
-    """Seconds that the oldest of those requests has waited."""
-    connections: int
-    uptime: float
-    """Seconds since the server began."""
-    neglected: float = 0.0
-    """Seconds for which tasks have waited while a thread was idle: nothing that may ever be."""
 
 
 class Probes:

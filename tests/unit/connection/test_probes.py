@@ -12,8 +12,9 @@ from wire import HELLO, Held, Site
 
 from wsgi_async import __version__
 from wsgi_async.config.options import Config
-from wsgi_async.connection.probes import Probes, Vitals
+from wsgi_async.connection.probes import Probes
 from wsgi_async.connection.states import ConnectionState
+from wsgi_async.connection.vitals import Vitals
 from wsgi_async.http.admission import admit
 from wsgi_async.http.request import RequestHead
 

@@ -24,7 +24,11 @@ TABLES: list[tuple[Table, Any, set[Any]]] = [
     (states.NEXT, ConnectionState.NEW, {ConnectionState.CLOSED}),
     (input_module.NEXT, InputState.FLOWING, {InputState.ENDED}),
     (upload.NEXT, UploadState.OWED, {UploadState.BROKEN}),
-    (exchange.NEXT, ExchangeState.BEGUN, {ExchangeState.WITHDRAWN, ExchangeState.GIVEN_UP}),
+    (
+        exchange.NEXT,
+        ExchangeState.BEGUN,
+        {ExchangeState.ANSWERED, ExchangeState.WITHDRAWN, ExchangeState.GIVEN_UP},
+    ),
 ]
 
 
