@@ -75,10 +75,12 @@ def test_options_exist(option: str) -> None:
     assert f"`{option}`" in options_table() + "`--help` `--version` `--guide`"
 
 
-def test_every_decision_has_its_number() -> None:
+def test_every_decision_has_its_number_and_what_shows_it_again() -> None:
     decisions = TEXT.partition("\n## Decisions\n")[2]
     numbers = [int(number) for number in re.findall(r"^(\d+)\. ", decisions, re.MULTILINE)]
     assert numbers == list(range(1, len(numbers) + 1))
+    for decision in re.split(r"^(?=\d+\. )", decisions, flags=re.MULTILINE)[1:]:
+        assert re.search(r"`(test_\w+|python [^`]+)`", decision), "what holds or repeats it?"
 
 
 def test_commands_would_measure_something() -> None:
