@@ -140,8 +140,10 @@ class _Child:
         finally:
             self._checks.stop()
             self._loop.remove_reader(self._channel.fileno())
-            for number in self._signals:
-                take_signal(number, signal.SIG_IGN)  # it is about to end, and well
+            # It is about to end, and well. Python gives up all handlers before it has ended: of a
+            # signal that is only handled as if it were ignored, like a second Ctrl-C, it would die.
+            for number in (*self._signals, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+                take_signal(number, signal.SIG_IGN)
 
     def _see_to_the_end(self, stuck: int) -> None:
         """The server has stopped: what is left in this process gets the rest of the grace.

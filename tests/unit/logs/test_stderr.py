@@ -49,6 +49,53 @@ def test_what_is_logged_to_standard_error(
         servers.signal(signal.SIGTERM)
         assert servers.wait() == 0
         lines = servers.lines
+    _assert_lines(lines)
+
+
+LATE = {
+    "in a view": "",
+    "by hand": "logging.Logger.addHandler = lambda self, handler: self.handlers.append(handler)",
+}
+
+
+@pytest.mark.parametrize("before", LATE.values(), ids=LATE)
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+def test_a_handler_that_comes_after_the_load(
+    before: str, preload: tuple[str, ...], site: Site
+) -> None:
+    source = LOGGING_APP.format(before=before)
+    first = '    start_response("200'
+    late = "    log.addHandler(logging.StreamHandler())\n    log.propagate = False\n"
+    site.write_source(source.replace(first, late + first))
+    with site.serve("--log-level", "critical", "-b", "unix:socket", *preload, bind="") as servers:
+        _get(site)
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        _assert_lines(servers.lines)
+
+
+def test_a_handler_behind_a_queue_and_one_of_a_hook(site: Site) -> None:
+    site.write_source(
+        "import logging, logging.handlers, queue\nlog = logging.getLogger('shop')\n"
+        "waiting = queue.SimpleQueue()\nlog.addHandler(logging.handlers.QueueHandler(waiting))\n"
+        "def application(environ, start_response):\n"
+        "    listener = logging.handlers.QueueListener(waiting, logging.StreamHandler())\n"
+        "    listener.start()\n    log.warning('queued\\x1b[2J')\n    listener.stop()\n"
+        "    logging.getLogger('hook').warning('hooked\\x1b[2J')\n"
+        "    start_response('200 OK', [])\n    return [b'x']\n"
+    )
+    (site.directory / "gunicorn.conf.py").write_text(
+        "import logging\ndef post_worker_init(worker):\n"
+        "    log = logging.getLogger('hook')\n    log.addHandler(logging.StreamHandler())\n"
+    )
+    with site.serve("-c", "gunicorn.conf.py") as servers:
+        with servers.client() as client:
+            assert client.get().body == b"x"
+        servers.wait_for(r"^queued\\x1b\[2J$")
+        servers.wait_for(r"^\[[0-9a-f]+-1\] hooked\\x1b\[2J$")
+
+
+def _assert_lines(lines: list[str]) -> None:
     [name] = set(re.findall(r"^\[([0-9a-f]{8}-1)\] ", "\n".join(lines), re.MULTILINE))
     assert sorted(lines) == sorted(
         [
@@ -120,6 +167,23 @@ def test_a_warning_of_flask_has_one_level_and_one_time(site: Site) -> None:
         first = servers.wait_for(r"^\[([0-9a-f]+-1)\] \[\S+ \S+\] WARNING in site_app: one$")
         servers.wait_for(rf"^\[{first[1]}\] two$")
         assert "ERROR" not in "\n".join(servers.lines)
+
+
+def test_what_flask_logs_outside_a_request(site: Site) -> None:
+    """Its handler writes to what is standard error there, by a proxy."""
+    require_module("flask")
+    site.write_source(
+        "import threading, flask\napplication = flask.Flask(__name__)\n"
+        "def work():\n    application.logger.warning('a\\x1b[2J\\nb')\n"
+        "@application.route('/')\ndef index():\n"
+        "    thread = threading.Thread(target=work)\n    thread.start()\n    thread.join()\n"
+        "    application.logger.warning('in it')\n    return 'x'\n"
+    )
+    with site.serve() as servers:
+        servers.get("/")
+        servers.wait_for(r"^\[\S+ \S+\] WARNING in site_app: a\\x1b\[2J$")
+        servers.wait_for(r"^\[[0-9a-f]+-1\] \[\S+ \S+\] WARNING in site_app: in it$")
+        assert servers.count("WARNING in site_app") == 2
 
 
 def test_a_live_server_keeps_it(caplog: pytest.LogCaptureFixture) -> None:
