@@ -21,6 +21,8 @@ __all__ = [
     "FILE_SIZE",
     "LARGE_BLOCKS",
     "LINES",
+    "PAUSE",
+    "PAUSING",
     "STREAM_BLOCKS",
     "WHO",
     "cpu",
@@ -49,6 +51,10 @@ FILE_SIZE = 1024 * len(BLOCK)
 """64 MiB."""
 LINES = tuple(b"line %04d of a response in small parts\n" % number for number in range(1000))
 SLEEP = 0.020
+"""Seconds."""
+PAUSING = "/pausing"
+"""Where those that are measured by their parts pause before the last one."""
+PAUSE = 0.3
 """Seconds."""
 DONE = b"done\n"
 WHO = "/process"
@@ -96,11 +102,19 @@ def sleep(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 def lines(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """1000 small parts, of a length that is not known before."""
     start_response("200 OK", [TEXT])
-    return (line for line in LINES)
+    return _pausing() if environ["PATH_INFO"] == PAUSING else (line for line in LINES)
+
+
+def _pausing() -> Iterator[bytes]:
+    yield from LINES[:-1]
+    time.sleep(PAUSE)
+    yield LINES[-1]
 
 
 def stream(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Large parts, of a length that is not known before."""
+    if environ["PATH_INFO"] == PAUSING:
+        return lines(environ, start_response)
     return _blocks(start_response, STREAM_BLOCKS)
 
 

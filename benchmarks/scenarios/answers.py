@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import time
 from collections.abc import Mapping
 
+from benchmarks import apps
 from benchmarks.harness.model import WrongAnswer
 
-__all__ = ["ask", "expect"]
+__all__ = ["ask", "expect", "expect_parts"]
 
 
 def ask(
@@ -36,6 +38,30 @@ def ask(
     if response.status != 200:
         raise WrongAnswer(f"{method} {path}: status {response.status}, {received[:80]!r}")
     return received
+
+
+def expect_parts(port: int) -> None:
+    """That the first part of a response is sent before the application has given the last one: a
+    server "must not delay the transmission of any block" (PEP 3333). One that holds back a block or
+    two passes; one that collects the whole response does another work, and cannot stream.
+
+    :raises WrongAnswer: it is not.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15.0)
+    try:
+        connection.request("GET", apps.PAUSING)
+        response = connection.getresponse()
+        first = response.read(len(apps.LINES[0]))
+        begun = time.perf_counter()
+        last = response.read()
+        elapsed = time.perf_counter() - begun
+    except (OSError, http.client.HTTPException) as error:
+        raise WrongAnswer(f"GET {apps.PAUSING}: {error!r}") from error
+    finally:
+        connection.close()
+    expect(first + last, b"".join(apps.LINES))
+    if elapsed < apps.PAUSE / 3:
+        raise WrongAnswer("it collects a whole response before it sends any of it (PEP 3333)")
 
 
 def expect(received: bytes, wanted: bytes) -> None:

@@ -8,7 +8,7 @@ from zlib import crc32
 from benchmarks import apps
 from benchmarks.harness.model import Load, Running, Sample, Scenario, WrongAnswer
 from benchmarks.scenarios import programs, wrk
-from benchmarks.scenarios.answers import ask, expect
+from benchmarks.scenarios.answers import ask, expect, expect_parts
 
 __all__ = ["SCENARIOS"]
 
@@ -21,6 +21,7 @@ STREAMED = "--request-buffering stream"
 
 def lines(server: Running, load: Load) -> Sample:
     expect(ask(server.port), b"".join(apps.LINES))
+    expect_parts(server.port)
     report = wrk.run(server, load, connections=LINES_CONNECTIONS)
     return wrk.sample(report, report.rate * len(apps.LINES), responses=report.rate)
 
@@ -41,6 +42,8 @@ def _download(server: Running, load: Load, size: int) -> Sample:
 
 
 def stream(server: Running, load: Load) -> Sample:
+    expect(ask(server.port), apps.BLOCK * apps.STREAM_BLOCKS)
+    expect_parts(server.port)
     return _download(server, load, STREAM_SIZE)
 
 
@@ -60,7 +63,8 @@ def upload(server: Running, load: Load) -> Sample:
 SCENARIOS = (
     Scenario(
         name="lines",
-        about="Responses of 1,000 small chunks, 8 connections: chunks per second.",
+        about="Responses of 1,000 small chunks, 8 connections: chunks per second. A server that "
+        "collects them all before it sends the first one is void, here and in stream.",
         application="lines",
         unit="chunks/s",
         measure=lines,

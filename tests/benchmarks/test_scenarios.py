@@ -221,6 +221,19 @@ def other_end(environ: dict[str, Any], start_response: Callable[..., Any]) -> It
     return iter([apps.BLOCK] * (apps.STREAM_BLOCKS - 1) + [apps.BLOCK[:-1] + b"!"])
 
 
+@pytest.mark.parametrize("name", ["lines", "stream"])
+def test_a_response_that_is_collected_first_voids_what_is_measured_by_parts(
+    name: str, serve: Serve
+) -> None:
+    right = getattr(apps, name)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        return [b"".join(right(environ, start_response))]
+
+    with pytest.raises(WrongAnswer, match="collects a whole response before it sends any"):
+        measure(SCENARIOS[name], serve(application))
+
+
 @pytest.mark.parametrize("later", [short_stream, other_end, failing, other_body])
 def test_a_wrong_body_under_load_voids(serve: Serve, later: Application) -> None:
     served = serve(spoiled(apps.stream, later))
