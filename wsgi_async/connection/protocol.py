@@ -223,7 +223,8 @@ class HTTPProtocol(ConnectionLife):
     def _begin(self, head: RequestHead) -> None:
         shared = self._shared
         gateway = shared.gateway
-        exchange = gateway.exchange(gateway, self, head, self._loop.time())
+        make = gateway.exchange  # CPython 3.11 looks up what seems to be a method anew each time
+        exchange = make(gateway, self, head, self._loop.time())
         if shared.probes is not None:
             if shared.probes.wants(head):
                 self._answer_probe(exchange)
