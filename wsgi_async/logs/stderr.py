@@ -7,12 +7,13 @@ to it may want it as it is.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 from .setup import put_stderr
 from .text import one_line
@@ -58,6 +59,25 @@ class _Lines(io.TextIOBase):
         return True
 
 
+class _Followed:
+    """Stands for a proxy, such as Werkzeug's, which is standard error at times: Flask's handler
+    writes to ``wsgi.errors`` in a request.
+
+    :param resolve: what it is now.
+    :param stream: standard error.
+    :param lines: stands for that.
+    """
+
+    def __init__(self, resolve: Callable[[], Any], stream: TextIO, lines: _Lines) -> None:
+        self._resolve = resolve
+        self._stream = stream
+        self._lines = lines
+
+    def __getattr__(self, name: str) -> Any:
+        current = self._resolve()
+        return getattr(self._lines if current is self._stream else current, name)
+
+
 def _escaped(line: str) -> str:
     if "\x1b" not in line:
         return one_line(line)
@@ -66,8 +86,8 @@ def _escaped(line: str) -> str:
 
 
 def adopt_stderr(request_id: Callable[[], str]) -> None:
-    """Take over the handlers that the application, which is loaded now, has for standard error, and
-    the one that logging has for those without any. Nothing where
+    """Take over the handlers that the application, which is loaded now, has for standard error, or
+    will have, and the one that logging has for those without any. Nothing where
     :func:`configure` was not called, or in a stream that is no descriptor.
 
     :param request_id: see :class:`_Lines`. *Any thread.*
@@ -80,8 +100,17 @@ def adopt_stderr(request_id: Callable[[], str]) -> None:
     lines = _Lines(stream, request_id)
 
     def adopt(handler: logging.Handler) -> None:
-        if isinstance(handler, logging.StreamHandler) and handler.stream is stream:
-            handler.setStream(lines)
+        if not isinstance(handler, logging.StreamHandler):
+            return
+        current = handler.stream
+        if current is stream:
+            other: Any = lines
+        elif hasattr(current, "_get_current_object") and not isinstance(current, _Followed):
+            other = _Followed(current._get_current_object, stream, lines)
+        else:
+            return
+        with contextlib.suppress(AttributeError):  # a property, of a class of its own
+            handler.setStream(other)
 
     for handler in _handlers():
         adopt(handler)
@@ -89,14 +118,15 @@ def adopt_stderr(request_id: Callable[[], str]) -> None:
     if isinstance(last, logging.StreamHandler) and last.stream is stream:
         logging.lastResort = logging.StreamHandler(lines)
         logging.lastResort.setLevel(last.level)
-    # logging.warning() and its like configure the root logger when they are called first.
-    add = logging.Logger.addHandler
+    # Others come later: with logging.warning(), which configures the root logger, in a view, in a
+    # hook, behind a queue. All of them are given records here.
+    handle = logging.Handler.handle
 
-    def add_handler(handler: logging.Handler) -> None:
-        adopt(handler)
-        add(logging.root, handler)
+    def adopt_and_handle(self: logging.Handler, record: logging.LogRecord) -> bool:
+        adopt(self)
+        return handle(self, record)
 
-    vars(logging.root)["addHandler"] = add_handler
+    logging.Handler.handle = adopt_and_handle  # type: ignore[method-assign]
 
 
 def _handlers() -> Iterator[logging.Handler]:
