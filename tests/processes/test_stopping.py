@@ -172,6 +172,27 @@ def test_a_second_sigterm_changes_nothing(site: Site, fifo: Path) -> None:
         servers.assert_clean()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
+def test_what_a_terminal_sends_to_all_ends_no_process_that_ends_well(
+    site: Site, fifo: Path, number: signal.Signals
+) -> None:
+    """A second Ctrl-C finds processes that have nothing to do any more at any moment of their
+    end."""
+    with site.serve(*PAIR, *FOREVER) as servers:
+        lives = [Life(pid) for pid in servers.wait_for_pids(2)]
+        client, holder = servers.hold(fifo)
+        with client:
+            servers.signal(signal.SIGTERM)
+            servers.wait_for("Stopping")
+            for life in lives:
+                while life.pid != holder and not life.is_over(0.001):
+                    os.kill(life.pid, number)
+            release(fifo)
+            assert client.response().status == 200
+        assert servers.wait() == 0, "\n".join(servers.lines)
+        servers.assert_clean()
+
+
 def test_a_stop_during_a_reload(site: Site, tmp_path: Path, fifo: Path) -> None:
     """What is in flight is finished; who still loads is not waited for."""
     with site.serve(*PAIR, *FOREVER) as servers:
