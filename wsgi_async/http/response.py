@@ -28,6 +28,10 @@ class ResponseHead:
     """Whether this very object is kept for further responses."""
     closes: bool = False
     """Whether the application asks for the connection to end after it."""
+    has_date: bool = False
+    """Whether a Date is among the fields: no other is added."""
+    has_server: bool = False
+    """Whether a Server is."""
 
 
 def error_response(error: HTTPError) -> tuple[ResponseHead, bytes]:

@@ -7,7 +7,6 @@ the head is framed (RFC 9112 §6.3, §9.3); what a head contains was checked in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.bounded_cache import BoundedCache
@@ -30,26 +29,15 @@ _NONE, _LENGTH = BodyFraming.NONE, BodyFraming.LENGTH
 _CHUNKED, _CLOSE = BodyFraming.FRAMED, BodyFraming.CLOSE
 
 
-class Lines(NamedTuple):
-    """What the bytes of a head begin and go on with, as long as nobody knows its framing."""
-
-    start_line: bytes
-    fields: bytes
-    has_date: bool
-    has_server: bool
+Lines = tuple[bytes, bytes]
+"""The start line and the field lines of a head, whatever its framing will be."""
 
 
 def lines_of(head: ResponseHead) -> Lines:
-    """Write what a head says, whatever its framing will be."""
+    """Write what a head says."""
     start_line = f"HTTP/1.1 {head.status} {head.reason}\r\n"
     fields = "".join([f"{name}: {value}\r\n" for name, value in head.fields])
-    lowered = f"\r\n{fields}".lower()  # no value has a CR, so a name stands behind each
-    return Lines(
-        start_line.encode("latin-1"),
-        fields.encode("latin-1"),
-        "\r\ndate:" in lowered,
-        "\r\nserver:" in lowered,
-    )
+    return start_line.encode("latin-1"), fields.encode("latin-1")
 
 
 class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
@@ -77,10 +65,11 @@ class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
 
     def __missing__(self, wanted: Wanted) -> FramedHead:
         head, length, method, version, persists = wanted
-        lines = self._lines.get(head)
-        if lines is None:
-            lines = lines_of(head)
-            if head.recurs:
+        lines = None
+        if head.recurs:
+            lines = self._lines.get(head)
+            if lines is None:
+                lines = lines_of(head)
                 self._lines.keep(head, lines)
         framed = frame_head(
             head,
@@ -123,7 +112,7 @@ def frame_head(
     :param server: the ``Server`` field line, likewise.
     :param lines: what the head says, from :func:`lines_of`, where that is known.
     """
-    start_line, fields, has_date, has_server = lines or lines_of(head)
+    start_line, fields = lines or lines_of(head)
     status = head.status
     framing_line = b""
     if status == 204:
@@ -157,8 +146,8 @@ def frame_head(
     data = b"".join(
         (
             start_line,
-            b"" if has_server else server,
-            b"" if has_date else date,
+            b"" if head.has_server else server,
+            b"" if head.has_date else date,
             fields,
             framing_line,
             connection,

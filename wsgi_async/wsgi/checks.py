@@ -76,7 +76,7 @@ def check_head(status: object, headers: object) -> tuple[ResponseHead, tuple[str
     size = len(reason)
     length: int | None = None
     recurs = True
-    closes = False
+    closes = has_date = has_server = False
     dropped: dict[str, str] = {}
     for item in headers:
         if type(item) is not tuple or len(item) != 2:
@@ -97,12 +97,18 @@ def check_head(status: object, headers: object) -> tuple[ResponseHead, tuple[str
             size += len(name) + len(value)
             if lowered == "set-cookie":
                 recurs = False
+            elif lowered == "date":
+                has_date = True
+            elif lowered == "server":
+                has_server = True
         elif length is None or length == int(value):
             length = int(value)
         else:
             raise ApplicationError("two Content-Length headers that differ")
     recurs = recurs and size <= _HEAD_SIZE_LIMIT and not dropped
-    head = ResponseHead(int(code), reason, tuple(fields), length, recurs, closes)
+    head = ResponseHead(
+        int(code), reason, tuple(fields), length, recurs, closes, has_date, has_server
+    )
     if recurs:
         HEADS.keep((status, *headers), head)
     return head, tuple(dropped.values())

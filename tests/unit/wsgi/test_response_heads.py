@@ -192,6 +192,14 @@ def test_the_applications_reason_and_fields_are_kept_as_they_are() -> None:
     assert outcome.fields == tuple(headers)
 
 
+@pytest.mark.parametrize("name", ["Date", "date", "Server", "SERVER"])
+def test_the_applications_own_date_and_server_are_noticed(name: str) -> None:
+    head = call(returning([b""], headers=[(name, "mine")])).writer.head
+    assert head is not None
+    assert head.fields == ((name, "mine"),)
+    assert (head.has_date, head.has_server) == (name.lower() == "date", name.lower() == "server")
+
+
 @pytest.mark.parametrize("status", ["204", "204 "])
 def test_a_status_may_have_no_reason(status: str) -> None:
     outcome = call(returning([], status))
