@@ -275,11 +275,11 @@ def test_names_that_clients_invent_do_not_pile_up() -> None:
     assert all(len(name) <= module._MAX_NAME_SIZE for name in module.KEYS)
 
 
-def test_connections_to_one_address_share_their_facts() -> None:
+def test_connections_to_one_address_share_their_variables() -> None:
     """A kilobyte less for each of ten thousand."""
     with Site() as site:
         first, second = site.connect().protocol, site.connect(peername=("192.0.2.7", 5)).protocol
         other = site.connect(sockname=("127.0.0.1", 8001)).protocol
-        assert first.facts is second.facts
+        assert first.server_variables is second.server_variables
         assert (first.client, second.client) == ("127.0.0.1:50312", "192.0.2.7:5")
-        assert other.facts["SERVER_PORT"] == "8001"
+        assert other.server_variables["SERVER_PORT"] == "8001"
