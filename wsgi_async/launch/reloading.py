@@ -5,12 +5,16 @@ the same way.
    (``Supervisor._reload`` in ``processes/supervisor.py``, which calls :meth:`Reloading.next`).
 2. The options are gathered again (``reread``): the same arguments, and files and variables as they
    are now. What is wrong with them is logged, and all stays as it is.
-3. The hooks that were read take over from the former ones, what cannot change before the next
-   start is said, the logs go where the options say now: :meth:`Reloading.next`.
+3. The logs go where the options say now, the hooks that were read take over from the former ones,
+   and what cannot change before the next start is said: :meth:`Reloading.next`.
 4. The new :class:`~wsgi_async.launch.program.ServerProgram` goes back to the supervisor, with its
    own number of processes and limits of time. ``Fleet.reload`` replaces the old processes one by
    one; each new one, or a new loader with ``--preload``, runs ``ServerProgram.load`` and so has the
    new code. One that does not start ends the reload, and the old ones go on.
+
+``serve(app, workers=2)`` has its options and its application from the program that calls it, and
+``main(app)`` its application: there, only what is read anew (files, variables) can change. With
+``--reload`` the old processes do not leave one by one, but at once.
 
 *In the parent.*
 """
@@ -57,11 +61,11 @@ class Reloading:
         :raises ConfigError: the options, or files that they name, are wrong now.
         """
         program = self._make()
+        if program.configures_logs:  # first, for a file may not be had
+            configure_logs(program.config, self._identity)
         program.hooks.follow(self.program.hooks)
         self.program = program
         if program.config.bind != self._bind:
             self._observer.warning("--bind has changed: that takes effect at the next start")
-        if program.configures_logs:
-            configure_logs(program.config, self._identity)
         call_safely(self._observer, program.hooks.reloading)
         return program
