@@ -125,8 +125,9 @@ def test_a_child_has_no_descriptor_of_the_server(
             clients = [stack.enter_context(servers.client()) for _ in range(8)]
             for client in clients:
                 assert client.get("/").status == 200
-            kept = servers.get("/descriptors").splitlines()[1:]
-            assert not kept
+            for query in ("", "?loop"):
+                kept = servers.get(f"/descriptors{query}").splitlines()[1:]
+                assert not kept
             for client in clients:
                 assert client.get("/").status == 200
 

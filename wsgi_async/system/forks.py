@@ -292,8 +292,9 @@ def _open_descriptors() -> Sequence[int]:
 
 
 def poller_of(descriptor: int) -> dict[int, str]:
-    """The epoll descriptors of this process that watch `descriptor`, and the eventfds and socket
-    pairs that they watch besides: a loop, and the ways to wake it. See ``Holding.descriptors``.
+    """The epoll descriptors of this process that watch `descriptor`, and the eventfds, socket pairs
+    and pipes to itself that they watch besides: a loop, and the ways to wake it; and libuv's
+    io_uring. See ``Holding.descriptors``.
 
     uvloop tells none of them. Empty where the system does not (proc(5), ``/proc/PID/fdinfo``).
     """
@@ -306,18 +307,29 @@ def poller_of(descriptor: int) -> dict[int, str]:
             watched = {int(tfd): int(ino, 16) for tfd, ino in _WATCHED.findall(file.read())}
             if watched.pop(descriptor, None) == inode:
                 found[number] = _kind(number)
-                found |= {other: _kind(other) for other in watched if _wakes(other)}
+                for other in watched:
+                    found |= _way_to_wake(other)
+    if found:
+        found |= _all_of("anon_inode:[io_uring]")
     return found
 
 
 _WATCHED = re.compile(r"^tfd:\s*(\d+) .*\bino:([0-9a-f]+)", re.MULTILINE)
 
 
-def _wakes(number: int) -> bool:
-    if _kind(number) == "anon_inode:[eventfd]":
-        return True
+def _way_to_wake(number: int) -> dict[int, str]:
+    """What a loop watches in order to be woken, with its other end; nothing of anything else."""
+    kind = _kind(number)
+    if kind.startswith("pipe:"):
+        ends = _all_of(kind)
+        return ends if len(ends) == 2 else {}  # else the other end is another process's
     found = _address(number)
-    return found is not None and found[0] == socket.AF_UNIX and not found[1]
+    is_pair = found is not None and found[0] == socket.AF_UNIX and not found[1]
+    return {number: kind} if is_pair or kind == "anon_inode:[eventfd]" else {}
+
+
+def _all_of(kind: str) -> dict[int, str]:
+    return {number: kind for number in _open_descriptors() if _kind(number) == kind}
 
 
 def _kind(number: int) -> str:

@@ -73,20 +73,33 @@ def fail():
     raise LookupError("in the child")
 
 
+def links():
+    """What each descriptor is."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    return found
+
+
 def descriptors(query):
-    """What a child has open that is neither a file, nor standard, nor /dev/null."""
+    """What a child has open that is neither a file, nor standard, nor /dev/null.
+
+    :param query: ``loop`` for what only libuv has.
+    """
+    kinds = ("socket:", "anon_inode:[event")
+    if query == "loop":
+        kinds = ("pipe:", "anon_inode:[io_uring]")
+        # And what it makes anew in a child is the child's.
+        kinds = tuple(link for link in links().values() if link.startswith(kinds))
+    standard = {os.readlink(f"/proc/self/fd/{number}") for number in range(3)}
     reader, writer = os.pipe()
     if not os.fork():
         os.close(reader)
-        found = []
-        for name in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):
-                found.append(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")
         kept = [
-            line
-            for line in found
-            if int(line.split()[0]) not in (0, 1, 2, writer)
-            and line.split()[1].startswith(("socket:", "anon_inode:[event"))
+            f"{number} {link}"
+            for number, link in links().items()
+            if number not in (0, 1, 2, writer) and link not in standard and link.startswith(kinds)
         ]
         os.write(writer, "\n".join(["kept:", *kept]).encode())
         os._exit(0)
