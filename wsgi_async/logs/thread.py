@@ -16,6 +16,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from wsgi_async.system.forks import is_our_own
+
 from .calls import HandlerCalls
 from .sinks import Sink, wait_for_any
 
@@ -278,8 +280,9 @@ class LogWriter:
         waits is the parent's to write."""
         self._lock = threading.RLock()
         if self._mode is Mode.QUEUED:
-            self._mode = Mode.DIRECT
             for sink in self._sinks:
                 sink.forget()
+        if self._mode is Mode.QUEUED or not is_our_own():
+            self._mode = Mode.DIRECT
         self._is_awake = self._is_ending = False
         self._set_up()

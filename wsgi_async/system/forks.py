@@ -41,6 +41,7 @@ __all__ = [
     "drop_signal",
     "fence",
     "flush",
+    "is_our_own",
     "keeping",
     "leave",
     "poller_of",
@@ -129,6 +130,11 @@ def keeping() -> Iterator[None]:
         _here.keeps = False
 
 
+def is_our_own() -> bool:
+    """*In a fork's hook:* whether it is made in :func:`keeping`."""
+    return getattr(_here, "keeps", False)
+
+
 @contextlib.contextmanager
 def fence() -> Iterator[None]:
     """Application code runs in this block: a process that it forks, and that comes out of the
@@ -181,7 +187,7 @@ def flush() -> None:
 
 def _before() -> None:
     _here.mask = None
-    if _taken and not getattr(_here, "keeps", False):
+    if _taken and not is_our_own():
         _here.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _taken)
 
 
@@ -192,7 +198,7 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    if getattr(_here, "keeps", False):
+    if is_our_own():
         return
     holdings = _holdings[:]
     _holdings.clear()

@@ -17,6 +17,7 @@ from rawclient import TIMEOUT
 from wsgi_async.logs.calls import MAX_CALLS
 from wsgi_async.logs.sinks import AT_ONCE, MAX_HELD, OVERHEAD, Sink
 from wsgi_async.logs.thread import FLUSH_TIME, LogWriter, Mode
+from wsgi_async.system.forks import keeping
 
 
 class Pipe:
@@ -329,6 +330,23 @@ def test_so_many_wait_for_such_a_handler(writer: LogWriter, told: Told) -> None:
     writer.flush(TIMEOUT)
     assert calls == list(range(MAX_CALLS))
     assert told.reports == [(7, "log of the application's handlers", "they take too long")]
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_process_forked_where_no_thread_may_be_writes_by_itself(told: Told) -> None:
+    """A helper that the application starts while it is loaded; our own forks are as we are."""
+    writer = LogWriter(told)
+    writer.mode = Mode.POLLED
+
+    def is_direct() -> None:
+        assert writer.mode is Mode.DIRECT
+
+    def is_polled() -> None:
+        assert writer.mode is Mode.POLLED
+
+    assert fork(is_direct) == 0
+    with keeping():
+        assert fork(is_polled) == 0
 
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
