@@ -148,7 +148,7 @@ def test_an_end_at_once(site: Site, first: Send | None, then: Send) -> None:
             servers.wait_for("Stopping")
             assert servers.process.poll() is None
         then(servers)
-        assert servers.wait() == 0
+        assert servers.wait() == 0, "\n".join(servers.lines)
         assert time.monotonic() - began < 4
         assert servers.lines.count("stream closed") == 4
         servers.assert_clean()

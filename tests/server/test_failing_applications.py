@@ -6,7 +6,7 @@ import contextlib
 
 import h11
 import pytest
-from faulty import BLOCK, Faulty, Serve, each_overflow, still_answers
+from faulty_applications import BLOCK, Faulty, Serve, each_overflow, still_answers
 from rawclient import TIMEOUT, request
 from serving import both_loops
 

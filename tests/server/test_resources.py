@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty import STRIPES, UPLOAD, Faulty, Serve, still_answers
+from faulty_applications import STRIPES, UPLOAD, Faulty, Serve, still_answers
 from rawclient import TIMEOUT, RawClient, request
 from serving import APPS, Command, both_loops
 

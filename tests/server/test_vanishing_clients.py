@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from faulty import BLOCK, UPLOAD, Faulty, Serve, each_overflow, still_answers
+from faulty_applications import BLOCK, UPLOAD, Faulty, Serve, each_overflow, still_answers
 from rawclient import TIMEOUT, request
 from serving import both_loops
 

@@ -119,6 +119,8 @@ class HandlerCalls:
                     lost += self._waiting.get_nowait() is not None
             if lost:
                 self.drops.add(lost, "they take too long", is_behind=True)
+            if is_alive:
+                self._waiting.put(None)  # it ends, should it come back after all
         return not is_alive
 
     def _make_thread(self) -> None:

@@ -296,6 +296,10 @@ def test_a_call_that_does_not_end_stops_no_log(
     writer.call(lambda: calls.append(2))  # it would wait for the same lock, perhaps
     assert calls == []
     done.set()
+    for thread in threading.enumerate():
+        if thread.name == "wsgi_async-handlers":
+            thread.join(TIMEOUT)
+            assert not thread.is_alive(), "it has come back, and has nothing to do any more"
 
 
 def test_handlers_of_the_application_run_in_a_thread_of_their_own(writer: LogWriter) -> None:
