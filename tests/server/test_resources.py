@@ -70,7 +70,8 @@ def test_a_disk_that_is_full_is_a_507_for_that_upload(
 def test_a_disk_that_is_full_holds_the_response_back_and_cuts_nothing(
     loop: str, serve: Serve, small_disk: Path
 ) -> None:
-    """As ``--max-spool-size`` does: 4 MB through a disk of 1 MiB, to a client that lags behind."""
+    """As ``--max-spool-size`` does: 10 MiB through a disk of 1 MiB, to a client that lags behind.
+    (The kernel may hold 4 of them for the connection.)"""
     app = Faulty()
     served = serve(app, loop=loop, spool_dir=str(small_disk), response_buffer=100_000)
     with served.client(receive_buffer=4096) as client:

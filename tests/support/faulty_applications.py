@@ -37,11 +37,11 @@ class Body:
         self._app.closed.put(threading.current_thread().name)
 
 
-STRIPES = b"".join(bytes([number]) * 65536 for number in range(64))
+STRIPES = b"".join(bytes([number]) * 65536 for number in range(160))
 
 
 class Stripes(Body):
-    """The 4 MiB of STRIPES, by blocks."""
+    """The 10 MiB of STRIPES, by blocks."""
 
     def __init__(self, app: Faulty) -> None:
         super().__init__(app, None)
