@@ -5,7 +5,8 @@ environment, files and command line, ``calls`` the keywords of a call in Python.
 spellings, and what they have that this one has not, are in ``other_servers``; the turns at which a
 configuration file may act are in ``hooks``. The values, once gathered, never change.
 
-Runs on: the parent, before anything is served; the values may be read by any thread.
+Runs on: the parent, at the start and at each reload, or whoever makes a server; the values may be
+read by any thread.
 
 May import: errors, system, wsgi.
 """

@@ -8,7 +8,7 @@ annotations.
 Knows neither sockets nor a version of HTTP: what it needs of the outside it is given, as a writer
 and a reporter.
 
-Runs on: a pool thread.
+Runs on: a pool thread; what of the environ is the same for a whole connection, on the loop.
 
 May import: errors, http, system.
 """
