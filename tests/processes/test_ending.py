@@ -31,17 +31,18 @@ CHILD = (
     "import multiprocessing\n"
     "multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,)).start()"
 )
-FINITE = """
+FINITE_FOR = """
 def work():
     from wsgi_async.launch import child
     main = threading.main_thread()
     # Until the server has stopped, and a second more.
     while not any(thread.name == 'wsgi_async-end' for thread in threading.enumerate()):
         time.sleep(0.01)
-    time.sleep(1.2)
+    time.sleep({seconds})
     say('work is done')
 threading.Thread(target=work, name='finite', daemon=False).start()
 """
+FINITE = FINITE_FOR.format(seconds=1.2)
 
 ways = pytest.mark.parametrize("way", [(), ("--preload",)], ids=["", "preload"])
 endless = pytest.mark.parametrize(
@@ -170,6 +171,23 @@ def test_what_is_left_is_waited_for_no_longer_than_the_operator_wants(
         assert servers.wait() == 1
         assert time.monotonic() - began < 4
         servers.wait_for(ENDLESS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT])
+def test_a_second_signal_leaves_what_is_about_to_end_a_moment(
+    site: Site, number: signal.Signals
+) -> None:
+    """A process that has stopped well, and is signalled before it is gone, has ended well."""
+    site.write_source(source(FINITE_FOR.format(seconds=0.6)))
+    with site.serve(*LATER) as servers:
+        servers.ask()
+        servers.signal(signal.SIGTERM)
+        servers.wait_for(r"\] Stopped$")
+        servers.signal(number)
+        assert servers.wait() == 0, "\n".join(servers.lines)
+        servers.wait_for("^work is done$")
+        servers.wait_for("^exit functions$")
+        servers.assert_clean()
 
 
 def test_exit_functions_that_do_not_return_are_left_behind(site: Site) -> None:

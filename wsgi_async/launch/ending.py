@@ -27,8 +27,8 @@ from wsgi_async.system.forks import flush
 
 __all__ = ["LAST", "end_within"]
 
-LAST = 1.0
-"""Seconds that what is left gets in any case."""
+LAST = 1.5
+"""Seconds that what is left gets in any case: an interpreter takes a moment for its end."""
 
 EXIT_FUNCTIONS = 0.5
 """Seconds for the functions of ``atexit``, where a thread has used the time up."""
@@ -64,7 +64,8 @@ def end_within(
     :param seconds: may be infinite. The functions of ``atexit`` may take a moment more.
     :param code: its exit code; one that is 0 becomes 1 where something was left.
     :param say: told, in one line, what was left. *Any thread.*
-    :param pulse: called from time to time; where it returns True the time is over.
+    :param pulse: called from time to time; once it has returned True, what is left gets no more
+        than a moment.
     :param every: seconds between two of these calls.
     :param fading: called before the functions of ``atexit``: soon there may be no pulse any more.
     :param descriptor: where the stacks go if not even the functions of ``atexit`` end, or what is
@@ -85,7 +86,10 @@ def end_within(
     atexit.register(begin)
 
     def watch() -> None:
-        while (left := deadline - time.monotonic()) > 0 and not pulse():
+        end = deadline
+        while (left := end - time.monotonic()) > 0:
+            if pulse():
+                end = min(end, time.monotonic() + LAST)
             time.sleep(min(left, every))
         _dump_after(EXIT_FUNCTIONS + LAST, descriptor)
         try:
