@@ -109,8 +109,8 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
         start = start_directory(os.environ)
         if actions["check_config"]:
             return _check(settings, start, application)
-        # Here and in _check() only: it brings asyncio and the server, and without them --version
-        # and --help take 0.08 s instead of 0.12.
+        # Here and in _check() only: it brings asyncio and the server, which what only prints can do
+        # without.
         with StandardFirst():
             from .launch.parent import launch
 
@@ -445,7 +445,7 @@ def _guide(topic: str, prog_name: str) -> None:
 
 
 def _version() -> str:
-    import importlib.metadata  # 9 ms of each start, for this alone
+    import importlib.metadata  # slow to import, and for this alone
 
     parts = [f"{platform.python_implementation()} {platform.python_version()}"]
     for package in ("h11", "uvloop"):

@@ -26,8 +26,7 @@ from .upload import Upload
 
 __all__ = ["ConnectionLife", "or_ends"]
 
-# A global is quicker than an enum's attribute (in CPython 3.11 by 0.1 us), and these are compared
-# a dozen times in a request.
+# A global is quicker than an enum's attribute, and these are compared many times in a request.
 _NEW = ConnectionState.NEW
 _IDLE = ConnectionState.IDLE
 _HEAD = ConnectionState.HEAD

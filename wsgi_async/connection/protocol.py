@@ -33,8 +33,7 @@ PIPELINE_LIMIT = 64 * 1024
 LARGE_READ = 16 * 1024
 """Bytes of a chunked body in one read after which the other connections have their turn."""
 
-# A global is quicker than an enum's attribute (in CPython 3.11 by 0.1 us), and these are compared
-# a dozen times in a request.
+# A global is quicker than an enum's attribute, and these are compared many times in a request.
 _NEW = ConnectionState.NEW
 _IDLE = ConnectionState.IDLE
 _HEAD = ConnectionState.HEAD
@@ -317,7 +316,7 @@ class HTTPProtocol(ConnectionLife):
         """Read on in the loop's next turn only.
 
         libuv reads a socket up to 32 times in one turn while there is more; a chunked body of tiny
-        chunks, which decodes at a few MB/s, would keep everybody else waiting for seconds.
+        chunks, which are slow to decode, would keep everybody else waiting for seconds.
         """
         exchange = self._exchange
         if exchange is None or not exchange.head.chunked or self.state in ENDS:

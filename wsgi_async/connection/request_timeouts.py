@@ -30,7 +30,7 @@ TOLERANCE = 0.01
 request is given up too early."""
 
 AT_ONCE = 1000
-"""Queued requests that are given up in one sweep: each takes the loop some 50 us."""
+"""Queued requests that are given up in one sweep: each keeps the loop from its clients."""
 
 
 _NOTHING: Progress = (0, 0, Producer.RUNNING)

@@ -132,8 +132,8 @@ class Sender:
         """Bytes that the client has taken since the connection began.
 
         On Linux those its side has acknowledged: the kernel's buffer of megabytes opens in large
-        steps, and a client that reads 40 KB/s from it seems to stand still for 10 s. Elsewhere,
-        and on a unix socket, those given to the kernel.
+        steps, between which a slow client seems to stand still. Elsewhere, and on a unix socket,
+        those given to the kernel.
         """
         return self.written - self.unsent - _unacknowledged(self._transport)
 

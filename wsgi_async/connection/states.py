@@ -22,7 +22,7 @@ class ConnectionState(enum.Enum):
     CLOSING = "all is handed to the transport, which closes when it is sent"
     CLOSED = "the transport is gone"
 
-    __hash__ = object.__hash__  # Enum's own is Python code: 1 us a request
+    __hash__ = object.__hash__  # Enum's own is Python code
 
 
 ENDS = {ConnectionState.LINGERING, ConnectionState.CLOSING, ConnectionState.CLOSED}

@@ -9,9 +9,9 @@ from wsgi_async.errors import HTTPError
 __all__ = ["ResponseHead", "error_response"]
 
 
-# Not a named tuple: each look into one takes three times as long, and there are a dozen in a
-# request. Not frozen, for that makes it slower to make, but nobody changes it; and equal to itself
-# only, so that a framer finds what it remembers of it without comparing fields.
+# Not a named tuple: each look into one is slow, and there are a dozen in a request. Not frozen, for
+# that makes it slower to make, but nobody changes it; and equal to itself only, so that a framer
+# finds what it remembers of it without comparing fields.
 @dataclass(slots=True, eq=False)
 class ResponseHead:
     """A checked head. Immutable: the same one serves many responses."""

@@ -10,9 +10,6 @@ to the byte. What is the same is a :class:`Shape`, found in the connection's sec
 ones are compared with it, and only what differs is looked at. A head that does not fit is read line
 by line. The lines of a client's heads are mostly known too: what such a line means is remembered
 when it has been proved for the first time; of the rest only the value is new.
-
-Machine instructions for a browser's head with ten fields (CPython 3.11): one regular expression
-over all of it 57 thousand, line by line 47, by its shape 26; for curl's three fields 29, 20 and 13.
 """
 
 from __future__ import annotations
@@ -209,7 +206,7 @@ def read_lines(text: str) -> RequestHead | None:
     for line in fields:
         pair = _known(line)
         if pair is None:
-            # In place, as most new lines are plain: 4.9 thousand instructions less for each
+            # In place, as most new lines are plain
             name, _, value = line.partition(": ")
             key = KEYS.get(name, DROPPED)  # a name in there is a token
             if (

@@ -43,7 +43,7 @@ def lines_of(head: ResponseHead) -> Lines:
 class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
     """The framed heads of one server's responses: looking one up frames it; see
     :class:`wsgi_async.http.framing.Framer`. Those that recur are remembered for as long as the Date
-    stays the same: 0.5 us a request. Their lines are remembered beyond that. On the loop.
+    stays the same, their lines beyond that. On the loop.
 
     :param server: what the ``Server`` field says.
     """

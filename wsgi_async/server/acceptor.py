@@ -4,8 +4,8 @@ The client's address is what accept(2) returned with the connection, and reaches
 here. Who asks the connection for it later, as the loops' own servers do, gets no answer for one
 that was reset meanwhile, although its request may be there.
 
-Left to themselves, the loops of two processes that inherit one socket spread 64 connections
-opened at once as 63 to 1: who wakes first takes all that wait. Here, each process says in shared
+Left to themselves, the loops of two processes that inherit one socket spread 64 connections opened
+at once as 64 to 0, at worst: who wakes first takes all that wait. Here, each process says in shared
 memory (``server/connection_counts.py``) how many connections it has open, and takes no more than an
 even share and an eighth, as long as the others are awake to take theirs:
 
@@ -13,29 +13,15 @@ even share and an eighth, as long as the others are awake to take theirs:
   it, and one that ends loses none: the sockets, and their queues, are common to all.
 * A process that has its share leaves what waits to the others, and looks again after
   :data:`RETRY` or as soon as it has lost a connection. Those that did not even look within
-  :data:`PATIENCE` retries are passed over until they do: a blocked process delays what comes in
-  the first 60 ms, and nothing after that.
+  :data:`PATIENCE` retries are passed over until they do: a blocked process delays what comes until
+  then, and nothing after that.
 * How many connections wait is known for TCP on Linux (TCP_INFO). Elsewhere it is taken to be a
   few; a burst is spread as evenly, in smaller steps.
 
-Two processes, by ``python -m benchmarks.micro.accepting``: connections of the process that has the
-most, by an even share (the worst of five rounds); of 40 connections, those that are never accepted
-beside a process that is stopped, and those lost with one that is killed; and the rate and the
-processor time of one request on each connection, with a protocol that does nothing else.
-
-============================== ======= ======== ======= ======= ======== =====================
-way                            64 once 256 once in turn stopped killed   one request each
-============================== ======= ======== ======= ======= ======== =====================
-``create_server``              2.00    2.00     1.09    0       0        38,200/s, 20.7 us
-one ``accept()`` a turn        1.91    1.88     1.12    0       0        42,600/s, 23.0 us
-... in an EPOLLEXCLUSIVE epoll 2.00    1.91     1.09    0       0        43,500/s, 23.4 us
-SO_REUSEPORT                   1.19    1.12     1.22    23      14       52,900/s, 14.5 us
-this                           1.12    1.12     1.12    0       0        42,700/s, 20.6 us
-============================== ======= ======== ======= ======= ======== =====================
-
-With this server's own work for each request, the rate is 0.95 of that of ``create_server`` with two
-processes. One process alone serves 64 connections at a time, with one request on each, for 41 us of
-processor time a request, and with ``create_server`` and a look for the client's address for 43.
+Other ways were measured beside this one (DESIGN.md, "Decisions"; ``python -m
+benchmarks.micro.accepting``): plain shared accept, with or without EPOLLEXCLUSIVE, spreads a burst
+no better than chance, and with SO_REUSEPORT what the kernel gives to a process that hangs or ends
+is lost.
 """
 
 from __future__ import annotations
@@ -60,14 +46,14 @@ RETRY = 0.001
 """Seconds between two looks at connections that are left to other processes."""
 
 PATIENCE = 30
-"""Retries in which a process that is awake looks at least once: 30 to 60 ms. Not a time: where
-processors are scarce, this process waits for one as long as the others do."""
+"""Retries in which a process that is awake looks at least once. Not a time: where processors
+are scarce, this process waits for one as long as the others do."""
 
 PAUSE = 1.0
 """Seconds without accepting after an error that would only repeat itself, such as EMFILE."""
 
 BATCH = 32
-"""Connections accepted in one turn at most: about 0.3 ms."""
+"""Connections accepted in one turn at most."""
 
 _SLACK = 8
 """A process may have this fraction of an even share more."""
@@ -318,7 +304,7 @@ class Acceptor:
 
     def _hand_over(self, connection: socket.socket, address: object, batch: list[_Made]) -> None:
         # The transport is made in the first step of the coroutine, which then waits for
-        # connection_made. A task for each would cost 3 us more than taking the steps here.
+        # connection_made. A task for each would cost more than taking the steps here.
         make_protocol = functools.partial(self._make_protocol, address)
         try:
             connecting = self._loop.connect_accepted_socket(make_protocol, connection)
@@ -377,7 +363,7 @@ def _queue_length(sock: socket.socket) -> Callable[[], int]:
     level, option = socket.IPPROTO_TCP, getattr(socket, "TCP_INFO", None)
     if sys.platform == "linux" and sock.family != socket.AF_UNIX and option is not None:
         # Of a listening socket, tcpi_unacked is the length of the queue (tcp(7), tcp_get_info):
-        # the seventh 32-bit word of struct tcp_info. 0.4 us; to be told EAGAIN takes 1.9 us.
+        # the seventh 32-bit word of struct tcp_info. Quicker than to be told EAGAIN.
         with contextlib.suppress(OSError):
             sock.getsockopt(level, option, 28)
             getsockopt, order = sock.getsockopt, sys.byteorder
@@ -393,7 +379,7 @@ def _accept_from(
     """Like ``sock.accept()``: a connection, and its client's address.
 
     A socket's family and type are properties that make an enum's member each time: accept() asks
-    its listener, and uvloop the connection. As plain attributes they cost 2.5 us less of 7.
+    its listener, and uvloop the connection. Here they are plain attributes.
 
     :param blocking: whether a connection may be left as accept(2) makes it.
     """

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 __all__ = ["CAPACITY", "ConnectionCounts", "OwnCount"]
 
 CAPACITY = 1024
-"""Processes at most, with those that are on their way out: 16 KiB."""
+"""Processes at most, with those that are on their way out."""
 
 _WORD = 8
 
@@ -108,7 +108,6 @@ class OwnCount:
         """The connections of each process once all that wait are taken, spread evenly.
 
         It is the average over those that take connections and are not passed over, rounded up.
-        Costs 0.6 us for two processes.
 
         :param waiting: connections that wait to be accepted.
         :returns: None where no other process takes any.

@@ -61,6 +61,6 @@ def raise_in(ident: int, error: type[BaseException]) -> None:
 
     :param error: a class; the interpreter makes the instance.
     """
-    import ctypes  # 2 ms and 1 MB, which nobody else needs
+    import ctypes  # time and memory that nobody else needs
 
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(error))

@@ -18,7 +18,7 @@ TRANSPORT_HIGH_WATER = 64 * 1024
 """asyncio's own default; less where ``response_buffer`` is small."""
 
 LARGE_FILE = 8 * 1024 * 1024
-"""Bytes of a temporary file above which it is not deleted on the loop: 1 GiB takes 46 ms."""
+"""Bytes of a temporary file above which the loop does not delete it itself: that takes a while."""
 
 STALLED = 3.0
 """Seconds without a byte taken after which a client may be cut off for others. The loop looks once
@@ -95,7 +95,7 @@ def _at_once(task: Callable[[], object]) -> None:
     task()
 
 
-@dataclass(frozen=True, slots=True)  # each look into a named tuple takes three times as long
+@dataclass(frozen=True, slots=True)  # each look into a named tuple is slow
 class ResponseBounds:
     """What all responses of one server share."""
 

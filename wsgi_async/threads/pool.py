@@ -24,15 +24,13 @@ itself, and so may be called again and again. The thread does so twice; after th
 struck before it began, :meth:`ThreadPool.mend` does, on the loop.
 
 Threads wake in a chain: a submit wakes at most one sleeping thread, and a woken thread wakes the
-next only if work remains. Waking eight threads for eight tiny tasks makes them fight over the
-GIL; on CPython 3.13 a chain served 61 thousand requests/s where eight waiters on one
-``SimpleQueue`` served 42 thousand. The most recently idle thread is woken first: its stack and
-its caches are warm, and spare threads stay asleep.
+next only if work remains. Waking eight threads for eight tiny tasks makes them fight over the GIL.
+The most recently idle thread is woken first: its stack and its caches are warm, and spare threads
+stay asleep.
 
 A loop that submits has that thread woken at the end of its turn (`soon`), not in the middle. uvloop
 takes and gives back the GIL for each socket that it reads: a thread that was awake by then took it
-in between, and the two changed places for every request (1.24 context switches each, 64
-connections on one core; with the end of the turn 0.22, and 1.07 to 1.25 times the requests).
+in between, and the two changed places for every request.
 """
 
 from __future__ import annotations
@@ -380,7 +378,7 @@ class ThreadPool(Generic[T]):
         # Not acquire() and release(): a signal's handler may raise between the two and their `try`.
         with self._lock:
             sleepers = self._sleepers
-            # The condition of `full`, and _sleeper_to_wake(), written out: 0.1 us a request.
+            # The condition of `full`, and _sleeper_to_wake(), written out: every request comes by.
             if len(self._new) >= self._room + len(sleepers) and self.full:
                 return False
             self.submitted += 1

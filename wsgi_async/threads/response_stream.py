@@ -21,13 +21,12 @@ FREE_MEMORY = 16 * 1024
 that all threads share."""
 
 SPOOL_GRACE = 0.01
-"""Seconds a full writer waits for the loop before it spools. A fast client on loopback drains
-1 MiB in under 1 ms, but needs the GIL's next switch to begin; without this a fast generator
-would go through the disk."""
+"""Seconds a full writer waits for the loop before it spools. A fast client needs less to drain it,
+but the GIL's next switch to begin; without this a fast generator would go through the disk."""
 
 SPOOL_GRACES = 10
-"""How often it waits for as long while nobody else waits for a thread: a client that takes half of
-1 MiB in 0.1 s is worth a thread that is free, and its response no disk."""
+"""How often it waits for as long while nobody else waits for a thread: a client that drains the
+buffer in that time is worth a thread that is free, and its response no disk."""
 
 SLICE = 0.05
 """Seconds after which a parked-mode iteration gives its thread to others that queue."""
@@ -44,15 +43,14 @@ PIECE = 256 * 1024
 
 Taken = tuple[list[bytes], Producer]
 """What the loop gets from one ``take``: chunks; and FINISHED where nothing follows and the response
-is complete, CUT where it is not. (A named one takes 0.2 us more to make.)"""
+is complete, CUT where it is not."""
 
 
 Progress = tuple[int, int, Producer]
 """Bytes that went through RAM, the end of what is in a file, and whether there is an end."""
 
 
-# Looking a member up in its class costs 3 to 5 times a global in CPython 3.11, and these are
-# compared on every chunk.
+# A global is quicker than an enum's attribute, and these are compared on every chunk.
 _RUNNING = Producer.RUNNING
 _SPOOLING = Producer.SPOOLING
 _PARKED = Producer.PARKED
@@ -152,8 +150,8 @@ class ResponseStream:
         if size > PIECE or self._producer is not _RUNNING:
             self.write_and_wait(data)
             return True
-        # Most chunks come while a wake is on its way, and fit: then all is done without the lock,
-        # in half the time. First the chunk is put there, then the state is looked at; take() does
+        # Most chunks come while a wake is on its way, and fit: then all is done without the
+        # lock. First the chunk is put there, then the state is looked at; take() does
         # it the other way round. So either the loop finds the chunk or this finds the loop READY,
         # also without a GIL: appending to a list and slicing it take that list's own lock.
         chunks = self._chunks

@@ -49,7 +49,7 @@ _DIGITS = re.compile(r"[0-9]{1,19}")
 HEADS: BoundedCache[tuple[object, ...], ResponseHead] = BoundedCache(1024)
 _HEAD_SIZE_LIMIT = 512
 """Checked heads by (status, *headers), because most responses repeat them: of at most 512
-characters, and none with a Set-Cookie. 2 us a request less."""
+characters, and none with a Set-Cookie."""
 
 remembered_head = HEADS.get
 """The checked head, where it is one of them."""
