@@ -14,7 +14,7 @@ import platform
 import shutil
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -25,7 +25,7 @@ from ._version import __version__
 from .applications.composition import describe, names_something
 from .applications.loading import application_traceback
 from .config import other_servers
-from .config.option import Option, did_you_mean
+from .config.option import OFF, Option, did_you_mean
 from .config.options import ALL_OPTIONS, in_groups
 from .config.sources import ForeignFile, Settings, gather
 from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError
@@ -194,6 +194,8 @@ class _Flag(click.Option):
         long = f"{spec.flag}/--no-{spec.flag[2:]}" if spec.kind == "bool" else spec.flag
         self.shown = ", ".join((*spec.flags, long.replace("/", " / ")))
         names = [*spec.flags, long, *spec.aliases]
+        if spec.bare:
+            names.append(_negated(spec))
         if spec.kind == "bool":
             # Without a default, so that the parameter's source tells whether it was given.
             super().__init__([spec.name, *names], default=None)
@@ -208,6 +210,12 @@ class _Flag(click.Option):
 
 
 def _metavar(spec: Option) -> str:
+    if spec.bare:
+        return f"[{_value_name(spec)}]"
+    return _value_name(spec)
+
+
+def _value_name(spec: Option) -> str:
     if spec.kind == "bool":
         return ""
     return spec.metavar or {
@@ -217,6 +225,34 @@ def _metavar(spec: Option) -> str:
         "mode": "MODE",
         "number": "N",
     }.get(spec.kind, "TEXT")
+
+
+def _negated(spec: Option) -> str:
+    return f"--no-{spec.flag[2:]}"
+
+
+def _filled(args: list[str], options: Iterable[Option] = ALL_OPTIONS) -> list[str]:
+    """The arguments, where a flag that may stand alone has its value in any case: what follows it
+    may be APP, and click would take that."""
+    optional = {name: spec for spec in options if spec.bare for name in _optional_names(spec)}
+    negated = {_negated(spec): spec for spec in options if spec.bare}
+    filled: list[str] = []
+    for number, word in enumerate(args):
+        if word == "--":
+            return [*filled, *args[number:]]
+        spec = optional.get(word)
+        if spec is not None and not (
+            args[number + 1 : number + 2] and spec.takes_word(args[number + 1])
+        ):
+            word = f"{spec.flag}={spec.bare}"
+        elif word in negated:
+            word = f"{negated[word].flag}={OFF}"
+        filled.append(word)
+    return filled
+
+
+def _optional_names(spec: Option) -> tuple[str, ...]:
+    return (spec.flag, *spec.flags, *spec.aliases)
 
 
 class _Command(click.Command):
@@ -306,10 +342,16 @@ def flags() -> list[Flag]:
         if not isinstance(param, click.Option):
             continue
         shown, text = tuple(param.opts), "" if param.hidden else param.help or ""
+        is_value_optional = param.name == "guide"
+        others = [*param.opts, *param.secondary_opts]
         if isinstance(param, _Flag):
             shown, text = (*param.spec.flags, param.spec.flag), param.spec.help
-        hidden = [name for name in (*param.opts, *param.secondary_opts) if name not in shown]
-        found.append(Flag(shown, not param.is_flag, text, param.name == "guide"))
+            if param.spec.bare:
+                is_value_optional = True
+                others.remove(negated := _negated(param.spec))
+                found.append(Flag((negated,), False, ""))
+        hidden = [name for name in others if name not in shown]
+        found.append(Flag(shown, not param.is_flag, text, is_value_optional))
         found += [Flag((name,), not param.is_flag and name in param.opts, "") for name in hidden]
     return found
 
@@ -323,7 +365,7 @@ def _parse(
     :raises ConfigError: instead of click's usage errors.
     """
     try:
-        with command.make_context(prog_name, list(args)) as ctx:
+        with command.make_context(prog_name, _filled(args)) as ctx:
             given = {
                 name: list(value) if isinstance(value, tuple) else value
                 for name, value in ctx.params.items()

@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 from wsgi_async.errors import ConfigError
 
 __all__ = [
+    "OFF",
     "Group",
     "Option",
     "Scope",
@@ -42,6 +43,9 @@ _SIZE = re.compile(r"([0-9]{1,18}) ?([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII
 _MODE = re.compile(r"(?:0[oO])?[0-7]{1,4}")
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+OFF = "off"
+"""The word for nothing of it, in an option whose flag may stand alone."""
+
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 
@@ -181,6 +185,9 @@ class Option:
     aliases: tuple[str, ...] = ()
     """Other servers' spellings, accepted on the command line and not shown: ``--listen``."""
     metavar: str = ""
+    bare: str = ""
+    """What the flag means where no value follows it, and what ``true`` means; not empty where it
+    may stand alone. Then ``--no-FLAG`` and ``false`` mean :data:`OFF`."""
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
@@ -198,6 +205,8 @@ class Option:
 
         :raises ConfigError: naming the flag and what it takes.
         """
+        if self.bare and (value is True or value is False):
+            value = self.bare if value else OFF
         try:
             parsed = _PARSERS[self.kind](value)
         except ValueError:
@@ -210,6 +219,16 @@ class Option:
         ):
             raise self._refuse(value)
         return parsed
+
+    def takes_word(self, word: str) -> bool:
+        """Whether `word`, which follows a flag that may stand alone, is its value, and not the next
+        argument."""
+        try:
+            self.parse(word)
+        except ConfigError:
+            # A list with a mistake in it: no name of an application has a comma and no colon.
+            return self.kind == "texts" and "," in word and ":" not in word
+        return True
 
     def format(self, value: Any) -> str:
         """The value as an operator writes it: ``75s``, ``64K``, ``0o660``; empty text is empty."""
