@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import repeat
+from itertools import cycle, repeat
 from typing import Any
 
 from wsgi_async.config.options import Config
 from wsgi_async.http.response import ResponseHead
+from wsgi_async.http1.framing import HTTP1Framer
 from wsgi_async.threads import Mailbox, Producer, ResponseWriter
 from wsgi_async.wsgi.calling import Step, WSGIResponse
+from wsgi_async.wsgi.checks import check_head
 
 from .benchmark import Opened, WrongResult
-from .heads import hello
+from .heads import DISTINCT, hello
 from .inside import BODY, Loop, bounds, budgets_of, raising
 from .reading import environ_of
 
-__all__ = ["PIECES", "open_handoff", "open_wsgi", "stream"]
+__all__ = ["PIECES", "open_cookie", "open_handoff", "open_wsgi", "stream"]
 
 PIECES = [b"x" * 10] * 10
 
@@ -83,6 +85,37 @@ def open_wsgi(application: Any, pieces: int, stack: ExitStack) -> Opened:
             and sheet.head.status == 200
             and (sheet.pieces == pieces if pieces else sheet.body == BODY)
         )
+
+    return Opened(run, check)
+
+
+def open_cookie(stack: ExitStack) -> Opened:
+    """A head that nobody remembers, as a session makes it: judged, then framed."""
+    fields = [
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Length", str(len(BODY))),
+        ("Vary", "Cookie"),
+        ("X-Frame-Options", "DENY"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    sessions = [
+        f"session={number * 2654435761:032x}.{number * 40503:016x}; HttpOnly; Path=/; SameSite=Lax"
+        for number in range(DISTINCT)
+    ]
+    answers = cycle([[*fields, ("Set-Cookie", session)] for session in sessions])
+    framer = HTTP1Framer("wsgi_async")
+    framer.set_date("Sun, 06 Nov 1994 08:49:37 GMT")
+
+    def run(count: int) -> object:
+        for _ in repeat(None, count):
+            head, _dropped = check_head("200 OK", next(answers))
+            framed = framer[head, head.content_length, "GET", "HTTP/1.1", True]
+        return framed.data
+
+    def check(data: object) -> bool:
+        assert isinstance(data, bytes)
+        lines = data.split(b"\r\n")
+        return len(lines) == 11 and lines[7].startswith(b"Set-Cookie: session=")
 
     return Opened(run, check)
 

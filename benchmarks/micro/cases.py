@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from . import heads
-from .answering import PIECES, open_handoff, open_wsgi, stream
+from .answering import PIECES, open_cookie, open_handoff, open_wsgi, stream
 from .benchmark import Benchmark, Opened
 from .inside import closing, hello
 from .reading import open_environ, open_fastlane, open_lines, open_reader
@@ -34,6 +34,7 @@ def _all() -> list[Benchmark]:
         ("environ.browser", "an environ", of(open_environ, heads.browser)),
         ("wsgi.list", "a call, a list of one", of(open_wsgi, hello, 0)),
         ("wsgi.stream", "a call, ten chunks", of(open_wsgi, stream, len(PIECES))),
+        ("wsgi.cookie", "a head with a Set-Cookie, and its bytes", open_cookie),
         ("handoff.respond", "a whole response", of(open_handoff, [])),
         ("handoff.stream", "a response of ten chunks", of(open_handoff, PIECES)),
         (

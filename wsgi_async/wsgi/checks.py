@@ -15,6 +15,7 @@ from wsgi_async.http.response import ResponseHead
 __all__ = [
     "HEADS",
     "HOP_BY_HOP",
+    "NAMES",
     "brief",
     "check_chunk",
     "check_head",
@@ -54,6 +55,16 @@ characters, and none with a Set-Cookie."""
 remembered_head = HEADS.get
 """The checked head, where it is one of them."""
 
+NAMES: BoundedCache[str, str] = BoundedCache(1024)
+_NAME_SIZE_LIMIT = 64
+"""Checked names of fields, with what they are in lower case: heads that differ each time have the
+same ones all the same."""
+
+_known_name = NAMES.get
+
+# Fields that are more to the server than what it sends.
+_NOTED = HOP_BY_HOP | {"content-length", "set-cookie", "date", "server"}
+
 
 def check_head(status: object, headers: object) -> tuple[ResponseHead, tuple[str, ...]]:
     """Judge what ``start_response`` was given.
@@ -81,30 +92,39 @@ def check_head(status: object, headers: object) -> tuple[ResponseHead, tuple[str
     for item in headers:
         if type(item) is not tuple or len(item) != 2:
             raise ApplicationError(f"each header must be a (name, value) tuple, not {brief(item)}")
-        _check_field(*item)
         name, value = item
         if type(name) is not str or type(value) is not str:
-            # What was judged is sent, not what a subclass makes of it when it is asked.
-            item = name, value = str.__str__(name), str.__str__(value)
-        lowered = name.lower()
-        if lowered in HOP_BY_HOP:
-            if lowered == "connection" and "close" in _options(value):
-                closes = True
-            if lowered != "connection" or _options(value) != {"close"}:
-                dropped.setdefault(lowered, name)
-        elif lowered != "content-length":
-            fields.append(item)
-            size += len(name) + len(value)
+            item = name, value = _as_str(name, value)
+        lowered = _known_name(name)
+        if lowered is None:
+            lowered = _check_name(name)
+        # What is printable ASCII is a value; the expression, which knows the rest, takes longer.
+        if not (value.isascii() and value.isprintable()):
+            _check_value(name, value)
+        if lowered in _NOTED:
+            if lowered == "content-length":
+                if _DIGITS.fullmatch(value) is None:
+                    raise ApplicationError(
+                        f"Content-Length must be digits only, not {brief(value)}"
+                    )
+                if length is not None and length != int(value):
+                    raise ApplicationError("two Content-Length headers that differ")
+                length = int(value)
+                continue
             if lowered == "set-cookie":
                 recurs = False
             elif lowered == "date":
                 has_date = True
             elif lowered == "server":
                 has_server = True
-        elif length is None or length == int(value):
-            length = int(value)
-        else:
-            raise ApplicationError("two Content-Length headers that differ")
+            else:
+                if lowered == "connection" and "close" in _options(value):
+                    closes = True
+                if lowered != "connection" or _options(value) != {"close"}:
+                    dropped.setdefault(lowered, name)
+                continue
+        fields.append(item)
+        size += len(name) + len(value)
     recurs = recurs and size <= _HEAD_SIZE_LIMIT and not dropped
     head = ResponseHead(
         int(code), reason, tuple(fields), length, recurs, closes, has_date, has_server
@@ -114,20 +134,32 @@ def check_head(status: object, headers: object) -> tuple[ResponseHead, tuple[str
     return head, tuple(dropped.values())
 
 
-def _check_field(name: object, value: object) -> None:
+def _as_str(name: object, value: object) -> tuple[str, str]:
+    """A field of subclasses of str: what was judged is sent, not what one of them makes of it when
+    it is asked."""
     if not isinstance(name, str) or not isinstance(value, str):
         raise ApplicationError(
             f"header names and values must be str, not {brief(name)}: {brief(value)}"
         )
+    return str.__str__(name), str.__str__(value)
+
+
+def _check_name(name: str) -> str:
+    """What a name is in lower case, where it is one."""
     if _NAME.fullmatch(name) is None:
         raise ApplicationError(f"{brief(name)} is not a valid header name (RFC 9110 §5.1)")
+    lowered = name.lower()
+    if len(name) <= _NAME_SIZE_LIMIT:
+        NAMES.keep(name, lowered)
+    return lowered
+
+
+def _check_value(name: str, value: str) -> None:
     if _VALUE.fullmatch(value) is None:
         raise ApplicationError(
             f"the value of header {name} has a control character or one outside latin-1: "
             f"{brief(value)}; encode it first (RFC 9110 §5.5)"
         )
-    if name.lower() == "content-length" and _DIGITS.fullmatch(value) is None:
-        raise ApplicationError(f"Content-Length must be digits only, not {brief(value)}")
 
 
 def _options(value: str) -> set[str]:

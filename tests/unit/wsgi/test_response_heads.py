@@ -11,7 +11,7 @@ import pytest
 from responses import TEXT, App, LateClass, Recorder, call, returning, with_length
 
 from wsgi_async.errors import ApplicationError
-from wsgi_async.wsgi.checks import HEADS, HOP_BY_HOP
+from wsgi_async.wsgi.checks import HEADS, HOP_BY_HOP, NAMES
 
 # --- start_response ------------------------------------------------------------------------------
 
@@ -394,6 +394,26 @@ def test_the_memory_of_checked_heads_is_bounded() -> None:
         call(returning([b"x"], headers=[("Set-Cookie", value)]))
         assert len(HEADS) <= HEADS.limit
     assert not any(name in ("X-Long", "Set-Cookie") for _, (name, _), *_ in HEADS)
+
+
+def test_the_memory_of_checked_names_is_bounded() -> None:
+    for number in range(1500):
+        fields = ((f"X-Number-{number}", "1"), (f"X-{'long' * 16}", "2"))
+        assert call(returning([b"x"], headers=list(fields))).fields == fields
+        assert len(NAMES) <= NAMES.limit
+    assert max(map(len, NAMES)) <= 64
+
+
+@pytest.mark.parametrize("value", [*map(chr, range(0x180)), "\u2028", "\ud800", "\U0001f600"])
+def test_a_value_is_latin_1_without_control_characters_whatever_is_looked_at_first(
+    value: str,
+) -> None:
+    # What is valid is told in two ways, of which the faster one must not take more.
+    code = ord(value)
+    is_valid = value == "\t" or 0x20 <= code <= 0x7E or 0x80 <= code <= 0xFF
+    for text in (value, f"a{value}", f"{value}b"):
+        outcome = call(returning([b"x"], headers=[("X-Value", text)]))
+        assert outcome.status == (200 if is_valid else 500)
 
 
 def test_a_remembered_head_is_only_for_a_list_of_the_same() -> None:
