@@ -49,6 +49,7 @@ from .errors import ConfigError
 __all__ = [
     "EVENTS",
     "HAS_ACCESS_LINE",
+    "INTERRUPTED_AFTER",
     "FanOut",
     "Observer",
     "RequestInfo",
@@ -59,6 +60,9 @@ __all__ = [
 
 HAS_ACCESS_LINE: ContextVar[bool] = ContextVar("wsgi_async.has_access_line", default=False)
 """Set by middleware, in the context of a request, that logs it to ``wsgi_async.access`` itself."""
+
+INTERRUPTED_AFTER = 0.5
+"""Seconds from Ctrl-C to :meth:`Observer.interrupted`, which tells what the stop waits for."""
 
 
 class RequestInfo(NamedTuple):

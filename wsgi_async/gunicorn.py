@@ -31,7 +31,8 @@ from .events import Observer, RequestInfo, ResponseInfo, check_subscriber
 from .foreign.gunicorn import OPTIONS, options_of
 from .foreign.hooks import RequestHooks
 from .launch.ending import LAST, end_within
-from .logs.observer import LogObserver, access_logger, logger
+from .logs.observer import LogObserver
+from .logs.setup import access_logger, logger
 from .server.descriptors import plan_descriptors
 from .server.event_loop import new_event_loop
 from .server.server import Server

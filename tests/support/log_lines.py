@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wsgi_async.events import RequestInfo, ResponseInfo
-from wsgi_async.logs.observer import (
-    configure,
-    release,
-)
+from wsgi_async.logs.setup import configure, release
 
 REQUEST = RequestInfo(
     id="r-1",

@@ -24,7 +24,8 @@ from typing import Any
 from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import RequestInfo, ResponseInfo
-from wsgi_async.logs.observer import LogObserver, escape
+from wsgi_async.logs.observer import LogObserver
+from wsgi_async.logs.text import escape
 from wsgi_async.server.server import Server
 from wsgi_async.system.sockets import address_of, bind, close_all, listen
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.sources import Value
 from wsgi_async.errors import ConfigError
-from wsgi_async.logs.observer import access_logger, logger
+from wsgi_async.logs.setup import access_logger, logger
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 from wsgi_async.wsgi.types import Application
 

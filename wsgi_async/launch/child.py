@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from wsgi_async.config.options import Config
 from wsgi_async.errors import EXIT_FAILED
 from wsgi_async.events import Observer
-from wsgi_async.logs.observer import error_descriptor
+from wsgi_async.logs.setup import error_descriptor
 from wsgi_async.processes import Channel, end_with_parent
 from wsgi_async.server.connection_counts import OwnCount
 from wsgi_async.server.repeating import Repeating

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wsgi_async.config.options import Config
-from wsgi_async.logs import observer as logs
+from wsgi_async.logs import setup as logs
 from wsgi_async.system.user import Identity
 
 __all__ = ["configure_logs", "give_logs"]

@@ -13,7 +13,8 @@ from wsgi_async.config.options import Config
 from wsgi_async.config.sources import Settings
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import Observer
-from wsgi_async.logs import observer as logs
+from wsgi_async.logs import setup as logs
+from wsgi_async.logs.observer import LogObserver
 from wsgi_async.processes import Channel, Parent, Supervisor
 from wsgi_async.server.connection_counts import ConnectionCounts
 from wsgi_async.server.stopping import IDLE_LINGER
@@ -64,7 +65,7 @@ def launch(
     logs.set_mode(logs.Mode.POLLED)
     configure_logs(config, identity)
     for notice in settings.notices:
-        logs.LogObserver().warning(notice)
+        LogObserver().warning(notice)
     settings.hooks.starting(config.workers)
     pidfile = PidFile(settings.launch.pid) if settings.launch.pid else None
     common = open_sockets(config)
@@ -91,7 +92,7 @@ def launch(
         code = supervise(make(settings), lambda: make(reread()), notifier, identity, watcher)
         # Here or in any process that has come back from its part, unless that has seen to it.
         grace = LAST if code else config.graceful_timeout or math.inf
-        end_within(grace, code, logs.LogObserver().error, descriptor=logs.error_descriptor())
+        end_within(grace, code, LogObserver().error, descriptor=logs.error_descriptor())
         return code
     finally:
         # A process that has been forked meanwhile ends here as well; what it did not make stays.
@@ -124,7 +125,7 @@ def supervise(
 
     :param make: makes the next program, for a reload.
     """
-    observer = logs.LogObserver(access=bool(program.config.access_logfile))
+    observer = LogObserver(access=bool(program.config.access_logfile))
     reloading = Reloading(program, make, observer, identity)
     parent = ServerParent(reloading, observer, identity, watcher)
     own = os.getpid()
@@ -146,7 +147,7 @@ def check(
     identity = resolve(settings.launch.user, settings.launch.group)
     _watcher(settings, start)  # for what is wrong with it
     loading = Loading(settings, environ, start, identity, application)
-    loaded = loading(lambda: None, logs.LogObserver().warning)
+    loaded = loading(lambda: None, LogObserver().warning)
     make_subscribers(settings)  # for what is wrong with them
     return loaded
 

@@ -27,7 +27,8 @@ from wsgi_async.config.sources import Settings
 from wsgi_async.connection.exchange import current_request_id
 from wsgi_async.errors import EXIT_FAILED, ConfigError, LoadError
 from wsgi_async.events import Observer
-from wsgi_async.logs import observer as logs
+from wsgi_async.logs import setup as logs
+from wsgi_async.logs.observer import LogObserver
 from wsgi_async.logs.stderr import adopt_stderr
 from wsgi_async.processes import Boot, Program, TimeLimits, end_with_parent
 from wsgi_async.server.connection_counts import ConnectionCounts, OwnCount
@@ -141,7 +142,7 @@ class ServerProgram(Program):
             sock.disown_file()
         # SIGABRT writes the stacks of all threads, also where Python code cannot run any more.
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
-        warn = (lambda _: None) if is_one_of_many else logs.LogObserver().warning
+        warn = (lambda _: None) if is_one_of_many else LogObserver().warning
         before = list(map(_inode, self.common.sockets))
         pid = os.getpid()
         try:
@@ -176,7 +177,7 @@ class ServerProgram(Program):
             try:
                 pin(boot.place)
             except OSError as error:
-                logs.LogObserver().warning(f"--cpu-affinity has no effect: {error.strerror}")
+                LogObserver().warning(f"--cpu-affinity has no effect: {error.strerror}")
         try:
             if application is None:
                 application = self.load(
@@ -188,7 +189,7 @@ class ServerProgram(Program):
                 subscribers = self._subscribers()
             return self._serve(application, subscribers, boot, is_preloaded=is_preloaded)
         finally:
-            call_safely(logs.LogObserver(), self.hooks.leaving)
+            call_safely(LogObserver(), self.hooks.leaving)
             logs.flush()
 
     def _serve(
@@ -209,7 +210,7 @@ class ServerProgram(Program):
             sys.setswitchinterval(config.switch_interval)
         application = self.hooks.loaded(application)
         logs.write_by_thread()
-        log = logs.LogObserver(access=bool(config.access_logfile), announces=False)
+        log = LogObserver(access=bool(config.access_logfile), announces=False)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             stuck = runner.run(
                 serve_under_supervisor(
@@ -237,7 +238,7 @@ class ServerProgram(Program):
         looks at the terminal, and later in the log."""
         code, text = self._explain(error)
         if not boot.is_first or not boot.channel.say("failed", text):
-            logs.LogObserver().report(text)
+            LogObserver().report(text)
         return code
 
 

@@ -13,7 +13,8 @@ from wsgi_async.config.option import Scope
 from wsgi_async.config.options import Config
 from wsgi_async.errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError, WsgiAsyncError
 from wsgi_async.events import Observer, check_subscriber
-from wsgi_async.logs import observer as logs
+from wsgi_async.logs import setup as logs
+from wsgi_async.logs.observer import LogObserver
 from wsgi_async.processes import BootFailed
 from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
@@ -81,7 +82,7 @@ def serve(
     if config.workers > 1:
         _serve_processes(application, config, subscribers, configures_logs=configures_logs)
         return
-    log = logs.LogObserver(access=bool(config.access_logfile))
+    log = LogObserver(access=bool(config.access_logfile))
     server = Server(application, config=config, observer=log, observers=subscribers)
     if configures_logs:
         logs.write_by_thread()

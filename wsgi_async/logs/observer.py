@@ -1,7 +1,7 @@
 """What the server tells, as log records: the default :class:`~wsgi_async.events.Observer`.
 
 The loggers, and who writes what they get, are in ``logs/setup.py``. A server embedded in a program
-attaches no handler to them; :func:`configure` does, for the command line.
+attaches no handler to them; ``configure`` there does, for the command line.
 
 Text that a client sent is escaped wherever it is logged, so that no client can forge a line or
 steer a terminal; ``Authorization`` is never logged.
@@ -18,44 +18,10 @@ from wsgi_async.errors import ApplicationError
 from wsgi_async.events import Observer, RequestInfo, ResponseInfo
 from wsgi_async.system.own_code import without_ours
 
-from .setup import (
-    Mode,
-    access_logger,
-    app_logger,
-    configure,
-    descriptors,
-    error_descriptor,
-    flush,
-    is_configured,
-    logger,
-    put_access,
-    reclaim,
-    release,
-    reopen,
-    set_mode,
-    write_by_thread,
-)
+from .setup import access_logger, app_logger, logger, put_access
 from .text import escape, log_time, one_line
 
-__all__ = [
-    "LogObserver",
-    "Mode",
-    "access_logger",
-    "app_logger",
-    "configure",
-    "descriptors",
-    "error_descriptor",
-    "escape",
-    "flush",
-    "is_configured",
-    "log_time",
-    "logger",
-    "reclaim",
-    "release",
-    "reopen",
-    "set_mode",
-    "write_by_thread",
-]
+__all__ = ["LogObserver"]
 
 _INTERVAL = 1.0
 """Seconds between two lines of one 5xx status, and between two of dropped connections: an
@@ -175,25 +141,10 @@ class LogObserver(Observer):
     def app_error(
         self, request: RequestInfo, message: str, error: BaseException | None = None
     ) -> None:
-        logger.error(
-            "%s %s [%s %s]: %s",
-            escape(request.method),
-            escape(request.target),
-            escape(request.client),
-            escape(request.id),
-            one_line(message),
-            exc_info=_blame(error),
-        )
+        logger.error("%s: %s", _about(request), one_line(message), exc_info=_blame(error))
 
     def app_warning(self, request: RequestInfo, message: str) -> None:
-        logger.warning(
-            "%s %s [%s %s]: %s",
-            escape(request.method),
-            escape(request.target),
-            escape(request.client),
-            escape(request.id),
-            one_line(message),
-        )
+        logger.warning("%s: %s", _about(request), one_line(message))
 
     def app_stderr(self, request: RequestInfo, text: str) -> None:
         # Whoever has a log of his own files it where others file errors, as mod_wsgi does.
@@ -210,11 +161,8 @@ class LogObserver(Observer):
         self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
     ) -> None:
         logger.error(
-            "%s %s [%s %s]: nothing from the application for %.1f s; thread %s is given up, in%s",
-            escape(request.method),
-            escape(request.target),
-            escape(request.client),
-            escape(request.id),
+            "%s: nothing from the application for %.1f s; thread %s is given up, in%s",
+            _about(request),
             seconds,
             thread,
             "".join("\n    " + one_line(line) for line in stack) or " code that is not Python",
@@ -222,11 +170,8 @@ class LogObserver(Observer):
 
     def thread_returned(self, request: RequestInfo, seconds: float) -> None:
         logger.info(
-            "%s %s [%s %s]: its thread came back %.1f s after it was given up",
-            escape(request.method),
-            escape(request.target),
-            escape(request.client),
-            escape(request.id),
+            "%s: its thread came back %.1f s after it was given up",
+            _about(request),
             seconds,
         )
 
@@ -245,6 +190,12 @@ class LogObserver(Observer):
 
     def error(self, message: str, error: BaseException | None = None) -> None:
         logger.error("%s", one_line(message), exc_info=error)
+
+
+def _about(request: RequestInfo) -> str:
+    """Which request, and whose, as no client can forge it."""
+    line = f"{escape(request.method)} {escape(request.target)}"
+    return f"{line} [{escape(request.client)} {escape(request.id)}]"
 
 
 def _blame(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from wsgi_async.errors import ClientDisconnected, ConfigError, RequestTimeout
 from wsgi_async.events import HAS_ACCESS_LINE
 from wsgi_async.http.statuses import BODILESS
-from wsgi_async.logs.observer import access_logger, escape, log_time
+from wsgi_async.logs.setup import access_logger
+from wsgi_async.logs.text import escape, log_time
 from wsgi_async.wsgi.types import Environ, Fields, OptExcInfo
 
 from .interface import request_line, watch

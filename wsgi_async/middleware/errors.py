@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.logs.observer import escape
+from wsgi_async.logs.text import escape
 from wsgi_async.system.own_code import without_ours
 from wsgi_async.wsgi.types import Environ
 

@@ -17,6 +17,7 @@ import signal
 from typing import NamedTuple
 
 from wsgi_async.errors import EXIT_FAILED, EXIT_NOT_LOADED
+from wsgi_async.events import INTERRUPTED_AFTER
 
 __all__ = [
     "Action",
@@ -43,9 +44,6 @@ LAST_WORDS = 2.0
 
 MARGIN = 5.0
 """Seconds beyond --graceful-timeout: its end is the process's own to see."""
-
-NOTICE = 0.5
-"""Seconds after Ctrl-C from which on it is said what the stop waits for."""
 
 HASTE = 5.0
 """Seconds that a process gets to end at once."""
@@ -287,7 +285,7 @@ class Fleet:
             self.stop_now(now)
             return
         self.drain(now)
-        self._notice_at = now + NOTICE
+        self._notice_at = now + INTERRUPTED_AFTER
 
     def drain(self, now: float) -> None:
         """SIGTERM and the first SIGINT: finish what is in flight, and end."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from wsgi_async.connection.connections import Connections
 from wsgi_async.connection.exchange import Exchange, ExchangeState
 from wsgi_async.connection.open_connection import InFlight
-from wsgi_async.logs.observer import escape
+from wsgi_async.logs.text import escape
 from wsgi_async.system.stacks import stack_of
 from wsgi_async.threads.pool import Running
 

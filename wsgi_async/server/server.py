@@ -18,8 +18,8 @@ from wsgi_async.config.option import Scope
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import Phase
 from wsgi_async.errors import ConfigError
-from wsgi_async.events import FanOut, Observer
-from wsgi_async.logs import observer as logs
+from wsgi_async.events import INTERRUPTED_AFTER, FanOut, Observer
+from wsgi_async.logs.observer import LogObserver
 from wsgi_async.system.greenlets import refuse_greenlets
 from wsgi_async.system.sockets import BoundSocket, address_of
 from wsgi_async.wsgi.types import Application
@@ -31,9 +31,6 @@ from .running_server import RunningServer
 from .signal_handling import serve_until_signalled
 
 __all__ = ["Server"]
-
-NOTICE = 0.5
-"""Seconds after Ctrl-C from which on it is said what the stop waits for."""
 
 
 class Server:
@@ -83,8 +80,8 @@ class Server:
         if observer is None:
             refuse(options, Scope.PROCESS)
             refuse(options, Scope.FLEET)
-            observer = logs.LogObserver()
-        self.observer = FanOut((observer, *observers), logs.LogObserver().error)
+            observer = LogObserver()
+        self.observer = FanOut((observer, *observers), LogObserver().error)
         """All that are told what happens, as one."""
         self.addresses: tuple[str, ...] = ()
         """Where it listens, such as ``http://127.0.0.1:8000``."""
@@ -108,7 +105,7 @@ class Server:
         """
         if self._running is not None:
             raise RuntimeError("this server is running already: subscribe before its start")
-        self.observer = FanOut((*self.observer.subscribers, observer), logs.LogObserver().error)
+        self.observer = FanOut((*self.observer.subscribers, observer), LogObserver().error)
 
     async def start(
         self,
@@ -244,7 +241,7 @@ class Server:
             if running.connections.open:
                 self.observer.interrupted(limit and delay + limit)
 
-        loop.call_later(NOTICE, tell)
+        loop.call_later(INTERRUPTED_AFTER, tell)
 
     def tend(self) -> None:
         """Look at whether it looks after its connections, four times a second; for whoever has a

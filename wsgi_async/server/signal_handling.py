@@ -10,7 +10,7 @@ import threading
 from typing import Any, Protocol
 
 from wsgi_async.config.options import Config
-from wsgi_async.logs import observer as logs
+from wsgi_async.logs import setup as logs
 from wsgi_async.system import forks
 
 from .stopping import Stop, Stoppable, obey

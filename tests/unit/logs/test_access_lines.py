@@ -11,7 +11,8 @@ import pytest
 
 from wsgi_async.events import RequestInfo, ResponseInfo
 from wsgi_async.logs import setup
-from wsgi_async.logs.observer import LogObserver, access_logger, configure, release
+from wsgi_async.logs.observer import LogObserver
+from wsgi_async.logs.setup import access_logger, configure, release
 
 FIELDS = (("Host", "h"), ("USER-agent", 'a"b'), ("Referer", ""), ("referer", "http://x/"))
 REQUEST = RequestInfo("id-1", "GET", "/p\x7f", "HTTP/1.1", "[::1]:50312", FIELDS)

@@ -16,13 +16,8 @@ from rawclient import TIMEOUT
 from tools import ROOT, python
 
 from wsgi_async.errors import ConfigError
-from wsgi_async.logs.observer import (
-    LogObserver,
-    configure,
-    descriptors,
-    error_descriptor,
-    reopen,
-)
+from wsgi_async.logs.observer import LogObserver
+from wsgi_async.logs.setup import configure, descriptors, error_descriptor, reopen
 
 _restore = pytest.fixture(autouse=True)(restored)
 error_log = pytest.fixture(error_log_of)
@@ -215,7 +210,8 @@ def test_a_record_is_one_write(tmp_path: Path, where: str) -> None:
     path = tmp_path / "error.log"
     program = """
 import re, sys
-from wsgi_async.logs.observer import LogObserver, configure
+from wsgi_async.logs.observer import LogObserver
+from wsgi_async.logs.setup import configure
 configure(error_logfile=sys.argv[1], access_logfile="", log_level="info")
 def count():
     with open("/proc/self/io") as file:
@@ -252,7 +248,8 @@ def test_records_of_several_processes_stay_whole(tmp_path: Path) -> None:
     path = tmp_path / "error.log"
     program = """
 import sys
-from wsgi_async.logs.observer import LogObserver, configure
+from wsgi_async.logs.observer import LogObserver
+from wsgi_async.logs.setup import configure
 configure(error_logfile=sys.argv[1], access_logfile="", log_level="info")
 sys.stdin.readline()
 for number in range(50):

@@ -13,11 +13,9 @@ import pytest
 from log_lines import REQUEST, RESPONSE, error_lines, error_log_of, restored
 
 from wsgi_async.events import RequestInfo, ResponseInfo
-from wsgi_async.logs.observer import (
-    LogObserver,
-    configure,
-    escape,
-)
+from wsgi_async.logs.observer import LogObserver
+from wsgi_async.logs.setup import configure
+from wsgi_async.logs.text import escape
 from wsgi_async.wsgi.calling import WSGIResponse
 
 _restore = pytest.fixture(autouse=True)(restored)

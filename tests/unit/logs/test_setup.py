@@ -22,8 +22,8 @@ from processes import Site
 from rawclient import TIMEOUT
 from serving import Served
 
-from wsgi_async.logs.observer import (
-    LogObserver,
+from wsgi_async.logs.observer import LogObserver
+from wsgi_async.logs.setup import (
     Mode,
     access_logger,
     configure,
