@@ -269,7 +269,7 @@ class Exchange:
         self._clean_up()
 
     def abandon(self, turn: int) -> None:
-        """*Pool thread:* see :meth:`abandon`. The iterable is closed, what the request
+        """*Pool thread:* see :meth:`.Task.abandon`. The iterable is closed, what the request
         holds is given back, and the response is ended: with a 500, where nothing of it was said.
         """
         if self.turn == turn:

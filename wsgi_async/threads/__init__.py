@@ -1,9 +1,25 @@
-"""The thread line: the only objects that a pool thread and the loop thread share.
+"""The thread line: where pool threads and the loop thread meet.
 
 ``pool`` has the threads, ``mailbox`` wakes the loop. Responses go by ``response_writer``, at once
 or as a ``response_stream``, whose two sides stand where ``response_states`` allows, whose waiting
 chunks are a ``backlog`` and whose ``bounds`` say what it may hold; bodies come by ``request_body``,
 which ``input_stream`` makes a file of.
+
+What both sides touch, all of it:
+
+* Here: the pool's queues and places, under its lock; the mailbox; a response's writer, its stream
+  with the backlog, and the writers that wait (``bounds``); a body that is read as it arrives, and
+  while it is lent the connection's socket. Each says in itself how neither side meets the other.
+* The exchange (``connection/exchange.py``; ``timing`` if it is timed): a thread has it from
+  ``submit`` to the end of a step, the loop has it before and after. Meanwhile the loop changes its
+  ``state`` only, which the thread reads, and reads its context; ``info`` is made under a lock, by
+  whoever asks first. A body that was collected is the thread's from then on, with its file.
+* A read that waits for the disk (``connection/sender.py``): handed to an I/O thread, and back.
+* The budgets, under their locks. Caches of heads, of names and addresses (``bounded_cache``,
+  ``lru_cache``) and what was warned of already: one call of a dict each.
+* The observer, whose methods say their thread, and the log behind it.
+* What never changes once it is made, and needs no care: options, heads, a connection's variables
+  and its client's address.
 
 Guarantees:
 
