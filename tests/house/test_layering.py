@@ -25,6 +25,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "wsgi": ("_version", "errors", "http", "system"),
     "config": ("errors", "system", "wsgi"),
     "buffers": ("errors",),
+    "proxies": (),
     "threads": ("buffers", "errors", "http", "system"),
     "connection": (
         "_version",
