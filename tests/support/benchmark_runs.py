@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 from benchmarks.harness.record import Kind, Measured, Row, Run
+from benchmarks.harness.servers import Interpreter
+
+HERE = Interpreter(sys.executable, "/env/bin", "/env", "CPython 3.11.7", {}, {})
+"""This Python, as if nothing were installed."""
 
 PLACE = {
     "date": "2026-01-02 03:04 UTC",
