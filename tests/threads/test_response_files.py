@@ -195,6 +195,40 @@ def test_the_spool_stays_open_while_an_io_thread_reads_it(
     assert line.used == (0, 0, 0)
 
 
+class Watching(Client):
+    """A loop's side that counts its wakes, and does nothing by itself."""
+
+    def send(self) -> None:
+        pass
+
+
+def test_while_an_io_thread_reads_the_loop_is_not_woken(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
+    line = make(memory=64 * KIB)
+    client = Watching(line)
+    stream = client.writer.start(HEAD, None)
+    for _ in range(20):
+        stream.write(b"x" * 10_000)
+    line.turn()
+    taken = stream.take()[0]
+    extent = stream.extent()
+    assert extent is not None
+    stream.begin_read()
+    stream.write(b"more")  # into the file, behind what is read
+    assert stream.is_being_read
+    assert line.wakes.empty()
+    stream.end_read()
+    stream.consumed(extent.size)
+    assert not stream.is_being_read
+    stream.write(b"last")
+    line.turn()
+    assert (client.woken, sum(map(len, taken)) + extent.size) == (2, 200_000)
+    client.leave()
+    client.writer.cut()
+
+
 # --- states -------------------------------------------------------------------------------------
 
 

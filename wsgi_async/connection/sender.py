@@ -94,7 +94,6 @@ class Sender:
     __slots__ = (
         "_bypass",
         "_clock",
-        "_is_reading",
         "_pace",
         "_shared",
         "_transport",
@@ -111,7 +110,6 @@ class Sender:
         self._shared = shared
         self._clock = clock
         self._pace: Pace | None = None
-        self._is_reading = False
         self._bypass: Bypass | None = None
         self.framed: FramedHead | None = None
         """The head of the response that is being sent, once it is out."""
@@ -120,7 +118,9 @@ class Sender:
         self.written = 0
         """Bytes given to the transport, or past it, since the connection began."""
         self.is_writable = True
-        """False while the transport is above its high water."""
+        """False while the transport is above its high water, which asyncio tells and does not show.
+        It belongs to the transport, whatever response is sent or is not; what follows for one is a
+        state of it (``Consumer.FULL``, ``ConnectionState.FLUSHING``)."""
 
     @property
     def unsent(self) -> int:
@@ -227,7 +227,7 @@ class Sender:
         self, exchange: Exchange, stream: ResponseStream, connection: SenderConnection
     ) -> Sent:
         """Write what the exchange's stream has, from memory and then from a file."""
-        if self._is_reading:
+        if stream.is_being_read:
             return _READING  # whatever woke us: the block that is being read goes first
         for _ in range(FILE_TURNS):
             chunks, end = stream.take()
@@ -292,7 +292,6 @@ class Sender:
         if data is not None:
             return self._write_block(stream, data)
         stream.begin_read()
-        self._is_reading = True
         block = Extent(descriptor, offset, stream.block_size(size))
         self._shared.io_pool.submit_urgent(_DiskRead(self, exchange, stream, block, connection))
         return _READING
@@ -337,7 +336,6 @@ class Sender:
         connection: SenderConnection,
     ) -> None:
         """*Loop:* an I/O thread has read what the page cache did not have."""
-        self._is_reading = False
         stream.end_read()
         if not stream.gone:
             if isinstance(data, OSError):

@@ -31,7 +31,8 @@ class Backlog:
         self.start = start
         self.end = end
         self.is_read = False
-        """An I/O thread is reading just now, so the file must stay open."""
+        """An I/O thread is reading just now, so the file must stay open. Not the response's state
+        (``Consumer.READING``): the response may be given up while the read goes on."""
 
     @property
     def is_empty(self) -> bool:

@@ -154,6 +154,28 @@ _NEXT: dict[_Standing, set[_Standing]] = {
 }
 
 
+class _Phase(enum.Enum):
+    """Where the pool is in its life."""
+
+    OPEN = "its threads wait for tasks"
+    STOPPING = "each thread ends where no task waits"
+    ENDED = "none is left, and somebody tells so or has done so"
+
+    __hash__ = object.__hash__
+
+
+_OPEN = _Phase.OPEN
+_STOPPING = _Phase.STOPPING
+_ENDED = _Phase.ENDED
+
+_PHASES: dict[_Phase, set[_Phase]] = {
+    _OPEN: {_STOPPING},
+    _STOPPING: {_ENDED},
+    # Who tells of it may be struck: whoever settles that thread says it again.
+    _ENDED: {_STOPPING},
+}
+
+
 class _Orphan(Generic[T]):
     """A task whose thread was struck while it ran it, or a moment before or after that."""
 
@@ -204,7 +226,8 @@ class _Place(Generic[T]):
         """That of the task when it was taken."""
         self.stage = _OVER
         self.counts = False
-        """Whether that will be one more of the completed ones."""
+        """Whether that will be one more of the completed ones. It says of which queue the task is,
+        not how far the thread is with it, and so it is no stage."""
         self.next: threading.Lock | None = None
         """The sleeping thread that it is to wake. Nobody else is woken until it has."""
         self.standing = _SERVING
@@ -268,6 +291,7 @@ class ThreadPool(Generic[T]):
         self._new: deque[T] = deque()
         self._urgent: deque[T | _Orphan[T]] = deque()
         self._urgent_next = False
+        """Whose turn it is: a pendulum between the two queues, and no state of anything."""
         self._withdrawn: set[T] = set()
         """Those of the new ones that are not to be run any more."""
         self._room = queue_size
@@ -281,9 +305,10 @@ class ThreadPool(Generic[T]):
         self._starting = threading.Lock()
         """Held while threads are started: a thread that is not alive has ended."""
         self._is_short = False
-        """Whether a thread could not be started."""
-        self._on_stopped: Callable[[], object] | None = None
-        self._has_ended = False
+        """Whether the system did not let a thread start, in whatever phase the pool is: it is told
+        of once, and tried again."""
+        self._phase = _OPEN
+        self._on_stopped: Callable[[], object] = int
 
     def start(self) -> None:
         """*Any thread, once:* start the threads."""
@@ -474,7 +499,7 @@ class ThreadPool(Generic[T]):
         """
         with self._lock:
             self._on_stopped = on_stopped
-            self._has_ended = False
+            self._enter(_STOPPING)
             sleepers, self._sleepers = self._sleepers, []
         for sleeper in sleepers:
             sleeper.release()
@@ -495,6 +520,12 @@ class ThreadPool(Generic[T]):
 
     # --- with the lock held --------------------------------------------------------------------
 
+    def _enter(self, phase: _Phase) -> None:
+        """The one place where the phase changes, but for :meth:`_tell_end`, which takes it back."""
+        if phase not in _PHASES[self._phase]:
+            raise RuntimeError(f"a pool cannot go from {self._phase.name} to {phase.name}")
+        self._phase = phase
+
     def _trim(self) -> None:
         """Let go of the withdrawn tasks at the head of the queue."""
         while self._withdrawn and self._new[0] in self._withdrawn:
@@ -507,9 +538,9 @@ class ThreadPool(Generic[T]):
         """Make places for threads, which are to be started."""
         self._set_room()
         wanted = self.threads - len(self._places)
-        if self._has_ended:
+        if self._phase is _ENDED:
             wanted = 0
-        elif self._on_stopped is not None:
+        elif self._phase is _STOPPING:
             wanted = min(wanted, self.queued)
         allowed = self.threads + self.max_lost - len(self._places) - len(self._lost)
         for _ in range(min(wanted, allowed)):
@@ -592,13 +623,14 @@ class ThreadPool(Generic[T]):
         is_mine = False
         try:
             with self._lock:
-                if self._on_stopped is None or self._places or self._has_ended:
+                if self._phase is not _STOPPING or self._places:
                     return
-                self._has_ended = is_mine = True
+                self._enter(_ENDED)
+                is_mine = True
             self._on_stopped()
         except BaseException:
             if is_mine:
-                self._has_ended = False  # who settles this thread says it again
+                self._phase = _STOPPING  # not by a call, which could be struck itself
             raise
 
     def _work(self, place: _Place[T]) -> None:
@@ -672,7 +704,7 @@ class ThreadPool(Generic[T]):
                         self._set_room()
                 else:
                     place.task = None
-                    if self._on_stopped is not None:
+                    if self._phase is not _OPEN:
                         return
                     self._sleepers.append(sleeper)
                 if upcoming is not None and (self._new or self._urgent):

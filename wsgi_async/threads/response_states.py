@@ -30,6 +30,7 @@ class Consumer(enum.Enum):
     READY = "the transport takes more; nobody has told the loop that there is some"
     WOKEN = "a wake is on its way"
     FULL = "the transport is above its high water; the loop comes by itself when it drains"
+    READING = "an I/O thread reads a block of the file; the loop comes by itself when it has it"
     EVICTED = "it is given up, and the loop is to cut it; it may be sending a file of it still"
     GONE = "the client is gone, and the loop does nothing more with it"
 
@@ -51,9 +52,16 @@ PRODUCER_MOVES: dict[Producer, set[Producer]] = {
 }
 
 CONSUMER_MOVES: dict[Consumer, set[Consumer]] = {
-    Consumer.READY: {Consumer.READY, Consumer.WOKEN, Consumer.FULL, *LEFT},
-    Consumer.WOKEN: {Consumer.READY, Consumer.FULL, *LEFT},
+    Consumer.READY: {
+        Consumer.READY,
+        Consumer.WOKEN,
+        Consumer.FULL,
+        Consumer.READING,
+        *LEFT,
+    },
+    Consumer.WOKEN: {Consumer.READY, Consumer.FULL, Consumer.READING, *LEFT},
     Consumer.FULL: {Consumer.READY, Consumer.FULL, *LEFT},
+    Consumer.READING: {Consumer.READY, *LEFT},
     Consumer.EVICTED: {Consumer.GONE},
     Consumer.GONE: {Consumer.GONE},
 }

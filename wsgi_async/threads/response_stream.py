@@ -59,6 +59,7 @@ _CUT = Producer.CUT
 _READY = Consumer.READY
 _WOKEN = Consumer.WOKEN
 _FULL = Consumer.FULL
+_READING = Consumer.READING
 _EVICTED = Consumer.EVICTED
 _GONE = Consumer.GONE
 _SPOOL = Overflow.SPOOL
@@ -486,6 +487,11 @@ class ResponseStream:
         return self._producer is _PARKED
 
     @property
+    def is_being_read(self) -> bool:
+        """*Any thread:* whether an I/O thread reads a block of the file, which goes first."""
+        return self._consumer is _READING
+
+    @property
     def progress(self) -> Progress:
         """*Any thread:* changes whenever the application has produced something."""
         backlog = self._backlog
@@ -560,12 +566,16 @@ class ResponseStream:
         with self._lock:
             assert self._backlog is not None
             self._backlog.is_read = True
+            if self._consumer not in LEFT:
+                self._consumer = _READING
 
     def end_read(self) -> None:
         """*Loop:* it has read."""
         with self._lock:
             assert self._backlog is not None
             self._backlog.is_read = False
+            if self._consumer is _READING:
+                self._consumer = _READY
             last = self._consumer in LEFT and self._producer in ENDED
         if last:
             self.release()
@@ -581,7 +591,7 @@ class ResponseStream:
             self._in_transport = unsent
             if self._consumer in LEFT:
                 return False
-            if not writable:
+            if not writable and self._consumer is not _READING:
                 self._consumer = _FULL
             elif self._consumer is _FULL:
                 self._consumer = _READY
