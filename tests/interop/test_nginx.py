@@ -7,43 +7,23 @@ import hashlib
 import http.client
 import json
 import os
-import re
-import socket
-import subprocess
-import threading
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 from wsgiref.types import StartResponse, WSGIEnvironment
 from wsgiref.validate import validator
 
+import front_ends
 import pytest
 from frameworks import Gate
+from front_ends import Reply
 from rawclient import TIMEOUT
 from serving import Served, serving
-from tools import require_program
 
 UPLOAD_SIZE = 50_000_000
 DOWNLOAD = os.urandom(1_000_000) * 20
 
 CONFIG = """
-daemon off;
-worker_processes 1;
-{user}
-pid {directory}/nginx.pid;
-error_log stderr warn;
-
-events {{ worker_connections 256; }}
-
-http {{
-    access_log off;
     client_max_body_size 0;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-
     upstream tcp {{ server 127.0.0.1:{port}; keepalive 4; }}
     upstream unix {{ server unix:{path}; keepalive 4; }}
 
@@ -53,10 +33,9 @@ http {{
     proxy_set_header Connection "";
 
     server {{
-        listen {listen};
+        listen 127.0.0.1:{listen};
         {locations}
     }}
-}}
 """
 LOCATION = """
         location /{name}/ {{
@@ -100,12 +79,6 @@ class Nginx(NamedTuple):
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
-
-
-class Reply(NamedTuple):
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
 
 
 def make_application(gate: Gate) -> Any:
@@ -158,33 +131,24 @@ def make_application(gate: Gate) -> Any:
 
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    program = require_program("nginx")
     directory = tmp_path_factory.mktemp("nginx")
     gate = Gate()
     path = f"{directory}/app.sock"
-    with serving(make_application(gate), bind=["127.0.0.1:0", f"unix:{path}"]) as served:
-        # nginx inherits the listening socket, as at an upgrade of its binary: no port is guessed,
-        # and connections wait in its backlog until nginx is ready.
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-            assert served.server.port is not None
-            write_config(directory, port, served.server.port, path)
-            process = subprocess.Popen(
-                [program, "-p", directory, "-c", directory / "nginx.conf", "-e", "stderr"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env={"NGINX": f"{listener.fileno()};"},
-                pass_fds=(listener.fileno(),),
-                text=True,
-            )
-        with stopping(process):
+    with (
+        serving(make_application(gate), bind=["127.0.0.1:0", f"unix:{path}"]) as served,
+        front_ends.listener() as inherited,
+    ):
+        port = inherited.getsockname()[1]
+        assert served.server.port is not None
+        text = CONFIG.format(listen=port, port=served.server.port, path=path, locations=locations())
+        harmless = r"\[warn\].*(?:buffered to a temporary file|could not build)|/cut"
+        with front_ends.nginx(directory, text, [inherited], but_for=harmless):
             yield Nginx(port, served, gate)
 
 
-def write_config(directory: Path, listen: int, port: int, path: str) -> None:
+def locations() -> str:
     direct = "proxy_buffering off; proxy_request_buffering off;"
-    locations = "".join(
+    return "".join(
         LOCATION.format(
             name=upstream.name,
             upstream=upstream.transport,
@@ -193,35 +157,6 @@ def write_config(directory: Path, listen: int, port: int, path: str) -> None:
         )
         for upstream in UPSTREAMS
     )
-    text = CONFIG.format(
-        directory=directory,
-        port=port,
-        path=path,
-        listen=f"127.0.0.1:{listen}",
-        # Else root's workers are somebody who may not enter the directory.
-        user="user root;" if os.geteuid() == 0 else "",
-        locations=locations,
-    )
-    (directory / "nginx.conf").write_text(text)
-
-
-@contextlib.contextmanager
-def stopping(process: subprocess.Popen[str]) -> Iterator[None]:
-    """End nginx with the block, and look at what it complained of."""
-    assert process.stderr is not None
-    lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.extend(process.stderr or ()))
-    reader.start()
-    try:
-        yield
-    finally:
-        process.terminate()
-        code = process.wait(TIMEOUT)
-        reader.join(TIMEOUT)
-        process.stderr.close()
-    harmless = r"\[notice\]|\[warn\].*(?:buffered to a temporary file|could not build)"
-    complaints = [line for line in lines if not re.search(harmless, line) and "/cut" not in line]
-    assert (code, complaints) == (0, [])
 
 
 @pytest.fixture(params=UPSTREAMS, ids=lambda upstream: upstream.name)

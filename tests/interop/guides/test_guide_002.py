@@ -10,11 +10,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import front_ends
 import pytest
 from guide_programs import APPS, command, program
 from rawclient import TIMEOUT, RawClient, request
 from serving import serving
-from tools import ROOT, ReservedPort, python, require_program, running
+from tools import ROOT, ReservedPort, python, running
 
 SITE = APPS / "primer_site"
 
@@ -130,18 +131,6 @@ def test_gunicorns_line_with_gevent() -> None:
         assert len(notices) == 1, site.process.output
 
 
-NGINX = """
-daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log stderr warn; {user}
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    {server}
-}}
-"""
-
 PLAIN = """
 server {
     listen 80;
@@ -158,49 +147,23 @@ server {
 """As the guide has it: HTTP/1.0 to the server, and a new connection for each request."""
 
 
-@pytest.mark.parametrize("shipped", [False, True], ids=["guide", "examples/deploy"])
-def test_nginx_in_front(shipped: bool, tmp_path: Path) -> None:
-    import getpass
-
-    nginx = require_program("nginx")
-    with ReservedPort() as port, command("my_wsgi_app:app", cwd=SITE) as site:
-        text = (ROOT / "examples" / "deploy" / "nginx.conf").read_text() if shipped else PLAIN
-        assert text.count("listen 80;") == 1
-        text = text.replace("listen 80;", f"listen 127.0.0.1:{port.number};")
-        assert "proxy_pass http://127.0.0.1:8000;" in text
-        text = text.replace(
-            "proxy_pass http://127.0.0.1:8000", f"proxy_pass http://127.0.0.1:{site.port}"
-        )
-        user = "user root;" if getpass.getuser() == "root" else ""
-        config = NGINX.format(directory=tmp_path, user=user, server=text)
-        (tmp_path / "nginx.conf").write_text(config)
-        line = (nginx, "-c", str(tmp_path / "nginx.conf"), "-p", str(tmp_path))
-        with running(*line, cwd=tmp_path) as process:
-            try:
-                reply = _ask_patiently(port.number)
-            finally:
-                process.signal(signal.SIGTERM)  # its workers end with it
-                process.wait()
-            assert "HTTP_X_FORWARDED_FOR: 10.1.2.3, 127.0.0.1\n" in reply
-            assert "HTTP_X_REAL_IP: 127.0.0.1\n" in reply
-            assert "HTTP_HOST: some.host\n" in reply
-
-
-def _ask_patiently(port: int) -> str:
-    """Nothing tells when nginx listens."""
-    import time
-
-    deadline = time.monotonic() + TIMEOUT
-    while True:
-        try:
-            with RawClient(("127.0.0.1", port)) as client:
-                client.send(
-                    b"GET /headers HTTP/1.1\r\nHost: some.host\r\nX-Forwarded-For: 10.1.2.3\r\n\r\n"
-                )
-                return client.response().body.decode()
-        except ConnectionError:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+def test_nginx_in_front(tmp_path: Path) -> None:
+    with front_ends.listener() as inherited, command("my_wsgi_app:app", cwd=SITE) as site:
+        port = inherited.getsockname()[1]
+        assert "listen 80;" in PLAIN
+        assert "proxy_pass http://127.0.0.1:8000;" in PLAIN
+        text = PLAIN.replace("listen 80;", f"listen 127.0.0.1:{port};")
+        text = text.replace("127.0.0.1:8000", f"127.0.0.1:{site.port}")
+        with (
+            front_ends.nginx(tmp_path, text, [inherited]),
+            RawClient(("127.0.0.1", port)) as client,
+        ):
+            fields = "Host: some.host\r\nX-Forwarded-For: 10.1.2.3"
+            client.send(f"GET /headers HTTP/1.1\r\n{fields}\r\n\r\n".encode())
+            reply = client.response().body.decode()
+        assert "HTTP_X_FORWARDED_FOR: 10.1.2.3, 127.0.0.1\n" in reply
+        assert "HTTP_X_REAL_IP: 127.0.0.1\n" in reply
+        assert "HTTP_HOST: some.host\n" in reply
 
 
 def test_stream_by_http_1_0_ends_with_the_connection() -> None:
