@@ -27,11 +27,20 @@ def forking(site: Site) -> Iterator[Serve]:
     with contextlib.ExitStack() as stack:
 
         def serve(*args: str, loop: str = "uvloop", app: str = "fork_app") -> Servers:
-            servers = stack.enter_context(site.serve(*args, app=app, loop=loop))
+            servers = stack.enter_context(
+                site.serve(*args, app=app, loop=loop, setup=obey_the_terminal)
+            )
             servers.wait_for("Listening on ")
             return servers
 
         yield serve
+
+
+def obey_the_terminal() -> None:
+    """Also where these tests run in the background of a shell, which has such programs ignore it:
+    what a server was told to ignore, its children ignore."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def is_open(address: Address) -> bool:

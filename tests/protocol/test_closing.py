@@ -77,11 +77,21 @@ def test_a_refusal_ends_the_servers_side_and_reads_on() -> None:
         assert client.transport.has_ended
         assert not client.transport.is_closing()
         client.transport.receive(b"x" * LINGER_SIZE)
+        assert client.transport.is_reading()
+
+
+def test_what_is_too_much_after_a_refusal_stays_in_the_kernel() -> None:
+    """Closing would reset the connection, and a client that still sends lose the answer."""
+    with Site() as site:
+        client = site.connect()
+        client.send("bad\r\n\r\n", "GET")
+        client.transport.receive(b"x" * (LINGER_SIZE + 1))
+        assert not client.transport.is_reading()
+        assert client.state is ConnectionState.LINGERING
+        site.advance(1.75)
         assert not client.transport.is_closing()
-        client.transport.receive(b"x")
-        assert client.transport.is_closing()
-        assert client.state is ConnectionState.CLOSING
-        client.transport.receive(b"more")
+        site.advance(0.25)
+        assert client.transport.is_lost
 
 
 def test_lingering_ends_when_the_client_ends() -> None:

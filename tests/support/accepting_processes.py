@@ -17,10 +17,14 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from typing import NoReturn, cast
 
 from wsgi_async.server.acceptor import Acceptor
 from wsgi_async.server.connection_counts import ConnectionCounts, OwnCount
+
+START_TIMEOUT = 20
+"""Seconds."""
 
 
 class Telling(asyncio.Protocol):
@@ -114,7 +118,9 @@ def main(kind: str, family: str, count: str) -> None:
                 serve(kind, sock, counts.join(index))
             pids.append(pid)
         try:
+            deadline = time.monotonic() + START_TIMEOUT
             while len(counts.connections()) < len(pids):  # until all of them accept
+                assert time.monotonic() < deadline, counts.connections()
                 signal.sigtimedwait({signal.SIGCHLD}, 0.01)
             print(json.dumps([sock.getsockname(), *pids]), flush=True)
             for line in sys.stdin:

@@ -12,7 +12,8 @@ from .upload import Upload
 __all__ = ["LINGER_SIZE", "Input", "InputState"]
 
 LINGER_SIZE = 256 * 1024
-"""Bytes that a closing connection still reads (RFC 9112 §9.6)."""
+"""Bytes that a closing connection still reads (RFC 9112 §9.6). What comes then stays in the
+kernel: a client that cannot send any more looks for its answer."""
 
 
 class InputState(enum.Enum):
@@ -110,7 +111,7 @@ class Input:
     def discard(self, size: int) -> bool:
         """So much has come on a connection that is about to close.
 
-        :returns: whether that is too much, and it is to close at once.
+        :returns: whether that is enough: nothing more is to be read.
         """
         self._discarded += size
         return self._discarded > LINGER_SIZE

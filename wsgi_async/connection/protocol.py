@@ -109,7 +109,8 @@ class HTTPProtocol(ConnectionLife):
         state, upload = self.state, self._upload
         if state is _LINGERING:
             if self._input.discard(len(data)):
-                self._close()
+                # Closed now, with more on its way, the client would lose the answer to a reset.
+                self._input.hold(self, None)
             return
         if state is _CLOSING or state is _CLOSED:
             return

@@ -87,9 +87,16 @@ class OwnCount:
     def look(self) -> None:
         """Say that this process looks for connections."""
         self._looked[self.index] += 1
-        # All write this one: what is lost where two do at once is mended at the next look.
         if self._used[0] <= self.index:
-            self._used[0] = self.index + 1
+            self._widen()
+
+    def _widen(self) -> None:
+        """Have all words looked at that are used. Who writes this one last may have read it before
+        another process wrote more into it, so each looks again at what it has left behind."""
+        used = self.index + 1
+        while self._used[0] < used:
+            self._used[0] = used
+            used = max(index for index, looks in enumerate(self._looked.tolist()) if looks) + 1
 
     def looks(self) -> list[int]:
         """How often each process has looked."""

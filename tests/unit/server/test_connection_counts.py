@@ -52,6 +52,27 @@ def test_numbers_may_come_in_any_order_and_again() -> None:
     assert early.share(0) == 1
 
 
+def test_two_that_join_at_the_same_moment_are_both_seen() -> None:
+    """One has read how many places are in use, and writes what it made of it after the other."""
+    shared = ConnectionCounts()
+    words, others = shared.used, [shared]
+
+    class Racing:
+        def __getitem__(self, index: int) -> int:
+            return words[index]
+
+        def __setitem__(self, index: int, value: int) -> None:
+            if others:
+                raced = others.pop()
+                raced.used = words
+                raced.join(1).publish(0)
+            words[index] = value
+
+    shared.used = Racing()  # type: ignore[assignment]
+    shared.join(0).publish(0)
+    assert shared.connections() == {0: 0, 1: 0}
+
+
 def test_a_forked_process_is_seen_by_the_others() -> None:
     shared = ConnectionCounts()
     own_count = shared.join(0)
