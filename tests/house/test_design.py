@@ -24,8 +24,8 @@ NAMES = [
     if word not in PATHS and re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(\(\))?", word)
 ]
 CORE = (
-    *("http", "http1", "wsgi", "buffers", "threads", "connection", "server", "config", "system"),
-    *("processes", "launch", "applications", "logs", "help"),
+    *("http", "http1", "proxies", "wsgi", "buffers", "threads", "connection", "server"),
+    *("config", "system", "processes", "launch", "applications", "logs", "help"),
 )
 """Packages whose docstring is the table of their contents."""
 OTHERS = {

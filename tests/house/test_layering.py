@@ -22,10 +22,10 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "system": ("errors",),
     "http": ("errors",),
     "http1": ("errors", "http"),
+    "proxies": ("errors", "http"),
     "wsgi": ("_version", "errors", "http", "system"),
     "config": ("errors", "system", "wsgi"),
     "buffers": ("errors",),
-    "proxies": (),
     "threads": ("buffers", "errors", "http", "system"),
     "connection": (
         "_version",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from wsgi_async._version import __version__
+from wsgi_async.http.mounting import path_below, script_name
 from wsgi_async.http.request import RequestHead
 
 __all__ = ["build_environ", "client_name", "remote_address", "server_variables"]
@@ -36,7 +37,8 @@ def server_variables(
     else each has is None in it.
 
     :param local: that address, as ``getsockname`` gives it; of a unix socket it is no tuple.
-    :param root_path: where the application is mounted, as Unicode text; "" or "/" for the root.
+    :param root_path: where the application is mounted, as Unicode text, percent-encoded or not; ""
+        or "/" for the root.
     :param scheme: ``http`` or ``https``.
     :param threads: number of the pool's threads, for ``wsgi_async.threads``.
     :param file_wrapper: the callable for ``wsgi.file_wrapper``.
@@ -47,8 +49,7 @@ def server_variables(
     if isinstance(local, tuple):
         server_name, server_port = _plain_address(local[0]), str(local[1])
     variables: dict[str, object] = {
-        # native strings: the bytes of UTF-8, read as latin-1 (PEP 3333, "Unicode Issues")
-        "SCRIPT_NAME": root_path.rstrip("/").encode("utf-8").decode("latin-1"),
+        "SCRIPT_NAME": script_name(root_path),
         "SERVER_NAME": server_name,
         "SERVER_PORT": server_port,
         "SERVER_SOFTWARE": _SERVER_SOFTWARE,
@@ -79,9 +80,10 @@ def remote_address(peer: object) -> tuple[str, str]:
 
 
 def client_name(remote_addr: str, remote_port: str) -> str:
-    """The client's name for log lines: ``127.0.0.1:50312``, ``[::1]:50312`` or ``unix``."""
+    """The client's name for log lines: ``127.0.0.1:50312``, ``[::1]:50312`` or ``unix``; only the
+    address where the port is not known."""
     if not remote_port:
-        return "unix"
+        return remote_addr or "unix"
     host = f"[{remote_addr}]" if ":" in remote_addr else remote_addr
     return f"{host}:{remote_port}"
 
@@ -119,13 +121,7 @@ def build_environ(
     environ["wsgi.errors"] = errors
     root = environ["SCRIPT_NAME"]
     if root:
-        environ["PATH_INFO"] = _below(head.variables["PATH_INFO"], str(root))
+        environ["PATH_INFO"] = path_below(head.variables["PATH_INFO"], str(root))
     if body_size is not None and head.chunked:
         environ["CONTENT_LENGTH"] = str(body_size)
     return environ
-
-
-def _below(path: str, root: str) -> str:
-    """`path` without `root` in front; whole where a proxy has already taken it off."""
-    rest = path.removeprefix(root)
-    return rest if not rest or rest[0] == "/" else path

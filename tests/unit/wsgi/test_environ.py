@@ -164,6 +164,10 @@ def test_nothing_of_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("/apple", "/app", "/app", "/apple"),
         ("/x", "/", "", "/x"),
         ("/%c3%a9/x", "/é", "/\u00c3\u00a9", "/x"),
+        ("/%c3%a9/x", "/%C3%A9", "/\u00c3\u00a9", "/x"),
+        ("/app%2Fx", "/app", "/app", "/x"),
+        ("/app%2fx%2Fy", "/app/", "/app", "/x/y"),
+        ("/app%252Fx", "/app", "/app", "/app%2Fx"),
     ],
 )
 def test_paths(path: str, root_path: str, script_name: str, path_info: str) -> None:
@@ -257,6 +261,11 @@ def test_a_unix_socket_has_no_address() -> None:
     assert (made["SERVER_NAME"], made["SERVER_PORT"]) == ("localhost", "80")
     assert remote_address("") == ("", "")
     assert client_name("", "") == "unix"
+
+
+def test_a_client_whose_port_no_proxy_has_told() -> None:
+    assert client_name("192.0.2.1", "") == "192.0.2.1"
+    assert client_name("2001:db8::1", "") == "2001:db8::1"
 
 
 def test_https() -> None:

@@ -1,0 +1,349 @@
+"""What is taken of the fields that proxies add, and from whom. Any thread.
+
+Only what is used is judged: a field that no option names may say anything, and so may an entry of a
+list that is further away than the hop that was chosen, as it is its client's word.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from wsgi_async.errors import ConfigError, HTTPError
+from wsgi_async.http.bounded_cache import BoundedCache
+from wsgi_async.http.origin import Origin
+from wsgi_async.http.request import RequestHead
+from wsgi_async.http.variables import OF_EACH_HEAD
+
+from .forwarded import read_forwarded
+from .named import NamedFields
+from .nodes import Node, read_node
+from .schemes import SECURE_SCHEME_HEADERS, SchemeField, scheme_fields
+from .trust import PeerSet
+from .x_forwarded import read_host, read_list, read_port, read_prefix, read_scheme
+
+__all__ = ["FORWARDER_HEADERS", "Forwarding", "Taken", "read_taken"]
+
+FORWARDER_HEADERS = ("SCRIPT_NAME", "PATH_INFO")
+"""gunicorn's default."""
+
+
+class Taken(enum.Enum):
+    """What may be taken from a believed peer."""
+
+    FOR = "for"
+    PROTO = "proto"
+    HOST = "host"
+    PORT = "port"
+    PREFIX = "prefix"
+    FORWARDED = "forwarded"
+    """The client, the scheme and the host from Forwarded (RFC 7239), and no X-Forwarded-*."""
+
+
+_OFF = "off"
+
+_KEYS = {
+    Taken.FOR: "HTTP_X_FORWARDED_FOR",
+    Taken.HOST: "HTTP_X_FORWARDED_HOST",
+    Taken.PORT: "HTTP_X_FORWARDED_PORT",
+    Taken.PREFIX: "HTTP_X_FORWARDED_PREFIX",
+    Taken.FORWARDED: "HTTP_FORWARDED",
+}
+"""Where it is in a head's variables. The scheme has fields of the operator's choice."""
+
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+_MAX_KEPT_SIZE = 512
+_MAX_NAMES_SIZE = 2048
+
+
+def read_taken(words: str | Iterable[str], *, flag: str = "--proxy-headers") -> frozenset[Taken]:
+    """What an option such as ``for,proto`` takes; nothing for ``off``.
+
+    :param words: as a list, or one text with commas between them; in any case.
+    :param flag: the option, for errors.
+    :raises ConfigError: an unknown word, none at all, or words that exclude each other:
+        ``forwarded`` and ``off`` stand alone.
+    """
+    if isinstance(words, str):
+        words = words.split(",")
+    given = list(dict.fromkeys(word.strip().lower() for word in words if word.strip()))
+    known = [taken.value for taken in Taken] + [_OFF]
+    for word in given:
+        if word not in known:
+            raise ConfigError(
+                f"{flag} takes any of for, proto, host, port and prefix, or forwarded, or off, "
+                f"not {word!r}"
+            )
+    if not given:
+        raise ConfigError(f"{flag} names nothing: write off to take nothing from a proxy")
+    for alone in (_OFF, Taken.FORWARDED.value):
+        if alone in given and len(given) > 1:
+            raise ConfigError(f"{flag}: {alone} stands alone: leave it or the others out")
+    return frozenset(Taken(word) for word in given if word != _OFF)
+
+
+class _Hop(NamedTuple):
+    """The place of the client in a list of hops."""
+
+    place: int
+    """Its index."""
+    size: int
+    """Entries in the list."""
+    node: Node | None
+    """Who it is; None where nobody but the peer is known."""
+
+
+class Forwarding:
+    """The options on forwarded fields. Made once; a head is read by :meth:`origin`.
+
+    :param peers: who is believed.
+    :param taken: what is taken from them, as :func:`read_taken` gives it; nothing at all is *off*:
+        then nobody is believed in anything.
+    :param secure_scheme_headers: gunicorn's: name of a field -> the value by which it says https.
+        Where ``proto`` is taken the scheme comes from these.
+    :param forwarder_headers: gunicorn's: names with an underscore that may come from believed
+        peers, whatever is `taken`; see :class:`.NamedFields`.
+    :raises ConfigError: a name that no field has, or one that may not be given here.
+
+    **The client** is found in X-Forwarded-For (or in the elements of Forwarded) from the right:
+    each entry is who spoke to the proxy that wrote it, and counts as long as that proxy is
+    believed. So the client is the first that is not believed, or the leftmost where all are. Where
+    `peers` has everyone in it, only the rightmost counts: the others are the client's own word.
+
+    An entry that names nobody (``unknown``, ``_hidden``, text that is no address) ends the walk: it
+    is the client, without an address. REMOTE_ADDR is then what is known for sure: the believed
+    proxy that wrote the entry, which is the peer itself where that entry is the rightmost. It is
+    never the text: what rests on REMOTE_ADDR (limits, lists of addresses, logs) could be misled by
+    it.
+
+    **Scheme, host, port and prefix** are those of the hop so chosen where their list has as many
+    entries as that of the hops, else the rightmost: that is the nearest proxy's word, and the only
+    one where there is but one. In Forwarded an element may lack one of them; then the next one
+    towards this server that has it says it.
+
+    Values are judged as proxies of trust are to be held to them: a scheme that is neither http nor
+    https (nor ws or wss), a host that no Host field may be, a port that is none, a prefix that is
+    no path, scheme fields that disagree, and a Forwarded that is not of its grammar are a 400. To
+    guess on would be to answer with the wrong links, or for ever with a redirect; gunicorn has http
+    for an unknown scheme, waitress a 400. Fields that are empty count as absent.
+
+    **SERVER_PORT** is that of the port's field, else that of the forwarded host, else the scheme's
+    own where a host was forwarded. The port also goes behind HTTP_HOST, but for the scheme's own,
+    as links are made of it.
+    """
+
+    __slots__ = (
+        "_copies",
+        "_copies_of",
+        "_keys",
+        "_named",
+        "_needs_host",
+        "_origins",
+        "_peers",
+        "_scheme_fields",
+        "_taken",
+    )
+
+    def __init__(
+        self,
+        peers: PeerSet,
+        taken: Iterable[Taken],
+        *,
+        secure_scheme_headers: Mapping[str, str] = MappingProxyType(SECURE_SCHEME_HEADERS),
+        forwarder_headers: Iterable[str] = FORWARDER_HEADERS,
+    ) -> None:
+        self._peers = peers
+        self._taken = frozenset(taken)
+        fields = scheme_fields(secure_scheme_headers)
+        self._scheme_fields: tuple[SchemeField, ...] = fields if Taken.PROTO in self._taken else ()
+        named = NamedFields(forwarder_headers, (field.key for field in fields))
+        self._named = named if self._taken else NamedFields(())
+        keys = [_KEYS[taken] for taken in Taken if taken in self._taken and taken in _KEYS]
+        keys += [field.key for field in self._scheme_fields]
+        self._keys = tuple(dict.fromkeys(keys))
+        self._needs_host = Taken.PORT in self._taken
+        self._copies = frozenset({"HTTP_FORWARDED", "HTTP_X_FORWARDED"}).union(
+            (field.key for field in fields), named.keys
+        )
+        self._copies_of: BoundedCache[tuple[str, ...], tuple[str, ...]] = BoundedCache(256)
+        self._origins: BoundedCache[tuple[str | None, ...], Origin] = BoundedCache(1024)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys in a head's variables that :meth:`origin` reads. Names with an underscore are
+        not among the variables, and so not among these."""
+        return frozenset(self._keys)
+
+    def trusts(self, peer_addr: str) -> bool:
+        """Whether fields of this peer are believed; to be asked once for a connection.
+
+        :param peer_addr: its address as text; "" for a unix socket.
+        """
+        return bool(self._taken) and peer_addr in self._peers
+
+    def origin(self, head: RequestHead, scheme: str = "http") -> Origin | None:
+        """What the head of a request says of where it comes from.
+
+        :param head: from a peer that :meth:`trusts` has said yes to.
+        :param scheme: that of the connection.
+        :returns: None where the connection's own facts hold; that is found out by a look-up for
+            each of :attr:`keys`.
+        :raises HTTPError: 400, see above.
+        """
+        variables = head.variables
+        values = tuple(map(variables.get, self._keys))
+        origin = self._of_fields(head, values, scheme) if any(values) else None
+        # Each field has made a variable of its own, unless its name was dropped, or repeated.
+        if self._named.keys and (
+            len(variables) + head.chunked != head.field_count + OF_EACH_HEAD
+            or head.target[0] != "/"  # then there may be a Host that came with no field
+        ):
+            return self._named.add(head.fields, origin)
+        return origin
+
+    def copies(self, head: RequestHead) -> tuple[str, ...]:
+        """The keys of a head's variables by which somebody could be misled who believes what no
+        believed peer has said: X-Forwarded-*, Forwarded, and the fields that options name. To be
+        taken out of the environ where the peer is not believed and one of the options was set by
+        hand."""
+        names = tuple(head.variables)
+        copies = self._copies_of.get(names)
+        if copies is None:
+            copies = tuple(
+                key for key in names if key in self._copies or key.startswith("HTTP_X_FORWARDED_")
+            )
+            if sum(map(len, names)) <= _MAX_NAMES_SIZE:
+                self._copies_of.keep(names, copies)
+        return copies
+
+    def _of_fields(self, head: RequestHead, values: tuple[str | None, ...], scheme: str) -> Origin:
+        key = (scheme, *values)
+        if self._needs_host:
+            key += (head.variables.get("HTTP_HOST"),)
+        origin = self._origins.get(key)
+        if origin is not None:
+            return origin
+        if Taken.FORWARDED in self._taken:
+            value = head.variables[_KEYS[Taken.FORWARDED]]
+            if "," in value and '"' in value:
+                # Perhaps several lines: joined, a quote in one could hide the next. So each is read
+                # by itself, and what has been joined is no key.
+                return self._by_forwarded(_lines_of(head, "forwarded"), scheme)
+            origin = self._by_forwarded([value], scheme)
+        else:
+            origin = self._by_x_forwarded(head.variables, scheme)
+        if sum(len(part) for part in key if part) <= _MAX_KEPT_SIZE:
+            self._origins.keep(key, origin)
+        return origin
+
+    def _by_forwarded(self, lines: Sequence[str], scheme: str) -> Origin:
+        elements = read_forwarded(lines)
+        hop = self._walk([element.get("for", "") for element in elements])
+        start = hop.place if hop is not None else 0
+        told: dict[str, str] = {}
+        for element in reversed(elements[start:]):
+            told |= {name: value for name, value in element.items() if value}
+        proto, host = told.get("proto"), told.get("host")
+        return _origin(
+            scheme,
+            hop,
+            scheme=None if proto is None else read_scheme(proto, "The proto of Forwarded"),
+            host=None if host is None else read_host(host, "The host of Forwarded"),
+        )
+
+    def _by_x_forwarded(self, variables: Mapping[str, str], scheme: str) -> Origin:
+        lists = {
+            taken: read_list(variables.get(_KEYS[taken], ""))
+            for taken in (Taken.FOR, Taken.HOST, Taken.PORT, Taken.PREFIX)
+            if taken in self._taken
+        }
+        hop = self._walk(lists.get(Taken.FOR, ()))
+        host = _chosen(lists.get(Taken.HOST, ()), hop)
+        port = _chosen(lists.get(Taken.PORT, ()), hop)
+        prefix = _chosen(lists.get(Taken.PREFIX, ()), hop)
+        return _origin(
+            scheme,
+            hop,
+            scheme=self._scheme(variables, hop),
+            host=None if host is None else read_host(host, "X-Forwarded-Host"),
+            port=None if port is None else read_port(port, "X-Forwarded-Port"),
+            own_host=variables.get("HTTP_HOST"),
+            prefix=None if prefix is None else read_prefix(prefix, "X-Forwarded-Prefix"),
+        )
+
+    def _scheme(self, variables: Mapping[str, str], hop: _Hop | None) -> str | None:
+        said = set()
+        for field in self._scheme_fields:
+            value = variables.get(field.key, "")
+            entries = [value] if field.is_secure(value) else read_list(value)
+            entry = _chosen(entries, hop)
+            if entry is not None:
+                said.add(field.read(entry))
+        if len(said) > 1:
+            raise HTTPError(400, "The fields that say the scheme disagree")
+        return said.pop() if said else None
+
+    def _walk(self, entries: Sequence[str]) -> _Hop | None:
+        """From the nearest hop to the client."""
+        node: Node | None = None
+        index = len(entries)
+        while index:
+            index -= 1
+            further = read_node(entries[index])
+            if further is None:
+                break
+            node = further
+            if self._peers.everyone or node.address not in self._peers:
+                break
+        return _Hop(index, len(entries), node) if entries else None
+
+
+def _lines_of(head: RequestHead, name: str) -> list[str]:
+    return [value for field, value in head.fields if field.lower() == name]
+
+
+def _chosen(entries: Sequence[str], hop: _Hop | None) -> str | None:
+    """The entry of the hop, or of the nearest proxy; None where there is none."""
+    if not entries:
+        return None
+    return entries[hop.place if hop is not None and len(entries) == hop.size else -1]
+
+
+def _origin(
+    connection_scheme: str,
+    hop: _Hop | None,
+    *,
+    scheme: str | None,
+    host: str | None,
+    port: str | None = None,
+    own_host: str | None = None,
+    prefix: str | None = None,
+) -> Origin:
+    node = hop.node if hop is not None else None
+    default_port = _DEFAULT_PORTS[scheme or connection_scheme]
+    if port is not None:
+        host = host or own_host
+        if host is not None:
+            bare = _without_port(host)[0]
+            host = bare if port == default_port else f"{bare}:{port}"
+    elif host is not None:
+        told = _without_port(host)[1]
+        port = read_port(told, "The port of the forwarded host") if told else default_port
+    return Origin(
+        remote_addr=None if node is None else node.address,
+        remote_port=None if node is None else node.port,
+        scheme=scheme,
+        host=host,
+        server_port=port,
+        prefix=prefix,
+    )
+
+
+def _without_port(host: str) -> tuple[str, str]:
+    if host[-1] == "]":
+        return host, ""
+    bare, colon, port = host.rpartition(":")
+    return (bare, port) if colon else (host, "")
