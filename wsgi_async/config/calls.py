@@ -11,7 +11,7 @@ from wsgi_async.system.sockets import DEFAULT_PORT
 from .option import Scope, did_you_mean
 from .options import OPTIONS, Config
 
-__all__ = ["from_options", "given", "join_address", "make_config", "refuse"]
+__all__ = ["changed", "from_options", "given", "join_address", "make_config", "refuse"]
 
 _REFUSALS = {
     Scope.PROCESS: "{} is for the command line and serve(); a Server logs to the loggers "
@@ -47,6 +47,13 @@ def make_config(port: int | None, host: str | None, options: dict[str, Any]) -> 
         raise ConfigError(f"port takes a number from 0 to 65535, not {port!r}")
     address = join_address("localhost" if host is None else host, port)
     return from_options(bind=(address,), **options)
+
+
+def changed(config: Config) -> dict[str, object]:
+    """What of it is not the default, by name."""
+    default = Config()
+    values = {spec.name: getattr(config, spec.name) for spec in OPTIONS}
+    return {name: value for name, value in values.items() if value != getattr(default, name)}
 
 
 def given(options: Mapping[str, object], scope: Scope) -> list[str]:

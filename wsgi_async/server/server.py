@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from wsgi_async.config.calls import make_config, refuse
+from wsgi_async.config.calls import changed, make_config, refuse
 from wsgi_async.config.option import Scope
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import Phase
@@ -73,13 +73,14 @@ class Server:
             raise ConfigError(f"The application is not callable: {application!r}")
         if config is None:
             config = make_config(port, host, options)
+            _refuse_what_nobody_follows(options)
         elif options or port is not None or host is not None:
             raise ConfigError("Give either config or single options")
+        elif observer is None:  # a supervised one has the log of its process
+            _refuse_what_nobody_follows(changed(config))
         self.application = application
         self.config = config
         if observer is None:
-            refuse(options, Scope.PROCESS)
-            refuse(options, Scope.FLEET)
             observer = LogObserver()
         self.observer = FanOut((observer, *observers), LogObserver().error)
         """All that are told what happens, as one."""
@@ -338,3 +339,8 @@ class Server:
     def __exit__(self, *exc_info: object) -> None:
         assert self._thread is not None
         self._thread.close()
+
+
+def _refuse_what_nobody_follows(options: Mapping[str, object]) -> None:
+    refuse(options, Scope.PROCESS)
+    refuse(options, Scope.FLEET)

@@ -12,8 +12,9 @@ import wsgi_async
 from wsgi_async import Server, serve
 from wsgi_async.config.calls import given, make_config, refuse
 from wsgi_async.config.option import Scope
-from wsgi_async.config.options import OPTIONS
+from wsgi_async.config.options import OPTIONS, Config
 from wsgi_async.errors import ConfigError
+from wsgi_async.events import Observer
 from wsgi_async.system.sockets import DEFAULT_PORT
 from wsgi_async.testing.live import live_server
 
@@ -59,6 +60,17 @@ def test_an_embedded_server_takes_no_option_that_it_would_not_follow(name: str) 
         live_server(lambda environ, start_response: [], **options),
     ):
         pass
+
+
+def test_no_way_of_giving_it_options_makes_it_follow_them() -> None:
+    # Where somebody else takes the log, and where all options come at once.
+    with pytest.raises(ConfigError, match=r"^workers needs a supervisor"):
+        Server(lambda environ, start_response: [], observer=Observer(), workers=2)
+    for name, value in {"timeout": 7, "log_level": "debug"}.items():
+        config = Config(**{name: value})  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=f"^{name} "):
+            Server(lambda environ, start_response: [], config=config)
+    assert Server(lambda environ, start_response: [], config=Config(threads=2)).config.threads == 2
 
 
 @pytest.mark.parametrize(
