@@ -79,19 +79,29 @@ def serve(
     configures_logs = bool(given(options, Scope.PROCESS)) or not logs.is_configured()
     if configures_logs:
         configure_logs(config)
-    if config.workers > 1:
-        _serve_processes(application, config, subscribers, configures_logs=configures_logs)
-        return
+    try:
+        if config.workers > 1:
+            _serve_processes(application, config, subscribers, configures_logs=configures_logs)
+        else:
+            _serve_alone(application, config, subscribers, configures_logs=configures_logs)
+    finally:
+        if configures_logs:
+            logs.release()
+
+
+def _serve_alone(
+    application: Application,
+    config: Config,
+    subscribers: tuple[Observer, ...],
+    *,
+    configures_logs: bool,
+) -> None:
     log = LogObserver(access=bool(config.access_logfile))
     server = Server(application, config=config, observer=log, observers=subscribers)
     if configures_logs:
         logs.write_by_thread()
-    try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(server.serve_until_signalled())
-    finally:
-        if configures_logs:
-            logs.release()
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(server.serve_until_signalled())
 
 
 def _refuse_other_threads() -> None:
