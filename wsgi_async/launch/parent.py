@@ -29,7 +29,7 @@ from .ending import LAST, end_within
 from .file_watcher import Watcher
 from .log_files import configure_logs, give_logs
 from .program import Common, Explain, Loading, ServerProgram, absolute, call_safely, import_late
-from .reloading import Reloading
+from .reloading import Reloading, fixed_at_start
 
 __all__ = ["check", "launch", "open_sockets", "supervise"]
 
@@ -84,6 +84,7 @@ def launch(
                 explain,
                 loader=Loading(settings, environ, start, identity, application),
                 subscribers=lambda: make_subscribers(settings),
+                fixed=fixed_at_start(settings),
                 hooks=settings.hooks,
                 # A browser's next click is to meet the new code.
                 linger=0.0 if watcher is not None else IDLE_LINGER,

@@ -15,7 +15,8 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from wsgi_async._imports import StandardFirst, preload
@@ -96,6 +97,7 @@ class ServerProgram(Program):
     :param loader: what there is to do before the application is there, and how it is had. It is
         given what is to be called in between, and what is to be told of doubts.
     :param subscribers: makes what a serving process tells of itself to, besides the log.
+    :param fixed: options that no reload can change, by name.
     :param hooks: called in processes.
     :param configures_logs: whether the logs are the server's, not those of a program around it.
     """
@@ -108,6 +110,7 @@ class ServerProgram(Program):
         *,
         loader: Callable[[Callable[[], object], Warn], Application],
         subscribers: Callable[[], Sequence[Observer]] = tuple,
+        fixed: Mapping[str, object] = MappingProxyType({}),
         hooks: Hooks | None = None,
         linger: float = IDLE_LINGER,
         configures_logs: bool = True,
@@ -124,6 +127,7 @@ class ServerProgram(Program):
             drain_delay=config.drain_delay,
             linger=linger,
         )
+        self.fixed = fixed
         self.hooks = hooks or Hooks()
         self._explain = explain
         self._loader = loader

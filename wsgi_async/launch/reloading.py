@@ -21,15 +21,29 @@ the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from wsgi_async.config.sources import Settings
 from wsgi_async.events import Observer
 from wsgi_async.system.user import Identity
 
 from .log_files import configure_logs
 from .program import ServerProgram, call_safely
 
-__all__ = ["Reloading"]
+__all__ = ["Reloading", "fixed_at_start"]
+
+_FIXED = (
+    *("bind", "backlog", "socket_mode", "pid", "user", "group"),
+    *("reload", "reload_dir", "reload_include"),
+)
+"""Options that the parent has followed once and for all: its sockets, who it lets serve, its
+watcher."""
+
+
+def fixed_at_start(settings: Settings) -> dict[str, object]:
+    """What no reload can change, by name."""
+    config, launch = settings.config, settings.launch
+    return {name: getattr(config if hasattr(config, name) else launch, name) for name in _FIXED}
 
 
 class Reloading:
@@ -50,7 +64,7 @@ class Reloading:
     ) -> None:
         self.program = program
         """The one in force."""
-        self._bind = program.config.bind
+        self._fixed: Mapping[str, object] = program.fixed
         self._make = make
         self._observer = observer
         self._identity = identity
@@ -65,7 +79,9 @@ class Reloading:
             configure_logs(program.config, self._identity)
         program.hooks.follow(self.program.hooks)
         self.program = program
-        if program.config.bind != self._bind:
-            self._observer.warning("--bind has changed: that takes effect at the next start")
+        for name, value in program.fixed.items():
+            if value != self._fixed[name]:
+                flag = f"--{name.replace('_', '-')}"
+                self._observer.warning(f"{flag} has changed: that takes effect at the next start")
         call_safely(self._observer, program.hooks.reloading)
         return program

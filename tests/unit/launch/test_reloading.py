@@ -1,4 +1,4 @@
-"""What is in force after a reload that could not be."""
+"""What is in force after a reload that could not be, or not as a whole."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any, cast
 import pytest
 
 from wsgi_async.config.hooks import Hooks
+from wsgi_async.config.sources import Settings, gather
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import Observer
 from wsgi_async.launch.program import ServerProgram
-from wsgi_async.launch.reloading import Reloading
+from wsgi_async.launch.reloading import Reloading, fixed_at_start
 
 
 class Following(Hooks):
@@ -23,11 +24,18 @@ class Following(Hooks):
 
 
 def program(**config: Any) -> ServerProgram:
-    options = {"bind": (), "error_logfile": "-", "access_logfile": "", "log_level": "info"}
+    options = {"error_logfile": "-", "access_logfile": "", "log_level": "info"}
     whole = SimpleNamespace(
-        config=SimpleNamespace(**(options | config)), hooks=Following(), configures_logs=True
+        config=SimpleNamespace(**(options | config)),
+        fixed={},
+        hooks=Following(),
+        configures_logs=True,
     )
     return cast("ServerProgram", whole)
+
+
+def read(**options: object) -> Settings:
+    return gather(options, parse=lambda words: {}, environ={})
 
 
 def test_a_log_that_cannot_be_opened_leaves_the_former_program_in_force() -> None:
@@ -37,3 +45,33 @@ def test_a_log_that_cannot_be_opened_leaves_the_former_program_in_force() -> Non
         reloading.next()
     assert reloading.program is former
     assert cast("Following", wrong.hooks).followed == []
+
+
+class Heard(Observer):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def test_what_a_reload_cannot_change_is_said() -> None:
+    # An operator who has edited the file would else believe that it is in force.
+    before = read(bind=["127.0.0.1:8001"], threads=2)
+    after = read(bind=["127.0.0.1:8002"], threads=3, backlog=7, socket_mode="600", pid="/p")
+    programs = [program(), program(), program()]
+    for each, settings in zip(programs, (before, after, before), strict=True):
+        each.fixed = fixed_at_start(settings)
+        each.configures_logs = False
+    first, second, third = programs
+    observer = Heard()
+    coming = iter((second, third))
+    reloading = Reloading(first, lambda: next(coming), observer, None)
+    reloading.next()
+    assert observer.warnings == [
+        f"--{name} has changed: that takes effect at the next start"
+        for name in ("bind", "backlog", "socket-mode", "pid")
+    ]
+    observer.warnings.clear()
+    reloading.next()  # as it was at the start: nothing is amiss
+    assert observer.warnings == []
