@@ -54,6 +54,9 @@ class _Sheet:
     def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> bool:
         return False
 
+    def send_interim(self, head: ResponseHead, size: int) -> bool:
+        raise WrongResult("nobody has asked for early hints")
+
     def finish(self) -> None:
         self.is_finished = True
 

@@ -97,7 +97,7 @@ class _Log:
 
 def environ_of(raw: bytes) -> dict[str, object]:
     head, errors = _read(raw), ErrorStream(_Log())
-    return build_environ(head, _facts(), "127.0.0.1", "50312", io.BytesIO(), 0, errors)
+    return build_environ(head, _facts(), "127.0.0.1", "50312", io.BytesIO(), 0, errors, print)
 
 
 def open_environ(supply: Heads, stack: ExitStack) -> Opened:
@@ -107,7 +107,7 @@ def open_environ(supply: Heads, stack: ExitStack) -> Opened:
 
     def run(count: int) -> object:
         for head in islice(source, count):
-            environ = build_environ(head, facts, "127.0.0.1", "50312", body, 0, errors)
+            environ = build_environ(head, facts, "127.0.0.1", "50312", body, 0, errors, print)
         return head, environ
 
     return Opened(run, _is_environ)

@@ -62,6 +62,9 @@ class ToyFramer:
             return FramedHead(head.status, framed + frame(b"E"), BodyFraming.NONE, persists)
         return FramedHead(head.status, framed, BodyFraming.FRAMED, persists, frame_body)
 
+    def interim_head(self, head: ResponseHead, version: str) -> bytes:
+        return frame(b"I", json.dumps([head.status, *head.fields]).encode())
+
     def error_answer(self, error: HTTPError, *, head_only: bool) -> bytes:
         head, body = error_response(error)
         framed = self._frame(head, head_only, False)
@@ -75,6 +78,7 @@ class ToyJudge:
         self.methods: list[str] = []
         self.answers: list[Answer] = []
         self.pieces: list[bytes] = []
+        self.interim: list[Any] = []
         self._seen = 0
         self._rest = b""
         self._continues = 0
@@ -95,8 +99,10 @@ class ToyJudge:
 
     def _take(self, kind: bytes, data: bytes) -> None:
         if kind == b"I":
-            assert data == b"100"
-            self._continues += 1
+            if data == b"100":
+                self._continues += 1
+            else:
+                self.interim.append(json.loads(data))
         elif kind == b"H":
             assert not self.answers or self.answers[-1].is_complete
             told = json.loads(data)
@@ -218,6 +224,19 @@ def test_the_interim_answer_is_the_framers() -> None:
         client.send(b"hello")
         answer = client.wait()
         assert (answer.body, answer.continues) == (b"hello", 1)
+
+
+def test_early_hints_are_the_framers_too() -> None:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        environ["wsgi.early_hints"]([("Link", "</a.css>; rel=preload")])
+        start_response("200 OK", [])
+        return [HELLO]
+
+    with toy_site(application) as site:
+        client, judge = connect(site)
+        assert client.get().body == HELLO
+        assert judge.interim == [[103, ["Link", "</a.css>; rel=preload"]]]
+        assert b"HTTP" not in client.transport.sent
 
 
 @pytest.mark.parametrize("begins", [False, True])

@@ -114,6 +114,9 @@ class Reply:
         self.head, self.length, self.end = head, count, "finished"
         return True
 
+    def send_interim(self, head: ResponseHead, size: int) -> bool:
+        raise AssertionError("nobody has asked for early hints")
+
     def finish(self) -> None:
         self._note("finish")
         self.end = "finished"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import h11
@@ -20,6 +21,8 @@ class Answer:
     fields: list[tuple[str, str]] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
     continues: int = 0
+    hints: list[list[tuple[str, str]]] = field(default_factory=list)
+    """The fields of each 103."""
     is_complete: bool = False
     is_truncated: bool = False
     keeps_alive: bool = False
@@ -32,6 +35,10 @@ class Answer:
 
     def all(self, name: str) -> list[str]:
         return [value for key, value in self.fields if key == name.lower()]
+
+
+def _texts(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
 class Judge:
@@ -89,12 +96,15 @@ class Judge:
             self._over = True
             return False
         if isinstance(event, h11.InformationalResponse):
-            assert event.status_code == 100
-            answer.continues += 1
+            if event.status_code == 100:
+                answer.continues += 1
+            else:
+                assert (event.status_code, event.reason) == (103, b"Early Hints")
+                answer.hints.append(_texts(event.headers))
         elif isinstance(event, h11.Response):
             answer.status = event.status_code
             answer.reason = event.reason.decode("latin-1")
-            answer.fields = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in event.headers]
+            answer.fields = _texts(event.headers)
         elif isinstance(event, h11.Data):
             answer.body += event.data
         else:

@@ -24,20 +24,28 @@ class Recorder:
     :param parks: whether each ``write`` asks for the iteration to be suspended.
     :param leaves_after: writes after which the client is gone.
     :param files: whether it has room for another open file.
+    :param hints: whether it has room for early hints.
     """
 
     def __init__(
-        self, *, parks: bool = False, leaves_after: int | None = None, files: bool = True
+        self,
+        *,
+        parks: bool = False,
+        leaves_after: int | None = None,
+        files: bool = True,
+        hints: bool = True,
     ) -> None:
         self.parks = parks
         self.leaves_after = leaves_after
         self.files = files
+        self.hints = hints
         self.head: ResponseHead | None = None
         self.length: int | None = None
         self.body = b""
         self.calls: list[str] = []
         self.end: str | None = None
         self.violations: list[str] = []
+        self.interim: list[tuple[ResponseHead, int]] = []
 
     def _note(self, call: str, data: bytes = b"") -> None:
         if self.end is not None:
@@ -92,6 +100,13 @@ class Recorder:
         self._take_head(head, count)
         self.end = "finished"
         return True
+
+    def send_interim(self, head: ResponseHead, size: int) -> bool:
+        if self.head is not None:
+            self.violations.append("an interim response after the head")
+        if self.hints:
+            self.interim.append((head, size))
+        return self.hints
 
     def finish(self) -> None:
         self._note("finish")

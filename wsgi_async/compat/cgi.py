@@ -220,6 +220,9 @@ class _Output:
     def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> bool:
         return False  # have it iterated
 
+    def send_interim(self, head: ResponseHead, size: int) -> bool:
+        return True  # CGI has none, and the environ no callable for it
+
     def finish(self) -> None:
         self._stream.flush()
 

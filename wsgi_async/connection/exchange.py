@@ -342,6 +342,7 @@ class Exchange:
                 body,
                 size,
                 errors,
+                response,
             )
         )
 

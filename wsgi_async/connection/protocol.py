@@ -15,6 +15,7 @@ from wsgi_async.errors import HTTPError
 from wsgi_async.http.framing import FramedHead
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.response import ResponseHead
+from wsgi_async.threads import InterimHeads
 
 from .connections import Phase
 from .exchange import Exchange
@@ -333,12 +334,18 @@ class HTTPProtocol(ConnectionLife):
         if exchange is not self._exchange or self.state is not _RUNNING:
             return
         sender, writer = self._sender, exchange.writer
+        # Here and below the response is looked at before what goes before it: so the latter is
+        # there when the former is.
         if writer.whole is not None:
+            if writer.interim is not None:
+                self._send_interim(exchange, writer.interim)
             head, body, length = writer.whole
             sender.respond(self.frame_head(exchange, head, length), body)
             self._response_complete()
             return
         stream = writer.stream
+        if writer.interim is not None and (sender.is_writable or stream is not None):
+            self._send_interim(exchange, writer.interim)
         if stream is None:
             return
         sent = sender.send(exchange, stream, self)
@@ -352,6 +359,14 @@ class HTTPProtocol(ConnectionLife):
             unsent = sender.unsent if sender.framed is None else sender.await_client(self)
             if stream.settle(unsent, writable=sender.is_writable):
                 exchange.resume()
+
+    def _send_interim(self, exchange: Exchange, interim: InterimHeads) -> None:
+        """Send what goes before the head of a response, unless that is out."""
+        sender = self._sender
+        if sender.framed is None:
+            framer, version = self._shared.framer, exchange.head.version
+            sender.write([framer.interim_head(head, version) for head in interim.take()])
+            sender.await_client(self)
 
     def frame_head(self, exchange: Exchange, head: ResponseHead, length: int | None) -> FramedHead:
         """Frame a head; whether the connection persists is decided here, once."""

@@ -69,5 +69,12 @@ class Framer(Protocol):
     def __getitem__(self, wanted: Wanted, /) -> FramedHead:
         """Frame a head. What recurs may be remembered."""
 
+    def interim_head(self, head: ResponseHead, version: str) -> bytes:
+        """An interim response (RFC 9110 §15.2): it has no body, and says nothing of the connection.
+
+        :param version: the request's.
+        :returns: nothing for a client whose version has none.
+        """
+
     def error_answer(self, error: HTTPError, *, head_only: bool) -> bytes:
         """A whole answer of the server's own, after which the connection is closed."""

@@ -85,6 +85,12 @@ class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
             self.keep(wanted, framed)
         return framed
 
+    def interim_head(self, head: ResponseHead, version: str) -> bytes:
+        """An interim response; nothing for a client of HTTP/1.0 (RFC 9110 §15.2)."""
+        if version == "HTTP/1.0":
+            return b""
+        return b"".join((*lines_of(head), b"\r\n"))
+
     def error_answer(self, error: HTTPError, *, head_only: bool) -> bytes:
         """A whole answer of the server's own, after which the connection is closed."""
         return error_answer(error, head_only=head_only, date=self._date, server=self._server)

@@ -84,6 +84,7 @@ class Call:
         self.is_complete = False
         self.errors: list[tuple[str, BaseException | None]] = []
         self.stderr: list[str] = []
+        self.early_hints: list[Headers] = []
         self._setting = setting
         self._info: RequestInfo | None = None
         self._context = Context()
@@ -167,9 +168,11 @@ class Call:
             head.fields,
         )
         body = self._body if self._body is not None else BodySpool(_NOTHING, 0, 0)
-        environ = build_environ(head, facts, addr, port, body.open(), body.size, self._errors)
-        environ |= extra
         response = WSGIResponse(application, self, self, head.method == "HEAD")
+        environ = build_environ(
+            head, facts, addr, port, body.open(), body.size, self._errors, response
+        )
+        environ |= extra
         self._response = response
         self._after(self._context.run(response.begin, environ))
 
@@ -311,6 +314,11 @@ class Call:
             self._file = os.dup(descriptor), offset, count
         else:
             self.is_complete = True
+        return True
+
+    def send_interim(self, head: ResponseHead, size: int) -> bool:
+        if self._framed is None:
+            self.early_hints.append(Headers(head.fields))
         return True
 
     def finish(self) -> None:

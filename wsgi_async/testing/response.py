@@ -56,6 +56,7 @@ class Source(Protocol):
     is_complete: bool
     errors: list[tuple[str, BaseException | None]]
     stderr: list[str]
+    early_hints: list[Headers]
 
     def next_chunk(self) -> bytes | None:
         """The next chunk; None at the end."""
@@ -182,6 +183,11 @@ class Response:
     def stderr(self) -> list[str]:
         """The lines that the application wrote to ``wsgi.errors``, without their newlines."""
         return self._source.stderr
+
+    @property
+    def early_hints(self) -> list[Headers]:
+        """What the application gave to ``wsgi.early_hints``: the fields of each call."""
+        return self._source.early_hints
 
     # --- as a dict ---------------------------------------------------------------------------
 

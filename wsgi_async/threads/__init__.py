@@ -3,7 +3,7 @@
 ``pool`` has the threads, ``mailbox`` wakes the loop. Responses go by ``response_writer``, at once
 or as a ``response_stream``, whose two sides stand where ``response_states`` allows, whose waiting
 chunks are a ``backlog`` and whose ``bounds`` say what it may hold; bodies come by ``request_body``,
-which ``input_stream`` makes a file of.
+which ``input_stream`` makes a file of. What goes before a response are ``interim_heads``.
 
 What both sides touch, all of it:
 
@@ -31,6 +31,8 @@ Guarantees:
   as one immutable value; of any other a :class:`ResponseStream` carries what follows the head, and
   costs one wake per drain, not one per chunk. (A chunk that is taken just as it is told of costs
   an empty one.)
+* :class:`InterimHeads` go out before the head of their response, in their order, or not at all.
+  16 KiB of them wait at most; what is more is left out, and holds no thread.
 * :class:`RequestBody`: the same in the other direction, for ``request_buffering=stream``. While
   reading is paused, its reader may take bytes from the connection's socket itself; at any time the
   loop can have the socket back. :class:`InputStream` makes a file of it.
@@ -50,6 +52,7 @@ May import: buffers, errors, http, system.
 from .backlog import Extent
 from .bounds import LARGE_FILE, BlockedWriters, Overflow, ResponseBounds
 from .input_stream import InputStream
+from .interim_heads import InterimHeads
 from .mailbox import Mailbox, Posted
 from .request_body import RequestBody
 from .response_states import Producer
@@ -62,6 +65,7 @@ __all__ = [
     "Extent",
     "ForkedWriter",
     "InputStream",
+    "InterimHeads",
     "Mailbox",
     "Overflow",
     "Posted",

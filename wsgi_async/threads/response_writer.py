@@ -11,6 +11,7 @@ from wsgi_async.http.response import ResponseHead
 from wsgi_async.system.forks import leave
 
 from .bounds import ResponseBounds
+from .interim_heads import InterimHeads
 from .mailbox import Mailbox, Posted
 from .response_states import Producer
 from .response_stream import FREE_MEMORY, Progress, ResponseStream
@@ -26,7 +27,8 @@ _EVERYTHING: Progress = (0, 0, Producer.FINISHED)
 
 _meeting = threading.Lock()
 """Held, for a moment, where a stream is opened and where its client leaves: one of the two has to
-see the other. Both are rare enough for all responses to share it."""
+see the other; and where two threads may send the first early hints. All are rare enough for all
+responses to share it."""
 
 
 class ResponseWriter:
@@ -41,7 +43,7 @@ class ResponseWriter:
     :param owner: the exchange that the loop is woken for.
     """
 
-    __slots__ = ("_bounds", "_mailbox", "_owner", "gone", "stream", "whole")
+    __slots__ = ("_bounds", "_mailbox", "_owner", "gone", "interim", "stream", "whole")
 
     def __init__(self, bounds: ResponseBounds, mailbox: Mailbox, owner: Posted) -> None:
         self._bounds = bounds
@@ -53,6 +55,8 @@ class ResponseWriter:
         """*Any thread:* what carries it, where it does not."""
         self.gone = False
         """*Any thread:* whether the client has gone."""
+        self.interim: InterimHeads | None = None
+        """*Any thread:* what goes before the response, once there was something."""
 
     # --- pool thread -------------------------------------------------------------------------
 
@@ -91,6 +95,29 @@ class ResponseWriter:
         except OSError:
             return False
         self._open(head, count).send_file(source, offset, count)
+        return True
+
+    def send_interim(self, head: ResponseHead, size: int) -> bool:
+        """*Any thread:* an interim response, to go out at once. It goes before the response, or not
+        at all: not to a client that has gone, nor once the response has been begun.
+
+        :param size: bytes of its fields.
+        :returns: False where so many wait for the client that this one is left out.
+        """
+        owner = self._owner
+        if owner is None or self.gone:
+            return True
+        interim = self.interim
+        if interim is None:
+            with _meeting:
+                interim = self.interim
+                if interim is None:
+                    # As much as a response may hold without asking the process's budget.
+                    interim = InterimHeads(min(FREE_MEMORY, self._bounds.memory))
+                    self.interim = interim
+        if not interim.add(head, size):
+            return False
+        self._mailbox.post(owner)
         return True
 
     def cut(self) -> None:
@@ -192,6 +219,9 @@ class ForkedWriter(ResponseWriter):
 
     def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> NoReturn:
         leave()
+
+    def send_interim(self, head: ResponseHead, size: int) -> bool:
+        return True
 
     def cut(self) -> NoReturn:
         leave()

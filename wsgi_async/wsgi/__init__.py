@@ -1,8 +1,9 @@
 """PEP 3333: from a request head to the chunks of an application.
 
 ``environ`` is what an application is called with, and ``calling`` calls it, takes its chunks and
-closes its iterable; ``checks`` are the rules for what it answers with. ``error_stream`` is its
-``wsgi.errors``, ``file_wrapper`` its ``wsgi.file_wrapper``, and ``types`` are PEP 3333's for
+closes its iterable; ``checks`` are the rules for what it answers with, ``early_hints`` those for
+what it says before. ``error_stream`` is its ``wsgi.errors``, ``file_wrapper`` its
+``wsgi.file_wrapper``, and ``types`` are PEP 3333's for
 annotations.
 
 Knows neither sockets nor a version of HTTP: what it needs of the outside it is given, as a writer

@@ -18,6 +18,7 @@ from wsgi_async.http.statuses import BODILESS
 from wsgi_async.system.forks import leave
 
 from .checks import brief, check_chunk, check_head, remembered_head, why_dropped
+from .early_hints import SIZE_LIMIT, EarlyFields, check_hints, why_not_sent, why_too_much
 from .file_wrapper import FileWrapper
 from .types import Application, Environ, ExcInfo, Fields, StartResponse
 
@@ -54,6 +55,7 @@ class Writer(Protocol):
     def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None: ...
     def start(self, head: ResponseHead, length: int | None) -> Stream: ...
     def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> bool: ...
+    def send_interim(self, head: ResponseHead, size: int) -> bool: ...
     def cut(self) -> None: ...
 
 
@@ -150,7 +152,9 @@ class WSGIResponse:
     :param head_only: the request is a HEAD: its response has no body.
 
     ``begin`` is called once, then ``advance`` until one of them returns :attr:`Step.DONE`. Whatever
-    happens, the iterable's ``close`` is called exactly once.
+    happens, the iterable's ``close`` is called exactly once. It is the environ's
+    ``wsgi.early_hints`` itself: a method would be bound anew for each request, most of which never
+    ask for it.
     """
 
     __slots__ = (
@@ -253,6 +257,24 @@ class WSGIResponse:
                 self._reporter.app_warning(name.lower(), why_dropped(name))
         self._head = head
         return self._write
+
+    def __call__(self, fields: EarlyFields) -> None:
+        """``environ["wsgi.early_hints"]``: send a 103 with these fields ahead of the response
+        (RFC 8297). *Any thread.*
+
+        Any number of times, until the response's own head has been handed over, which the first
+        chunk of its body does; after that nothing is sent. Nor is it to a client of HTTP/1.0, to
+        one that has gone, or where 16 KiB wait for a client already.
+
+        :raises ApplicationError: wrong types or syntax.
+        """
+        if self._head_sent:
+            return
+        head, size, dropped = check_hints(fields)
+        for name in dropped:
+            self._reporter.app_warning(f"early hint {name.lower()}", why_not_sent(name))
+        if size > SIZE_LIMIT or (head is not None and not self._writer.send_interim(head, size)):
+            self._reporter.app_warning("early hints", why_too_much(size))
 
     # --- steps -------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ __all__ = [
     "NAMES",
     "brief",
     "check_chunk",
+    "check_field",
     "check_head",
     "remembered_head",
     "why_dropped",
@@ -132,6 +133,18 @@ def check_head(status: object, headers: object) -> tuple[ResponseHead, tuple[str
     if recurs:
         HEADS.keep((status, *headers), head)
     return head, tuple(dropped.values())
+
+
+def check_field(name: object, value: object) -> tuple[str, str, str]:
+    """Judge one field by itself.
+
+    :returns: what is sent of it, and its name in lower case.
+    :raises ApplicationError: a wrong type or syntax (RFC 9110 §5).
+    """
+    name, value = _as_str(name, value)
+    lowered = _check_name(name)
+    _check_value(name, value)
+    return name, value, lowered
 
 
 def _as_str(name: object, value: object) -> tuple[str, str]:

@@ -18,7 +18,7 @@ _SERVER_SOFTWARE = f"wsgi_async/{__version__}"
 
 _OF_EACH_REQUEST = (
     *("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "SERVER_PROTOCOL", "RAW_URI", "REQUEST_URI"),
-    *("REMOTE_ADDR", "REMOTE_PORT", "wsgi.input", "wsgi.errors"),
+    *("REMOTE_ADDR", "REMOTE_PORT", "wsgi.input", "wsgi.errors", "wsgi.early_hints"),
 )
 """Names that have a value of their own in each request. The dict that is copied has them already,
 without a value, so that the copy need not grow."""
@@ -103,6 +103,7 @@ def build_environ(
     body: object,
     body_size: int | None,
     errors: object,
+    early_hints: object,
 ) -> dict[str, object]:
     """The environ of one request.
 
@@ -113,12 +114,14 @@ def build_environ(
     :param body_size: bytes in `body` where all of it is there: then it is CONTENT_LENGTH also for
         a chunked body. None where it is still coming, or where there is none.
     :param errors: ``wsgi.errors``.
+    :param early_hints: ``wsgi.early_hints``.
     """
     environ = variables | head.variables
     environ["REMOTE_ADDR"] = remote_addr
     environ["REMOTE_PORT"] = remote_port
     environ["wsgi.input"] = body
     environ["wsgi.errors"] = errors
+    environ["wsgi.early_hints"] = early_hints
     root = environ["SCRIPT_NAME"]
     if root:
         environ["PATH_INFO"] = path_below(head.variables["PATH_INFO"], str(root))

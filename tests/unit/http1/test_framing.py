@@ -305,3 +305,16 @@ def test_retry_after() -> None:
 def test_continue_is_a_whole_interim_answer() -> None:
     assert CONTINUE == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert HTTP1Framer("test").continue_head == CONTINUE
+
+
+def test_an_interim_head_says_what_it_was_given_and_nothing_else() -> None:
+    """RFC 9110 §15.2: no framing, and nothing of the connection, Date or Server."""
+    head = ResponseHead(103, "Early Hints", (("Link", "</a>; x"), ("Link", "</\xe9>")))
+    assert HTTP1Framer("test").interim_head(head, "HTTP/1.1") == (
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>; x\r\nLink: </\xe9>\r\n\r\n"
+    )
+
+
+def test_http_1_0_has_no_interim_head() -> None:
+    head = ResponseHead(103, "Early Hints", (("Link", "</a>"),))
+    assert HTTP1Framer("test").interim_head(head, "HTTP/1.0") == b""

@@ -30,6 +30,24 @@ def test_a_response() -> None:
     assert repr(response) == "<418 I'm a teapot: GET http://localhost/>"
 
 
+def test_early_hints() -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        environ["wsgi.early_hints"]([("Link", "</a.css>"), ("Link", "</b.css>")])
+        start_response("200 OK", TEXT)
+        environ["wsgi.early_hints"]([("X-Second", "1")])
+        yield b"body"
+        environ["wsgi.early_hints"]([("X-Late", "1")])
+
+    response = TestClient(application).get("/")
+    assert response.body == b"body"
+    assert [hints.pairs for hints in response.early_hints] == [
+        (("Link", "</a.css>"), ("Link", "</b.css>")),
+        (("X-Second", "1"),),
+    ]
+    assert "Link" not in response.headers
+    assert TestClient(many).get("/").early_hints == []
+
+
 def test_headers() -> None:
     headers = Headers([("A", "1"), ("B", "2"), ("a", "3")])
     assert dict(headers) == {"A": "1, 3", "B": "2"}

@@ -44,7 +44,7 @@ def build(
     errors: object = sys.stderr,
 ) -> dict[str, object]:
     shared = facts() if shared is None else shared
-    return build_environ(head, shared, "192.0.2.1", "50000", body, body_size, errors)
+    return build_environ(head, shared, "192.0.2.1", "50000", body, body_size, errors, print)
 
 
 def environ(raw: bytes, body_size: int | None = 0, root_path: str = "") -> dict[str, object]:
@@ -98,6 +98,7 @@ def test_everything_that_pep_3333_and_cgi_ask_for() -> None:
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,
         "wsgi.file_wrapper": FileWrapper,
+        "wsgi.early_hints": print,
         "wsgi_async.threads": 8,
     }
 
