@@ -11,7 +11,7 @@ import pytest
 from exchanges import TEXT, Rig, Stream, plain, rigs
 from threadline import KIB, MIB, WAIT
 
-from wsgi_async.threads import response_stream as stream_module
+from wsgi_async.threads import response_producer as producer_module
 from wsgi_async.threads.pool import Call
 
 make = pytest.fixture(rigs)
@@ -189,7 +189,7 @@ def test_a_client_that_leaves_just_before_its_iteration_parks(
     make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its own thread closes: at shutdown no other may be left."""
-    monkeypatch.setattr(stream_module, "SLICE", -1.0)
+    monkeypatch.setattr(producer_module, "SLICE", -1.0)
     stream = Stream()
     stopped = threading.Event()
 

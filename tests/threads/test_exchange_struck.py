@@ -21,12 +21,15 @@ from wsgi_async.system.stacks import raise_in
 from wsgi_async.threads import RequestBody, bounds, mailbox
 from wsgi_async.threads import pool as pool_module
 from wsgi_async.threads import request_body as body
+from wsgi_async.threads import response_account as account
+from wsgi_async.threads import response_producer as producer
 from wsgi_async.threads import response_stream as stream
 from wsgi_async.threads import response_writer as writer
 from wsgi_async.wsgi import calling as wsgi_module
 from wsgi_async.wsgi.calling import direct
 
-MODULES = (exchange_module, wsgi_module, pool_module, mailbox, writer, stream, body, bounds)
+RESPONSES = (writer, account, producer, stream)
+MODULES = (exchange_module, wsgi_module, pool_module, mailbox, *RESPONSES, body, bounds)
 
 
 class Iterable:
@@ -117,8 +120,10 @@ def test_wherever_a_request_is_struck(name: str, tmp_path: Path) -> None:
     scene = SCENES[name]
     places: Counter[str] = Counter()
     ends: Counter[str] = Counter()
-    quiet = 0
-    for at in range(1, 4000):
+    quiet = at = 0
+    rounds = 1
+    while at < 4000:
+        at += 1
         striker, application = Striker(*MODULES, at=at), scene.make()
         striker.is_paused = True
         with no_leaks() as make_line, striker.armed():
@@ -143,7 +148,11 @@ def test_wherever_a_request_is_struck(name: str, tmp_path: Path) -> None:
         ends[connection.side.end] += 1
         # How often a thread waits for its client, and so how many points there are, is chance.
         quiet = 0 if striker.where else quiet + 1
-        if quiet == 5:
+        if quiet == 5 and rounds < 4 and "_close" not in places:
+            # Those that were struck just now waited more often, and did not come to their end.
+            rounds += 1
+            quiet, at = 0, at // 2
+        elif quiet == 5:
             break
     assert quiet == 5, "all points were tried"
     assert {"_serve", "run", "_first_step", "begin", "_close"} <= places.keys()

@@ -12,7 +12,7 @@ from producers import Make, Producer, blocked, drain_all, fill, lines, write_all
 from threadline import HEAD, KIB, MIB, WAIT, Client, no_leaks
 
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.threads import response_stream as stream_module
+from wsgi_async.threads import response_producer as producer_module
 
 make = pytest.fixture(lines)
 
@@ -28,7 +28,7 @@ def test_nothing_is_lost_or_doubled_at_any_pace(
 ) -> None:
     """RAM, file, RAM again, in random portions, against a client of random speed. A client that
     waits for ever without unsent bytes and without a wake would show as ``queue.Empty``."""
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.001)
     chance = random.Random(seed)
     line = make(
         overflow=overflow,
@@ -72,7 +72,7 @@ def test_nothing_is_lost_or_doubled_at_any_pace(
 
 
 def test_spool_then_memory_then_spool_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.0)
     line = make(overflow="spool", memory=64 * KIB)
     client = Client(line)
     sent = bytearray()
@@ -118,7 +118,7 @@ def test_the_account_holds_bytes_until_the_transport_has_drained_them(make: Make
 def test_at_the_spools_bound_the_thread_waits_and_then_goes_on(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.001)
     line = make(overflow="spool", memory=64 * KIB, disk=300 * KIB)
     client = Client(line)
     data = random.Random(3).randbytes(2 * MIB)
@@ -140,7 +140,7 @@ def test_at_the_spools_bound_the_thread_waits_and_then_goes_on(
 def test_at_the_process_bounds_a_response_blocks_and_completes(
     make: Make, monkeypatch: pytest.MonkeyPatch, bounds: dict[str, int]
 ) -> None:
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.001)
     line = make(overflow="spool", memory=64 * KIB, **bounds)
     client = Client(line)
     producer = Producer(lambda: write_all(client, [b"x" * 10_000] * 60))
@@ -181,7 +181,7 @@ def test_at_a_disk_that_takes_no_more_the_thread_waits_and_then_goes_on(
     make: Make, monkeypatch: pytest.MonkeyPatch, code: int, room: int
 ) -> None:
     """As at a bound of our own; a pwrite() that meets the end first writes what has room."""
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.001)
     pwrite = os.pwrite
 
     def fill(descriptor: int, data: bytes, offset: int) -> int:
@@ -212,7 +212,7 @@ def test_a_file_that_cannot_be_emptied_is_no_end_either(
     def fail(descriptor: int, length: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.001)
     monkeypatch.setattr(os, "ftruncate", fail)
     line = make(overflow="spool", memory=64 * KIB, disk=100 * KIB)
     client = Client(line)
@@ -233,7 +233,7 @@ def test_a_file_that_cannot_be_emptied_is_no_end_either(
 def test_whoever_leaves_while_the_disk_is_full_frees_the_thread(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.001)
 
     def fail(*args: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -317,7 +317,7 @@ def test_an_evicted_response_keeps_its_file_until_the_loop_lets_go(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop may be sending from it: its number would be another file's at once."""
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.0)
     line = make(overflow="spool", memory=64 * KIB)
     client = Client(line)
     client.writer.start(HEAD, None)

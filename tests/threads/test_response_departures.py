@@ -13,7 +13,7 @@ from producers import Make, Producer, blocked, fill, lines, write_all
 from threadline import HEAD, KIB, MIB, WAIT, Client
 
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.threads import response_stream as stream_module
+from wsgi_async.threads import response_producer as producer_module
 
 make = pytest.fixture(lines)
 
@@ -107,7 +107,7 @@ def test_a_client_that_leaves_frees_a_blocked_thread(make: Make) -> None:
 
 
 def test_a_client_that_leaves_ends_the_spooling(make: Make, monkeypatch: Any) -> None:
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.0)
     line = make(overflow="spool", memory=64 * KIB)
     client = Client(line)
     client.writer.start(HEAD, None)
@@ -125,7 +125,7 @@ def test_a_client_that_leaves_ends_the_spooling(make: Make, monkeypatch: Any) ->
 def test_a_client_that_leaves_during_the_write_to_the_file(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.0)
     line = make(overflow="spool", memory=64 * KIB)
     client = Client(line)
     client.writer.start(HEAD, None)
@@ -146,7 +146,7 @@ def test_a_client_that_leaves_during_the_write_to_the_file(
 def test_a_client_that_leaves_when_all_is_written_has_its_file_closed(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.0)
     line = make(overflow="spool", memory=64 * KIB)
     client = Client(line)
     write_all(client, [b"x" * 10_000] * 30)
@@ -162,7 +162,7 @@ def test_a_client_that_leaves_when_all_is_written_has_its_file_closed(
 def test_a_client_that_leaves_at_any_moment_leaves_nothing_behind(
     make: Make, monkeypatch: pytest.MonkeyPatch, seed: int, overflow: str
 ) -> None:
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.001)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.001)
     chance = random.Random(seed)
     for _ in range(5):
         line = make(overflow=overflow, memory=40_000, disk=100_000)

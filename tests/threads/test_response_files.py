@@ -14,7 +14,8 @@ from producers import Make, drain_all, lines
 from threadline import HEAD, KIB, WAIT, Client, HeldToTables
 
 from wsgi_async.threads import Producer as Production
-from wsgi_async.threads import response_stream as stream_module
+from wsgi_async.threads import response_account as account_module
+from wsgi_async.threads import response_producer as producer_module
 from wsgi_async.threads.response_states import CONSUMER_MOVES, PRODUCER_MOVES, Consumer
 
 make = pytest.fixture(lines)
@@ -52,7 +53,7 @@ def test_a_file_is_sent_from_a_descriptor_of_the_writers_own(
     assert client.body == path.read_bytes()[offset : offset + count]
     assert line.mailbox.wakes == 1
     # What is read ahead counts like any other byte in RAM, beyond what is free of charge.
-    assert (line.budgets.memory.peak > 0) is (count > stream_module.FREE_MEMORY)
+    assert (line.budgets.memory.peak > 0) is (count > account_module.FREE_MEMORY)
 
 
 def test_without_memory_a_file_is_read_in_small_blocks(make: Make, path: Path) -> None:
@@ -63,7 +64,7 @@ def test_without_memory_a_file_is_read_in_small_blocks(make: Make, path: Path) -
     client.stream.take()
     extent = client.stream.extent()
     assert extent is not None
-    assert client.stream.block_size(extent.size) == stream_module.FREE_MEMORY
+    assert client.stream.block_size(extent.size) == account_module.FREE_MEMORY
     client.leave()
 
 
@@ -71,7 +72,7 @@ def test_a_thousand_chunks_that_wait_are_joined(make: Make) -> None:
     line = make()
     client = Client(line)
     client.writer.start(HEAD, None)
-    chunks = [b"%04d" % number for number in range(3 * stream_module.LOOSE_CHUNKS + 5)]
+    chunks = [b"%04d" % number for number in range(3 * account_module.LOOSE_CHUNKS + 5)]
     for chunk in chunks:
         assert client.stream.write(chunk)
     assert len(client.stream._chunks) == 3 + 5
@@ -139,7 +140,7 @@ def test_a_file_is_closed_when_the_client_leaves(make: Make, path: Path, moment:
 
 def test_a_file_waits_for_what_came_before_it(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The producer may fill the RAM and begin a file between the loop's two questions."""
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.0)
     line = make(memory=64 * KIB)
     client = Client(line)
     client.writer.start(HEAD, None)
@@ -177,7 +178,7 @@ def test_a_file_stays_open_while_an_io_thread_reads_it(make: Make, path: Path) -
 def test_the_spool_stays_open_while_an_io_thread_reads_it(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.0)
     line = make(memory=64 * KIB)
     client = Client(line)
     client.writer.start(HEAD, None)
@@ -205,7 +206,7 @@ class Watching(Client):
 def test_while_an_io_thread_reads_the_loop_is_not_woken(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.0)
     line = make(memory=64 * KIB)
     client = Watching(line)
     stream = client.writer.start(HEAD, None)
@@ -262,7 +263,7 @@ def test_a_change_that_is_not_in_the_tables_is_found(make: Make) -> None:
 def test_a_response_that_is_spooled_passes_through_the_states(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", 0.0)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.0)
     line = make(memory=64 * KIB)
     client = Client(line)
     stream = client.writer.start(HEAD, None)

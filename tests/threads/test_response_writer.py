@@ -16,7 +16,7 @@ from producers import Make, Producer, blocked, drain_all, fill, lines, write_all
 from threadline import HEAD, KIB, MIB, WAIT, Client, Line
 
 from wsgi_async.errors import ClientDisconnected
-from wsgi_async.threads import response_stream as stream_module
+from wsgi_async.threads import response_producer as producer_module
 
 make = pytest.fixture(lines)
 
@@ -221,7 +221,7 @@ def test_one_giant_chunk_is_spooled_too(make: Make) -> None:
 def test_a_client_that_catches_up_within_the_grace_meets_no_disk(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_module, "SPOOL_GRACE", WAIT)
+    monkeypatch.setattr(producer_module, "SPOOL_GRACE", WAIT)
     line = make(overflow="spool")
     client = Client(line)
     producer = Producer(lambda: write_all(client, [b"x" * (64 * KIB)] * 64))
@@ -308,13 +308,13 @@ def test_a_long_slice_gives_way_only_if_others_wait(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(stream_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(producer_module.time, "monotonic", lambda: now[0])
     others: list[bool] = []
     line = make(overflow="park", others_wait=lambda: bool(others))
     client = Client(line)
     client.writer.start(HEAD, None)
     assert client.stream.write(b"a")
-    now[0] += stream_module.SLICE * 2
+    now[0] += producer_module.SLICE * 2
     assert client.stream.write(b"b"), "nobody waits"
     others.append(True)
     assert client.stream.write(b"c") is False

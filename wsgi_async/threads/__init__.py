@@ -1,9 +1,11 @@
 """The thread line: where pool threads and the loop thread meet.
 
 ``pool`` has the threads, ``mailbox`` wakes the loop. Responses go by ``response_writer``, at once
-or as a ``response_stream``, whose two sides stand where ``response_states`` allows, whose waiting
-chunks are a ``backlog`` and whose ``bounds`` say what it may hold; bodies come by ``request_body``,
-which ``input_stream`` makes a file of. What goes before a response are ``interim_heads``.
+or as a ``response_stream``. Of that, ``response_producer`` is the pool thread's side, the module
+itself the loop's, and ``response_account`` what both share; they stand where ``response_states``
+allows, what waits on disk is a ``backlog``, and ``bounds`` say what all may hold. Bodies come by
+``request_body``, which ``input_stream`` makes a file of. What goes before a response are
+``interim_heads``.
 
 What both sides touch, all of it:
 
@@ -55,8 +57,9 @@ from .input_stream import InputStream
 from .interim_heads import InterimHeads
 from .mailbox import Mailbox, Posted
 from .request_body import RequestBody
+from .response_account import Progress
 from .response_states import Producer
-from .response_stream import Progress, ResponseStream, Taken
+from .response_stream import ResponseStream, Taken
 from .response_writer import ForkedWriter, ResponseWriter, Whole
 
 __all__ = [

@@ -13,8 +13,9 @@ from wsgi_async.system.forks import leave
 from .bounds import ResponseBounds
 from .interim_heads import InterimHeads
 from .mailbox import Mailbox, Posted
+from .response_account import FREE_MEMORY, Progress
 from .response_states import Producer
-from .response_stream import FREE_MEMORY, Progress, ResponseStream
+from .response_stream import ResponseStream
 
 __all__ = ["ForkedWriter", "ResponseWriter", "Whole"]
 
