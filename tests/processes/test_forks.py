@@ -37,9 +37,9 @@ def forking(site: Site) -> Iterator[Serve]:
 
 
 def obey_the_terminal() -> None:
-    """Also where these tests run in the background of a shell, which has such programs ignore it:
-    what a server was told to ignore, its children ignore."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
+    """Also where these tests run in the background of a shell, or under nohup: what a server was
+    told to ignore, its children ignore."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
 
 
