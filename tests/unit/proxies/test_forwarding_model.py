@@ -177,7 +177,7 @@ def as_told(origin: Origin | None) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     case=cases(),
     peers=PEERS,
