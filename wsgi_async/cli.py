@@ -287,6 +287,7 @@ def _command() -> click.Command:
         click.Option(["--uds"], multiple=True, hidden=True),
         click.Option(["--fd"], multiple=True, hidden=True),
         click.Option(["--access-log/--no-access-log"], default=None, hidden=True),
+        click.Option(["--ident"], hidden=True),
         click.Option(["-D", "--daemon"], is_flag=True, hidden=True),
         click.Option(["worker_class", "-k", "--worker-class"], hidden=True),
         click.Option(["--unix-socket"], multiple=True, hidden=True),
@@ -433,6 +434,11 @@ def _combine(given: dict[str, Any]) -> None:
     if directories:
         pairs = [f"{route}={path}" for route, path in zip(routes, directories, strict=True)]
         given["static"] = [*given.get("static", ()), *pairs]
+    ident = given.pop("ident", None)
+    if ident:
+        given["header"] = [*given.get("header", ()), f"Server: {ident}"]
+    elif ident is not None:
+        given.setdefault("server_header", False)
     if "pythonpath" in given:
         given["pythonpath"] = [
             part for text in given["pythonpath"] for part in text.split(",") if part

@@ -1,7 +1,8 @@
 """The options: each written once, in ``options``, and where their values come from.
 
 ``option`` is what an option is (type, range, scope, group, its value from text), ``sources`` reads
-environment, files and command line, ``calls`` the keywords of a call in Python. Other servers'
+environment, files and command line, ``calls`` the keywords of a call in Python,
+``response_fields`` those that ``--header`` adds. Other servers'
 spellings, and what they have that this one has not, are in ``other_servers``; the turns at which a
 configuration file may act are in ``hooks``. The values, once gathered, never change.
 

@@ -106,15 +106,19 @@ def _parse_text(value: object) -> str:
 
 
 def _parse_texts(value: object) -> tuple[str, ...]:
-    """A list of non-empty texts; one text is split at its commas."""
-    if isinstance(value, str):
-        value = [part.strip(" \t") for part in value.split(",")] if value else []
+    """A list of non-empty texts."""
     if not isinstance(value, list | tuple):
         raise ValueError(value)
     texts = tuple(_parse_text(part) for part in value)
     if not all(texts):
         raise ValueError(value)
     return texts
+
+
+def _split(text: str, separator: str) -> list[str]:
+    if separator.isspace():
+        text = text.strip(separator)  # the last line may have its end
+    return [part.strip(" \t") for part in text.split(separator)] if text else []
 
 
 _PARSERS: dict[Kind, Callable[[object], Any]] = {
@@ -192,6 +196,8 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     check: Callable[[Any], bool] | None = None
+    separator: str = ","
+    """What is between texts that are given as one, in a variable or a file."""
     takes: str = ""
     """What the option takes, where the kind and the range do not say it."""
 
@@ -208,7 +214,9 @@ class Option:
         if self.bare and (value is True or value is False):
             value = self.bare if value else OFF
         try:
-            parsed = _PARSERS[self.kind](value)
+            is_one_text = self.kind == "texts" and isinstance(value, str)
+            parts = _split(str(value), self.separator) if is_one_text else value
+            parsed = _PARSERS[self.kind](parts)
         except ValueError:
             raise self._refuse(value) from None
         if (
@@ -241,7 +249,7 @@ class Option:
         if self.kind == "bool":
             return "true" if value else "false"
         if self.kind == "texts":
-            return ",".join(value)
+            return self.separator.join(value)
         return str(value)
 
     def _refuse(self, value: object) -> ConfigError:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from wsgi_async.system.cpu_affinity import CAN_PIN
 from wsgi_async.system.sockets import DEFAULT_PORT
 
+from . import response_fields
 from .option import Group, Option, Scope, convert, option, options_of
 
 __all__ = ["ALL_OPTIONS", "LAUNCH_OPTIONS", "OPTIONS", "Config", "LaunchConfig", "in_groups"]
@@ -381,6 +382,21 @@ class Config:
         metavar="PATH",
         check=_is_root_path,
         takes='nothing ("") or an ASCII path that begins with / and does not end with it',
+    )
+    header: tuple[str, ...] = option(
+        (),
+        group=Group.APPLICATION,
+        help="A field to add to each response that has none of that name, the server's own answers "
+        "included. Repeatable; in a variable one on each line.",
+        metavar="'NAME: VALUE'",
+        separator="\n",
+        check=response_fields.are_fields,
+        takes=response_fields.TAKES,
+    )
+    server_header: bool = option(
+        True,
+        group=Group.APPLICATION,
+        help="Whether responses without a Server field get one, wsgi_async.",
     )
     access_logfile: str = option(
         "",

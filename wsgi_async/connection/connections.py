@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.config.options import Config
+from wsgi_async.config.response_fields import parse_fields
 from wsgi_async.http.framing import Framer
 from wsgi_async.http.limits import Limits
 from wsgi_async.http.request import RequestHead
@@ -32,7 +33,10 @@ from .server_variables import ServerVariables
 from .vitals import take_vitals
 from .waits import Waits
 
-__all__ = ["TICK", "Connections", "Phase"]
+__all__ = ["TICK", "Connections", "Phase", "make_framer"]
+
+SERVER = "wsgi_async"
+"""What the Server field says, without a version: it would help attackers only."""
 
 TICK = 0.25
 """Seconds between two sweeps."""
@@ -57,6 +61,12 @@ class Phase(enum.Enum):
     DRAINING = "what is in flight is finished, idle and new connections are closed"
 
     __hash__ = object.__hash__
+
+
+def make_framer(config: Config) -> HTTP1Framer:
+    """What makes bytes of the responses of a server with these options."""
+    server = SERVER if config.server_header else ""
+    return HTTP1Framer(server, parse_fields(config.header))
 
 
 def _do_nothing() -> None:
@@ -117,7 +127,7 @@ class Connections:
             config, gateway.pool, gateway.observer, self.retry_after
         )
         self.queue_watch = QueueWatch(gateway.pool, gateway.observer)
-        self.framer: Framer = HTTP1Framer("wsgi_async")
+        self.framer: Framer = make_framer(config)
         self._began = math.inf
         self._dates = Dates(self.framer)
         self._warned_at = -math.inf

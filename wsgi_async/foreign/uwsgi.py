@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from wsgi_async.config.option import parse_bool
+from wsgi_async.config.response_fields import parse_fields
 from wsgi_async.config.sources import ForeignFile
-from wsgi_async.errors import ConfigError
+from wsgi_async.errors import ApplicationError, ConfigError
 from wsgi_async.system.files import read_text
 
 __all__ = ["read"]
@@ -290,6 +291,8 @@ class _Reader:
             self._append("mount", f"{prefix}={application}")
         elif key == "env":
             self._append("env", value if "=" in value else f"{value}=")
+        elif key == "add-header":
+            self._add_header(line)
         elif key in ("logger", "req-logger") and value.startswith("file:"):
             option = "error_logfile" if key == "logger" else "access_logfile"
             self._options[option] = self._path_of(value.removeprefix("file:"))
@@ -314,6 +317,16 @@ class _Reader:
             # uWSGI bounds the whole head; a line and a field may then be as long.
             self._options |= {"limit_request_line": value, "limit_request_field_size": value}
         return value
+
+    def _add_header(self, line: _Line) -> None:
+        try:
+            parse_fields([line.value])
+        except ConfigError:
+            self._ignored[f"{line.key} = {line.value}"] = None  # Connection: it is the server's
+        except ApplicationError:
+            self._fail(line, f"expected NAME: VALUE, not {line.value!r}")
+        else:
+            self._append("header", line.value)
 
     def _append(self, option: str, value: str) -> None:
         self._options.setdefault(option, []).append(value)

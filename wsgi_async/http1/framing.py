@@ -6,7 +6,7 @@ the head is framed (RFC 9112 §6.3, §9.3); what a head contains was checked in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.bounded_cache import BoundedCache
@@ -33,11 +33,24 @@ Lines = tuple[bytes, bytes]
 """The start line and the field lines of a head, whatever its framing will be."""
 
 
-def lines_of(head: ResponseHead) -> Lines:
-    """Write what a head says."""
+Added = tuple[tuple[str, bytes], ...]
+"""Fields that the server adds where a head has none of that name: the name in lower case, the
+line."""
+
+
+def as_added(fields: Iterable[tuple[str, str]]) -> Added:
+    """Write fields that are to be added."""
+    return tuple((name.lower(), f"{name}: {value}\r\n".encode("latin-1")) for name, value in fields)
+
+
+def lines_of(head: ResponseHead, added: Added = ()) -> Lines:
+    """Write what a head says, and what is added to it."""
     start_line = f"HTTP/1.1 {head.status} {head.reason}\r\n"
-    fields = "".join([f"{name}: {value}\r\n" for name, value in head.fields])
-    return start_line.encode("latin-1"), fields.encode("latin-1")
+    fields = "".join([f"{name}: {value}\r\n" for name, value in head.fields]).encode("latin-1")
+    if added:
+        own = {name.lower() for name, _ in head.fields}
+        fields += b"".join([line for name, line in added if name not in own])
+    return start_line.encode("latin-1"), fields
 
 
 class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
@@ -45,16 +58,24 @@ class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
     :class:`wsgi_async.http.framing.Framer`. Those that recur are remembered for as long as the Date
     stays the same, their lines beyond that. On the loop.
 
-    :param server: what the ``Server`` field says.
+    :param server: what the ``Server`` field says; empty for none.
+    :param fields: name and value of each field that is added to responses, the server's own
+        answers included, which have none of that name.
     """
 
-    __slots__ = ("_date", "_lines", "_server")
+    __slots__ = ("_added", "_date", "_lines", "_server", "_size_limit")
 
     continue_head = CONTINUE
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, fields: Iterable[tuple[str, str]] = ()) -> None:
         super().__init__(FRAMED_LIMIT)
-        self._server = f"Server: {server}\r\n".encode("latin-1")
+        self._added = added = as_added(fields)
+        # What is added must not be why a head is framed anew for each response.
+        self._size_limit = FRAMED_SIZE_LIMIT + sum(len(line) for _, line in added)
+        if not server or any(name == "server" for name, _ in added):
+            self._server = b""
+        else:
+            self._server = f"Server: {server}\r\n".encode("latin-1")
         self._date = b""
         self._lines: BoundedCache[ResponseHead, Lines] = BoundedCache(LINES_LIMIT)
 
@@ -69,8 +90,10 @@ class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
         if head.recurs:
             lines = self._lines.get(head)
             if lines is None:
-                lines = lines_of(head)
+                lines = lines_of(head, self._added)
                 self._lines.keep(head, lines)
+        elif self._added:
+            lines = lines_of(head, self._added)
         framed = frame_head(
             head,
             length,
@@ -81,7 +104,7 @@ class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
             server=self._server,
             lines=lines,
         )
-        if head.recurs and len(framed.data) <= FRAMED_SIZE_LIMIT:
+        if head.recurs and len(framed.data) <= self._size_limit:
             self.keep(wanted, framed)
         return framed
 
@@ -93,7 +116,9 @@ class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
 
     def error_answer(self, error: HTTPError, *, head_only: bool) -> bytes:
         """A whole answer of the server's own, after which the connection is closed."""
-        return error_answer(error, head_only=head_only, date=self._date, server=self._server)
+        return error_answer(
+            error, head_only=head_only, date=self._date, server=self._server, added=self._added
+        )
 
 
 def frame_head(
@@ -179,7 +204,9 @@ def frame_chunks(pieces: Sequence[bytes], last: bool) -> list[bytes]:
     return framed
 
 
-def error_answer(error: HTTPError, *, head_only: bool, date: bytes, server: bytes) -> bytes:
+def error_answer(
+    error: HTTPError, *, head_only: bool, date: bytes, server: bytes, added: Added = ()
+) -> bytes:
     """A whole answer of the server's own, after which the connection is closed."""
     head, body = error_response(error)
     framed = frame_head(
@@ -190,5 +217,6 @@ def error_answer(error: HTTPError, *, head_only: bool, date: bytes, server: byte
         persists=False,
         date=date,
         server=server,
+        lines=lines_of(head, added),
     )
     return framed.data if head_only else framed.data + body

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from wsgi_async._version import __version__
 from wsgi_async.config.calls import from_options
+from wsgi_async.connection.connections import make_framer
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import Observer
 from wsgi_async.logs.observer import LogObserver
@@ -51,6 +52,7 @@ MAX_REDIRECTS = 20
 """Redirects that are followed one after another."""
 
 _USED = {
+    "header",
     "limit_request_field_size",
     "limit_request_fields",
     "limit_request_line",
@@ -60,6 +62,7 @@ _USED = {
     "max_spool_size",
     "parser",
     "root_path",
+    "server_header",
     "spool_dir",
     "spool_limit",
     "spool_threshold",
@@ -137,6 +140,7 @@ class TestClient:
             config,
             server if server is not None else ("127.0.0.1", self._origin.port),
             peer,
+            make_framer(config),
             observer if observer is not None else LogObserver(),
             raise_exceptions,
             set(),

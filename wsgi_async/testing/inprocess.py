@@ -26,7 +26,7 @@ from wsgi_async.http.framing import BodyFraming, FramedHead
 from wsgi_async.http.limits import Limits
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.response import ResponseHead
-from wsgi_async.http1.framing import error_answer, frame_head
+from wsgi_async.http1.framing import HTTP1Framer
 from wsgi_async.http1.reader import RequestReader, Signal
 from wsgi_async.wsgi.calling import Step, WSGIResponse
 from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_variables
@@ -39,7 +39,6 @@ from .response import Headers
 
 __all__ = ["Call", "Setting"]
 
-_SERVER = b"Server: wsgi_async\r\n"
 _FILE_BLOCK = 64 * 1024
 _OPEN_FILES = 64
 
@@ -54,6 +53,7 @@ class Setting(NamedTuple):
     """Its address, as of ``getsockname``."""
     peer: object
     """The client's, as of ``getpeername``."""
+    framer: HTTP1Framer
     observer: Observer
     raise_exceptions: bool
     warned: set[str]
@@ -86,6 +86,8 @@ class Call:
         self.stderr: list[str] = []
         self.early_hints: list[Headers] = []
         self._setting = setting
+        self._framer = setting.framer
+        self._framer.set_date(formatdate(usegmt=True))
         self._info: RequestInfo | None = None
         self._context = Context()
         self._framed: FramedHead | None = None
@@ -179,7 +181,7 @@ class Call:
     def _refuse(self, error: HTTPError, request: Request) -> None:
         """The server's own answer; the application is not asked."""
         head_only = request.method == "HEAD"
-        answer = error_answer(error, head_only=head_only, date=_date(), server=_SERVER)
+        answer = self._framer.error_answer(error, head_only=head_only)
         data, _, body = answer.partition(b"\r\n\r\n")
         self._framed = FramedHead(error.status, data + b"\r\n\r\n", BodyFraming.LENGTH, False)
         self._chunks += [body] if body else []
@@ -277,15 +279,10 @@ class Call:
         self._setting.observer.app_stderr(self._info, line)
 
     def _frame(self, head: ResponseHead, length: int | None) -> BodyFraming:
-        self._framed = frame_head(
-            head,
-            length,
-            head_only=self._head.method == "HEAD",
-            http10=self._head.version == "HTTP/1.0",
-            persists=self._head.keep_alive,
-            date=_date(),
-            server=_SERVER,
-        )
+        request = self._head
+        self._framed = self._framer[
+            head, length, request.method, request.version, request.keep_alive
+        ]
         return self._framed.framing
 
     def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None:
@@ -329,7 +326,3 @@ class Call:
 
 
 _NOTHING = Budgets(memory=0, disk=0, files=0, directory="")
-
-
-def _date() -> bytes:
-    return f"Date: {formatdate(usegmt=True)}\r\n".encode("ascii")

@@ -107,6 +107,8 @@ def test_no_flag_is_written_twice() -> None:
         ("parser", "auto"),
         ("switch_interval", 0.0005),
         ("root_path", ""),
+        ("header", ()),
+        ("server_header", True),
         ("access_logfile", ""),
         ("error_logfile", "-"),
         ("log_level", "info"),
@@ -226,6 +228,10 @@ def test_not_booleans(value: object) -> None:
         ("log_level", "WARNING", "warning"),
         ("spool_dir", Path("/var/tmp"), "/var/tmp"),
         ("root_path", "/shop/v1.2", "/shop/v1.2"),
+        ("header", "A: 1, 2", ("A: 1, 2",)),
+        ("header", "A: 1, 2\n\tB:3\n", ("A: 1, 2", "B:3")),
+        ("header", ["A:", "A: \xe9"], ("A:", "A: \xe9")),
+        ("header", "", ()),
     ],
 )
 def test_options_accept_objects_and_text(name: str, given: object, value: object) -> None:
@@ -266,6 +272,18 @@ def test_options_accept_objects_and_text(name: str, given: object, value: object
         ("root_path", "/shop?x"),
         ("root_path", "/sh\r\nop"),
         ("root_path", "/käse"),
+        ("header", "X-A"),
+        ("header", ": b"),
+        ("header", ["A : b"]),
+        ("header", ["A\r\n: b"]),
+        ("header", ["A: b\r\nSet-Cookie: c"]),
+        ("header", ["A: b\nc"]),
+        ("header", ["A: \u20ac"]),
+        ("header", "A: b\n\nC: d"),
+        ("header", ["A: b", ""]),
+        ("header", 5),
+        ("header", [("A", "b")]),
+        ("server_header", "perhaps"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_flag(name: str, given: object) -> None:
@@ -286,6 +304,16 @@ def test_a_wrong_value_is_one_line_that_names_the_flag(name: str, given: object)
             "keep_alive",
             "soon",
             "--keep-alive takes a duration such as 500ms, 30s, 5m or 1h, not 'soon'",
+        ),
+        ("header", "X", "--header takes fields such as 'X-Frame-Options: DENY', not 'X'"),
+        *(
+            (
+                "header",
+                [f"{name}: 5"],
+                f"--header: {name} is the server's own, which writes it where it belongs: "
+                "leave it out",
+            )
+            for name in ("Content-Length", "transfer-encoding", "Connection", "DATE", "Upgrade")
         ),
     ],
 )

@@ -46,7 +46,12 @@ def show(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
         ("--timeout-keep-alive 3 --app-dir d", {"keep_alive": "3s", "pythonpath": ["d"]}),
         ("--limit-max-requests 9 --env-file .env", {"max_requests": 9, "env_file": ".env"}),
         ("--h11-max-incomplete-event-size 9", {"max_header_size": 9}),
+        ("--header a:b --header C:d --no-server-header", {"header": ["a:b", "C:d"]}),
+        ("--no-server-header", {"server_header": False}),
+        ("--server-header", {"server_header": True}),
         # waitress
+        ("--ident=a --header b:c", {"header": ["b:c", "Server: a"], "server_header": True}),
+        ("--ident=", {"header": [], "server_header": False}),
         ("--listen=*:1 --threads=3", {"bind": ["*:1"], "threads": 3}),
         ("--unix-socket /x --unix-socket-perms 600", {"bind": ["unix:/x"], "socket_mode": 0o600}),
         ("--channel-timeout 9 --connection-limit 7", {"keep_alive": "9s", "max_connections": 7}),

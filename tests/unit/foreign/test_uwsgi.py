@@ -147,6 +147,7 @@ def test_a_log_format_has_references_of_its_own(tmp_path: Path) -> None:
         ("req-logger = file:/a.log", {"access_logfile": "/a.log"}),
         ("py-autoreload = 1", {"reload": True}),
         ("env = A", {"env": ["A="]}),
+        ("add-header = A: 1\nadd-header = B: 2, 3", {"header": ["A: 1", "B: 2, 3"]}),
         (f"virtualenv = {sys.prefix}", {}),
         ("limit-post = 0", {}),
         ("mount = /a=a.py\nmount = /b=b:c\ncallable = f", {"mount": ["/a=a.py:f", "/b=b:c"]}),
@@ -190,6 +191,7 @@ def test_another_section(tmp_path: Path) -> None:
         ("module = $(NO)", "line 2: module: there is no $NO in the environment"),
         ("module = @(file)", "line 2: module: other files are not read"),
         ("static-map = x", "line 2: static-map: expected /PREFIX=DIRECTORY, not 'x'"),
+        ("add-header = x", "line 2: add-header: expected NAME: VALUE, not 'x'"),
         ("mount = x", "line 2: mount: expected /PREFIX=MODULE:CALLABLE, not 'x'"),
         (" = 3", "line 2: expected [uwsgi], or a line such as processes = 4"),
     ],
@@ -217,3 +219,10 @@ def test_files_that_are_none(tmp_path: Path, content: bytes, message: str) -> No
     assert str(caught.value).startswith(message)
     with pytest.raises(ConfigError, match=r"there is no file 'no.ini'"):
         read("no.ini", tmp_path, {})
+
+
+def test_a_field_that_the_server_writes_itself_is_ignored_and_said(tmp_path: Path) -> None:
+    """Examples for uWSGI's http-socket set `Connection: Keep-Alive`."""
+    file = convert(tmp_path, "add-header = Connection: Keep-Alive\nadd-header = A: 1")
+    assert file.options["header"] == ["A: 1"]
+    assert "uwsgi.ini: ignored here: add-header = Connection: Keep-Alive" in file.notices

@@ -302,6 +302,89 @@ def test_retry_after() -> None:
     assert Received(answer).headers[b"retry-after"] == b"7"
 
 
+# --- fields that are added ------------------------------------------------------------------------
+
+ADDED = [("X-Added", "1"), ("Vary", "a"), ("Vary", "b")]
+WAY = ("GET", "HTTP/1.1", True)
+
+
+@pytest.mark.parametrize("recurs", [False, True])
+def test_fields_are_added_where_a_head_has_none_of_that_name(recurs: bool) -> None:
+    framer = HTTP1Framer("test", ADDED)
+    framer.set_date(NOW)
+    start = b"HTTP/1.1 200 Reason\r\n" + SERVER + DATE
+    added = b"X-Added: 1\r\n"
+    varied = b"Vary: a\r\nVary: b\r\n"
+    end = b"Content-Length: 1\r\n\r\n"
+    for _ in range(2):
+        for fields, lines in [
+            ((), added + varied),
+            ((("X", "y"),), b"X: y\r\n" + added + varied),
+            ((("vary", "own"),), b"vary: own\r\n" + added),
+            ((("X-ADDED", ""), ("X-ADDED", "")), b"X-ADDED: \r\n" * 2 + varied),
+        ]:
+            head = make_head(200, *fields, recurs=recurs)
+            assert framer[head, 1, *WAY].data == start + lines + end
+
+
+@pytest.mark.parametrize("status", [200, 204, 205, 304])
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+def test_they_are_added_whatever_the_response(status: int, version: str) -> None:
+    framed = HTTP1Framer("test", ADDED)[make_head(status), 0, "HEAD", version, True]
+    assert framed.data.count(b"\r\nX-Added: 1\r\n") == 1
+
+
+def test_they_are_added_to_the_servers_own_answers() -> None:
+    framer = HTTP1Framer("test", [*ADDED, ("Content-Type", "x/y"), ("Retry-After", "1")])
+    answer = framer.error_answer(HTTPError(503, "Busy", retry_after=7), head_only=False)
+    headers = Received(answer).headers
+    assert headers[b"x-added"] == b"1"
+    assert headers[b"content-type"] == b"text/plain; charset=utf-8"
+    assert headers[b"retry-after"] == b"7"
+    assert b"Server: test\r\n" in answer
+
+
+def test_interim_responses_have_none() -> None:
+    framer = HTTP1Framer("test", ADDED)
+    head = ResponseHead(103, "Early Hints", (("Link", "</a>"),))
+    assert b"Added" not in framer.interim_head(head, "HTTP/1.1") + framer.continue_head
+
+
+@pytest.mark.parametrize(
+    ("server", "fields", "own", "expected"),
+    [
+        ("test", [], None, [b"test"]),
+        ("test", [], "app", [b"app"]),
+        ("", [], None, []),
+        ("", [], "app", [b"app"]),
+        ("test", [("sERVER", "x")], None, [b"x"]),
+        ("", [("Server", "x")], None, [b"x"]),
+        ("test", [("Server", "x")], "app", [b"app"]),
+    ],
+)
+def test_who_says_server(
+    server: str, fields: list[tuple[str, str]], own: str | None, expected: list[bytes]
+) -> None:
+    """The application, then --header, then the server, where it may."""
+    framer = HTTP1Framer(server, fields)
+    mine = [("Server", own)] if own else []
+    head = ResponseHead(200, "OK", tuple(mine), has_server=bool(own))
+    data = framer[head, 1, *WAY].data
+    found = [line[8:] for line in data.split(b"\r\n") if line.lower().startswith(b"server: ")]
+    assert found == expected
+    refusal = framer.error_answer(HTTPError(400, "Why"), head_only=True)
+    assert refusal.lower().count(b"server: ") == (1 if server or fields else 0)
+
+
+def test_what_is_added_is_no_reason_to_frame_a_head_anew() -> None:
+    framer = HTTP1Framer("test", [("X-Long", "x" * 4 * FRAMED_SIZE_LIMIT)])
+    head = make_head(recurs=True)
+    assert framer[head, 1, *WAY] is framer[head, 1, *WAY]
+
+
+# --- interim answers ------------------------------------------------------------------------------
+
+
 def test_continue_is_a_whole_interim_answer() -> None:
     assert CONTINUE == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert HTTP1Framer("test").continue_head == CONTINUE

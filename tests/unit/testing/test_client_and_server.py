@@ -111,6 +111,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
 # the answer was seen.
 OPTIONS: dict[str, Any] = {
     "root_path": "/root",
+    "header": ["X-Added: 1", "Content-Type: text/added"],
+    "server_header": False,
     "threads": 2,
     "max_body_size": 100_000,
     "spool_threshold": 80_000,
