@@ -6,7 +6,7 @@ from wsgi_async.config.options import Config
 
 from .open_connection import OpenConnection
 
-__all__ = ["PACE_CHECK", "Paces"]
+__all__ = ["Paces"]
 
 PACE_CHECK = 1.0
 """Seconds between two looks at how a transfer moves, at most."""

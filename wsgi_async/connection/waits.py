@@ -9,7 +9,7 @@ from wsgi_async.config.options import Config
 from .deadlines import Deadlines
 from .open_connection import OpenConnection, Wait
 
-__all__ = ["LINGER_TIME", "Waits"]
+__all__ = ["Waits"]
 
 LINGER_TIME = 2.0
 """Seconds for which a closing connection still reads, so that the kernel does not reset it and

@@ -65,18 +65,18 @@ def admit(method: str, target: str, version: str, text: str) -> RequestHead:
         raise HTTPError(417, "The only expectation met here is 100-continue")
     version = "HTTP/1.1" if http11 else "HTTP/1.0"
     return RequestHead(
-        method,
-        target,
-        path,
-        query,
-        version,
-        text,
-        len(given),
-        request_variables(method, target, path, query, version, fields, content_length),
-        content_length,
-        chunked,
-        "close" not in connection and (http11 or "keep-alive" in connection),
-        bool(expectations) and (chunked or bool(content_length)),
+        method=method,
+        target=target,
+        path=path,
+        query=query,
+        version=version,
+        text=text,
+        field_count=len(given),
+        variables=request_variables(method, target, path, query, version, fields, content_length),
+        content_length=content_length,
+        chunked=chunked,
+        keep_alive="close" not in connection and (http11 or "keep-alive" in connection),
+        expect_continue=bool(expectations) and (chunked or bool(content_length)),
     )
 
 

@@ -32,7 +32,7 @@ try:  # It is an optimisation: without its file everything goes to h11.
 except ModuleNotFoundError:  # pragma: no cover
     FastPath = None  # type: ignore[assignment,misc]
 
-__all__ = ["Limits", "RequestHead", "RequestReader", "Signal", "admit"]
+__all__ = ["RequestReader", "Signal"]
 
 
 class Signal(enum.Enum):

@@ -41,8 +41,8 @@ async def serve_under_supervisor(
     sockets: Sequence[BoundSocket],
     own_count: OwnCount | None,
     channel: Channel,
-    reopen_logs: Callable[[], object],
     *,
+    reopen_logs: Callable[[], object],
     linger: float = IDLE_LINGER,
 ) -> int:
     """Serve on inherited sockets until the supervisor tells this process to end, or dies.

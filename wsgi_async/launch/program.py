@@ -224,7 +224,7 @@ class ServerProgram(Program):
                     self.common.sockets,
                     self._own_count(boot.number),
                     boot.channel,
-                    logs.reopen,
+                    reopen_logs=logs.reopen,
                     linger=self.limits.linger,
                 )
             )

@@ -26,7 +26,9 @@ GATHER = 0.02
 would take the GIL from the loop as often."""
 
 
-class _State(enum.Enum):
+class _Caller(enum.Enum):
+    """Who calls them."""
+
     HERE = enum.auto()
     """Who logs calls."""
     THREAD = enum.auto()
@@ -45,7 +47,7 @@ class HandlerCalls:
     def __init__(self, lost: Callable[[], object]) -> None:
         self._lost = lost
         self.drops = Drops("log of the application's handlers")
-        self._state = _State.HERE
+        self._caller = _Caller.HERE
         self._lock = threading.RLock()
         self._set_up()
         os.register_at_fork(after_in_child=self._forked)
@@ -60,30 +62,30 @@ class HandlerCalls:
     def start(self) -> None:
         """*Main thread:* have a thread call from now on."""
         with self._lock:
-            if self._state is not _State.THREAD:
+            if self._caller is not _Caller.THREAD:
                 self._set_up()
-                self._state = _State.THREAD
+                self._caller = _Caller.THREAD
 
     def call(self, function: Callable[[], object]) -> None:
         """*Any thread:* have a function called, or drop it."""
         with self._lock:
-            state = self._state
-            if state is _State.THREAD and self._waiting.qsize() < MAX_CALLS:
+            caller = self._caller
+            if caller is _Caller.THREAD and self._waiting.qsize() < MAX_CALLS:
                 self._waiting.put(function)
                 if self._thread is None:
                     self._make_thread()
                 return
-            if state is _State.THREAD:
+            if caller is _Caller.THREAD:
                 self.drops.add(1, "they take too long", is_behind=True)
-        if state is _State.HERE:
+        if caller is _Caller.HERE:
             function()
-        elif state is _State.THREAD:
+        elif caller is _Caller.THREAD:
             self._lost()
 
     @property
     def are_elsewhere(self) -> bool:
         """*Any thread:* whether it is not for this one to call."""
-        return self._state is not _State.HERE and not self.is_here
+        return self._caller is not _Caller.HERE and not self.is_here
 
     @property
     def is_here(self) -> bool:
@@ -104,15 +106,15 @@ class HandlerCalls:
         """
         with self._lock:
             thread = self._thread
-            if self._state is not _State.THREAD:
-                return self._state is _State.HERE
+            if self._caller is not _Caller.THREAD:
+                return self._caller is _Caller.HERE
         if thread is not None:
             self._waiting.put(None)
             self._hurry.set()
             thread.join(timeout)
         with self._lock:
             is_alive = thread is not None and thread.is_alive()
-            self._state = _State.GIVEN_UP if is_alive else _State.HERE
+            self._caller = _Caller.GIVEN_UP if is_alive else _Caller.HERE
             lost = int(self._is_calling)
             with contextlib.suppress(queue.Empty):
                 while True:
@@ -150,5 +152,5 @@ class HandlerCalls:
         """*In a process that was forked:* who held the lock is not here, nor is the thread; what
         waits is the parent's to call."""
         self._lock = threading.RLock()
-        self._state = _State.HERE
+        self._caller = _Caller.HERE
         self._set_up()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Sequence
 
-__all__ = ["CAPACITY", "ConnectionCounts", "OwnCount"]
+__all__ = ["ConnectionCounts", "OwnCount"]
 
 CAPACITY = 1024
 """Processes at most, with those that are on their way out."""

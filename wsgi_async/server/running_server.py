@@ -39,7 +39,7 @@ from .event_loop import hold_loop
 from .repeating import Repeating
 from .warm_up import warm_up
 
-__all__ = ["CLOSE_TIME", "RunningServer"]
+__all__ = ["RunningServer"]
 
 IO_THREADS = 2
 """Threads for reads of files that are not in the page cache."""

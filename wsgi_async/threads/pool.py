@@ -154,7 +154,7 @@ _NEXT: dict[_Standing, set[_Standing]] = {
 }
 
 
-class _Phase(enum.Enum):
+class _PoolState(enum.Enum):
     """Where the pool is in its life."""
 
     OPEN = "its threads wait for tasks"
@@ -164,11 +164,11 @@ class _Phase(enum.Enum):
     __hash__ = object.__hash__
 
 
-_OPEN = _Phase.OPEN
-_STOPPING = _Phase.STOPPING
-_ENDED = _Phase.ENDED
+_OPEN = _PoolState.OPEN
+_STOPPING = _PoolState.STOPPING
+_ENDED = _PoolState.ENDED
 
-_PHASES: dict[_Phase, set[_Phase]] = {
+_STATES: dict[_PoolState, set[_PoolState]] = {
     _OPEN: {_STOPPING},
     _STOPPING: {_ENDED},
     # Who tells of it may be struck: whoever settles that thread says it again.
@@ -305,9 +305,9 @@ class ThreadPool(Generic[T]):
         self._starting = threading.Lock()
         """Held while threads are started: a thread that is not alive has ended."""
         self._is_short = False
-        """Whether the system did not let a thread start, in whatever phase the pool is: it is told
+        """Whether the system did not let a thread start, in whatever state the pool is: it is told
         of once, and tried again."""
-        self._phase = _OPEN
+        self._state = _OPEN
         self._on_stopped: Callable[[], object] = int
 
     def start(self) -> None:
@@ -520,11 +520,11 @@ class ThreadPool(Generic[T]):
 
     # --- with the lock held --------------------------------------------------------------------
 
-    def _enter(self, phase: _Phase) -> None:
-        """The one place where the phase changes, but for :meth:`_tell_end`, which takes it back."""
-        if phase not in _PHASES[self._phase]:
-            raise RuntimeError(f"a pool cannot go from {self._phase.name} to {phase.name}")
-        self._phase = phase
+    def _enter(self, state: _PoolState) -> None:
+        """The one place where the state changes, but for :meth:`_tell_end`, which takes it back."""
+        if state not in _STATES[self._state]:
+            raise RuntimeError(f"a pool cannot go from {self._state.name} to {state.name}")
+        self._state = state
 
     def _trim(self) -> None:
         """Let go of the withdrawn tasks at the head of the queue."""
@@ -538,9 +538,9 @@ class ThreadPool(Generic[T]):
         """Make places for threads, which are to be started."""
         self._set_room()
         wanted = self.threads - len(self._places)
-        if self._phase is _ENDED:
+        if self._state is _ENDED:
             wanted = 0
-        elif self._phase is _STOPPING:
+        elif self._state is _STOPPING:
             wanted = min(wanted, self.queued)
         allowed = self.threads + self.max_lost - len(self._places) - len(self._lost)
         for _ in range(min(wanted, allowed)):
@@ -623,14 +623,14 @@ class ThreadPool(Generic[T]):
         is_mine = False
         try:
             with self._lock:
-                if self._phase is not _STOPPING or self._places:
+                if self._state is not _STOPPING or self._places:
                     return
                 self._enter(_ENDED)
                 is_mine = True
             self._on_stopped()
         except BaseException:
             if is_mine:
-                self._phase = _STOPPING  # not by a call, which could be struck itself
+                self._state = _STOPPING  # not by a call, which could be struck itself
             raise
 
     def _work(self, place: _Place[T]) -> None:
@@ -704,7 +704,7 @@ class ThreadPool(Generic[T]):
                         self._set_room()
                 else:
                     place.task = None
-                    if self._phase is not _OPEN:
+                    if self._state is not _OPEN:
                         return
                     self._sleepers.append(sleeper)
                 if upcoming is not None and (self._new or self._urgent):

@@ -29,7 +29,7 @@ SOCKET_READ = 256 * 1024
 """Bytes that the reader asks the socket for at once. Many, as each such call lets go of the GIL."""
 
 
-class _State(enum.Enum):
+class _Arrival(enum.Enum):
     OPEN = "more is to come"
     COMPLETE = "all has arrived"
     BROKEN = "the rest will never come"
@@ -60,7 +60,7 @@ class RequestBody(io.RawIOBase):
         self._parts: deque[Part] = deque()
         self._held = 0
         self._reserved = 0
-        self._state = _State.OPEN
+        self._arrival = _Arrival.OPEN
         self._is_awaited = False
         self._is_full = False
         self._why = ""
@@ -106,8 +106,8 @@ class RequestBody(io.RawIOBase):
         self._arrived = threading.Condition(self._lock)
         self._memory = Budget(sys.maxsize)
         self._owner = self._socket = None
-        if self._state is _State.OPEN:
-            self._state = _State.BROKEN
+        if self._arrival is _Arrival.OPEN:
+            self._arrival = _Arrival.BROKEN
             self._why = "the rest of the body comes to the process that this one was forked off"
 
     def unpull(self, data: bytes) -> None:
@@ -129,7 +129,7 @@ class RequestBody(io.RawIOBase):
                     self._arrived.wait_for(self._has_news)
                 finally:
                     self.waits += 1
-            if self._state is _State.BROKEN:
+            if self._arrival is _Arrival.BROKEN:
                 raise ClientDisconnected(self._why)
             data: bytes | None = b""
             if self._parts:
@@ -138,7 +138,7 @@ class RequestBody(io.RawIOBase):
                 data = self._take_from_socket(self._socket, size)
             if data:
                 self._takes += 1
-            elif self._state is _State.OPEN and size:
+            elif self._arrival is _Arrival.OPEN and size:
                 data = None
                 self._must_wake |= not self._is_awaited
                 self._is_awaited = True
@@ -153,7 +153,7 @@ class RequestBody(io.RawIOBase):
             self._mailbox.post(owner)
 
     def _has_news(self) -> bool:
-        return bool(self._parts) or self._state is not _State.OPEN
+        return bool(self._parts) or self._arrival is not _Arrival.OPEN
 
     def _take_part(self, size: int) -> bytes:
         """With the lock held: the first part, as far as it fits."""
@@ -193,7 +193,7 @@ class RequestBody(io.RawIOBase):
         self._left -= count
         self._taken += count
         if not self._left:
-            self._state = _State.COMPLETE
+            self._arrival = _Arrival.COMPLETE
         if not self._left or (size and not data):
             self._return_socket()
             self._must_wake = True
@@ -212,7 +212,7 @@ class RequestBody(io.RawIOBase):
         """*Loop:* more of the body."""
         self.size += len(data)
         with self._lock:
-            if self._state is not _State.OPEN:
+            if self._arrival is not _Arrival.OPEN:
                 return
             append_part(self._parts, data)
             self._held += len(data)
@@ -226,15 +226,15 @@ class RequestBody(io.RawIOBase):
     def feed_end(self) -> None:
         """*Loop:* the body is complete."""
         with self._lock:
-            if self._state is _State.OPEN:
-                self._state = _State.COMPLETE
+            if self._arrival is _Arrival.OPEN:
+                self._arrival = _Arrival.COMPLETE
             self._arrived.notify()
 
     def abort(self, why: str) -> None:
         """*Loop:* the rest will never come; reads raise from now on."""
         with self._lock:
-            if self._state is not _State.COMPLETE:
-                self._state = _State.BROKEN
+            if self._arrival is not _Arrival.COMPLETE:
+                self._arrival = _Arrival.BROKEN
                 self._why = why
             self._return_socket()
             self._arrived.notify()
@@ -245,7 +245,7 @@ class RequestBody(io.RawIOBase):
         :param sock: not blocking, and nobody else reads it as long as :attr:`is_full`.
         """
         with self._lock:
-            if self._is_full and self._state is _State.OPEN and self._socket is None:
+            if self._is_full and self._arrival is _Arrival.OPEN and self._socket is None:
                 self._socket, self._left = sock, left
                 return
         sock.close()
@@ -271,7 +271,7 @@ class RequestBody(io.RawIOBase):
     @property
     def is_full(self) -> bool:
         """*Loop:* whether to stop reading from the client."""
-        return self._is_full and self._state is _State.OPEN
+        return self._is_full and self._arrival is _Arrival.OPEN
 
     @property
     def is_awaited(self) -> bool:
@@ -283,7 +283,7 @@ class RequestBody(io.RawIOBase):
     def progress(self) -> int:
         """*Any thread:* changes whenever the application has taken something while the rest is
         still to come, and when all has come."""
-        return self._takes if self._state is _State.OPEN else -1
+        return self._takes if self._arrival is _Arrival.OPEN else -1
 
     # --- whoever is last -----------------------------------------------------------------------
 
@@ -293,11 +293,11 @@ class RequestBody(io.RawIOBase):
             self._parts.clear()
             self._held = 0
             freed, self._reserved = self._reserved, 0
-            unread = self._state is _State.OPEN
+            unread = self._arrival is _Arrival.OPEN
             was_full = self._is_full
             self._return_socket()
             if unread:
-                self._state = _State.BROKEN
+                self._arrival = _Arrival.BROKEN
                 self._why = "the exchange has ended"
         self._memory.release(freed)
         if unread and was_full:
