@@ -21,7 +21,7 @@ class Origin:
     scheme: str | None = None
     """``http`` or ``https``."""
     host: str | None = None
-    """HTTP_HOST, with a port where it is not that of the scheme."""
+    """HTTP_HOST: the host that was asked for, with its port."""
     server_port: str | None = None
     """SERVER_PORT."""
     prefix: str | None = None

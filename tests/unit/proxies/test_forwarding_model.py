@@ -177,20 +177,25 @@ def as_told(origin: Origin | None) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    case=cases(),
-    peers=PEERS,
-    secure=SECURE,
-    scheme=st.sampled_from(["http", "https"]),
-    host=st.sampled_from(["a.example", "a.example:8000", "[::1]:80", "[::1]", None]),
+PLACES = st.lists(
+    st.tuples(
+        st.sampled_from(["http", "https"]),
+        st.sampled_from(["a.example", "a.example:8000", "[::1]:80", "[::1]", None]),
+    ),
+    min_size=1,
+    max_size=2,
 )
+"""Connections' schemes, and what Host says; one after the other, as what is remembered of one must
+not be taken for another."""
+
+
+@settings(max_examples=300, deadline=None)
+@given(case=cases(), peers=PEERS, secure=SECURE, places=PLACES)
 @example(
     case=(["forwarded"], [("Forwarded", 'for="6.6.6.6'), ("Forwarded", 'for=192.0.2.1;by="_a"')]),
     peers=("*",),
     secure={},
-    scheme="http",
-    host="a",
+    places=[("http", "a")],
 )
 @example(
     case=(
@@ -199,36 +204,41 @@ def as_told(origin: Origin | None) -> dict[str, object]:
     ),
     peers=("10.0.0.0/8",),
     secure=SECURE_SCHEME_HEADERS,
-    scheme="http",
-    host="a",
+    places=[("http", "a")],
+)
+@example(
+    case=(["port"], [("X-Forwarded-Port", "443")]),
+    peers=("*",),
+    secure={},
+    places=[("http", "a"), ("https", "a"), ("https", "b:80")],
 )
 def test_what_is_taken_is_what_the_model_says(
     case: tuple[list[str], list[tuple[str, str]]],
     peers: tuple[str, ...],
     secure: dict[str, str],
-    scheme: str,
-    host: str | None,
+    places: list[tuple[str, str | None]],
 ) -> None:
     taken, fields = case
-    made = heads(fields, host)
-    assume(made)
     forwarding = believing(",".join(taken), peers, secure=secure)
-    received = [("Host", host)] if host else []
-    received += [(name, value.strip(" \t")) for name, value in fields]
-    try:
-        expected = told(
-            received,
-            taken=taken,
-            peers=peers,
-            secure=secure,
-            named=FORWARDER_HEADERS,
-            scheme=scheme,
-        )
-    except Refused:
-        for head in made * 2:
-            with pytest.raises(HTTPError) as caught:
-                forwarding.origin(head, scheme)
-            assert caught.value.status == 400
-    else:
-        for head in made * 2:  # the second time is from memory
-            assert as_told(forwarding.origin(head, scheme)) == expected
+    for scheme, host in places:
+        made = heads(fields, host)
+        assume(made)
+        received = [("Host", host)] if host else []
+        received += [(name, value.strip(" \t")) for name, value in fields]
+        try:
+            expected = told(
+                received,
+                taken=taken,
+                peers=peers,
+                secure=secure,
+                named=FORWARDER_HEADERS,
+                scheme=scheme,
+            )
+        except Refused:
+            for head in made * 2:
+                with pytest.raises(HTTPError) as caught:
+                    forwarding.origin(head, scheme)
+                assert caught.value.status == 400
+        else:
+            for head in made * 2:  # the second time is from memory
+                assert as_told(forwarding.origin(head, scheme)) == expected

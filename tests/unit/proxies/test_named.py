@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from forwarded_heads import believing, head_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from request_heads import parse, with_h11
 
@@ -97,6 +97,7 @@ def test_names_that_cannot_be(name: str, error: str) -> None:
     assert str(caught.value).startswith("forwarder_headers")
 
 
+@settings(max_examples=200, deadline=None)
 @given(
     lines=st.lists(
         st.sampled_from(
