@@ -9,17 +9,18 @@ allows, what waits on disk is a ``backlog``, and ``bounds`` say what all may hol
 
 What both sides touch, all of it:
 
-* Here: the pool's queues and places, under its lock; the mailbox; a response's writer, its stream
-  with the backlog, and the writers that wait (``bounds``); a body that is read as it arrives, and
-  while it is lent the connection's socket. Each says in itself how neither side meets the other.
+* Here: the pool's queues and places, under its lock; the mailbox; a response's writer, what goes
+  before it, its stream with the backlog, and the writers that wait (``bounds``); a body that is
+  read as it arrives, and while it is lent the connection's socket. Each says in itself how neither
+  side meets the other.
 * The exchange (``connection/exchange.py``, and ``connection/timing.py`` if it is timed): a thread
   has it from its submission to the end of a step, the loop has it before and after. Meanwhile the
   loop changes only its state, which the thread reads, and reads its context; its facts for the log
   are made under a lock, by whoever asks first. A body that was collected is the thread's from then
   on, with its file.
 * A read that waits for the disk (``connection/sender.py``): handed to an I/O thread, and back.
-* The budgets, under their locks. Caches of heads, of names and of addresses, and what was warned
-  of already: one call of a dict each.
+* The budgets, under their locks. Caches of heads, of names and of addresses, where a race loses
+  nothing but an entry; and what was warned of already, by one call of a dict.
 * The observer, whose methods say their thread, and the log behind it.
 * What never changes once it is made, and needs no care: options, heads, a connection's variables
   and its client's address.

@@ -118,7 +118,7 @@ class ResponseProducer(ResponseAccount):
 
     def cut(self) -> None:
         """*Pool thread:* the body ends here without being complete. If it has ended, the loop is
-        told once more: see :meth:`.writer.ResponseWriter.cut`."""
+        told once more: see :meth:`.response_writer.ResponseWriter.cut`."""
         if self.has_ended:
             consumer = self._consumer
             self._tell_end(consumer if consumer in LEFT else _READY)
