@@ -18,7 +18,7 @@ from threadline import KIB, MIB, WAIT, no_leaks
 from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.connection import exchange as exchange_module
 from wsgi_async.system.stacks import raise_in
-from wsgi_async.threads import RequestBody, bounds, mailbox
+from wsgi_async.threads import RequestBody, bounds, mailbox, places, task_queues, tasks
 from wsgi_async.threads import pool as pool_module
 from wsgi_async.threads import request_body as body
 from wsgi_async.threads import response_account as account
@@ -29,7 +29,8 @@ from wsgi_async.wsgi import calling as wsgi_module
 from wsgi_async.wsgi.calling import direct
 
 RESPONSES = (writer, account, producer, stream)
-MODULES = (exchange_module, wsgi_module, pool_module, mailbox, *RESPONSES, body, bounds)
+POOL = (pool_module, places, task_queues, tasks)
+MODULES = (exchange_module, wsgi_module, *POOL, mailbox, *RESPONSES, body, bounds)
 
 
 class Iterable:

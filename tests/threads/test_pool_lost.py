@@ -5,14 +5,12 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from pools import WAIT, Gate, Rig, pools, until
 
 from wsgi_async.errors import RequestTimeout
 from wsgi_async.system.stacks import raise_in
-from wsgi_async.threads import pool as pool_module
 from wsgi_async.threads.pool import Call
 
 make = pytest.fixture(pools)
@@ -84,7 +82,7 @@ def test_clients_that_come_and_go_beside_hung_threads_do_not_fill_the_memory(
             task.has_begun = True
     assert rig.pool.queued == 1
     assert rig.pool.oldest is stays
-    assert len(rig.pool._new) < 200
+    assert len(rig.pool._queues.new) < 200
     gate.opened.set()
     rig.wait_until_idle()
     assert rig.pool.completed == 2
@@ -427,7 +425,7 @@ def test_a_thread_struck_before_it_wakes_the_next_is_counted_and_wakes_it() -> N
     done = threading.Event()
     lock.strike = strike
     with pool._lock:  # two in the queue before a thread comes
-        pool._new.extend([Call(lambda: None), Call(done.set)])
+        pool._queues.new.extend([Call(lambda: None), Call(done.set)])
         sleeper = pool._sleeper_to_wake()
     assert sleeper is not None
     sleeper.release()
@@ -479,20 +477,3 @@ def test_threads_are_lost_while_everything_else_goes_on(make: Callable[..., Rig]
     assert set(ran.values()) <= {1}
     assert len(tasks) - len(ran) <= lost, "only what was struck has not run"
     assert rig.pool.completed == 4000
-
-
-def test_the_standings_of_a_thread_change_by_their_table_only() -> None:
-    moves, standings = pool_module._NEXT, pool_module._Standing
-    assert set(moves) == set(standings)
-    place = pool_module._Place[Any]("thread")
-    assert place.standing is standings.SERVING
-    for standing in standings:
-        for other in standings:
-            place.standing = standing
-            if other in moves[standing]:
-                place.change(other)
-                assert place.standing is other
-            else:
-                with pytest.raises(RuntimeError, match=f"from {standing.name} to {other.name}"):
-                    place.change(other)
-                assert place.standing is standing

@@ -12,9 +12,11 @@ import pytest
 from striking import Striker, StruckError
 
 from wsgi_async.system.stacks import raise_in
+from wsgi_async.threads import places, task_queues, tasks
 from wsgi_async.threads import pool as pool_module
 from wsgi_async.threads.pool import TRIES, Call, ThreadPool
 
+MODULES = (pool_module, places, task_queues, tasks)
 WAIT = 10.0
 THREADS = 2
 
@@ -139,7 +141,7 @@ def a_lost_thread(rig: Rig) -> None:
 def test_wherever_a_thread_is_struck(scene: Callable[[Rig], None]) -> None:
     places: Counter[str] = Counter()
     for at in range(1, 2000):
-        striker, rig = Striker(pool_module, at=at), Rig()
+        striker, rig = Striker(*MODULES, at=at), Rig()
         with striker.armed():
             rig.pool.start()
             rig.until(lambda rig=rig: len(rig.pool._sleepers) == THREADS)

@@ -1,9 +1,10 @@
 """The thread line: where pool threads and the loop thread meet.
 
-``pool`` has the threads, ``mailbox`` wakes the loop. Responses go by ``response_writer``, at once
-or as a ``response_stream``. Of that, ``response_producer`` is the pool thread's side, the module
-itself the loop's, and ``response_account`` what both share; they stand where ``response_states``
-allows, what waits on disk is a ``backlog``, and ``bounds`` say what all may hold. Bodies come by
+``pool`` has the threads, each in one of its ``places``, and the ``task_queues`` they take their
+``tasks`` from; ``mailbox`` wakes the loop. Responses go by ``response_writer``, at once or as a
+``response_stream``. Of that, ``response_producer`` is the pool thread's side, the module itself the
+loop's, and ``response_account`` what both share; they stand where ``response_states`` allows, what
+waits on disk is a ``backlog``, and ``bounds`` say what all may hold. Bodies come by
 ``request_body``, which ``input_stream`` makes a file of. What goes before a response are
 ``interim_heads``.
 

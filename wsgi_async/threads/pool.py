@@ -17,11 +17,10 @@ Guarantees:
 * A task is either run or, if it is withdrawn before, not; never both.
 * No lock is held while a task runs.
 
-What strikes a thread strikes where a function begins, after a call of C code, or where a loop jumps
-back, and nowhere else. So what a thread holds is written down in its :class:`_Place`, with no call
-between that and its taking; and :meth:`ThreadPool._settle` gives it all back. It may be struck
-itself, and so may be called again and again. The thread does so twice; after that, and where it was
-struck before it began, :meth:`ThreadPool.mend` does, on the loop.
+What a thread holds is written down in its :class:`.places.Place`, so that nothing is lost where it
+is struck; and :meth:`ThreadPool._settle` gives it all back. It may be struck itself, and so may be
+called again and again. The thread does so twice; after that, and where it was struck before it
+began, :meth:`ThreadPool.mend` does, on the loop.
 
 Threads wake in a chain: a submit wakes at most one sleeping thread, and a woken thread wakes the
 next only if work remains. Waking eight threads for eight tiny tasks makes them fight over the GIL.
@@ -41,67 +40,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple
+
+from .places import Orphan, Place, Stage, Standing
+from .task_queues import TaskQueues
+from .tasks import Call, T, Task
 
 __all__ = ["Call", "Running", "Task", "ThreadPool"]
 
-REFUSE = -(1 << 62)
-"""The room in a queue that takes nothing."""
-
 TRIES = 8
 """How many threads a task may cost that fails to be abandoned."""
-
-SPARSE = 64
-"""Withdrawn tasks that may stay in the queue until its threads come to them."""
-
-
-class Task(Protocol):
-    """What a pool runs. Tasks are told apart by identity, and must be hashable."""
-
-    @property
-    def has_begun(self) -> bool:
-        """*Any thread:* whether it has begun to run, or never will. Once True it stays so, and it
-        is True before :meth:`run` returns."""
-
-    @property
-    def turn(self) -> int:
-        """*Any thread:* how often it was suspended: changes before another thread can have it."""
-
-    def run(self) -> object:
-        """*Pool thread:* do the work."""
-
-    def abandon(self, turn: int) -> None:
-        """*Pool thread:* :meth:`run` let an exception out, or may have been struck at its beginning
-        or its end: leave nothing open. Nothing, if it has ended, or was suspended since `turn`.
-        May be called again."""
-
-
-class Call:
-    """A task that calls a function.
-
-    :param function: called without arguments.
-    """
-
-    __slots__ = ("_function", "has_begun")
-
-    def __init__(self, function: Callable[[], object]) -> None:
-        self._function = function
-        self.has_begun = False
-
-    @property
-    def turn(self) -> int:
-        return 0
-
-    def run(self) -> None:
-        """*Pool thread:* call it."""
-        self.has_begun = True
-        self._function()
-
-    def abandon(self, turn: int) -> None:
-        pass
-
-
-T = TypeVar("T", bound=Task)
 
 
 class Running(NamedTuple, Generic[T]):
@@ -117,41 +65,13 @@ def _at_once(call: Callable[[], object]) -> None:
     call()
 
 
-class _Stage(enum.Enum):
-    """How far a thread is with its task."""
-
-    TAKEN = "it has it"
-    CALLED = "it calls it, or has done so"
-    OVER = "it has nothing to do with it any more"
-
-
-_TAKEN = _Stage.TAKEN
-_CALLED = _Stage.CALLED
-_OVER = _Stage.OVER
-
-
-class _Standing(enum.Enum):
-    """What a thread is to its pool."""
-
-    SERVING = "it takes tasks"
-    LOST = "it was given up as it ran one: it takes no other, and an exception may be raised in it"
-    SHIELDED = "it was given up, and nothing is raised in it any more: there is at most one"
-    TOLD = "it was given up, and it was told that it has returned"
-
-    __hash__ = object.__hash__  # Enum's own is Python code
-
-
-_SERVING = _Standing.SERVING
-_LOST = _Standing.LOST
-_SHIELDED = _Standing.SHIELDED
-_TOLD = _Standing.TOLD
-
-_NEXT: dict[_Standing, set[_Standing]] = {
-    _SERVING: {_LOST},
-    _LOST: {_SHIELDED, _TOLD},
-    _SHIELDED: {_SHIELDED, _TOLD},
-    _TOLD: set(),
-}
+_TAKEN = Stage.TAKEN
+_CALLED = Stage.CALLED
+_OVER = Stage.OVER
+_SERVING = Standing.SERVING
+_LOST = Standing.LOST
+_SHIELDED = Standing.SHIELDED
+_TOLD = Standing.TOLD
 
 
 class _PoolState(enum.Enum):
@@ -174,77 +94,6 @@ _STATES: dict[_PoolState, set[_PoolState]] = {
     # Who tells of it may be struck: whoever settles that thread says it again.
     _ENDED: {_STOPPING},
 }
-
-
-class _Orphan(Generic[T]):
-    """A task whose thread was struck while it ran it, or a moment before or after that."""
-
-    __slots__ = ("task", "tries", "turn")
-
-    has_begun = True
-
-    def __init__(self, task: T, turn: int) -> None:
-        self.task = task
-        self.turn = turn
-        self.tries = 0
-
-    def run(self) -> None:
-        self.task.abandon(self.turn)
-
-    def abandon(self, turn: int) -> None:
-        self.task.abandon(self.turn)
-
-
-class _Place(Generic[T]):
-    """One thread's place in the pool, and all that it holds; guarded by the pool's lock."""
-
-    __slots__ = (
-        "counts",
-        "ident",
-        "lost_at",
-        "name",
-        "next",
-        "sleeper",
-        "stage",
-        "standing",
-        "task",
-        "thread",
-        "turn",
-    )
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.ident = 0
-        self.thread: threading.Thread | None = None
-        """None until it is started."""
-        self.sleeper = threading.Lock()
-        """What it sleeps on."""
-        self.sleeper.acquire()
-        self.task: T | _Orphan[T] | None = None
-        """What it runs; None while it sleeps."""
-        self.turn = 0
-        """That of the task when it was taken."""
-        self.stage = _OVER
-        self.counts = False
-        """Whether that will be one more of the completed ones. It says of which queue the task is,
-        not how far the thread is with it, and so it is no stage."""
-        self.next: threading.Lock | None = None
-        """The sleeping thread that it is to wake. Nobody else is woken until it has."""
-        self.standing = _SERVING
-        self.lost_at = 0.0
-
-    def change(self, standing: _Standing) -> None:
-        """*Its own thread once it is over, else any with the pool's lock held:* the one place where
-        its standing changes."""
-        if standing not in _NEXT[self.standing]:
-            raise RuntimeError(f"a thread cannot go from {self.standing.name} to {standing.name}")
-        self.standing = standing
-
-    @property
-    def own_task(self) -> T | None:
-        """What it runs, or has just run, whether it does so or closes it for another one."""
-        task = self.task
-        return task.task if isinstance(task, _Orphan) else task
 
 
 class ThreadPool(Generic[T]):
@@ -281,26 +130,17 @@ class ThreadPool(Generic[T]):
         self.completed = 0
         """Of the tasks of :meth:`submit`, those that have returned or raised: what became of the
         queue. Urgent tasks go on with something that was counted here."""
-        self._queue_size = queue_size
         self._name = name
         self._on_error = on_error
         self._on_returned = on_returned
         self._soon = _at_once if soon is None else soon
         self._lock = threading.Lock()
-        # Its first one is never withdrawn.
-        self._new: deque[T] = deque()
-        self._urgent: deque[T | _Orphan[T]] = deque()
-        self._urgent_next = False
-        """Whose turn it is: a pendulum between the two queues, and no state of anything."""
-        self._withdrawn: set[T] = set()
-        """Those of the new ones that are not to be run any more."""
-        self._room = queue_size
-        """How long the queue may be, withdrawn tasks included."""
+        self._queues: TaskQueues[T] = TaskQueues(queue_size)
         self._sleepers: list[threading.Lock] = []
         self._waking: threading.Lock | None = None
         """The one that was woken last and is not awake yet. Nobody else is woken meanwhile."""
-        self._places: set[_Place[T]] = set()
-        self._lost: set[_Place[T]] = set()
+        self._places: set[Place[T]] = set()
+        self._lost: set[Place[T]] = set()
         self._started = 0
         self._starting = threading.Lock()
         """Held while threads are started: a thread that is not alive has ended."""
@@ -318,14 +158,14 @@ class ThreadPool(Generic[T]):
             for place in places:
                 self._start_thread(place)
 
-    def _add_place(self) -> _Place[T]:
+    def _add_place(self) -> Place[T]:
         """With the lock held."""
         self._started += 1
-        place: _Place[T] = _Place(f"{self._name}-{self._started}")
+        place: Place[T] = Place(f"{self._name}-{self._started}")
         self._places.add(place)
         return place
 
-    def _start_thread(self, place: _Place[T]) -> None:
+    def _start_thread(self, place: Place[T]) -> None:
         """With `_starting` held."""
         place.thread = threading.Thread(
             target=self._work, args=(place,), name=place.name, daemon=True
@@ -335,7 +175,7 @@ class ThreadPool(Generic[T]):
     @property
     def queued(self) -> int:
         """*Any thread:* tasks that wait for a thread now."""
-        return len(self._new) + len(self._urgent) - len(self._withdrawn)
+        return len(self._queues)
 
     @property
     def alive(self) -> int:
@@ -360,13 +200,14 @@ class ThreadPool(Generic[T]):
     @property
     def full(self) -> bool:
         """*Any thread:* whether ``submit`` would refuse now."""
-        return len(self._new) >= self._room + len(self._sleepers) + (self._waking is not None)
+        queues = self._queues
+        return len(queues.new) >= queues.room + len(self._sleepers) + (self._waking is not None)
 
     @property
     def oldest(self) -> T | None:
         """*Any thread:* of the tasks of :meth:`submit`, the one that has waited the longest."""
         with self._lock:
-            return self._new[0] if self._new else None
+            return self._queues.heads[0]
 
     def running(self) -> list[Running[T]]:
         """*Any thread:* what each thread runs, or has just run, the lost ones included."""
@@ -388,12 +229,11 @@ class ThreadPool(Generic[T]):
         """*Any thread:* the tasks at the heads of the two queues, where a thread has nothing to do,
         be it that it sleeps or that it is about to wake; else None."""
         with self._lock:
-            new = self._new[0] if self._new else None
-            urgent = self._urgent[0] if self._urgent else None
-            if new is None and urgent is None:
+            queues = self._queues
+            if not queues.new and not queues.urgent:
                 return None
             is_idle = any(place.task is None for place in self._places)
-            return (new, urgent) if is_idle else None
+            return queues.heads if is_idle else None
 
     def submit(self, task: T) -> bool:
         """*Any thread, or the loop of `soon`:* queue a task.
@@ -402,12 +242,12 @@ class ThreadPool(Generic[T]):
         """
         # Not acquire() and release(): a signal's handler may raise between the two and their `try`.
         with self._lock:
-            sleepers = self._sleepers
+            sleepers, queues = self._sleepers, self._queues
             # The condition of `full`, and _sleeper_to_wake(), written out: every request comes by.
-            if len(self._new) >= self._room + len(sleepers) and self.full:
+            if len(queues.new) >= queues.room + len(sleepers) and self.full:
                 return False
             self.submitted += 1
-            self._new.append(task)
+            queues.new.append(task)
             if self._waking is not None or not sleepers:
                 return True
             self._waking = sleeper = sleepers[-1]
@@ -419,7 +259,7 @@ class ThreadPool(Generic[T]):
         """*Any thread, or the loop of `soon`:* queue a task that must not be refused."""
         with self._lock:
             self.submitted += 1
-            self._urgent.append(task)
+            self._queues.urgent.append(task)
             sleeper = self._sleeper_to_wake()
         if sleeper is not None:
             self._wake_soon(sleeper)
@@ -438,18 +278,13 @@ class ThreadPool(Generic[T]):
         :returns: False, and nothing done, where a thread has it, or had it.
         """
         with self._lock:
-            if task in self._withdrawn or task.has_begun:
+            if task in self._queues.withdrawn or task.has_begun:
                 return False
             # A thread shows in its place what it has taken, until that says that it has begun.
             if any(place.task is task for place in (*self._places, *self._lost)):
                 return False
-            # To search for it would take a queue of n clients that all leave n² steps.
-            self._withdrawn.add(task)
-            if len(self._withdrawn) > SPARSE and 2 * len(self._withdrawn) > len(self._new):
-                self._new = deque(task for task in self._new if task not in self._withdrawn)
-                self._withdrawn.clear()
-            self._trim()
-            self._set_room()
+            self._queues.withdraw(task)
+            self._queues.set_room(refuses=self.is_exhausted)
         return True
 
     def lose(self, task: T) -> int | None:
@@ -526,17 +361,9 @@ class ThreadPool(Generic[T]):
             raise RuntimeError(f"a pool cannot go from {self._state.name} to {state.name}")
         self._state = state
 
-    def _trim(self) -> None:
-        """Let go of the withdrawn tasks at the head of the queue."""
-        while self._withdrawn and self._new[0] in self._withdrawn:
-            self._withdrawn.discard(self._new.popleft())
-
-    def _set_room(self) -> None:
-        self._room = (REFUSE if self.is_exhausted else self._queue_size) + len(self._withdrawn)
-
     def _replace_lost(self) -> None:
         """Make places for threads, which are to be started."""
-        self._set_room()
+        self._queues.set_room(refuses=self.is_exhausted)
         wanted = self.threads - len(self._places)
         if self._state is _ENDED:
             wanted = 0
@@ -554,13 +381,13 @@ class ThreadPool(Generic[T]):
         del self._sleepers[-1]
         return sleeper
 
-    def _choose_next(self, place: _Place[T]) -> None:
+    def _choose_next(self, place: Place[T]) -> None:
         """Have a thread wake the next one, as :meth:`_sleeper_to_wake`."""
         if self._waking is None and self._sleepers:
             place.next = self._waking = self._sleepers[-1]
             del self._sleepers[-1]
 
-    def _take_back(self, place: _Place[T]) -> None:
+    def _take_back(self, place: Place[T]) -> None:
         """Take from a thread that ends what it holds. Nothing that was taken before."""
         if place.sleeper in self._sleepers:
             self._sleepers.remove(place.sleeper)
@@ -570,17 +397,18 @@ class ThreadPool(Generic[T]):
         if stage is _OVER or task is None:
             return
         if stage is _TAKEN and place.standing is _SERVING:
-            back: deque[T] | deque[T | _Orphan[T]] = self._new if is_new else self._urgent
+            queues = self._queues
+            back: deque[T] | deque[T | Orphan[T]] = queues.new if is_new else queues.urgent
             # No call comes between: what it holds is here or there.
             place.stage, place.counts = _OVER, False
             back.appendleft(task)  # type: ignore[arg-type]
             return
-        orphan = task if isinstance(task, _Orphan) else _Orphan(task, place.turn)
+        orphan = task if isinstance(task, Orphan) else Orphan(task, place.turn)
         orphan.tries += 1
         self.completed += is_new
         place.stage, place.counts = _OVER, False
         if orphan.tries <= TRIES:
-            self._urgent.appendleft(orphan)
+            self._queues.urgent.appendleft(orphan)
 
     # --- threads -------------------------------------------------------------------------------
 
@@ -606,10 +434,10 @@ class ThreadPool(Generic[T]):
                 if not was_short:
                     self._report(error)
 
-    def _unstarted(self) -> list[_Place[T]]:
+    def _unstarted(self) -> list[Place[T]]:
         return [place for place in self._places if place.thread is None]
 
-    def _try_to_start(self, place: _Place[T]) -> RuntimeError | None:
+    def _try_to_start(self, place: Place[T]) -> RuntimeError | None:
         try:
             self._start_thread(place)
         except RuntimeError as error:  # the system's bound; mend() tries again
@@ -633,7 +461,7 @@ class ThreadPool(Generic[T]):
                 self._state = _STOPPING  # not by a call, which could be struck itself
             raise
 
-    def _work(self, place: _Place[T]) -> None:
+    def _work(self, place: Place[T]) -> None:
         """The body of each thread."""
         try:
             place.ident = threading.get_ident()
@@ -648,7 +476,7 @@ class ThreadPool(Generic[T]):
             if place.standing is _SERVING:  # else it was too late for its task
                 self._report(error)
 
-    def _settle(self, place: _Place[T]) -> None:
+    def _settle(self, place: Place[T]) -> None:
         """*Any thread:* a thread ends, or has ended. Take back what it holds, have others go on
         with that, and replace it, unless it was to end. May be called again."""
         with self._lock:
@@ -656,7 +484,7 @@ class ThreadPool(Generic[T]):
             self._places.discard(place)
             self._lost.discard(place)
             self._replace_lost()
-            if place.next is None and (self._new or self._urgent):
+            if place.next is None and (self._queues.new or self._queues.urgent):
                 self._choose_next(place)
         self._wake_next(place)
         self._start_threads()
@@ -668,12 +496,12 @@ class ThreadPool(Generic[T]):
                 with contextlib.suppress(Exception):
                     self._on_returned(task, time.monotonic() - place.lost_at)
 
-    def _serve(self, place: _Place[T]) -> None:
+    def _serve(self, place: Place[T]) -> None:
         """Run tasks until the pool stops or the thread is lost."""
         sleeper = place.sleeper
-        lock = self._lock
+        lock, queues = self._lock, self._queues
         while True:
-            upcoming: T | _Orphan[T] | None = None
+            upcoming: T | Orphan[T] | None = None
             with lock:
                 if place.counts:
                     self.completed += 1  # the task before this one
@@ -686,28 +514,28 @@ class ThreadPool(Generic[T]):
                 # Urgent tasks and new ones in turn. `task` keeps the one before until the lock is
                 # let go: what it holds may be anything. Here and in all that takes something, no
                 # call comes between: not popleft(), of which what it returns could be lost.
-                if self._urgent and (self._urgent_next or not self._new):
-                    upcoming = self._urgent[0]
+                if queues.urgent and (queues.urgent_next or not queues.new):
+                    upcoming = queues.urgent[0]
                     place.turn = upcoming.turn
-                    self._urgent_next = False
+                    queues.urgent_next = False
                     place.stage = _TAKEN
                     place.task = upcoming
-                    del self._urgent[0]
-                elif self._new:
-                    self._urgent_next = place.counts = True
+                    del queues.urgent[0]
+                elif queues.new:
+                    queues.urgent_next = place.counts = True
                     place.turn = 0
                     place.stage = _TAKEN
-                    place.task = upcoming = self._new[0]
-                    del self._new[0]
-                    if self._withdrawn:
-                        self._trim()
-                        self._set_room()
+                    place.task = upcoming = queues.new[0]
+                    del queues.new[0]
+                    if queues.withdrawn:
+                        queues.trim()
+                        queues.set_room(refuses=self.is_exhausted)
                 else:
                     place.task = None
                     if self._state is not _OPEN:
                         return
                     self._sleepers.append(sleeper)
-                if upcoming is not None and (self._new or self._urgent):
+                if upcoming is not None and (queues.new or queues.urgent):
                     self._choose_next(place)
             task = upcoming
             if task is None:
@@ -721,19 +549,19 @@ class ThreadPool(Generic[T]):
             except BaseException as error:
                 self._clear_up(place, task, error)
 
-    def _clear_up(self, place: _Place[T], task: T | _Orphan[T], error: BaseException) -> None:
+    def _clear_up(self, place: Place[T], task: T | Orphan[T], error: BaseException) -> None:
         """A task has let something out."""
         task.abandon(place.turn)
         if place.standing is _SERVING:
             self._report(error)
 
     @staticmethod
-    def _wake_next(place: _Place[T]) -> None:
+    def _wake_next(place: Place[T]) -> None:
         sleeper, place.next = place.next, None
         if sleeper is not None:
             sleeper.release()
 
-    def _shield(self, place: _Place[T]) -> None:
+    def _shield(self, place: Place[T]) -> None:
         """Have nothing of ours raised in this thread any more, or what is on its way now.
 
         A function of its own: in CPython 3.13.0 the jump back of a loop, where such exceptions

@@ -1,0 +1,45 @@
+"""The states of a pool and of its threads: they change by their tables only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wsgi_async.threads import places as places_module
+from wsgi_async.threads import pool as pool_module
+from wsgi_async.threads.pool import Call, ThreadPool
+
+
+def test_the_standings_of_a_thread_change_by_their_table_only() -> None:
+    moves, standings = places_module.NEXT, places_module.Standing
+    assert set(moves) == set(standings)
+    place = places_module.Place[Any]("thread")
+    assert place.standing is standings.SERVING
+    for standing in standings:
+        for other in standings:
+            place.standing = standing
+            if other in moves[standing]:
+                place.change(other)
+                assert place.standing is other
+            else:
+                with pytest.raises(RuntimeError, match=f"from {standing.name} to {other.name}"):
+                    place.change(other)
+                assert place.standing is standing
+
+
+def test_the_phases_of_a_pool_change_by_their_table_only() -> None:
+    moves, phases = pool_module._PHASES, pool_module._Phase
+    assert set(moves) == set(phases)
+    pool: ThreadPool[Call] = ThreadPool(1, 0, on_error=pytest.fail)
+    assert pool._phase is phases.OPEN
+    for phase in phases:
+        for other in phases:
+            pool._phase = phase
+            if other in moves[phase]:
+                pool._enter(other)
+                assert pool._phase is other
+            else:
+                with pytest.raises(RuntimeError, match=f"from {phase.name} to {other.name}"):
+                    pool._enter(other)
+                assert pool._phase is phase

@@ -1,0 +1,70 @@
+"""The two queues of a pool: new tasks, of which there is a bound, and urgent ones."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic
+
+from .places import Orphan
+from .tasks import T
+
+__all__ = ["TaskQueues"]
+
+REFUSE = -(1 << 62)
+"""The room in a queue that takes nothing."""
+
+SPARSE = 64
+"""Withdrawn tasks that may stay in the queue until its threads come to them."""
+
+
+class TaskQueues(Generic[T]):
+    """Tasks that wait for a thread. The pool's lock guards all of it.
+
+    The pool puts tasks in and takes them out itself: what is taken has to be in its thread's place
+    with no call between.
+
+    :param size: new tasks that may wait beyond the threads that are free.
+    """
+
+    __slots__ = ("_size", "new", "room", "urgent", "urgent_next", "withdrawn")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.new: deque[T] = deque()
+        """Its first one is never withdrawn."""
+        self.urgent: deque[T | Orphan[T]] = deque()
+        self.urgent_next = False
+        """Whose turn it is: a pendulum between the two queues, and no state of anything."""
+        self.withdrawn: set[T] = set()
+        """Those of the new ones that are not to be run any more."""
+        self.room = size
+        """How long the queue of new ones may be, withdrawn tasks included."""
+
+    def __len__(self) -> int:
+        return len(self.new) + len(self.urgent) - len(self.withdrawn)
+
+    @property
+    def heads(self) -> tuple[T | None, T | Orphan[T] | None]:
+        """The task that has waited the longest in each; None where there is none."""
+        return (self.new[0] if self.new else None, self.urgent[0] if self.urgent else None)
+
+    def withdraw(self, task: T) -> None:
+        """Leave out one of the new ones."""
+        # To search for it would take a queue of n clients that all leave n² steps.
+        self.withdrawn.add(task)
+        if len(self.withdrawn) > SPARSE and 2 * len(self.withdrawn) > len(self.new):
+            self.new = deque(task for task in self.new if task not in self.withdrawn)
+            self.withdrawn.clear()
+        self.trim()
+
+    def trim(self) -> None:
+        """Let go of the withdrawn tasks at the head of the queue."""
+        while self.withdrawn and self.new[0] in self.withdrawn:
+            self.withdrawn.discard(self.new.popleft())
+
+    def set_room(self, *, refuses: bool) -> None:
+        """Follow what was withdrawn.
+
+        :param refuses: whether no new task is to be taken, whatever the length.
+        """
+        self.room = (REFUSE if refuses else self._size) + len(self.withdrawn)
