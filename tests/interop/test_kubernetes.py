@@ -321,6 +321,12 @@ def test_nothing_is_written_but_into_the_volume(
     """As the container runs it: a read-only root, no capabilities, a user without a home."""
     setpriv = require_program("setpriv")
     user = str(pod["securityContext"]["runAsUser"])
+    bare = (
+        f"{setpriv} --reuid {user} --regid {user} --clear-groups --no-new-privs "
+        "--bounding-set=-all --inh-caps=-all"
+    )
+    if subprocess.run([*bare.split(), *python("-c", "")], capture_output=True).returncode:
+        pytest.skip("no other user may run this interpreter")
     with everybodys_directory() as directory:
         (directory / "site.py").write_text(APPLICATION)
         spool = directory / "spool"
@@ -331,8 +337,7 @@ def test_nothing_is_written_but_into_the_volume(
             f"mount --make-rprivate / && mount --bind {spool} {spool} && "
             "for at in $(cut -d' ' -f2 /proc/mounts); do "
             f'[ "$at" = {spool} ] || mount -o remount,bind,ro "$at" 2>/dev/null || true; done && '
-            f"! touch {directory}/written 2>/dev/null && exec {setpriv} --reuid {user} "
-            f'--regid {user} --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all "$@"'
+            f'! touch {directory}/written 2>/dev/null && exec {bare} "$@"'
         )
         server = python(
             "-m", "wsgi_async", *arguments(container, str(directory / "site.py"), spool)
