@@ -51,7 +51,8 @@ LINGER = 1.0
 
 _TAKEN = (
     *("backlog", "graceful_timeout", "keepalive", "limit_request_field_size"),
-    *("limit_request_fields", "limit_request_line", "root_path", "threads"),
+    *("limit_request_fields", "limit_request_line", "proxy_allow_ips", "proxy_protocol"),
+    *("root_path", "threads"),
 )
 """The settings of gunicorn that a server in one of its processes follows."""
 
@@ -69,8 +70,6 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no type annotati
             raise RuntimeError(f"{cls.__module__}.{cls.__name__} serves no TLS: see --certfile")
         if getattr(cfg, "protocol", "http") != "http":
             raise RuntimeError(f"{cls.__module__}.{cls.__name__} speaks HTTP: see --protocol")
-        if cfg.proxy_protocol not in (False, None, "off"):
-            raise RuntimeError(f"{cls.__module__}.{cls.__name__} has no --proxy-protocol")
 
     subscribers: tuple[Observer, ...] = ()
     """Told what happens, after gunicorn's logs."""

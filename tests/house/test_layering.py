@@ -24,7 +24,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "http1": ("errors", "http"),
     "proxies": ("errors", "http"),
     "wsgi": ("_version", "errors", "http", "system"),
-    "config": ("errors", "system", "wsgi"),
+    "config": ("errors", "proxies", "system", "wsgi"),
     "buffers": ("errors",),
     "threads": ("buffers", "errors", "http", "system"),
     "connection": (
@@ -48,6 +48,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "errors",
         "events",
         "logs",
+        "proxies",
         "system",
         "threads",
         "wsgi",

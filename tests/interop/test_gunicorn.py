@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from processes import Life
-from rawclient import RawClient
+from proxy_headers import LINE
+from rawclient import RawClient, request
 from tools import Process, python, require_module, running
 
 pytest.importorskip("gunicorn")
@@ -161,7 +163,6 @@ def test_requests_may_take_longer_than_the_timeout(directory: Path, fifo: Path) 
     ("args", "line"),
     [
         (("--certfile", "x.pem", "--keyfile", "x.pem"), r"Worker serves no TLS: see --certfile"),
-        (("--proxy-protocol", "v1"), r"Worker has no --proxy-protocol"),
     ],
 )
 def test_settings_that_it_cannot_follow(directory: Path, args: tuple[str, ...], line: str) -> None:
@@ -169,6 +170,35 @@ def test_settings_that_it_cannot_follow(directory: Path, args: tuple[str, ...], 
     with gunicorn(directory, *args) as process:
         process.wait_for(line)
         assert process.wait() == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "allowed"),
+    [
+        (("--proxy-protocol",), True),
+        (("--proxy-protocol", "v1", "--proxy-allow-from", "10.0.0.0/8,127.0.0.1"), True),
+        (("--proxy-protocol", "v1", "--proxy-allow-from", "10.0.0.0/8"), False),
+    ],
+)
+def test_the_proxy_protocol_is_as_gunicorns_options_say(
+    directory: Path, args: tuple[str, ...], allowed: bool
+) -> None:
+    (directory / "gunicorn_site.py").write_text(
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+        "    return [environ['REMOTE_ADDR'].encode()]\n"
+    )
+    with gunicorn(directory, *args, "--access-logfile", "-", "--threads", "2") as process:
+        host, port = url(process).removeprefix("http://").split(":")
+        with RawClient((host, int(port))) as client, contextlib.suppress(ConnectionError):
+            client.send(LINE + request())
+            if allowed:
+                assert client.response().body == b"192.168.0.1"
+                process.wait_for(r"^192\.168\.0\.1 .*GET / HTTP/1\.1")
+            else:
+                assert client.is_dropped()
+        if not allowed:
+            process.wait_for("--proxy-allow-from does not name its address")
 
 
 def test_an_application_that_cannot_be_loaded(directory: Path) -> None:

@@ -73,6 +73,7 @@ class Load:
         next of these.
     :param path: what is asked for, ``path?name``.
     :param patience: seconds to wait for an answer.
+    :param opening: sent at the beginning of each connection.
     """
 
     def __init__(
@@ -84,8 +85,10 @@ class Load:
         pauses: Sequence[float] = (0.005, 0.02, 0.1),
         path: str = "/",
         patience: float = TIMEOUT,
+        opening: bytes = b"",
     ) -> None:
         self._address = address
+        self._opening = opening
         self._path = path
         self._patience = patience
         self._changed = threading.Condition()
@@ -219,7 +222,7 @@ class Load:
         process = connection.process if connection is not None else None
         try:
             if connection is None:
-                connection = _Connection(self._address, self._patience)
+                connection = _Connection(self._address, self._patience, self._opening)
             else:
                 connection.expect_nothing()
             answer = connection.exchange(f"{self._path}?{name}", stay=stay)
@@ -267,13 +270,14 @@ class _Answer(NamedTuple):
 class _Connection:
     """A client's connection; every failure is a :class:`_Failed`."""
 
-    def __init__(self, address: Address, patience: float) -> None:
+    def __init__(self, address: Address, patience: float, opening: bytes) -> None:
         self.process: int | None = None
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.settimeout(patience)
         try:
             self._socket.connect(address)
+            self._socket.sendall(opening)
         except OSError as error:
             self._socket.close()
             raise _Failed(Kind.NOT_CONNECTED, str(error)) from None

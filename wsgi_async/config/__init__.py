@@ -9,5 +9,5 @@ configuration file may act are in ``hooks``. The values, once gathered, never ch
 Runs on: the parent, at the start and at each reload, or whoever makes a server; the values may be
 read by any thread.
 
-May import: errors, system, wsgi.
+May import: errors, proxies, system, wsgi.
 """

@@ -13,7 +13,7 @@ import enum
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -161,6 +161,7 @@ class Group(enum.Enum):
 
     APPLICATION = "The application"
     LISTENING = "Where it listens"
+    PROXIES = "Behind a proxy"
     CAPACITY = "How much at once"
     DEADLINES = "Deadlines"
     LIFE = "The life of processes, and their health"
@@ -189,6 +190,12 @@ class Option:
     aliases: tuple[str, ...] = ()
     """Other servers' spellings, accepted on the command line and not shown: ``--listen``."""
     metavar: str = ""
+    words: Mapping[str, str] | None = None
+    """Of a list whose texts are words, in any case: each word that is known -> what it means. They
+    may be separated by spaces as well, and inside the texts of a list."""
+    splits: bool = False
+    """Whether a comma separates texts also where they come as a list, as from a flag that is given
+    twice: none of them has one."""
     bare: str = ""
     """What the flag means where no value follows it, and what ``true`` means; not empty where it
     may stand alone. Then ``--no-FLAG`` and ``false`` mean :data:`OFF`."""
@@ -213,11 +220,18 @@ class Option:
         """
         if self.bare and (value is True or value is False):
             value = self.bare if value else OFF
+        if value is None and self.default is None:
+            return None
         try:
             is_one_text = self.kind == "texts" and isinstance(value, str)
             parts = _split(str(value), self.separator) if is_one_text else value
             parsed = _PARSERS[self.kind](parts)
-        except ValueError:
+            if self.splits or self.words is not None:
+                parsed = tuple(part for text in parsed for part in _parse_texts(_split(text, ",")))
+            if self.words is not None:
+                words = [word.lower() for text in parsed for word in text.split()]
+                parsed = tuple(dict.fromkeys(self.words[word] for word in words))
+        except (KeyError, ValueError):
             raise self._refuse(value) from None
         if (
             (self.choices and parsed not in self.choices)
@@ -240,6 +254,8 @@ class Option:
 
     def format(self, value: Any) -> str:
         """The value as an operator writes it: ``75s``, ``64K``, ``0o660``; empty text is empty."""
+        if value is None:
+            return ""
         if self.kind == "duration":
             return _format_duration(value)
         if self.kind == "size":
@@ -282,8 +298,9 @@ def _format_size(size: int) -> str:
 def option(default: T, *, group: Group, help: str, unit: str = "", **more: Any) -> T:
     """A dataclass field that is an option; `more` are further attributes of :class:`Option`.
 
+    :param default: None where it matters whether the option was given at all.
     :param unit: ``s`` makes it a duration, ``bytes`` and ``bytes/s`` a size, ``octal``
-        permissions; without one, the default's type says what it is.
+        permissions; without one, the default's type says what it is, None being a list.
     """
     kind: Kind
     if unit == "s":
@@ -294,7 +311,7 @@ def option(default: T, *, group: Group, help: str, unit: str = "", **more: Any) 
         kind = "mode"
     elif more.get("choices"):
         kind = "choice"
-    elif isinstance(default, tuple):
+    elif default is None or isinstance(default, tuple):
         kind = "texts"
     elif isinstance(default, bool):
         kind = "bool"

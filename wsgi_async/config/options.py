@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from wsgi_async.proxies.trust import NEARBY, PeerSet
 from wsgi_async.system.cpu_affinity import CAN_PIN
 from wsgi_async.system.sockets import DEFAULT_PORT
 
 from . import response_fields
-from .option import Group, Option, Scope, convert, option, options_of
+from .option import OFF, Group, Option, Scope, convert, option, options_of
 
 __all__ = ["ALL_OPTIONS", "LAUNCH_OPTIONS", "OPTIONS", "Config", "LaunchConfig", "in_groups"]
 
@@ -72,6 +73,27 @@ class Config:
             "--uds-permissions",
             "--unix-socket-perms",
         ),
+    )
+
+    proxy_protocol: str = option(
+        OFF,
+        group=Group.PROXIES,
+        help="Whether each connection begins with a header of the PROXY protocol, which says who "
+        "the client is: of its version v1, v2, or auto for either. The flag alone means auto. "
+        "A connection without one is closed.",
+        bare="auto",
+        choices=(OFF, "v1", "v2", "auto"),
+    )
+    proxy_allow_from: tuple[str, ...] = option(
+        NEARBY,
+        group=Group.PROXIES,
+        help="Proxies that may send that header: addresses, networks, unix for all on unix "
+        "sockets, * for all; repeatable. Connections from elsewhere are closed.",
+        aliases=("--proxy-allow-ips",),
+        metavar="ADDRESSES",
+        splits=True,
+        check=lambda peers: PeerSet(peers, flag="--proxy-allow-from") is not None,
+        takes="addresses, networks such as 10.0.0.0/8, unix and *",
     )
 
     workers: int = option(

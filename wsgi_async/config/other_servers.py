@@ -91,8 +91,6 @@ ABSENT: dict[str, str] = {
     "--paste": "write module:factory()",
     "--paster": "write module:factory()",
     "--protocol": "HTTP is what is spoken",
-    "--proxy-allow-from": _PROXY,
-    "--proxy-protocol": _PROXY,
     "--reuse-port": "the processes share their sockets",
     "--spew": "",
     "--statsd-host": "",

@@ -88,6 +88,9 @@ class ConnectionLife(asyncio.Protocol):
         "state",
     )
 
+    is_welcome = False
+    """Whether it may begin although the server drains."""
+
     def __init__(self, shared: Connections, loop: asyncio.AbstractEventLoop, peer: object) -> None:
         self.server_variables: dict[str, object] = {}
         self.remote_addr, self.remote_port = remote_address(peer)

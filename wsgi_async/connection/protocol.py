@@ -81,7 +81,7 @@ class HTTPProtocol(ConnectionLife):
         shared.open.add(self)
         now = self._loop.time()
         shared.waits[Wait.FIRST_BYTE].add(self, now)
-        if shared.phase is _DRAINING:
+        if shared.phase is _DRAINING and not self.is_welcome:
             self._close()
         elif not shared.make_room(self, now):
             shared.warn_full(now)

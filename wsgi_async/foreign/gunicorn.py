@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from wsgi_async._imports import preload
+from wsgi_async.config.option import OFF
 from wsgi_async.config.sources import ForeignFile, knows
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_text
@@ -48,6 +49,8 @@ OPTIONS: dict[str, str] = {
     "pidfile": "pid",
     "preload_app": "preload",
     "proc_name": "name",
+    "proxy_allow_ips": "proxy_allow_from",
+    "proxy_protocol": "proxy_protocol",
     "pythonpath": "pythonpath",
     "raw_env": "env",
     "reload": "reload",
@@ -76,7 +79,7 @@ _OTHER_NAMES = (
     "http2_initial_window_size http2_max_concurrent_streams http2_max_frame_size "
     "http2_max_header_list_size http_parser initgroups logconfig_dict logconfig_json "
     "logger_class on_dirty_starting permit_obsolete_folding permit_unconventional_http_method "
-    "permit_unconventional_http_version pre_exec print_config proxy_allow_ips reload_engine "
+    "permit_unconventional_http_version pre_exec print_config reload_engine "
     "secure_scheme_headers sendfile spew strip_header_spaces suppress_ragged_eofs syslog "
     "syslog_addr syslog_facility syslog_prefix tmp_upload_dir uwsgi_allow_ips "
     "websocket_max_message_size worker_abort worker_class worker_int worker_tmp_dir"
@@ -92,13 +95,11 @@ _REFUSED: dict[str, str] = {
     "ssl_context": _TLS,
     "daemon": "this server stays in the foreground, where systemd and Docker want it: remove it",
     "paste": "Paste files are not read: write wsgi_app = 'module:factory()'",
-    "proxy_protocol": "the PROXY protocol is not spoken here yet: let the front-end server send "
-    "X-Forwarded-For",
     "protocol": "only HTTP is spoken here: write 'http', and proxy_pass in nginx",
 }
 """Settings that cannot be ignored: what is served would not be what was asked for."""
 
-_NEUTRAL = {"protocol": ("http",), "proxy_protocol": ("off",)}
+_NEUTRAL = {"protocol": ("http",)}
 
 UNLIMITED = 1 << 30
 """What becomes of gunicorn's 0 for the sizes of request line and field."""
@@ -180,6 +181,10 @@ def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -
         notices.append(
             f"{name}: threads is not set, where gunicorn has 1: the default here is --threads 8"
         )
+    if options.get("proxy_protocol", OFF) != OFF:
+        notices.append(
+            f"{name}: a connection without a PROXY header is closed here, where gunicorn serves it"
+        )
     if environ.get("GUNICORN_CMD_ARGS"):
         notices.append("$GUNICORN_CMD_ARGS is not read: $WSGI_ASYNC_CMD_ARGS is")
     make = partial(GunicornHooks, hooks, dict(given), name, OPTIONS) if hooks else None
@@ -228,6 +233,18 @@ def _limit(value: Any) -> int:
     return int(value) or UNLIMITED
 
 
+def _mode(value: Any) -> str:
+    """The PROXY protocol's, in all the ways that gunicorn knows to say it."""
+    text = str(value).lower().strip()
+    return {"true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}.get(text, text)
+
+
+def _proxies(value: Any) -> list[str]:
+    parts = value.split(",") if isinstance(value, str) else list(value)
+    # gunicorn asks nobody on a unix socket for an address.
+    return [*(stripped for part in parts if (stripped := part.strip())), "unix"]
+
+
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "bind": _addresses,
     "chdir": os.fspath,
@@ -237,6 +254,8 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "limit_request_field_size": _limit,
     "limit_request_fields": lambda value: int(value) or MOST_FIELDS,
     "limit_request_line": _limit,
+    "proxy_allow_ips": _proxies,
+    "proxy_protocol": _mode,
     "loglevel": lambda value: value.lower(),
     "umask": _octal,
     "user": str,

@@ -79,6 +79,7 @@ _LOG_FORMATS = (
     *("log-date", "log-encoder", "log-format", "log-format-strftime", "log-req-encoder"),
     *("logdate", "logformat", "logformat-strftime", "req-logformat"),
 )
+_PROXY_PROTOCOL = ("enable-proxy-protocol", "http-enable-proxy-protocol")
 _PLACEHOLDER = ("set", "set-placeholder", "set-ph")
 
 _FULFILLED_NAMES = (
@@ -264,6 +265,11 @@ class _Reader:
                 f"{self._name}: threads is not set, where uWSGI has 1: the default here is "
                 "--threads 8"
             )
+        if "proxy_protocol" in self._options:
+            notices.append(
+                f"{self._name}: a connection without a PROXY header, or from an address that "
+                "--proxy-allow-from does not name, is closed here, where uWSGI serves it"
+            )
         return ForeignFile(self._options, tuple(notices))
 
     def _take(self, line: _Line) -> None:
@@ -296,6 +302,9 @@ class _Reader:
         elif key in ("logger", "req-logger") and value.startswith("file:"):
             option = "error_logfile" if key == "logger" else "access_logfile"
             self._options[option] = self._path_of(value.removeprefix("file:"))
+        elif key in _PROXY_PROTOCOL:
+            if not self._is_off(value):
+                self._options["proxy_protocol"] = "v1"
         elif key in ("py-autoreload", "python-autoreload"):
             self._options["reload"] = value != "0"
         elif key in _REFUSED:

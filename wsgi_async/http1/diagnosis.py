@@ -42,13 +42,14 @@ _FIRST_BYTES = {
     "fastcgi_pass",
 }
 _PROXY_1 = (
-    "it begins as version 1 of the PROXY protocol does, which this port does not speak: have the "
-    "proxy in front send none (HAProxy: no send-proxy; nginx: proxy_protocol off)"
+    "it begins as version 1 of the PROXY protocol does, which this server does not expect: give it "
+    "--proxy-protocol, and --proxy-allow-from where the proxy is on another machine; or have the "
+    "proxy send none (HAProxy: no send-proxy; nginx: proxy_protocol off)"
 )
 _PROXY_2 = (
-    "two empty lines came first, as in version 2 of the PROXY protocol, which this port does not "
-    "speak: have the proxy in front send none (HAProxy: no send-proxy-v2; nginx: proxy_protocol "
-    "off)"
+    "two empty lines came first, as in version 2 of the PROXY protocol, which this server does not "
+    "expect: give it --proxy-protocol, and --proxy-allow-from where the proxy is on another "
+    "machine; or have the proxy send none (HAProxy: no send-proxy-v2; nginx: proxy_protocol off)"
 )
 _BEGINNINGS = {
     b"PROXY ": _PROXY_1,

@@ -2,12 +2,13 @@
 
 ``server`` has the public :class:`~wsgi_async.server.server.Server`; ``running_server`` is what it
 makes at each start. Around it: who accepts which connection (``acceptor``, with what the processes
-tell each other in ``connection_counts``), how descriptors are shared out (``descriptors``), which
-loop runs (``event_loop``), how a server is told to end (``stopping``, ``signal_handling``), what is
-asked before it accepts (``warm_up``), the table of requests in flight (``in_flight``), and work
-that a loop repeats (``repeating``).
+tell each other in ``connection_counts``), what a proxy says on it before its transport is made
+(``preface``, and ``introductions`` for the words), how descriptors are shared out
+(``descriptors``), which loop runs (``event_loop``), how a server is told to end (``stopping``,
+``signal_handling``), what is asked before it accepts (``warm_up``), the table of requests in flight
+(``in_flight``), and work that a loop repeats (``repeating``).
 
 Runs on: the loop thread.
 
-May import: buffers, config, connection, errors, events, logs, system, threads, wsgi.
+May import: buffers, config, connection, errors, events, logs, proxies, system, threads, wsgi.
 """

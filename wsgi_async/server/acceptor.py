@@ -79,6 +79,10 @@ _LOST_ALREADY = frozenset(
 Connecting = Coroutine[Any, Any, object]
 """A connection on its way from the kernel to its protocol."""
 
+MakeProtocol = Callable[[], asyncio.BaseProtocol]
+
+Preface = Callable[[socket.socket, object], MakeProtocol | None]
+
 _Made = tuple[Connecting, "asyncio.Future[object]"]
 """One whose transport is made, and what tells that ``connection_made`` was called."""
 
@@ -102,6 +106,8 @@ class Acceptor:
         that after :meth:`close`.
     :param make_protocol: makes the protocol of a connection, of the client's address as accept(2)
         returned it.
+    :param preface: given each connection first, with that address: what makes its protocol, or
+        None where it sees to it itself, later or never. None: there is nothing before.
     :param own_count: this process's part of the counts. None where it shares with nobody, and
         takes all.
     :param count_open: how many connections are open, those not counted whose protocol's
@@ -121,6 +127,7 @@ class Acceptor:
         *,
         count_open: Callable[[], int],
         warn: Callable[[str], None],
+        preface: Preface | None = None,
         cap: int = sys.maxsize,
         at_once: int = BATCH,
     ) -> None:
@@ -131,6 +138,7 @@ class Acceptor:
         is_uvloop = type(loop).__module__.startswith("uvloop")
         self._accepts = {sock: _accept_from(sock, blocking=is_uvloop) for sock in sockets}
         self._make_protocol = make_protocol
+        self._preface = preface
         self._own_count = own_count
         self._count_open = count_open
         self._warn = warn
@@ -305,8 +313,13 @@ class Acceptor:
     def _hand_over(self, connection: socket.socket, address: object, batch: list[_Made]) -> None:
         # The transport is made in the first step of the coroutine, which then waits for
         # connection_made. A task for each would cost more than taking the steps here.
-        make_protocol = functools.partial(self._make_protocol, address)
+        make_protocol: MakeProtocol = functools.partial(self._make_protocol, address)
         try:
+            if self._preface is not None:
+                made = self._preface(connection, address)
+                if made is None:
+                    return
+                make_protocol = made
             connecting = self._loop.connect_accepted_socket(make_protocol, connection)
             batch.append((connecting, connecting.send(None)))
         except StopIteration:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from wsgi_async.buffers.budgets import Budgets, require_directory
+from wsgi_async.config.option import OFF
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import TICK, WARN_EVERY, Connections, Phase
 from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
@@ -32,10 +33,12 @@ from wsgi_async.threads.pool import Call, Task, ThreadPool
 from wsgi_async.wsgi.calling import direct
 from wsgi_async.wsgi.types import Application
 
-from .acceptor import Acceptor
+from .acceptor import Acceptor, MakeProtocol
 from .connection_counts import OwnCount
 from .descriptors import plan_descriptors
 from .event_loop import hold_loop
+from .introductions import Introductions
+from .preface import Prefaces
 from .repeating import Repeating
 from .warm_up import warm_up
 
@@ -119,6 +122,9 @@ class RunningServer:
         self.connections = Connections(
             config, gateway, self._io_pool, budgets, plan.connections, plan.refusals
         )
+        self._prefaces: Prefaces | None = None
+        if config.proxy_protocol != OFF:
+            self._prefaces = Prefaces(loop, self.connections, Introductions(config))
         self._holdings: list[forks.Holding] = []
         self._acceptor: Acceptor | None = None
         self._tick = Repeating(loop, TICK, self._look_after, self._own_error)
@@ -194,8 +200,11 @@ class RunningServer:
         self.connections.phase = Phase.LEAVING
         connection.setblocking(False)
         self._holdings.append(forks.Holding(files=lambda: [connection]))
-        make_protocol = functools.partial(self._make_protocol, peer)
-        await self._loop.connect_accepted_socket(make_protocol, connection)
+        make_protocol: MakeProtocol | None = functools.partial(self._make_protocol, peer)
+        if self._prefaces is not None:
+            make_protocol = self._prefaces.begin(connection, peer)
+        if make_protocol is not None:
+            await self._loop.connect_accepted_socket(make_protocol, connection)
         await self.connections.all_closed().wait()
 
     def _accept(self, own_count: OwnCount | None) -> None:
@@ -210,6 +219,7 @@ class RunningServer:
             own_count,
             count_open=lambda: len(connections.open),
             warn=_rarely(self._observer.warning),
+            preface=self._prefaces.begin if self._prefaces is not None else None,
             cap=self._plan.connections,
             at_once=self._plan.unseen // (ACCEPT_TURNS * len(self.sockets)),
         )

@@ -140,7 +140,23 @@ def test_no_value_is_no_setting(tmp_path: Path) -> None:
         f"{name} = None" for name in ("accesslog", "pidfile", "user", "certfile", "post_fork")
     )
     file = convert(tmp_path, f"{source}\nthreads = 1\ndaemon = False\nproxy_protocol = 'off'")
-    assert file == ForeignFile({"threads": 1})
+    assert file == ForeignFile({"threads": 1, "proxy_protocol": "off"})
+
+
+@pytest.mark.parametrize(
+    ("value", "mode"),
+    [("True", "auto"), ("'AUTO'", "auto"), ("'v1'", "v1"), ("'v2'", "v2"), ("False", "off")],
+)
+def test_the_proxy_protocol_is_what_gunicorn_means_by_it(
+    tmp_path: Path, value: str, mode: str
+) -> None:
+    source = f"threads = 1\nproxy_protocol = {value}\nproxy_allow_ips = '10.0.0.1, 10.1.0.0/16'"
+    settings = collect(tmp_path, source)
+    assert settings.config.proxy_protocol == mode
+    # gunicorn asks nobody on a unix socket for an address.
+    assert settings.config.proxy_allow_from == ("10.0.0.1", "10.1.0.0/16", "unix")
+    said = any("without a PROXY header is closed here" in line for line in settings.notices)
+    assert said == (mode != "off")
 
 
 def test_what_is_ignored_is_listed_once(tmp_path: Path) -> None:

@@ -226,3 +226,13 @@ def test_a_field_that_the_server_writes_itself_is_ignored_and_said(tmp_path: Pat
     file = convert(tmp_path, "add-header = Connection: Keep-Alive\nadd-header = A: 1")
     assert file.options["header"] == ["A: 1"]
     assert "uwsgi.ini: ignored here: add-header = Connection: Keep-Alive" in file.notices
+
+
+def test_the_proxy_protocol_is_its_first_version(tmp_path: Path) -> None:
+    body = "http-socket = :1\nthreads = 1\nenable-proxy-protocol = true"
+    file = convert(tmp_path, body)
+    assert file.options["proxy_protocol"] == "v1"
+    assert "without a PROXY header" in file.notices[0]
+    off = convert(tmp_path, body.replace("true", "false"))
+    assert "proxy_protocol" not in off.options
+    assert off.notices == ()
