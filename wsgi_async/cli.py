@@ -25,6 +25,7 @@ from ._version import __version__
 from .applications.composition import describe, names_something
 from .applications.loading import application_traceback
 from .config import other_servers
+from .config.forwarding import believed, taken
 from .config.option import OFF, Option, did_you_mean
 from .config.options import ALL_OPTIONS, in_groups
 from .config.sources import ForeignFile, Settings, gather
@@ -459,6 +460,10 @@ def _describe(settings: Settings) -> str:
         value, origin = settings.values[spec.name]
         if spec.name == "bind":
             value = value or (sockets.DEFAULT_ADDRESS,)
+        elif spec.name == "forwarded_allow_ips":
+            value = believed(value)
+        elif spec.name == "proxy_headers":
+            value = taken(value, settings.config.forwarded_allow_ips)
         lines.append((f"{spec.name} = {_toml(spec, value)}", origin))
     width = max(len(text) for text, _ in lines if len(text) < 60)
     texts = [f"{text:{width}}  # {origin}" for text, origin in lines]

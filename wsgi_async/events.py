@@ -55,6 +55,7 @@ __all__ = [
     "RequestInfo",
     "ResponseInfo",
     "check_subscriber",
+    "client_address",
     "hears",
 ]
 
@@ -65,6 +66,17 @@ INTERRUPTED_AFTER = 0.5
 """Seconds from Ctrl-C to :meth:`Observer.interrupted`, which tells what the stop waits for."""
 
 
+def client_address(client: str) -> tuple[str, str]:
+    """REMOTE_ADDR and REMOTE_PORT of a client, from its name (:attr:`RequestInfo.client`): two
+    empty strings for one on a unix socket, and no port where a proxy did not tell it."""
+    if client == "unix":
+        return "", ""
+    if client.endswith("]"):
+        return client[1:-1], ""
+    host, colon, port = client.rpartition(":")
+    return (host.strip("[]"), port) if colon else (client, "")
+
+
 class RequestInfo(NamedTuple):
     """The facts of one request, as a log line needs them. Text is latin-1 and *not* escaped."""
 
@@ -73,7 +85,8 @@ class RequestInfo(NamedTuple):
     target: str
     version: str
     client: str
-    """``127.0.0.1:50312``, ``[::1]:50312``, or ``unix``."""
+    """``127.0.0.1:50312``, ``[::1]:50312``, or ``unix``; ``203.0.113.7`` or ``[2001:db8::7]`` where
+    a proxy said so, and no port. :func:`client_address` takes it apart."""
     fields: tuple[tuple[str, str], ...]
     """Header fields as received: name, value."""
 

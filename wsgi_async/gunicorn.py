@@ -27,8 +27,8 @@ from typing import Any
 from gunicorn.workers.base import Worker as BaseWorker
 
 from .config.options import Config
-from .events import Observer, RequestInfo, ResponseInfo, check_subscriber
-from .foreign.gunicorn import OPTIONS, options_of
+from .events import Observer, RequestInfo, ResponseInfo, check_subscriber, client_address
+from .foreign.gunicorn import OPTIONS, header_map_notices, options_of
 from .foreign.hooks import RequestHooks
 from .launch.ending import LAST, end_within
 from .logs.observer import LogObserver
@@ -50,11 +50,14 @@ LINGER = 1.0
 """Seconds for which a worker that ends waits for the next request of idle connections."""
 
 _TAKEN = (
-    *("backlog", "graceful_timeout", "keepalive", "limit_request_field_size"),
-    *("limit_request_fields", "limit_request_line", "proxy_allow_ips", "proxy_protocol"),
-    *("root_path", "threads"),
+    *("backlog", "forwarder_headers", "graceful_timeout", "keepalive"),
+    *("limit_request_field_size", "limit_request_fields", "limit_request_line"),
+    *("proxy_allow_ips", "proxy_protocol", "root_path", "secure_scheme_headers", "threads"),
 )
 """The settings of gunicorn that a server in one of its processes follows."""
+
+_NEARBY = (["127.0.0.1", "::1"], ["127.0.0.1"])
+"""gunicorn's ``forwarded_allow_ips`` where nobody has set it, in its versions."""
 
 
 class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no type annotations
@@ -70,6 +73,8 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no type annotati
             raise RuntimeError(f"{cls.__module__}.{cls.__name__} serves no TLS: see --certfile")
         if getattr(cfg, "protocol", "http") != "http":
             raise RuntimeError(f"{cls.__module__}.{cls.__name__} speaks HTTP: see --protocol")
+        for notice in header_map_notices(getattr(cfg, "header_map", "drop"), "gunicorn"):
+            log.warning("%s", notice)
 
     subscribers: tuple[Observer, ...] = ()
     """Told what happens, after gunicorn's logs."""
@@ -199,9 +204,11 @@ class _Serving:
 
 
 def _config(cfg: Any) -> Config:
+    settings = {name: getattr(cfg, name) for name in _TAKEN if hasattr(cfg, name)}
+    if cfg.forwarded_allow_ips not in _NEARBY:
+        settings["forwarded_allow_ips"] = cfg.forwarded_allow_ips
     options, _ = options_of(
-        {name: getattr(cfg, name) for name in _TAKEN if name in OPTIONS and hasattr(cfg, name)},
-        "gunicorn",
+        {name: value for name, value in settings.items() if name in OPTIONS}, "gunicorn"
     )
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     possible = plan_descriptors(limit, max_connections=0).connections
@@ -246,15 +253,15 @@ class _Observer(LogObserver):
         if response.is_logged:
             return
         path, _, query = request.target.partition("?")
-        host, colon, port = request.client.rpartition(":")
+        address, port = client_address(request.client)
         environ = {
             "REQUEST_METHOD": request.method,
             "RAW_URI": request.target,
             "SERVER_PROTOCOL": request.version,
             "PATH_INFO": path,
             "QUERY_STRING": query,
-            "REMOTE_ADDR": host.strip("[]") if colon else "",
-            "REMOTE_PORT": port if colon else "",
+            "REMOTE_ADDR": address,
+            "REMOTE_PORT": port,
         }
         for name, value in request.fields:
             environ.setdefault(f"HTTP_{name.upper().replace('-', '_')}", value)

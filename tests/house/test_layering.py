@@ -47,6 +47,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "connection",
         "errors",
         "events",
+        "http",
         "logs",
         "proxies",
         "system",

@@ -25,6 +25,7 @@ from wsgi_async.connection.states import ConnectionState
 from wsgi_async.connection.timing import exchange_for
 from wsgi_async.events import FanOut, Observer, RequestInfo, ResponseInfo
 from wsgi_async.http1 import reader as http1
+from wsgi_async.server.proxy_fields import proxy_fields
 from wsgi_async.testing import FakeLoop, FakeTransport
 from wsgi_async.threads import BlockedWriters, Mailbox, Overflow, ResponseBounds
 from wsgi_async.threads.pool import Running, ThreadPool
@@ -96,6 +97,9 @@ class Recorder(Observer):
         self.details: list[str] = []
         self.refused_requests: list[tuple[RequestInfo | None, bool]] = []
         self.dropped: list[str] = []
+        self.clients: list[str] = []
+        """Who was refused or dropped."""
+        self.infos: list[str] = []
         self.app_errors: list[tuple[str, BaseException | None]] = []
         self.app_warnings: list[str] = []
         self.warnings: list[str] = []
@@ -116,11 +120,16 @@ class Recorder(Observer):
         *,
         is_running: bool = False,
     ) -> None:
+        self.clients.append(client)
         self.refused.append(status)
         self.details.append(detail)
         self.refused_requests.append((request, is_running))
 
+    def info(self, message: str) -> None:
+        self.infos.append(message)
+
     def connection_dropped(self, client: str, why: str) -> None:
+        self.clients.append(client)
         self.dropped.append(why)
 
     def app_error(
@@ -391,7 +400,14 @@ class Site:
             request_ids(),
             exchange=exchange_for(observer),
         )
-        self.connections = Connections(config, gateway, self.io_pool, self.budgets, cap)
+        self.connections = Connections(
+            config,
+            gateway,
+            self.io_pool,
+            self.budgets,
+            cap,
+            proxy_fields=proxy_fields(config, observer),
+        )
         self.tick()
 
     def connect(self, **transport: Any) -> Client:

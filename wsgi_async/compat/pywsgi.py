@@ -23,7 +23,7 @@ from typing import Any
 
 from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
-from wsgi_async.events import RequestInfo, ResponseInfo
+from wsgi_async.events import RequestInfo, ResponseInfo, client_address
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.logs.text import escape
 from wsgi_async.server.server import Server
@@ -307,7 +307,7 @@ class _StreamLog(LogObserver):
         self._errors = errors
 
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
-        host = request.client.rpartition(":")[0].strip("[]") or request.client
+        host = client_address(request.client)[0] or request.client
         line = escape(f"{request.method} {request.target} {request.version}")
         now = time.strftime("%Y-%m-%d %H:%M:%S")
         self._write(

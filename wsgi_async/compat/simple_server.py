@@ -31,7 +31,7 @@ from wsgiref.simple_server import demo_app
 
 from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
-from wsgi_async.events import RequestInfo, ResponseInfo
+from wsgi_async.events import RequestInfo, ResponseInfo, client_address
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
@@ -336,8 +336,8 @@ class _HandlerLog(LogObserver):
         request: RequestInfo | None,
         log: Callable[[WSGIRequestHandler], object],
     ) -> None:
-        host, _, port = client.rpartition(":")
-        address = (host.strip("[]"), int(port)) if host else ("", 0)
+        host, port = client_address(client)
+        address = (host, int(port or 0))
         facts = ("", "", "", ()) if request is None else (*request[1:4], request.fields)
         try:
             log(self._server._describe(address, *facts))

@@ -1,8 +1,9 @@
 """The options: each written once, in ``options``, and where their values come from.
 
 ``option`` is what an option is (type, range, scope, group, its value from text), ``sources`` reads
-environment, files and command line, ``calls`` the keywords of a call in Python,
-``response_fields`` those that ``--header`` adds. Other servers'
+environment, files and command line, ``calls`` the keywords of a call in Python; ``forwarding`` says
+what the options on forwarded fields come to, and ``response_fields`` has those that ``--header``
+adds. Other servers'
 spellings, and what they have that this one has not, are in ``other_servers``; the turns at which a
 configuration file may act are in ``hooks``. The values, once gathered, never change.
 

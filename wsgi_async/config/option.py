@@ -225,9 +225,9 @@ class Option:
         try:
             is_one_text = self.kind == "texts" and isinstance(value, str)
             parts = _split(str(value), self.separator) if is_one_text else value
+            if (self.splits or self.words is not None) and isinstance(parts, list | tuple):
+                parts = [part for text in parts for part in _split(_parse_text(text), ",")]
             parsed = _PARSERS[self.kind](parts)
-            if self.splits or self.words is not None:
-                parsed = tuple(part for text in parsed for part in _parse_texts(_split(text, ",")))
             if self.words is not None:
                 words = [word.lower() for text in parsed for word in text.split()]
                 parsed = tuple(dict.fromkeys(self.words[word] for word in words))

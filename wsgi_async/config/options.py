@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from wsgi_async.proxies.forwarding import FORWARDER_HEADERS, Forwarding
 from wsgi_async.proxies.trust import NEARBY, PeerSet
 from wsgi_async.system.cpu_affinity import CAN_PIN
 from wsgi_async.system.sockets import DEFAULT_PORT
 
 from . import response_fields
+from .forwarding import BARE, TAKEN, goes_together, make_forwarding
 from .option import OFF, Group, Option, Scope, convert, option, options_of
 
 __all__ = ["ALL_OPTIONS", "LAUNCH_OPTIONS", "OPTIONS", "Config", "LaunchConfig", "in_groups"]
@@ -32,6 +34,8 @@ def _is_probe(path: str) -> bool:
 def _is_warmup(target: str) -> bool:
     return re.fullmatch(r"(?:http://[0-9A-Za-z.:\[\]-]+)?/[!\"$-~]*", target) is not None
 
+
+_SCHEME_FIELD = re.compile(r"[-!#$%&'*+.^`|~0-9A-Za-z]+=[!-+\--~]+")
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -75,6 +79,49 @@ class Config:
         ),
     )
 
+    forwarded_allow_ips: tuple[str, ...] | None = option(
+        None,
+        group=Group.PROXIES,
+        help="Proxies that are believed in what they say of their clients: addresses, networks, "
+        "unix for all on unix sockets, * for all; repeatable. What others say of that is removed. "
+        "Without it $FORWARDED_ALLOW_IPS, or this machine: 127.0.0.0/8,::1,unix.",
+        aliases=("--trusted-proxy",),
+        metavar="ADDRESSES",
+        splits=True,
+        check=lambda peers: peers is not None and PeerSet(peers) is not None,
+        takes="addresses, networks such as 10.0.0.0/8, unix and *",
+    )
+    proxy_headers: tuple[str, ...] | None = option(
+        None,
+        group=Group.PROXIES,
+        help="What is taken from the X-Forwarded fields of these: any of for, proto, host, port, "
+        "prefix; forwarded for the field of RFC 7239 instead; or off. The flag alone means "
+        "for,proto, which is the default where one of these two options is given; else proto.",
+        aliases=("--trusted-proxy-headers",),
+        metavar="WORDS",
+        words=TAKEN,
+        bare=BARE,
+        check=goes_together,
+        takes="any of for, proto, host, port and prefix, or forwarded, or off",
+    )
+    secure_scheme_headers: tuple[str, ...] = option(
+        ("X-Forwarded-Protocol=ssl", "X-Forwarded-Proto=https", "X-Forwarded-Ssl=on"),
+        group=Group.PROXIES,
+        help="The fields that say the scheme, each with the value that says https.",
+        metavar="NAME=VALUE",
+        splits=True,
+        check=lambda fields: all(map(_SCHEME_FIELD.fullmatch, fields)),
+        takes="fields such as X-Forwarded-Proto=https",
+    )
+    forwarder_headers: tuple[str, ...] = option(
+        FORWARDER_HEADERS,
+        group=Group.PROXIES,
+        help="The fields with an underscore in their names that may come from believed proxies; "
+        "SCRIPT_NAME says where the application is mounted.",
+        metavar="NAMES",
+        splits=True,
+        takes="names of fields such as SCRIPT_NAME",
+    )
     proxy_protocol: str = option(
         OFF,
         group=Group.PROXIES,
@@ -450,6 +497,21 @@ class Config:
 
     def __post_init__(self) -> None:
         convert(self, OPTIONS)
+        self.forwarding()
+
+    def forwarding(self) -> Forwarding:
+        """What the options on proxies come to; made anew."""
+        return make_forwarding(
+            self.forwarded_allow_ips,
+            self.proxy_headers,
+            self.secure_scheme_headers,
+            self.forwarder_headers,
+        )
+
+    @property
+    def knows_proxies(self) -> bool:
+        """Whether somebody has said by hand which proxies there are, or what they say."""
+        return self.forwarded_allow_ips is not None or self.proxy_headers is not None
 
 
 OPTIONS: tuple[Option, ...] = options_of(Config)

@@ -50,6 +50,7 @@ IGNORED: tuple[str, ...] = (
 
 IGNORED_FLAGS: tuple[str, ...] = (
     "--capture-output",
+    "--clear-untrusted-proxy-headers",
     "--disable-redirect-access-to-syslog",
     "-R",
     "--enable-stdio-inheritance",
@@ -58,6 +59,8 @@ IGNORED_FLAGS: tuple[str, ...] = (
     "--no-sendfile",
     "--log-socket-errors",
     "--no-log-socket-errors",
+    "--log-untrusted-proxy-headers",
+    "--no-log-untrusted-proxy-headers",
     "--respawn-failed-workers",
     "--no-respawn-failed-workers",
     "--no-ws",
@@ -71,7 +74,6 @@ _LOG_CONFIG = (
     "the application may configure the loggers wsgi_async and, with --access-logfile, "
     "wsgi_async.access, while it is loaded"
 )
-_PROXY = "the address and the scheme are those of the connection"
 
 ABSENT: dict[str, str] = {
     # gunicorn
@@ -81,7 +83,6 @@ ABSENT: dict[str, str] = {
     "--certfile": _TLS,
     "--ciphers": _TLS,
     "--dogstatsd-tags": "",
-    "--forwarded-allow-ips": _PROXY,
     "--keyfile": _TLS,
     "--log-config": _LOG_CONFIG,
     "--log-config-json": _LOG_CONFIG,
@@ -100,8 +101,6 @@ ABSENT: dict[str, str] = {
     "--limit-concurrency": "see --threads, --queue-size and --max-connections",
     "--log-config-file": _LOG_CONFIG,
     "--no-date-header": "Date is always sent",
-    "--no-proxy-headers": _PROXY,
-    "--proxy-headers": _PROXY,
     "--reload-delay": "",
     "--reload-exclude": "name what is to be watched by --reload-dir",
     "--ssl-ca-certs": _TLS,
@@ -112,12 +111,12 @@ ABSENT: dict[str, str] = {
     "--ssl-keyfile-password": _TLS,
     "--ssl-version": _TLS,
     # waitress
-    "--clear-untrusted-proxy-headers": _PROXY,
-    "--log-untrusted-proxy-headers": _PROXY,
-    "--trusted-proxy": _PROXY,
-    "--trusted-proxy-count": _PROXY,
-    "--trusted-proxy-headers": _PROXY,
-    "--url-scheme": _PROXY,
+    "--no-clear-untrusted-proxy-headers": "once --forwarded-allow-ips is set, the application sees "
+    "no X-Forwarded fields but those of the proxies that it names",
+    "--trusted-proxy-count": "the client is whom the last of the proxies in --forwarded-allow-ips "
+    "has seen: name each of them there",
+    "--url-scheme": "wsgi.url_scheme is https where a proxy in --forwarded-allow-ips sends "
+    "X-Forwarded-Proto: https",
     # granian
     "--access-log-fmt": "the access log is in the combined format",
     "--backpressure": "see --queue-size",

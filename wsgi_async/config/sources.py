@@ -4,6 +4,7 @@ Precedence, lowest first; each value keeps its origin:
 
 1. the defaults of :class:`~wsgi_async.config.options.Config`;
 2. what platforms set: ``$PORT`` (all interfaces on that port), ``$WEB_CONCURRENCY`` (workers),
+   ``$FORWARDED_ALLOW_IPS`` (which proxies are believed, and unix sockets, as gunicorn has it),
    ``$LISTEN_FDS`` (sockets that a service manager has opened, instead of any other default);
 3. a file: the one that ``--config`` names, which may be gunicorn's or uWSGI's, else
    ``wsgi_async.toml``, else the section ``[tool.wsgi_async]`` of ``pyproject.toml``, both in the
@@ -51,6 +52,11 @@ COMMAND_LINE = "command line"
 DEFAULT = "default"
 
 _KNOWN = {spec.name: spec for spec in ALL_OPTIONS}
+_PLATFORM = (
+    ("WEB_CONCURRENCY", "workers", ""),
+    ("FORWARDED_ALLOW_IPS", "forwarded_allow_ips", ",unix"),
+)
+"""A variable, the option it is for, and what is added to its text."""
 _FILES = ("wsgi_async.toml", "pyproject.toml")
 
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
@@ -202,13 +208,15 @@ def _bind_conflict(origin: str) -> ConfigError:
 
 
 def _from_platform(environ: Mapping[str, str]) -> Layer:
-    text = environ.get("WEB_CONCURRENCY")
-    if not text:
-        return {}
-    try:
-        return _layer({"workers": text}, "$WEB_CONCURRENCY")
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("--workers ", "", 1)) from None
+    layer: Layer = {}
+    for variable, name, more in _PLATFORM:
+        if text := environ.get(variable):
+            try:
+                layer |= _layer({name: f"{text}{more}"}, f"${variable}")
+            except ConfigError as error:
+                flag = _KNOWN[name].flag
+                raise ConfigError(str(error).replace(f": {flag} ", ": ", 1)) from None
+    return layer
 
 
 def _from_environ(environ: Mapping[str, str]) -> Layer:

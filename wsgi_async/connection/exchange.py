@@ -19,6 +19,7 @@ from typing import BinaryIO, Protocol
 from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.errors import HTTPError
 from wsgi_async.events import HAS_ACCESS_LINE, Observer, RequestInfo, ResponseInfo
+from wsgi_async.http.origin import Origin
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.response import ResponseHead
 from wsgi_async.threads import (
@@ -33,7 +34,7 @@ from wsgi_async.threads import (
 )
 from wsgi_async.threads.pool import ThreadPool
 from wsgi_async.wsgi.calling import Step, WSGIResponse, send_error
-from wsgi_async.wsgi.environ import build_environ
+from wsgi_async.wsgi.environ import build_environ, client_name
 from wsgi_async.wsgi.error_stream import ErrorStream
 from wsgi_async.wsgi.types import Application
 
@@ -84,7 +85,7 @@ class ExchangeConnection(Protocol):
 
     @property
     def client(self) -> str:
-        """Its client's name for log lines."""
+        """Its client's name for log lines, as the connection has it."""
 
     def exchange_woke(self, exchange: Exchange) -> None:
         """*Loop:* the exchange's thread has something for the loop."""
@@ -140,6 +141,7 @@ class Exchange:
         "body",
         "connection",
         "head",
+        "origin",
         "spool",
         "state",
         "waits_since",
@@ -156,6 +158,8 @@ class Exchange:
         self._errors: ErrorStream | None = None
         self.connection = connection
         self.head = head
+        self.origin: Origin | None = None
+        """What a proxy in front says, where one may."""
         self.began = began
         self.waits_since = began
         """The loop's time at which the request was complete: from then on it is the application's
@@ -343,6 +347,7 @@ class Exchange:
                 size,
                 errors,
                 response,
+                self.origin,
             )
         )
 
@@ -372,6 +377,14 @@ class Exchange:
                     self._info = self._make_info()
         return self._info
 
+    @property
+    def client(self) -> str:
+        """*Any thread:* its client's name for log lines."""
+        origin = self.origin
+        if origin is None or origin.remote_addr is None:
+            return self.connection.client
+        return client_name(origin.remote_addr, origin.remote_port or "")
+
     def _make_info(self) -> RequestInfo:
         head = self.head
         return RequestInfo(
@@ -379,7 +392,7 @@ class Exchange:
             head.method,
             head.target,
             head.version,
-            self.connection.client,
+            self.client,
             head.fields,
         )
 

@@ -77,6 +77,7 @@ class ConnectionLife(asyncio.Protocol):
         "_exchange",
         "_input",
         "_loop",
+        "_proxy_fields",
         "_reader",
         "_sender",
         "_shared",
@@ -94,6 +95,7 @@ class ConnectionLife(asyncio.Protocol):
     def __init__(self, shared: Connections, loop: asyncio.AbstractEventLoop, peer: object) -> None:
         self.server_variables: dict[str, object] = {}
         self.remote_addr, self.remote_port = remote_address(peer)
+        self._proxy_fields = shared.proxy_fields(self.remote_addr)
         self.state = _NEW
         self._shared = shared
         self._loop = loop
@@ -106,8 +108,13 @@ class ConnectionLife(asyncio.Protocol):
 
     @property
     def client(self) -> str:
-        """The client's name for log lines."""
+        """The client's name for log lines, as the connection has it: it may be a proxy's."""
         return client_name(self.remote_addr, self.remote_port)
+
+    def _client(self) -> str:
+        """The client's name for log lines: that of the request there is, if there is one."""
+        exchange = self._exchange
+        return self.client if exchange is None else exchange.client
 
     @property
     def in_flight(self) -> InFlight | None:
@@ -226,7 +233,7 @@ class ConnectionLife(asyncio.Protocol):
 
     def _drop(self, why: str) -> None:
         """Reset the connection: an orderly end would look like the end of a body."""
-        self._shared.gateway.observer.connection_dropped(self.client, why)
+        self._shared.gateway.observer.connection_dropped(self._client(), why)
         self._reset()
 
     def _fail(self, error: Exception) -> None:
@@ -248,7 +255,7 @@ class ConnectionLife(asyncio.Protocol):
     def _tell(self, error: Exception) -> None:
         with contextlib.suppress(Exception):  # a log that has no memory for it
             self._shared.gateway.observer.error(
-                f"an error inside the server, with the connection of {self.client}", error
+                f"an error inside the server, with the connection of {self._client()}", error
             )
 
     # --- ends of what it is busy with --------------------------------------------------------
@@ -261,7 +268,7 @@ class ConnectionLife(asyncio.Protocol):
         if error.cause and not self._sender.written:  # it is the first thing that came
             detail = f"{detail}; {error.cause}"
         shared.gateway.observer.request_refused(
-            self.client,
+            self._client(),
             error.status,
             detail,
             exchange.info if exchange is not None else None,
@@ -288,7 +295,7 @@ class ConnectionLife(asyncio.Protocol):
         if framed is None or framed.framing is BodyFraming.CLOSE:
             self._drop("its response was cut")
         else:
-            self._shared.gateway.observer.connection_dropped(self.client, "its response was cut")
+            self._shared.gateway.observer.connection_dropped(self._client(), "its response was cut")
             self._let_exchange_go("the response was cut")
             self._close()
 

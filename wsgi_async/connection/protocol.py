@@ -22,6 +22,7 @@ from .exchange import Exchange
 from .input import Input, InputState
 from .life import ConnectionLife, or_ends
 from .open_connection import Wait
+from .proxy_fields import ProxyFields
 from .sender import Sender, Sent
 from .states import ENDS, ConnectionState
 from .upload import Upload, UploadState
@@ -226,12 +227,15 @@ class HTTPProtocol(ConnectionLife):
         gateway = shared.gateway
         make = gateway.exchange  # CPython 3.11 looks up what seems to be a method anew each time
         exchange = make(gateway, self, head, self._loop.time())
+        if self._proxy_fields is not None:
+            head = self._hear_proxy(self._proxy_fields, exchange)
         if shared.probes is not None:
             if shared.probes.wants(head):
                 self._answer_probe(exchange)
                 return
             if self in shared.refused:
                 exchange.writer.release()  # else it would be a cycle of references
+                self._exchange = None
                 raise _too_many()
         if not head.chunked and not head.content_length:
             self._submit(exchange)
@@ -251,6 +255,16 @@ class HTTPProtocol(ConnectionLife):
             self._enter(_BODY)
             if upload.continue_is_due():
                 self._sender.write([self._shared.framer.continue_head])
+
+    def _hear_proxy(self, fields: ProxyFields, exchange: Exchange) -> RequestHead:
+        """What is left of the head, once it is known where the request comes from."""
+        head = exchange.head
+        if not fields.passes(head):
+            self._exchange = exchange  # a refusal names the request
+            exchange.head, exchange.origin = head, _ = fields.read(head, self.remote_addr)
+        elif fields.is_of_first:
+            self._proxy_fields = None
+        return head
 
     def _answer_probe(self, exchange: Exchange) -> None:
         """Answer in the application's stead, and then go on as after any other response.

@@ -36,6 +36,7 @@ OPTIONS: dict[str, str] = {
     "chdir": "chdir",
     "errorlog": "error_logfile",
     "forwarded_allow_ips": "forwarded_allow_ips",
+    "forwarder_headers": "forwarder_headers",
     "graceful_timeout": "graceful_timeout",
     "group": "group",
     "keepalive": "keep_alive",
@@ -57,6 +58,7 @@ OPTIONS: dict[str, str] = {
     "reload_extra_files": "reload_include",
     "reuse_port": "reuse_port",
     "root_path": "root_path",
+    "secure_scheme_headers": "secure_scheme_headers",
     "statsd_host": "statsd_host",
     "statsd_prefix": "statsd_prefix",
     "threads": "threads",
@@ -75,12 +77,12 @@ _OTHER_NAMES = (
     "default_proc_name dirty_apps dirty_graceful_timeout dirty_post_fork dirty_threads "
     "dirty_timeout dirty_worker_exit dirty_worker_init dirty_workers "
     "disable_redirect_access_to_syslog dogstatsd_tags enable_backlog_metric "
-    "enable_stdio_inheritance forwarder_headers header_map http2_cleartext "
+    "enable_stdio_inheritance http2_cleartext "
     "http2_initial_window_size http2_max_concurrent_streams http2_max_frame_size "
     "http2_max_header_list_size http_parser initgroups logconfig_dict logconfig_json "
     "logger_class on_dirty_starting permit_obsolete_folding permit_unconventional_http_method "
     "permit_unconventional_http_version pre_exec print_config reload_engine "
-    "secure_scheme_headers sendfile spew strip_header_spaces suppress_ragged_eofs syslog "
+    "sendfile spew strip_header_spaces suppress_ragged_eofs syslog "
     "syslog_addr syslog_facility syslog_prefix tmp_upload_dir uwsgi_allow_ips "
     "websocket_max_message_size worker_abort worker_class worker_int worker_tmp_dir"
 )
@@ -98,6 +100,13 @@ _REFUSED: dict[str, str] = {
     "protocol": "only HTTP is spoken here: write 'http', and proxy_pass in nginx",
 }
 """Settings that cannot be ignored: what is served would not be what was asked for."""
+
+_HEADER_MAPS = {
+    "refuse": "a field with an underscore in its name is left out here, and its request served",
+    "dangerous": "no field with an underscore in its name reaches the application: have the proxy "
+    "send it with hyphens, or name it in forwarder_headers",
+}
+"""What to say of gunicorn's ``header_map`` where it is not ``drop``."""
 
 _NEUTRAL = {"protocol": ("http",)}
 
@@ -159,6 +168,7 @@ def _run(execute: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
 def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -> ForeignFile:
     hooks: dict[str, Callable[..., Any]] = {}
     ignored = []
+    notices: list[str] = []
     given: dict[str, Any] = {}
     for setting, value in values.items():
         if setting in HOOKS:
@@ -168,13 +178,14 @@ def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -
         elif setting in _REFUSED:
             if value and value not in _NEUTRAL.get(setting, ()):
                 raise ConfigError(f"{name}: {setting} = {value!r}: {_REFUSED[setting]}")
+        elif setting == "header_map":
+            notices += header_map_notices(value, name)
         elif setting in _OTHERS:
             if value:
                 ignored.append(setting)
         elif setting in OPTIONS:
             given[setting] = value
     options, unknown = options_of(given, name)
-    notices = []
     if ignored or unknown:
         notices.append(f"{name}: ignored here: {', '.join(sorted([*ignored, *unknown]))}")
     if "threads" not in given:
@@ -191,6 +202,15 @@ def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -
     return ForeignFile(options, tuple(notices), make)
 
 
+def header_map_notices(value: Any, name: str) -> list[str]:
+    """What to say of the setting ``header_map``, in a line or none.
+
+    :param name: what to call its place.
+    """
+    consequence = _HEADER_MAPS.get(str(value))
+    return [f"{name}: header_map = {value!r}: {consequence}"] if consequence else []
+
+
 def options_of(given: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[str]]:
     """Our options for gunicorn's settings, by name, and those for which there is none here.
 
@@ -201,7 +221,7 @@ def options_of(given: Mapping[str, Any], name: str) -> tuple[dict[str, Any], lis
     unknown: list[str] = []
     for setting, value in given.items():
         option = OPTIONS[setting]
-        if value is None or (value == [] and setting != "bind"):
+        if value is None or (value == [] and setting not in _EMPTY_IS_A_VALUE):
             continue
         if not knows(option):
             if value:
@@ -233,30 +253,39 @@ def _limit(value: Any) -> int:
     return int(value) or UNLIMITED
 
 
+def _peers(value: Any) -> list[str]:
+    # gunicorn asks nobody on a unix socket for an address.
+    return [*_words(value), "unix"]
+
+
+def _words(value: Any) -> list[str]:
+    words = value.split(",") if isinstance(value, str) else value
+    return [word.strip() for word in words if word.strip()]
+
+
 def _mode(value: Any) -> str:
     """The PROXY protocol's, in all the ways that gunicorn knows to say it."""
     text = str(value).lower().strip()
     return {"true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}.get(text, text)
 
 
-def _proxies(value: Any) -> list[str]:
-    parts = value.split(",") if isinstance(value, str) else list(value)
-    # gunicorn asks nobody on a unix socket for an address.
-    return [*(stripped for part in parts if (stripped := part.strip())), "unix"]
-
+_EMPTY_IS_A_VALUE = ("bind", "forwarded_allow_ips", "forwarder_headers")
 
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "bind": _addresses,
     "chdir": os.fspath,
+    "forwarded_allow_ips": _peers,
+    "forwarder_headers": _words,
     # 0 is no time at all there, and no limit here.
     "graceful_timeout": lambda value: float(value) or 0.001,
     "group": str,
     "limit_request_field_size": _limit,
     "limit_request_fields": lambda value: int(value) or MOST_FIELDS,
     "limit_request_line": _limit,
-    "proxy_allow_ips": _proxies,
+    "proxy_allow_ips": _peers,
     "proxy_protocol": _mode,
     "loglevel": lambda value: value.lower(),
+    "secure_scheme_headers": lambda value: [f"{name}={said}" for name, said in value.items()],
     "umask": _octal,
     "user": str,
 }

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from wsgi_async.config.forwarding import BARE
 from wsgi_async.config.option import parse_bool
 from wsgi_async.config.response_fields import parse_fields
 from wsgi_async.config.sources import ForeignFile
@@ -305,6 +306,9 @@ class _Reader:
         elif key in _PROXY_PROTOCOL:
             if not self._is_off(value):
                 self._options["proxy_protocol"] = "v1"
+        elif key == "log-x-forwarded-for":
+            if not self._is_off(value):
+                self._options["proxy_headers"] = BARE
         elif key in ("py-autoreload", "python-autoreload"):
             self._options["reload"] = value != "0"
         elif key in _REFUSED:

@@ -77,6 +77,7 @@ def admit(method: str, target: str, version: str, text: str) -> RequestHead:
         chunked=chunked,
         keep_alive="close" not in connection and (http11 or "keep-alive" in connection),
         expect_continue=bool(expectations) and (chunked or bool(content_length)),
+        drops="_" in "".join(values),
     )
 
 

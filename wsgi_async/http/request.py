@@ -34,6 +34,9 @@ class RequestHead:
     """What the client asked for, by its version and Connection (RFC 9112 §9.3)."""
     expect_continue: bool
     """The client waits for a 100 before it sends its body; only True where there is a body."""
+    drops: bool = False
+    """Whether it has a field that is not among `variables`, for its name has an underscore: see
+    ``http/variables.py``."""
 
     @property
     def fields(self) -> tuple[tuple[str, str], ...]:

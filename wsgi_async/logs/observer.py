@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from wsgi_async.errors import ApplicationError
-from wsgi_async.events import Observer, RequestInfo, ResponseInfo
+from wsgi_async.events import Observer, RequestInfo, ResponseInfo, client_address
 from wsgi_async.system.own_code import without_ours
 
 from .setup import access_logger, app_logger, logger, put_access
@@ -218,5 +218,4 @@ def _blame(
 
 def _host(client: str) -> str:
     """The address of ``127.0.0.1:50312`` or ``[::1]:50312``; anything else as it is."""
-    host, colon, _ = client.rpartition(":")
-    return escape(host.strip("[]") if colon else client) or "-"
+    return escape(client_address(client)[0] or client) or "-"

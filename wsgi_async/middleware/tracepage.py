@@ -66,10 +66,13 @@ def is_local(environ: dict[str, Any]) -> bool:
     """Whether a request comes from a browser or another client on this very machine.
 
     Its address is a loopback one; a unix socket has none, and mostly a proxy behind it. A proxy on
-    this machine passes other people's requests on, so a field that proxies add, or HTTP/1.0 (which
-    nginx speaks by default), is a no. The Host must be this machine's too: a page of a domain that
-    its owner has resolve to 127.0.0.1 could read the answer otherwise.
+    this machine passes other people's requests on, so what the server has heard from one
+    (``wsgi_async.peer``: whatever it was, believed or not), a field that proxies add, or HTTP/1.0
+    (which nginx speaks by default), is a no. The Host must be this machine's too: a page of a
+    domain that its owner has resolve to 127.0.0.1 could read the answer otherwise.
     """
+    if "wsgi_async.peer" in environ:
+        return False
     try:
         if not ipaddress.ip_address(environ.get("REMOTE_ADDR", "")).is_loopback:
             return False

@@ -5,10 +5,11 @@ makes at each start. Around it: who accepts which connection (``acceptor``, with
 tell each other in ``connection_counts``), what a proxy says on it before its transport is made
 (``preface``, and ``introductions`` for the words), how descriptors are shared out
 (``descriptors``), which loop runs (``event_loop``), how a server is told to end (``stopping``,
-``signal_handling``), what is asked before it accepts (``warm_up``), the table of requests in flight
-(``in_flight``), and work that a loop repeats (``repeating``).
+``signal_handling``), what is asked before it accepts (``warm_up``), what becomes of the fields that
+proxies add (``proxy_fields``), the table of requests in flight (``in_flight``), and work that a
+loop repeats (``repeating``).
 
 Runs on: the loop thread.
 
-May import: buffers, config, connection, errors, events, logs, proxies, system, threads, wsgi.
+May import: buffers, config, connection, errors, events, http, logs, proxies, system, threads, wsgi.
 """

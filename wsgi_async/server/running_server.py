@@ -39,6 +39,7 @@ from .descriptors import plan_descriptors
 from .event_loop import hold_loop
 from .introductions import Introductions
 from .preface import Prefaces
+from .proxy_fields import proxy_fields
 from .repeating import Repeating
 from .warm_up import warm_up
 
@@ -120,7 +121,13 @@ class RunningServer:
             exchange=exchange_for(observer),
         )
         self.connections = Connections(
-            config, gateway, self._io_pool, budgets, plan.connections, plan.refusals
+            config,
+            gateway,
+            self._io_pool,
+            budgets,
+            plan.connections,
+            plan.refusals,
+            proxy_fields(config, observer),
         )
         self._prefaces: Prefaces | None = None
         if config.proxy_protocol != OFF:

@@ -53,6 +53,8 @@ MAX_REDIRECTS = 20
 
 _USED = {
     "header",
+    "forwarded_allow_ips",
+    "forwarder_headers",
     "limit_request_field_size",
     "limit_request_fields",
     "limit_request_line",
@@ -61,8 +63,10 @@ _USED = {
     "max_header_size",
     "max_spool_size",
     "parser",
+    "proxy_headers",
     "root_path",
     "server_header",
+    "secure_scheme_headers",
     "spool_dir",
     "spool_limit",
     "spool_threshold",

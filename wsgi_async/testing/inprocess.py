@@ -24,10 +24,12 @@ from wsgi_async.errors import ApplicationError, ClientDisconnected, HTTPError
 from wsgi_async.events import Observer, RequestInfo
 from wsgi_async.http.framing import BodyFraming, FramedHead
 from wsgi_async.http.limits import Limits
+from wsgi_async.http.origin import Origin
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.response import ResponseHead
 from wsgi_async.http1.framing import HTTP1Framer
 from wsgi_async.http1.reader import RequestReader, Signal
+from wsgi_async.server.proxy_fields import proxy_fields
 from wsgi_async.wsgi.calling import Step, WSGIResponse
 from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_variables
 from wsgi_async.wsgi.error_stream import ErrorStream
@@ -96,6 +98,7 @@ class Call:
         self._file: tuple[int, int, int] | None = None
         self._response: WSGIResponse | None = None
         self._body: BodySpool | None = None
+        self._origin: Origin | None = None
         self._errors = ErrorStream(self)
         try:
             head = self._receive(request)
@@ -121,6 +124,10 @@ class Call:
         reader.receive_data(pieces[0])
         head = reader.next_event()
         assert isinstance(head, RequestHead)  # all of it is there, and errors are raised
+        peer, _ = remote_address(self._setting.peer)
+        fields = proxy_fields(config, Observer())(peer)
+        if fields is not None and not fields.passes(head):
+            head, self._origin = fields.read(head, peer)
         if not head.chunked and not head.content_length:
             return head
         limit = largest_body(config, streams=False)
@@ -161,18 +168,21 @@ class Call:
             processes=config.workers,
         )
         addr, port = remote_address(setting.peer)
+        client = addr, port
+        if self._origin is not None and self._origin.remote_addr is not None:
+            client = self._origin.remote_addr, self._origin.remote_port or ""
         self._info = RequestInfo(
             f"test-{next(_ids):x}",
             head.method,
             head.target,
             head.version,
-            client_name(addr, port),
+            client_name(*client),
             head.fields,
         )
         body = self._body if self._body is not None else BodySpool(_NOTHING, 0, 0)
         response = WSGIResponse(application, self, self, head.method == "HEAD")
         environ = build_environ(
-            head, facts, addr, port, body.open(), body.size, self._errors, response
+            head, facts, addr, port, body.open(), body.size, self._errors, response, self._origin
         )
         environ |= extra
         self._response = response

@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from wsgi_async._version import __version__
-from wsgi_async.http.mounting import path_below, script_name
+from wsgi_async.http.mounting import path_below, place, script_name
+from wsgi_async.http.origin import Origin
 from wsgi_async.http.request import RequestHead
 
 __all__ = ["build_environ", "client_name", "remote_address", "server_variables"]
@@ -80,12 +81,10 @@ def remote_address(peer: object) -> tuple[str, str]:
 
 
 def client_name(remote_addr: str, remote_port: str) -> str:
-    """The client's name for log lines: ``127.0.0.1:50312``, ``[::1]:50312`` or ``unix``; only the
-    address where the port is not known."""
-    if not remote_port:
-        return remote_addr or "unix"
+    """The client's name for log lines: ``127.0.0.1:50312``, ``[::1]:50312`` or ``unix``; without
+    the port where that is not known. :func:`wsgi_async.events.client_address` reads it."""
     host = f"[{remote_addr}]" if ":" in remote_addr else remote_addr
-    return f"{host}:{remote_port}"
+    return f"{host}:{remote_port}" if remote_port else host or "unix"
 
 
 @lru_cache(maxsize=1024)  # behind a proxy all connections share one string
@@ -104,17 +103,20 @@ def build_environ(
     body_size: int | None,
     errors: object,
     early_hints: object,
+    origin: Origin | None = None,
 ) -> dict[str, object]:
     """The environ of one request.
 
     :param variables: from :func:`server_variables`; copied.
-    :param remote_addr: the client's address, and
+    :param remote_addr: the client's address as the connection has it, and
     :param remote_port: its port, from :func:`remote_address`.
     :param body: ``wsgi.input``.
     :param body_size: bytes in `body` where all of it is there: then it is CONTENT_LENGTH also for
         a chunked body. None where it is still coming, or where there is none.
     :param errors: ``wsgi.errors``.
     :param early_hints: ``wsgi.early_hints``.
+    :param origin: what a proxy says, where one may: the connection's other end is then
+        ``wsgi_async.peer``, by its name for log lines.
     """
     environ = variables | head.variables
     environ["REMOTE_ADDR"] = remote_addr
@@ -123,8 +125,35 @@ def build_environ(
     environ["wsgi.errors"] = errors
     environ["wsgi.early_hints"] = early_hints
     root = environ["SCRIPT_NAME"]
-    if root:
+    if origin is not None:
+        _follow(environ, origin)
+    elif root:
         environ["PATH_INFO"] = path_below(head.variables["PATH_INFO"], str(root))
     if body_size is not None and head.chunked:
         environ["CONTENT_LENGTH"] = str(body_size)
     return environ
+
+
+def _follow(environ: dict[str, object], origin: Origin) -> None:
+    """Have the environ say what `origin` says."""
+    peer = client_name(str(environ["REMOTE_ADDR"]), str(environ["REMOTE_PORT"]))
+    environ.setdefault("wsgi_async.peer", peer)
+    if origin.remote_addr is not None:
+        environ["REMOTE_ADDR"] = origin.remote_addr
+        environ["REMOTE_PORT"] = origin.remote_port
+    if origin.scheme is not None:
+        environ["wsgi.url_scheme"] = origin.scheme
+        if origin.scheme == "https":
+            environ["HTTPS"] = "on"
+        else:
+            environ.pop("HTTPS", None)
+    if origin.server_port is not None:
+        environ["SERVER_PORT"] = origin.server_port
+    if origin.host is not None:
+        environ["HTTP_HOST"] = origin.host
+    root, prefix = str(environ["SCRIPT_NAME"]), origin.prefix or ""
+    if origin.script_name is not None:
+        root, prefix = origin.script_name, ""
+    placed = place(str(environ["PATH_INFO"]), root, prefix)
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = placed
+    environ.update(origin.variables)

@@ -266,7 +266,7 @@ def test_a_unix_socket_has_no_address() -> None:
 
 def test_a_client_whose_port_no_proxy_has_told() -> None:
     assert client_name("192.0.2.1", "") == "192.0.2.1"
-    assert client_name("2001:db8::1", "") == "2001:db8::1"
+    assert client_name("2001:db8::1", "") == "[2001:db8::1]"
 
 
 def test_https() -> None:
