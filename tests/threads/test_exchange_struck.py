@@ -19,6 +19,7 @@ from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.connection import exchange as exchange_module
 from wsgi_async.system.stacks import raise_in
 from wsgi_async.threads import RequestBody, bounds, mailbox, places, task_queues, tasks
+from wsgi_async.threads import interim_heads as interim
 from wsgi_async.threads import pool as pool_module
 from wsgi_async.threads import request_body as body
 from wsgi_async.threads import response_account as account
@@ -26,11 +27,12 @@ from wsgi_async.threads import response_producer as producer
 from wsgi_async.threads import response_stream as stream
 from wsgi_async.threads import response_writer as writer
 from wsgi_async.wsgi import calling as wsgi_module
+from wsgi_async.wsgi import early_hints as hints
 from wsgi_async.wsgi.calling import direct
 
 RESPONSES = (writer, account, producer, stream)
 POOL = (pool_module, places, task_queues, tasks)
-MODULES = (exchange_module, wsgi_module, *POOL, mailbox, *RESPONSES, body, bounds)
+MODULES = (exchange_module, wsgi_module, *POOL, mailbox, *RESPONSES, body, bounds, interim, hints)
 
 
 class Iterable:
@@ -69,6 +71,9 @@ class Application:
         self.calls += 1
         environ["wsgi.input"].read()
         environ["wsgi.errors"].write("unfinished")
+        if self.scene.sends == "hints":
+            environ["wsgi.early_hints"]([("Link", "</a.css>")])
+            environ["wsgi.early_hints"]([("Link", "</b.css>")])
         write = start_response("200 OK", [("Content-Type", "text/plain")])
         if self.scene.sends == "write":
             write(b"written")
@@ -81,6 +86,7 @@ SCENES = {
     "collected body": Scene([b"hello"] * 3, sends="spool"),
     "streamed body": Scene([b"hello"] * 3, sends="stream"),
     "write()": Scene([b"hello"], sends="write"),
+    "early hints": Scene([b"hello"], sends="hints"),
     "ahead of its client": Scene([b"x" * 100 * KIB] * 4),
     "parked": Scene([b"x" * 2 * MIB] * 3, overflow="park"),
     "blocked": Scene([b"x" * 100 * KIB] * 4, overflow="block"),
@@ -158,6 +164,8 @@ def test_wherever_a_request_is_struck(name: str, tmp_path: Path) -> None:
     assert quiet == 5, "all points were tried"
     assert {"_serve", "run", "_first_step", "begin", "_close"} <= places.keys()
     assert ends["finished"] > 5
+    if scene.sends == "hints":
+        assert {"__call__", "check_hints", "send_interim", "add"} <= places.keys()
 
 
 class Returning:
