@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from proxy_headers import LINE, tcp, with_checksum
-from rawclient import RawClient, request
+from rawclient import TIMEOUT, RawClient, request
 from serving import Command, Served, both_loops, serving
 from tools import ROOT
 
@@ -189,6 +189,26 @@ def test_a_header_that_trickles_has_one_limit_for_all_of_it() -> None:
                         break
         assert "was not complete in time" in reason(served)
         assert time.monotonic() - began < 2.3
+
+
+@both_loops
+def test_a_default_timeout_of_the_applications_holds_up_nobody(loop: str) -> None:
+    """What ``socket.setdefaulttimeout()`` says would hold for the sockets that are looked at, too:
+    the loop would wait for a silent client, and then close it."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(2 * TIMEOUT)
+    try:
+        with (
+            serving(remote, loop=loop, proxy_protocol="auto") as served,
+            served.client() as silent,
+            served.client() as client,
+        ):
+            served.wait_until(lambda: seen(served) == [0, 0])
+            for one in (client, silent):
+                one.send(LINE + CLOSE)
+                assert one.response().body == b"192.168.0.1"
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 # --- how many ------------------------------------------------------------------------------------

@@ -134,9 +134,10 @@ class Acceptor:
         self.state = AcceptorState.OFF
         self._loop = loop
         self._sockets = {sock: _queue_length(sock) for sock in sockets}
-        # libuv sees to it itself that a socket does not block.
-        is_uvloop = type(loop).__module__.startswith("uvloop")
-        self._accepts = {sock: _accept_from(sock, blocking=is_uvloop) for sock in sockets}
+        # libuv sees to it itself that a socket does not block, but not before it has it; and with a
+        # default timeout, which an application may have set, Python waits as long on one that does.
+        blocking = preface is None and type(loop).__module__.startswith("uvloop")
+        self._accepts = {sock: _accept_from(sock, blocking=blocking) for sock in sockets}
         self._make_protocol = make_protocol
         self._preface = preface
         self._own_count = own_count
