@@ -27,8 +27,15 @@ from typing import Any
 from gunicorn.workers.base import Worker as BaseWorker
 
 from .config.options import Config
+from .errors import ConfigError
 from .events import Observer, RequestInfo, ResponseInfo, check_subscriber, client_address
-from .foreign.gunicorn import OPTIONS, header_map_notices, options_of
+from .foreign.gunicorn import (
+    OPTIONS,
+    header_map_notices,
+    options_of,
+    proxy_protocol_notices,
+    script_name,
+)
 from .foreign.hooks import RequestHooks
 from .launch.ending import LAST, end_within
 from .logs.observer import LogObserver
@@ -73,7 +80,12 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no type annotati
             raise RuntimeError(f"{cls.__module__}.{cls.__name__} serves no TLS: see --certfile")
         if getattr(cfg, "protocol", "http") != "http":
             raise RuntimeError(f"{cls.__module__}.{cls.__name__} speaks HTTP: see --protocol")
-        for notice in header_map_notices(getattr(cfg, "header_map", "drop"), "gunicorn"):
+        try:
+            config = _config(cfg)
+        except ConfigError as error:
+            raise RuntimeError(str(error)) from None
+        notices = header_map_notices(getattr(cfg, "header_map", "drop"), "gunicorn")
+        for notice in [*notices, *proxy_protocol_notices(config.proxy_protocol, "gunicorn")]:
             log.warning("%s", notice)
 
     subscribers: tuple[Observer, ...] = ()
@@ -210,6 +222,8 @@ def _config(cfg: Any) -> Config:
     options, _ = options_of(
         {name: value for name, value in settings.items() if name in OPTIONS}, "gunicorn"
     )
+    if path := script_name(None, os.environ):  # the arbiter has put its raw_env there
+        options["root_path"] = path
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     possible = plan_descriptors(limit, max_connections=0).connections
     return Config(

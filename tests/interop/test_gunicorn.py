@@ -163,6 +163,11 @@ def test_requests_may_take_longer_than_the_timeout(directory: Path, fifo: Path) 
     ("args", "line"),
     [
         (("--certfile", "x.pem", "--keyfile", "x.pem"), r"Worker serves no TLS: see --certfile"),
+        (("--forwarder-headers", "*"), r"^Error: forwarder_headers takes names of fields such as"),
+        (
+            ("--forwarder-headers", "X_FORWARDED_FOR"),
+            r"^Error: forwarder_headers: X_FORWARDED_FOR would pass for X-Forwarded-For, which",
+        ),
     ],
 )
 def test_settings_that_it_cannot_follow(directory: Path, args: tuple[str, ...], line: str) -> None:
@@ -195,10 +200,16 @@ def test_the_proxy_protocol_is_as_gunicorns_options_say(
             if allowed:
                 assert client.response().body == b"192.168.0.1"
                 process.wait_for(r"^192\.168\.0\.1 .*GET / HTTP/1\.1")
+                process.wait_for("without a PROXY header is closed here, where gunicorn serves it")
             else:
                 assert client.is_dropped()
         if not allowed:
             process.wait_for("--proxy-allow-from does not name its address")
+
+
+def test_the_path_that_a_variable_says(directory: Path) -> None:
+    with gunicorn(directory, "--env", "SCRIPT_NAME=/shop", "--threads", "2") as process:
+        assert get(process, "/shop/x").split()[2] == "/x"
 
 
 def test_an_application_that_cannot_be_loaded(directory: Path) -> None:

@@ -25,7 +25,8 @@ def read(named: str, directory: Path, environ: Mapping[str, str]) -> ForeignFile
     :param named: as it was typed; also gunicorn's ``file:PATH`` and ``python:MODULE``, and
         ``FILE.ini:SECTION`` as uWSGI has it.
     :param directory: what a relative path is relative to.
-    :param environ: the environment: for ``$(NAME)`` in an ini file, and to say what is not read.
+    :param environ: the environment: for ``$(NAME)`` in an ini file, for gunicorn's $SCRIPT_NAME,
+        and to say what is not read.
     :returns: None where the name is neither server's.
     :raises ConfigError: no such file, or what is wrong with it.
     """

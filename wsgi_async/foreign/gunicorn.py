@@ -186,16 +186,15 @@ def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -
         elif setting in OPTIONS:
             given[setting] = value
     options, unknown = options_of(given, name)
+    if path := script_name(given.get("raw_env"), environ):
+        options["root_path"] = path
     if ignored or unknown:
         notices.append(f"{name}: ignored here: {', '.join(sorted([*ignored, *unknown]))}")
     if "threads" not in given:
         notices.append(
             f"{name}: threads is not set, where gunicorn has 1: the default here is --threads 8"
         )
-    if options.get("proxy_protocol", OFF) != OFF:
-        notices.append(
-            f"{name}: a connection without a PROXY header is closed here, where gunicorn serves it"
-        )
+    notices += proxy_protocol_notices(options.get("proxy_protocol", OFF), name)
     if environ.get("GUNICORN_CMD_ARGS"):
         notices.append("$GUNICORN_CMD_ARGS is not read: $WSGI_ASYNC_CMD_ARGS is")
     make = partial(GunicornHooks, hooks, dict(given), name, OPTIONS) if hooks else None
@@ -209,6 +208,30 @@ def header_map_notices(value: Any, name: str) -> list[str]:
     """
     consequence = _HEADER_MAPS.get(str(value))
     return [f"{name}: header_map = {value!r}: {consequence}"] if consequence else []
+
+
+def proxy_protocol_notices(mode: str, name: str) -> list[str]:
+    """What to say where the PROXY protocol is spoken, in a line or none.
+
+    :param mode: the value of our option, and
+    :param name: what to call the place of gunicorn's.
+    """
+    if mode == OFF:
+        return []
+    return [f"{name}: a connection without a PROXY header is closed here, where gunicorn serves it"]
+
+
+def script_name(raw_env: Any, environ: Mapping[str, str]) -> str:
+    """Where gunicorn has the application, by $SCRIPT_NAME; "" at the root. Its ``root_path`` is for
+    ASGI.
+
+    :param raw_env: the setting, which goes before
+    :param environ: the environment.
+    """
+    texts = raw_env if isinstance(raw_env, list | tuple) else ()
+    variables = {**environ, **dict(str(text).partition("=")[::2] for text in texts)}
+    path = variables.get("SCRIPT_NAME", "")
+    return path.rstrip("/") if path.startswith("/") else ""
 
 
 def options_of(given: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[str]]:

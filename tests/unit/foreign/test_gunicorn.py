@@ -159,6 +159,25 @@ def test_the_proxy_protocol_is_what_gunicorn_means_by_it(
     assert said == (mode != "off")
 
 
+@pytest.mark.parametrize(
+    ("source", "variables", "path"),
+    [
+        ("", {"SCRIPT_NAME": "/shop"}, "/shop"),
+        ("raw_env = ['A=1', 'SCRIPT_NAME=/shop/']", {"SCRIPT_NAME": "/x"}, "/shop"),
+        ("root_path = '/for-asgi'", {"SCRIPT_NAME": "/shop"}, "/shop"),
+        ("", {"SCRIPT_NAME": "deploy.sh"}, ""),  # a shell's own, no path
+        ("", {}, ""),
+    ],
+)
+def test_the_path_that_gunicorn_is_told_by_a_variable_holds(
+    tmp_path: Path, source: str, variables: dict[str, str], path: str
+) -> None:
+    (tmp_path / NAME).write_text(f"threads = 1\n{source}")
+    file = read(NAME, tmp_path, variables)
+    assert file is not None
+    assert file.options.get("root_path", "") == path
+
+
 def test_what_is_ignored_is_listed_once(tmp_path: Path) -> None:
     file = convert(tmp_path, "worker_tmp_dir = '/dev/shm'\nworker_int = print\nspew = False")
     assert file.notices == (f"{NAME}: ignored here: worker_int, worker_tmp_dir", THREADS)
