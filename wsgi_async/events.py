@@ -188,7 +188,8 @@ class Observer:
         """
 
     def connection_dropped(self, client: str, why: str) -> None:
-        """*Loop:* the server gave a connection up: a stalled or too slow client, a cut response."""
+        """*Loop:* the server gave a connection up: a stalled or too slow client, a cut response, no
+        PROXY header where one is expected."""
 
     def app_error(
         self, request: RequestInfo, message: str, error: BaseException | None = None

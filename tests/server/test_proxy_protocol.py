@@ -186,6 +186,15 @@ def test_what_follows_in_the_same_segment_is_the_requests(served: Served) -> Non
         assert answer(client)["PATH_INFO"] == "/next"
 
 
+def test_urgent_data_in_between_does_no_harm(served: Served) -> None:
+    """A read ends where some was sent, though more is there."""
+    with served.client() as client:
+        client.send(LINE[:10])
+        client.socket.send(b"!", socket.MSG_OOB)
+        client.send(LINE[10:] + request())
+        assert answer(client)["REMOTE_ADDR"] == "192.168.0.1"
+
+
 def test_a_second_header_is_a_bad_request(served: Served) -> None:
     """Only the proxy's own counts: what its client sends in front of a request is not believed."""
     with served.client() as client:

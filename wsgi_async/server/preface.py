@@ -153,7 +153,9 @@ class Preface:
             raise Unwelcome(introductions.cut(before) if before else "")
         found = introductions.read(seen, self._peer)
         size = len(seen) if found is None else found[0]
-        self._sock.recv(size - before, _AT_ONCE)  # they are there: nobody else reads them
+        # They are there, and nobody else reads them; urgent data (RFC 9293 §3.8.5) may part them.
+        if len(self._sock.recv(size - before, _AT_ONCE)) != size - before:
+            raise Unwelcome(introductions.cut(before))
         self._seen = seen[:size]
         if found is not None:
             return found[1]
@@ -187,6 +189,7 @@ class Preface:
                 return
             room.loop.remove_reader(self._sock.fileno())
             self._enter(PrefaceState.OVER)
+            self._seen = b""  # which may be long, and its protocol knows this one for a while
             make_protocol = functools.partial(
                 IntroducedProtocol,
                 room.shared,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from proxy_headers import (
     LINE,
@@ -113,6 +113,7 @@ def test_the_example_of_the_specification() -> None:
     assert header.destination == ("192.168.0.11", 443)
 
 
+@settings(deadline=None)
 @given(PAIRS, st.binary(max_size=40))
 def test_what_either_version_says_is_what_the_proxy_meant(
     pair: tuple[tuple[str, int], tuple[str, int]], rest: bytes
@@ -122,6 +123,7 @@ def test_what_either_version_says_is_what_the_proxy_meant(
         assert (found.size, found.source, found.destination) == (len(header), *pair)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_at_all_raise_anything_else(data: bytes) -> None:
     for beginning in (b"", b"PROXY ", b"PROXY TCP4 ", SIGNATURE, SIGNATURE + b"\x21\x11\0\x20"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from proxy_headers import binary, ssl_tlv, tcp, tlv, with_checksum
 
@@ -117,6 +117,7 @@ def test_a_value_at_its_bound_passes() -> None:
     assert read(tlv(5, b"a" * 128)).facts.unique_id == b"a" * 128
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.data())
 def test_a_bit_that_flips_under_a_checksum_is_noticed(padding: bytes, data: st.DataObject) -> None:
     header = with_checksum(tcp(SOURCE, DESTINATION, tlv(4, padding)))
