@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from processes import Site
 from serving import Served, serving
@@ -30,6 +31,11 @@ SETTINGS = re.compile(
 """What somebody may have set for servers, clients and terminals of his own."""
 LONG_DIRECTORY = 20
 """Characters; of the 103 that a unix socket's path may have, pytest's directories take most."""
+
+
+# How long an example takes says something of the machine, nothing of the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:

@@ -110,7 +110,7 @@ STREAMS = st.one_of(
 
 @given(STREAMS, st.lists(st.integers(0, 80), max_size=6))
 @example(b'2;a="\\"";b\r\nhi\r\n1\r\n!\r\n0\r\nX: y\r\n\r\nGET', [1, 5, 20])
-@settings(max_examples=2500, deadline=None)
+@settings(max_examples=2500)
 def test_segmentation_does_not_matter_and_h11_agrees(stream: bytes, cuts: list[int]) -> None:
     ends = sorted({min(cut, len(stream)) for cut in cuts} | {len(stream)})
     pieces = [stream[start:end] for start, end in zip([0, *ends], ends, strict=False)]
@@ -124,7 +124,7 @@ def test_segmentation_does_not_matter_and_h11_agrees(stream: bytes, cuts: list[i
 
 
 @given(STREAMS, st.lists(st.integers(0, 80), max_size=6), st.integers(0, 40))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_segmentation_does_not_matter_to_the_bound_on_framing(
     stream: bytes, cuts: list[int], free: int
 ) -> None:

@@ -68,13 +68,13 @@ HEADS = st.builds(
 @given(st.one_of(st.binary(), st.lists(PARTS).map(b"".join), HEADS))
 @example(BROWSER)
 @example(UPLOAD)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_declines_or_agrees_with_h11(raw: bytes) -> None:
     check(raw)
 
 
 @given(st.sampled_from([BROWSER, UPLOAD]), EDITS)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_declines_or_agrees_with_h11_on_damaged_heads(
     raw: bytes, edits: list[tuple[int, int, bytes]]
 ) -> None:
@@ -84,7 +84,7 @@ def test_declines_or_agrees_with_h11_on_damaged_heads(
 
 
 @given(TWO_HEADS, st.integers(0, 3), st.booleans())
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_what_is_remembered_does_not_change_a_verdict(
     heads: list[list[bytes]], room: int, knows_names: bool
 ) -> None:

@@ -48,7 +48,7 @@ def test_a_shape_declines_or_agrees_on_every_byte_everywhere(byte: bytes) -> Non
 
 
 @given(EDITS)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_a_shape_declines_or_agrees_on_damaged_heads(edits: list[tuple[int, int, bytes]]) -> None:
     shape, raw = shape_like(BROWSER), BROWSER
     for at, cut, new in edits:
@@ -57,7 +57,7 @@ def test_a_shape_declines_or_agrees_on_damaged_heads(edits: list[tuple[int, int,
 
 
 @given(VARIED)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_a_shape_declines_or_agrees_where_only_values_differ(values: list[bytes]) -> None:
     target, cookie, number, length, more = values
     raw = POST.replace(b"/a?b", b"/" + target).replace(b"c=d", cookie)
@@ -67,7 +67,7 @@ def test_a_shape_declines_or_agrees_where_only_values_differ(values: list[bytes]
 
 
 @given(TWO_HEADS, st.integers(0, 3))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_the_heads_before_do_not_change_a_verdict(heads: list[list[bytes]], room: int) -> None:
     """A connection whose heads are alike for a while and then others, in any order."""
     raws = [b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % b"\r\n".join(ls) for ls in heads]

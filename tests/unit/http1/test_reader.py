@@ -338,7 +338,7 @@ SMALL = [case for case in CASES if len(case.raw) < 2000]
 
 
 @given(st.sampled_from(SMALL), EDITS, st.lists(st.integers(0, 300), max_size=5))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_segmentation_and_parser_do_not_matter(
     case: Case, edits: list[tuple[int, int, bytes]], cuts: list[int]
 ) -> None:

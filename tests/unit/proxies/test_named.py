@@ -97,7 +97,7 @@ def test_names_that_cannot_be(name: str, error: str) -> None:
     assert str(caught.value).startswith("forwarder_headers")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     lines=st.lists(
         st.sampled_from(
