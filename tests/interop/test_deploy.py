@@ -50,17 +50,29 @@ def instruction(name: str) -> list[str]:
     return found
 
 
+def unwrapped(name: str) -> str:
+    """A file whose comments have a command on one line each."""
+    return (DEPLOY / name).read_text().replace("\\\n#", "")
+
+
+def printed(name: str) -> str:
+    """The one command that a comment of a file says to run."""
+    [found] = re.findall(r"^# +(wsgi-async .*)$", unwrapped(name), re.M)
+    return str(found)
+
+
 def commands() -> dict[str, list[str]]:
     """Each command line of a server, without the program."""
     service = unit()["ExecStart"].replace("${CACHE_DIRECTORY}", "/var/cache/mysite")
     procfile = (DEPLOY / "Procfile").read_text().removeprefix("web: ")
-    haproxy = re.findall(r"^#   (wsgi-async .*)$", (DEPLOY / "haproxy.cfg").read_text(), re.M)
+    haproxy = re.findall(r"^#   (wsgi-async .*)$", unwrapped("haproxy.cfg"), re.M)
     found = {
         "mysite.service": shlex.split(service),
         "Procfile": shlex.split(procfile),
         "Dockerfile": instruction("CMD"),
         "haproxy.cfg-a": shlex.split(haproxy[0]),
         "haproxy.cfg-b": shlex.split(haproxy[1]),
+        **{name: shlex.split(printed(name)) for name in ("nginx.conf", "Caddyfile")},
     }
     assert all(Path(words[0]).name == "wsgi-async" for words in found.values())
     return {name: words[1:] for name, words in found.items()}
@@ -103,6 +115,23 @@ def test_command_lines(where: str) -> None:
     if where in ("Procfile", "Dockerfile"):
         assert bind.groups() == ('[":8123"]', "$PORT")
         assert workers.groups() == ("3", "$WEB_CONCURRENCY")
+
+
+@pytest.mark.parametrize("where", [name for name in commands() if name != "mysite.service"])
+def test_the_server_takes_them(where: str, tmp_path: Path) -> None:
+    """With an application of that name; the service's directories are where it is installed."""
+    (tmp_path / "mysite").mkdir()
+    (tmp_path / "mysite" / "wsgi.py").write_text(APPLICATION)
+    done = subprocess.run(
+        [sys.executable, "-m", "wsgi_async", *commands()[where], "--check-config"],
+        cwd=tmp_path,
+        env=clean(PORT="8123"),
+        timeout=TIMEOUT,
+        capture_output=True,
+        text=True,
+    )
+    said = "The configuration and the application mysite.wsgi:application are good\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
 
 
 # --- Times

@@ -1,4 +1,5 @@
-"""Debian's HAProxy in front of two servers, as examples/deploy/haproxy.cfg has it."""
+"""Debian's HAProxy in front of two servers, as examples/deploy/haproxy.cfg has it: it ends TLS, the
+PROXY protocol tells them who asks, and they are restarted one after the other."""
 
 from __future__ import annotations
 
@@ -10,17 +11,16 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 import pytest
 from counting import Load
-from rawclient import TIMEOUT
-from serving import Command
-from tools import ROOT, ReservedPort, require_program
-
-CONFIG = ROOT / "examples" / "deploy" / "haproxy.cfg"
+from front_ends import DEPLOY, HOST, Front, listener, make_certificate, shipped
+from rawclient import TIMEOUT, RawClient
+from serving import APPS, Command
+from tools import ROOT, ReservedPort, require_module, require_program
 
 APPLICATION = """
 import os
@@ -34,25 +34,38 @@ def application(environ, start_response):
 """
 
 
+CLIENT = "127.0.0.2"
+STRANGER = "203.0.113.9"
+"""Who a client says it is."""
+
+
+def printed_commands() -> list[list[str]]:
+    """The words after the program, as the comment at the head of the configuration has them."""
+    text = (DEPLOY / "haproxy.cfg").read_text().replace("\\\n#", "")
+    found = [shlex.split(line) for line in re.findall(r"^#   wsgi-async (.*)$", text, re.MULTILINE)]
+    assert len(found) == 2
+    return found
+
+
 class Site:
-    """The two servers, as the comment at the head of the configuration starts them."""
+    """The two servers, as the configuration says that they run."""
 
     def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
         self._stack = stack
-        self.application = directory / "site_app.py"
-        self.application.write_text(APPLICATION)
+        (directory / "site_app.py").write_text(APPLICATION)
+        self.application = f"{directory}/site_app.py"
         self.ports = {name: ReservedPort() for name in ("a", "b")}
         for port in self.ports.values():
             stack.enter_context(port)
-        commands = re.findall(r"^#   wsgi-async (.*)$", CONFIG.read_text(), re.MULTILINE)
-        self._arguments = dict(zip("ab", map(shlex.split, commands), strict=True))
+        self._arguments = dict(zip("ab", printed_commands(), strict=True))
 
-    def start(self, name: str) -> Command:
+    def start(self, name: str, *more: str) -> Command:
         application, bind, address, *options = self._arguments[name]
         assert (application, bind) == ("mysite.wsgi:application", "--bind")
         assert re.fullmatch(r"127\.0\.0\.1:800[12]", address)
         where = f"127.0.0.1:{self.ports[name].number}"
-        command = Command(str(self.application), bind, where, *options, "--workers", "2")
+        env = {"PYTHONPATH": f"{ROOT}:{APPS}"}
+        command = Command(self.application, bind, where, *options, "--workers", "2", *more, env=env)
         self._stack.enter_context(command)
         self._stack.callback(end, command)
         command.wait_for("Listening on")
@@ -72,26 +85,42 @@ class HAProxy:
     def __init__(self, program: str, directory: Path, site: Site) -> None:
         self._admin = f"{directory}/admin.sock"
         self._log = directory / "haproxy.log"
-        # It inherits its listening socket: connections wait there until it is ready.
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        number = self.listener.fileno()
-        text = CONFIG.read_text()
-        for old, new in [
-            ("bind :8000", f"bind fd@{number}"),
-            ("/run/haproxy/admin.sock mode", f"{self._admin} mode"),
-            ("server a 127.0.0.1:8001", f"server a 127.0.0.1:{site.ports['a'].number}"),
-            ("server b 127.0.0.1:8002", f"server b 127.0.0.1:{site.ports['b'].number}"),
-        ]:
-            assert text.count(old) == 1, old
-            text = text.replace(old, new)
+        # It inherits its listening sockets: connections wait there until it is ready.
+        self.listeners = {"http": listener(), "https": listener()}
+        certificate = make_certificate(directory)
+        text = shipped(
+            "haproxy.cfg",
+            {
+                "bind :80\n": f"bind fd@{self.listeners['http'].fileno()}\n",
+                "bind :443 ": f"bind fd@{self.listeners['https'].fileno()} ",
+                "/etc/haproxy/mysite.pem": str(certificate.both),
+                "/run/haproxy/admin.sock mode": f"{self._admin} mode",
+                "server a 127.0.0.1:8001": f"server a 127.0.0.1:{site.ports['a'].number}",
+                "server b 127.0.0.1:8002": f"server b 127.0.0.1:{site.ports['b'].number}",
+            },
+        )
         path = directory / "haproxy.cfg"
         path.write_text(text)
         self._command = [program, "-db", "-f", str(path)]
         self._process: subprocess.Popen[bytes] | None = None
+        ports = {scheme: one.getsockname()[1] for scheme, one in self.listeners.items()}
+        self.front = Front(ports, certificate)
 
     @property
     def address(self) -> tuple[str, int]:
-        return ("127.0.0.1", self.listener.getsockname()[1])
+        return ("127.0.0.1", self.front.ports["http"])
+
+    def check(self) -> str:
+        """What it says of its configuration, which has to be valid."""
+        done = subprocess.run(
+            [*self._command[:1], "-c", *self._command[2:]],
+            pass_fds=[one.fileno() for one in self.listeners.values()],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def start(self) -> None:
         with open(self._log, "wb") as log:
@@ -100,14 +129,15 @@ class HAProxy:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=[self.listener.fileno()],
+                pass_fds=[one.fileno() for one in self.listeners.values()],
             )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.listener.close()
+        for one in self.listeners.values():
+            one.close()
         if self._process is not None:
             self._process.terminate()
             try:
@@ -206,3 +236,54 @@ def test_a_server_that_cannot_be_reached_costs_no_request(haproxy: HAProxy, site
         load.wait_for_more()
     load.assert_flawless()
     assert int(haproxy.figures("BACKEND")["wredis"]) > 0
+
+
+# --- TLS in front, the PROXY protocol behind
+
+
+def test_the_configuration_is_valid(haproxy: HAProxy) -> None:
+    assert "Warning" not in haproxy.check()
+
+
+@pytest.mark.parametrize("framework", ["flask", "django"])
+@pytest.mark.parametrize("words", [()], ids=["as it is"])
+def test_the_application_sees_https_and_the_client(
+    words: Sequence[str], framework: str, haproxy: HAProxy, site: Site
+) -> None:
+    """One redirect for who comes by http, none for who comes by https; and the client is the one
+    that HAProxy has seen, whatever it says of itself. X-Forwarded-Proto is the word of HAProxy, at
+    the other end of the socket, and not that of the client which it has announced."""
+    require_module(framework)
+    site.application = f"secure_{framework}:app"
+    server = site.start("a", *words)
+    haproxy.start()
+    haproxy.wait_until_up("a")
+    fields = [
+        ("X-Forwarded-For", STRANGER),
+        ("X-Forwarded-Proto", "http"),
+        ("SCRIPT_NAME", "/page"),
+        ("PATH_INFO", "/admin"),
+    ]
+    replies = haproxy.front.browse(f"http://{HOST}/page?a=1", fields=fields, source=CLIENT)
+    assert [reply.status for reply in replies] == [301, 200]
+    facts = replies[1].facts
+    assert (facts["url"], facts["client"]) == (f"https://{HOST}/page?a=1", CLIENT)
+    environ = facts["environ"]
+    assert (environ["wsgi.url_scheme"], environ["HTTPS"]) == ("https", "on")
+    assert "HTTP_X_FORWARDED_FOR" not in environ
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("", "/page")
+    # Nor is anybody taken for https who only says so.
+    fields = [("X-Forwarded-Proto", "https"), ("Forwarded", f"for={STRANGER};proto=https")]
+    assert haproxy.front.ask("http", fields=fields, source=CLIENT).status == 301
+    # Nothing was to be told, neither of a field that is not used nor of a check.
+    assert not [line for line in server.lines if "[WARNING]" in line or "[ERROR]" in line]
+
+
+def test_who_comes_without_is_not_served(site: Site) -> None:
+    """A server that believes the PROXY protocol takes nobody who does not speak it."""
+    server = site.start("a")
+    address = ("127.0.0.1", site.ports["a"].number)
+    with RawClient(address) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.is_dropped()
+    server.wait_for("PROXY")

@@ -14,6 +14,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -293,6 +294,24 @@ def test_the_life_of_a_pod(tmp_path: Path, container: dict[str, Any]) -> None:
         server.signal(signal.SIGQUIT)  # the rest of the delay
         server.wait()
         server.assert_clean()
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_the_network_that_is_named_is_believed(
+    is_named: bool, tmp_path: Path, container: dict[str, Any]
+) -> None:
+    """Whoever comes from elsewhere is not, not even from this machine."""
+    (tmp_path / "site.py").write_text(APPLICATION)
+    env = environment(container)
+    assert ip_network(env["FORWARDED_ALLOW_IPS"]).is_private
+    if is_named:
+        env["FORWARDED_ALLOW_IPS"] = "127.0.0.0/8"
+    fields = ("X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https")
+    words = arguments(container, str(tmp_path / "site.py"), tmp_path)
+    with Command(*words, env=env) as server, server.client() as client:
+        client.send(request(fields=fields))
+        found = client.response().body.decode().split()[2:]
+        assert found == (["https", "203.0.113.9"] if is_named else ["http", "127.0.0.1"])
 
 
 @contextlib.contextmanager
