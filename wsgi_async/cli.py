@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import platform
@@ -252,6 +253,20 @@ def _filled(args: list[str], options: Iterable[Option] = ALL_OPTIONS) -> list[st
     return filled
 
 
+def _not_taken(args: Sequence[str], options: Iterable[Option] = ALL_OPTIONS) -> list[str]:
+    """Of words that follow a flag that may stand alone, and were no values of it, so that they went
+    for APP: what the flag takes."""
+    optional = {name: spec for spec in options if spec.bare for name in _optional_names(spec)}
+    said = []
+    for word, following in itertools.pairwise(itertools.takewhile("--".__ne__, args)):
+        if word in optional and following[:1] != "-":
+            try:
+                optional[word].parse(following)
+            except ConfigError as error:
+                said.append(str(error))
+    return said
+
+
 def _optional_names(spec: Option) -> tuple[str, ...]:
     return (spec.flag, *spec.flags, *spec.aliases)
 
@@ -376,7 +391,8 @@ def _parse(
     except click.NoSuchOption as error:
         raise ConfigError(_unknown(error.option_name)) from None
     except click.UsageError as error:
-        raise ConfigError(error.format_message().rstrip(".")) from None
+        what = error.format_message().rstrip(".")
+        raise ConfigError("; ".join([what, *_not_taken(args)])) from None
     _ignore(given, notices)
     _combine(given)
     return given

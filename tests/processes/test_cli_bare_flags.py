@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from wsgi_async.cli import _filled
+from wsgi_async.cli import _filled, _not_taken
 from wsgi_async.config.option import Option
 from wsgi_async.errors import ConfigError
 
@@ -46,6 +46,21 @@ NUMBERS = Option(
 )
 def test_what_follows_is_a_value_only_where_it_can_be(given: str, filled: str) -> None:
     assert _filled(shlex.split(given), [VERSION, NUMBERS]) == shlex.split(filled)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("--version v3 app:app", ["--version takes off, v1, v2 or auto, not 'v3'"]),
+        ("-b :0 --numbers three app", ["--numbers takes numbers, not 'three'"]),
+        ("--version v1 app:app more", []),
+        ("--version --numbers app", ["--numbers takes numbers, not 'app'"]),
+        ("app:app -- --version v3", []),
+    ],
+)
+def test_an_argument_too_many_may_be_a_mistaken_value(given: str, said: list[str]) -> None:
+    """``--proxy-protocol v3 app:app`` is not told of app:app alone."""
+    assert _not_taken(shlex.split(given), [VERSION, NUMBERS]) == said
 
 
 def test_true_and_false_are_the_flag_and_its_opposite() -> None:
