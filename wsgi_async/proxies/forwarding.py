@@ -24,7 +24,7 @@ from .schemes import SECURE_SCHEME_HEADERS, SchemeField, scheme_fields
 from .trust import PeerSet
 from .x_forwarded import read_host, read_list, read_port, read_prefix, read_scheme
 
-__all__ = ["FORWARDER_HEADERS", "Forwarding", "Taken", "read_taken"]
+__all__ = ["FORWARDER_HEADERS", "MOST_HOPS", "Forwarding", "Taken", "read_taken"]
 
 FORWARDER_HEADERS = ("SCRIPT_NAME", "PATH_INFO")
 """gunicorn's default."""
@@ -54,6 +54,9 @@ _KEYS = {
 """Where it is in a head's variables. The scheme has fields of the operator's choice."""
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+MOST_HOPS = 100
+"""Entries of a list at most: a client that is believed may make up thousands."""
 
 _MAX_KEPT_SIZE = 512
 _MAX_NAMES_SIZE = 2048
@@ -110,8 +113,9 @@ class Forwarding:
 
     **The client** is found in X-Forwarded-For (or in the elements of Forwarded) from the right:
     each entry is who spoke to the proxy that wrote it, and counts as long as that proxy is
-    believed. So the client is the first that is not believed, or the leftmost where all are. Where
-    `peers` has everyone in it, only the rightmost counts: the others are the client's own word.
+    believed. So the client is the first that is not believed, or the leftmost where all are, of
+    :data:`MOST_HOPS`. Where `peers` has everyone in it, only the rightmost counts: the others are
+    the client's own word.
 
     An entry that names nobody (``unknown``, ``_hidden``, text that is no address) ends the walk: it
     is the client, without an address. REMOTE_ADDR is then what is known for sure: the believed
@@ -290,7 +294,8 @@ class Forwarding:
         """From the nearest hop to the client."""
         node: Node | None = None
         index = len(entries)
-        while index:
+        end = max(0, index - MOST_HOPS)
+        while index > end:
             index -= 1
             further = read_node(entries[index])
             if further is None:

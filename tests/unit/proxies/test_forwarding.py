@@ -8,7 +8,7 @@ from request_heads import parse
 
 from wsgi_async.errors import ConfigError, HTTPError
 from wsgi_async.http.origin import Origin
-from wsgi_async.proxies.forwarding import Taken, read_taken
+from wsgi_async.proxies.forwarding import MOST_HOPS, Taken, read_taken
 
 
 def said(
@@ -71,6 +71,12 @@ def test_the_client(entries: str, found: str | None) -> None:
     assert client(f"X-Forwarded-For: {entries}") == found
     assert client(f"X-Forwarded-For: {entries}", taken="for,proto") == found
     assert client(f"X-Forwarded-For: {entries}", taken="proto") is None
+
+
+def test_who_is_further_away_than_any_proxy_is_not_looked_for() -> None:
+    """Each entry takes its time, on the loop, and a head has room for thousands."""
+    hops = [f"10.0.{number // 250}.{number % 250}" for number in range(600)]
+    assert client(f"X-Forwarded-For: {', '.join(hops)}") == f"{hops[-MOST_HOPS]}|"
 
 
 def test_several_lines_are_one_list() -> None:
