@@ -130,14 +130,14 @@ class _Owner:
     taken: tuple[ResponseHead | None, bytes, bool] | None = None
 
     def on_wake(self) -> None:
-        whole, stream = self.writer.whole, self.writer.stream
+        whole, pipe = self.writer.whole, self.writer.pipe
         if whole is not None:
             self.taken = whole[0], whole[1], True
-        elif stream is not None:
-            chunks, end = stream.take()
-            stream.settle(0, writable=True)
-            stream.release()
-            self.taken = stream.head, b"".join(chunks), end is Producer.FINISHED
+        elif pipe is not None:
+            chunks, end = pipe.take()
+            pipe.settle(0, writable=True)
+            pipe.release()
+            self.taken = pipe.head, b"".join(chunks), end is Producer.FINISHED
 
 
 def open_handoff(pieces: list[bytes], stack: ExitStack) -> Opened:
@@ -160,10 +160,10 @@ def open_handoff(pieces: list[bytes], stack: ExitStack) -> Opened:
     def write(count: int) -> object:
         for _ in repeat(None, count):
             writer = owner.writer = ResponseWriter(shared, mailbox, owner)
-            stream = writer.start(head, None)
+            pipe = writer.start(head, None)
             for piece in pieces:
-                stream.write(piece)
-            stream.finish()
+                pipe.write(piece)
+            pipe.finish()
             run_pending()
         return owner.taken
 

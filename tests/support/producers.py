@@ -42,8 +42,8 @@ class Producer(threading.Thread):
 def write_all(client: Client, chunks: list[bytes]) -> None:
     client.writer.start(HEAD, None)
     for chunk in chunks:
-        client.stream.write(chunk)
-    client.stream.finish()
+        client.pipe.write(chunk)
+    client.pipe.finish()
 
 
 def blocked(line: Line, count: int = 1) -> None:
@@ -58,7 +58,7 @@ def fill(client: Client, line: Line) -> None:
     """Write to the writer until it can take no more without waiting: room 1 MiB."""
     client.writer.start(HEAD, None)
     for _ in range(line.bounds.memory // (64 * KIB)):
-        assert client.stream.write(b"x" * (64 * KIB))
+        assert client.pipe.write(b"x" * (64 * KIB))
 
 
 def drain_all(client: Client, line: Line) -> None:

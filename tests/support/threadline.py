@@ -18,7 +18,7 @@ from wsgi_async.threads import (
     Overflow,
     Producer,
     ResponseBounds,
-    ResponseStream,
+    ResponsePipe,
     ResponseWriter,
     response_writer,
 )
@@ -80,8 +80,8 @@ class Line:
         return budgets.memory.used, budgets.disk.used, budgets.files.used
 
 
-class HeldToTables(ResponseStream):
-    """A stream that notes each change of its states that is not in the tables."""
+class HeldToTables(ResponsePipe):
+    """A pipe that notes each change of its states that is not in the tables."""
 
     __slots__ = ("states",)
 
@@ -120,14 +120,14 @@ class HeldToTables(ResponseStream):
 
 @contextmanager
 def held_to_tables() -> Iterator[None]:
-    """Have each stream that is made meanwhile change its states by the tables only."""
-    before = response_writer.ResponseStream
-    response_writer.ResponseStream = HeldToTables  # type: ignore[misc]
+    """Have each pipe that is made meanwhile change its states by the tables only."""
+    before = response_writer.ResponsePipe
+    response_writer.ResponsePipe = HeldToTables  # type: ignore[misc]
     HeldToTables.faults.clear()
     try:
         yield
     finally:
-        response_writer.ResponseStream = before  # type: ignore[misc]
+        response_writer.ResponsePipe = before  # type: ignore[misc]
     assert HeldToTables.faults == []
 
 
@@ -156,10 +156,10 @@ class Client:
         self.resumes: queue.Queue[str] = queue.Queue()
 
     @property
-    def stream(self) -> ResponseStream:
+    def pipe(self) -> ResponsePipe:
         """What the writer has started."""
-        assert self.writer.stream is not None
-        return self.writer.stream
+        assert self.writer.pipe is not None
+        return self.writer.pipe
 
     def on_wake(self) -> None:
         self.woken += 1
@@ -175,12 +175,12 @@ class Client:
             self._write([body])
             self.end = "finished"
             return
-        stream = self.writer.stream
-        if stream is None:
+        pipe = self.writer.pipe
+        if pipe is None:
             return
         while True:
-            chunks, end = stream.take()
-            self.head, self.length = stream.head, stream.length
+            chunks, end = pipe.take()
+            self.head, self.length = pipe.head, pipe.length
             self._write(chunks)
             if end is Producer.FINISHED:
                 self.end = "finished"
@@ -190,14 +190,14 @@ class Client:
                 self.end = "cut"
                 self.leave()
                 return
-            extent = stream.extent() if self.is_writable else None
+            extent = pipe.extent() if self.is_writable else None
             if extent is None:
                 break
-            data = os.pread(extent.descriptor, stream.block_size(extent.size), extent.offset)
+            data = os.pread(extent.descriptor, pipe.block_size(extent.size), extent.offset)
             assert data
-            stream.consumed(len(data))
+            pipe.consumed(len(data))
             self._write([data])
-        if stream.settle(self.unsent, writable=self.is_writable):
+        if pipe.settle(self.unsent, writable=self.is_writable):
             self.resume("go on")
 
     def _write(self, chunks: list[bytes]) -> None:

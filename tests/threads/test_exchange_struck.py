@@ -23,14 +23,14 @@ from wsgi_async.threads import interim_heads as interim
 from wsgi_async.threads import pool as pool_module
 from wsgi_async.threads import request_body as body
 from wsgi_async.threads import response_account as account
+from wsgi_async.threads import response_pipe as pipe
 from wsgi_async.threads import response_producer as producer
-from wsgi_async.threads import response_stream as stream
 from wsgi_async.threads import response_writer as writer
 from wsgi_async.wsgi import calling as wsgi_module
 from wsgi_async.wsgi import early_hints as hints
 from wsgi_async.wsgi.calling import direct
 
-RESPONSES = (writer, account, producer, stream)
+RESPONSES = (writer, account, producer, pipe)
 POOL = (pool_module, places, task_queues, tasks)
 MODULES = (exchange_module, wsgi_module, *POOL, mailbox, *RESPONSES, body, bounds, interim, hints)
 

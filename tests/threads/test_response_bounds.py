@@ -44,18 +44,18 @@ def test_nothing_is_lost_or_doubled_at_any_pace(
     legacy = chance.random() < 0.2
 
     def produce() -> None:
-        stream = client.writer.start(HEAD, None)
+        pipe = client.writer.start(HEAD, None)
         for chunk in chunks[:-1]:
             if legacy:
-                stream.write_and_wait(chunk)
-            elif not stream.write(chunk):
-                assert stream.park()
+                pipe.write_and_wait(chunk)
+            elif not pipe.write(chunk):
+                assert pipe.park()
                 assert client.resumes.get(timeout=WAIT) == "go on"
         if counted:
-            stream.write_last(chunks[-1])
+            pipe.write_last(chunks[-1])
         else:
-            stream.write_and_wait(chunks[-1])
-            stream.finish()
+            pipe.write_and_wait(chunks[-1])
+            pipe.finish()
 
     producer = Producer(produce)
     fast = chance.random() < 0.5
@@ -82,7 +82,7 @@ def test_spool_then_memory_then_spool_again(make: Make, monkeypatch: pytest.Monk
         for number in range(20):
             chunk = bytes([round_ * 20 + number]) * 10_000
             sent += chunk
-            client.stream.write(chunk)
+            client.pipe.write(chunk)
         seen_on_disk.append(line.budgets.disk.used)
         while client.unsent or not line.wakes.empty():
             if line.wakes.empty():
@@ -92,7 +92,7 @@ def test_spool_then_memory_then_spool_again(make: Make, monkeypatch: pytest.Monk
         assert client.body == sent, "all of it, before the producer goes on"
     assert min(seen_on_disk) > 100_000, "each round overflowed anew"
     assert line.budgets.files.peak == 1, "one file serves them all"
-    client.stream.finish()
+    client.pipe.finish()
     line.turn()
     assert client.end == "finished"
 
@@ -101,13 +101,13 @@ def test_the_account_holds_bytes_until_the_transport_has_drained_them(make: Make
     line = make(overflow="park")
     client = Client(line)
     fill(client, line)
-    client.stream.take()
-    assert client.stream.write(b"y") is False, "taken by the loop is not sent"
-    client.stream.settle(MIB, writable=False)
-    assert client.stream.write(b"y") is False
-    client.stream.take()
-    client.stream.settle(0, writable=True)
-    assert client.stream.write(b"y"), "now it is"
+    client.pipe.take()
+    assert client.pipe.write(b"y") is False, "taken by the loop is not sent"
+    client.pipe.settle(MIB, writable=False)
+    assert client.pipe.write(b"y") is False
+    client.pipe.take()
+    client.pipe.settle(0, writable=True)
+    assert client.pipe.write(b"y"), "now it is"
     client.leave()
     client.writer.cut()
 
@@ -253,10 +253,10 @@ def test_the_process_budget_bounds_what_all_hold(make: Make) -> None:
     clients = [Client(line) for _ in range(10)]
     for client in clients:
         client.writer.start(HEAD, None)
-        while client.stream.write(b"x" * 4096):
+        while client.pipe.write(b"x" * 4096):
             pass
     assert line.budgets.memory.peak <= MIB
-    held = [4096 * len(client.stream.take()[0]) for client in clients]
+    held = [4096 * len(client.pipe.take()[0]) for client in clients]
     assert sum(held) <= MIB + 10 * (16 * KIB + 4096)
     assert max(held) > 10 * min(held), "first come, first served"
     for client in clients:
@@ -277,10 +277,10 @@ def test_without_budget_a_writer_still_hears_of_the_room_there_is(
     def produce() -> None:
         client.writer.start(HEAD, None)
         for _ in range(3):
-            if not client.stream.write(b"x" * unsent):
-                assert client.stream.park()
+            if not client.pipe.write(b"x" * unsent):
+                assert client.pipe.park()
                 assert client.resumes.get(timeout=WAIT) == "go on"
-        client.stream.finish()
+        client.pipe.finish()
 
     producer = Producer(produce)
     drain_all(client, line)
@@ -322,9 +322,9 @@ def test_an_evicted_response_keeps_its_file_until_the_loop_lets_go(
     client = Client(line)
     client.writer.start(HEAD, None)
     for _ in range(20):
-        client.stream.write(b"x" * 10_000)
+        client.pipe.write(b"x" * 10_000)
     assert line.budgets.files.used == 1
-    client.stream.evict()
+    client.pipe.evict()
     client.writer.cut()
     assert line.budgets.files.used == 1
     while not line.wakes.empty():

@@ -26,10 +26,10 @@ def test_a_client_that_leaves_early_ends_every_kind_of_write(make: Make, overflo
     line = make(overflow=overflow)
     client = Client(line)
     client.writer.start(HEAD, None)
-    client.stream.write(b"x")
+    client.pipe.write(b"x")
     client.leave()
     assert client.writer.gone
-    for write in (client.stream.write, client.stream.write_and_wait):
+    for write in (client.pipe.write, client.pipe.write_and_wait):
         with pytest.raises(ClientDisconnected):
             write(b"y")
     client.writer.cut()
@@ -43,16 +43,16 @@ def test_a_client_that_leaves_while_a_stream_is_opened_is_always_noticed(make: M
 
         def produce(client: Client = client, start: Any = start) -> None:
             start.wait(WAIT)
-            stream = client.writer.start(HEAD, None)
+            pipe = client.writer.start(HEAD, None)
             start.wait(WAIT)
-            stream.write(b"x")
+            pipe.write(b"x")
 
         producer = Producer(produce)
         start.wait(WAIT)
         client.leave()
         start.wait(WAIT)
         assert isinstance(producer.result(), ClientDisconnected)
-        assert not client.stream.park()
+        assert not client.pipe.park()
         client.writer.cut()
 
 
@@ -67,7 +67,7 @@ def test_a_whole_response_for_nobody_is_dropped(make: Make, overflow: str, size:
             client.writer.respond(HEAD, b"x" * size, None)
         else:
             client.writer.start(HEAD, None)
-            client.stream.write_last(b"x" * size)
+            client.pipe.write_last(b"x" * size)
         assert client.body == b""
         assert line.wakes.empty()
         assert line.used == (0, 0, 0)
@@ -99,7 +99,7 @@ def test_a_client_that_leaves_frees_a_blocked_thread(make: Make) -> None:
     line = make(overflow="block")
     client = Client(line)
     fill(client, line)
-    producer = Producer(lambda: client.stream.write(b"y"))
+    producer = Producer(lambda: client.pipe.write(b"y"))
     blocked(line)
     client.leave()
     assert isinstance(producer.result(), ClientDisconnected)
@@ -112,11 +112,11 @@ def test_a_client_that_leaves_ends_the_spooling(make: Make, monkeypatch: Any) ->
     client = Client(line)
     client.writer.start(HEAD, None)
     for _ in range(30):
-        client.stream.write(b"x" * 10_000)
+        client.pipe.write(b"x" * 10_000)
     assert line.used[2] == 1
     client.leave()
     with pytest.raises(ClientDisconnected):
-        client.stream.write(b"x")
+        client.pipe.write(b"x")
     assert line.used[2] == 1, "the thread may still be writing"
     client.writer.cut()
     assert line.used == (0, 0, 0)
@@ -130,7 +130,7 @@ def test_a_client_that_leaves_during_the_write_to_the_file(
     client = Client(line)
     client.writer.start(HEAD, None)
     for _ in range(10):
-        client.stream.write(b"x" * 10_000)
+        client.pipe.write(b"x" * 10_000)
     pwrite = os.pwrite
 
     def leave_and_write(*args: Any) -> int:
@@ -139,7 +139,7 @@ def test_a_client_that_leaves_during_the_write_to_the_file(
 
     monkeypatch.setattr(os, "pwrite", leave_and_write)
     with pytest.raises(ClientDisconnected):
-        client.stream.write(b"x")
+        client.pipe.write(b"x")
     client.writer.cut()
 
 
@@ -172,13 +172,13 @@ def test_a_client_that_leaves_at_any_moment_leaves_nothing_behind(
         def produce(client: Client = client, closes: list[str] = closes) -> None:
             writer = client.writer
             try:
-                stream = writer.start(HEAD, None)
+                pipe = writer.start(HEAD, None)
                 for _ in range(40):
-                    if stream.write(b"x" * 9000):
+                    if pipe.write(b"x" * 9000):
                         continue
-                    if not stream.park() or client.resumes.get(timeout=WAIT) == "close":
+                    if not pipe.park() or client.resumes.get(timeout=WAIT) == "close":
                         return
-                stream.write_last(b"end")
+                pipe.write_last(b"end")
             except ClientDisconnected:
                 pass
             finally:
@@ -212,7 +212,7 @@ def test_a_closed_loop_is_no_error(make: Make) -> None:
     line.mailbox._call_soon_threadsafe = closed
     client = Client(line)
     client.writer.start(HEAD, None)
-    client.stream.write(b"x")
-    client.stream.write_last(b"y")
+    client.pipe.write(b"x")
+    client.pipe.write_last(b"y")
     other = Client(line)
     other.writer.respond(HEAD, b"x", None)

@@ -61,10 +61,10 @@ def test_without_memory_a_file_is_read_in_small_blocks(make: Make, path: Path) -
     client = Client(line)
     with path.open("rb") as file:
         assert client.writer.send_file(HEAD, file.fileno(), 0, 1_024_000)
-    client.stream.take()
-    extent = client.stream.extent()
+    client.pipe.take()
+    extent = client.pipe.extent()
     assert extent is not None
-    assert client.stream.block_size(extent.size) == account_module.FREE_MEMORY
+    assert client.pipe.block_size(extent.size) == account_module.FREE_MEMORY
     client.leave()
 
 
@@ -74,9 +74,9 @@ def test_a_thousand_chunks_that_wait_are_joined(make: Make) -> None:
     client.writer.start(HEAD, None)
     chunks = [b"%04d" % number for number in range(3 * account_module.LOOSE_CHUNKS + 5)]
     for chunk in chunks:
-        assert client.stream.write(chunk)
-    assert len(client.stream._chunks) == 3 + 5
-    client.stream.finish()
+        assert client.pipe.write(chunk)
+    assert len(client.pipe._chunks) == 3 + 5
+    client.pipe.finish()
     line.turn()
     assert bytes(client.body) == b"".join(chunks)
 
@@ -91,8 +91,8 @@ def test_who_keeps_taking_is_not_evicted_for_others(make: Make) -> None:
         def produce(client: Client) -> None:
             client.writer.start(HEAD, None)
             for start in range(0, len(data), 8 * KIB):
-                client.stream.write(data[start : start + 8 * KIB])
-            client.stream.finish()
+                client.pipe.write(data[start : start + 8 * KIB])
+            client.pipe.finish()
 
         producers = [pool.submit(produce, client) for client in clients]
         while not all(client.end == "finished" for client in clients):
@@ -144,14 +144,14 @@ def test_a_file_waits_for_what_came_before_it(make: Make, monkeypatch: pytest.Mo
     line = make(memory=64 * KIB)
     client = Client(line)
     client.writer.start(HEAD, None)
-    client.stream.write(b"first")
-    client.stream.take()
+    client.pipe.write(b"first")
+    client.pipe.take()
     for _ in range(20):
-        client.stream.write(b"x" * 10_000)
+        client.pipe.write(b"x" * 10_000)
     assert line.used[2] == 1
-    assert client.stream.extent() is None
-    assert client.stream.take()[0]
-    assert client.stream.extent() is not None
+    assert client.pipe.extent() is None
+    assert client.pipe.take()[0]
+    assert client.pipe.extent() is not None
     client.leave()
     client.writer.cut()
 
@@ -161,15 +161,15 @@ def test_a_file_stays_open_while_an_io_thread_reads_it(make: Make, path: Path) -
     client = Client(line)
     with path.open("rb") as file:
         assert client.writer.send_file(HEAD, file.fileno(), 0, 1_024_000)
-    stream = client.stream
-    stream.take()
-    extent = stream.extent()
+    pipe = client.pipe
+    pipe.take()
+    extent = pipe.extent()
     assert extent is not None
-    stream.begin_read()
+    pipe.begin_read()
     client.leave()
     assert line.used[1:] == (0, 1)
     assert os.pread(extent.descriptor, 4, extent.offset) == b"\x00\x01\x02\x03"
-    stream.end_read()
+    pipe.end_read()
     assert line.used == (0, 0, 0)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.pread(extent.descriptor, 4, extent.offset)
@@ -183,16 +183,16 @@ def test_the_spool_stays_open_while_an_io_thread_reads_it(
     client = Client(line)
     client.writer.start(HEAD, None)
     for _ in range(20):
-        client.stream.write(b"x" * 10_000)
-    client.stream.take()
-    extent = client.stream.extent()
+        client.pipe.write(b"x" * 10_000)
+    client.pipe.take()
+    extent = client.pipe.extent()
     assert extent is not None
-    client.stream.begin_read()
+    client.pipe.begin_read()
     client.leave()
     client.writer.cut()
     assert line.used[2] == 1
     assert os.pread(extent.descriptor, 4, extent.offset) == b"xxxx"
-    client.stream.end_read()
+    client.pipe.end_read()
     assert line.used == (0, 0, 0)
 
 
@@ -209,21 +209,21 @@ def test_while_an_io_thread_reads_the_loop_is_not_woken(
     monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.0)
     line = make(memory=64 * KIB)
     client = Watching(line)
-    stream = client.writer.start(HEAD, None)
+    pipe = client.writer.start(HEAD, None)
     for _ in range(20):
-        stream.write(b"x" * 10_000)
+        pipe.write(b"x" * 10_000)
     line.turn()
-    taken = stream.take()[0]
-    extent = stream.extent()
+    taken = pipe.take()[0]
+    extent = pipe.extent()
     assert extent is not None
-    stream.begin_read()
-    stream.write(b"more")  # into the file, behind what is read
-    assert stream.is_being_read
+    pipe.begin_read()
+    pipe.write(b"more")  # into the file, behind what is read
+    assert pipe.is_being_read
     assert line.wakes.empty()
-    stream.end_read()
-    stream.consumed(extent.size)
-    assert not stream.is_being_read
-    stream.write(b"last")
+    pipe.end_read()
+    pipe.consumed(extent.size)
+    assert not pipe.is_being_read
+    pipe.write(b"last")
     line.turn()
     assert (client.woken, sum(map(len, taken)) + extent.size) == (2, 200_000)
     client.leave()
@@ -247,11 +247,11 @@ def test_the_tables_have_every_state_and_reach_it(moves: dict[Any, set[Any]], fi
 
 def test_a_change_that_is_not_in_the_tables_is_found(make: Make) -> None:
     client = Client(make())
-    stream = client.writer.start(HEAD, None)
-    stream.finish()
-    stream._producer = Production.RUNNING
+    pipe = client.writer.start(HEAD, None)
+    pipe.finish()
+    pipe._producer = Production.RUNNING
     client.leave()
-    stream._consumer = Consumer.READY
+    pipe._consumer = Consumer.READY
     faults = [
         f"from {a} to {b}"
         for a, b in ((Production.FINISHED, Production.RUNNING), (Consumer.GONE, Consumer.READY))
@@ -266,18 +266,18 @@ def test_a_response_that_is_spooled_passes_through_the_states(
     monkeypatch.setattr(producer_module, "SPOOL_GRACE", 0.0)
     line = make(memory=64 * KIB)
     client = Client(line)
-    stream = client.writer.start(HEAD, None)
-    seen = [stream._producer]
+    pipe = client.writer.start(HEAD, None)
+    seen = [pipe._producer]
     while seen[-1] is not Production.SPOOLING:
-        stream.write(b"x" * (16 * KIB))
-        seen.append(stream._producer)
+        pipe.write(b"x" * (16 * KIB))
+        seen.append(pipe._producer)
     line.turn()
     while client.unsent:
         client.drain()
-    stream.write(b"y")
-    seen.append(stream._producer)
-    stream.finish()
-    seen.append(stream._producer)
+    pipe.write(b"y")
+    seen.append(pipe._producer)
+    pipe.finish()
+    seen.append(pipe._producer)
     assert list(dict.fromkeys(seen)) == [
         Production.RUNNING,
         Production.SPOOLING,

@@ -49,8 +49,8 @@ def test_the_chunk_that_completes_the_response_needs_no_wake_of_its_own(make: Ma
     line = make()
     client = Client(line)
     client.writer.start(HEAD, None)
-    client.stream.write(b"first ")
-    client.stream.write_last(b"last")
+    client.pipe.write(b"first ")
+    client.pipe.write_last(b"last")
     line.turn()
     assert (bytes(client.body), client.end, line.mailbox.wakes) == (b"first last", "finished", 1)
 
@@ -70,12 +70,12 @@ def test_a_chunk_after_each_take_is_one_wake_each(make: Make) -> None:
     client = Client(line)
     client.writer.start(HEAD, None)
     for number in range(1, 6):
-        client.stream.write(b"x")
-        client.stream.write(b"y")
+        client.pipe.write(b"x")
+        client.pipe.write(b"y")
         assert line.wakes.qsize() == 1
         line.turn()
         assert client.woken == number
-    client.stream.finish()
+    client.pipe.finish()
     line.turn()
     assert (client.end, client.woken) == ("finished", 6)
 
@@ -84,12 +84,12 @@ def test_a_full_transport_needs_no_wake_the_loop_comes_by_itself(make: Make) -> 
     line = make()
     client = Client(line)
     client.writer.start(HEAD, None)
-    client.stream.write(b"x" * (client.high + 1))
+    client.pipe.write(b"x" * (client.high + 1))
     line.turn()
     assert not client.is_writable
     for _ in range(100):
-        client.stream.write(b"y" * 100)
-    client.stream.finish()
+        client.pipe.write(b"y" * 100)
+    client.pipe.finish()
     assert line.wakes.empty()
     client.drain(client.unsent - client.low)
     assert (client.end, client.woken) == ("finished", 1)
@@ -112,10 +112,10 @@ def test_the_end_alone_is_told(make: Make) -> None:
         line = make()
         client = Client(line)
         client.writer.start(HEAD, None)
-        client.stream.write(b"x")
+        client.pipe.write(b"x")
         line.turn()
         assert client.end is None
-        client.writer.cut() if how == "cut" else client.stream.finish()
+        client.writer.cut() if how == "cut" else client.pipe.finish()
         line.turn()
         assert client.end == end
 
@@ -124,13 +124,13 @@ def test_what_was_written_before_a_cut_is_delivered(make: Make) -> None:
     line = make()
     client = Client(line)
     client.writer.start(HEAD, None)
-    client.stream.write(b"some")
+    client.pipe.write(b"some")
     client.writer.cut()
     line.turn()
     assert (bytes(client.body), client.end) == (b"some", "cut")
 
 
-def test_after_a_cut_there_is_no_second_stream(make: Make) -> None:
+def test_after_a_cut_there_is_no_second_pipe(make: Make) -> None:
     line = make()
     client = Client(line)
     client.writer.cut()
@@ -148,7 +148,7 @@ def test_a_body_that_is_with_the_transport_is_not_kept(make: Make) -> None:
         assert client.writer.whole == (HEAD, b"", KIB)
         assert client.writer.has_ended
         client.writer.cut()
-        assert client.writer.stream is None
+        assert client.writer.pipe is None
 
 
 def test_only_the_first_end_counts(make: Make) -> None:
@@ -159,7 +159,7 @@ def test_only_the_first_end_counts(make: Make) -> None:
             client.writer.respond(HEAD, b"x", None)
         else:
             client.writer.start(HEAD, None).write_last(b"x")
-            client.stream.finish()
+            client.pipe.finish()
         client.writer.cut()
         line.turn()
         assert client.end == "finished"
@@ -173,7 +173,7 @@ def test_writes_after_the_end_go_nowhere(make: Make) -> None:
     client = Client(line)
     client.writer.start(HEAD, None).write_last(b"x")
     line.turn()
-    for write in (client.stream.write, client.stream.write_and_wait):
+    for write in (client.pipe.write, client.pipe.write_and_wait):
         with pytest.raises(ClientDisconnected):
             write(b"y" * MIB)
     assert line.wakes.empty()
@@ -210,8 +210,8 @@ def test_one_giant_chunk_is_spooled_too(make: Make) -> None:
             client.writer.respond(HEAD, data, None)
         else:
             client.writer.start(HEAD, None)
-            getattr(client.stream, send)(data)
-            client.stream.finish()
+            getattr(client.pipe, send)(data)
+            client.pipe.finish()
         assert line.budgets.memory.used <= MIB
         assert line.budgets.disk.used >= 3 * MIB
         drain_all(client, line)
@@ -235,7 +235,7 @@ def test_block_holds_the_thread_until_the_client_has_taken_half(make: Make) -> N
     line = make(overflow="block")
     client = Client(line)
     fill(client, line)
-    producer = Producer(lambda: client.stream.write(b"y" * (64 * KIB)))
+    producer = Producer(lambda: client.pipe.write(b"y" * (64 * KIB)))
     blocked(line)
     line.turn()
     client.drain(client.unsent - MIB // 2 - 1)
@@ -243,7 +243,7 @@ def test_block_holds_the_thread_until_the_client_has_taken_half(make: Make) -> N
     assert line.budgets.disk.peak == 0
     client.drain()
     assert producer.result() is None
-    client.stream.finish()
+    client.pipe.finish()
     drain_all(client, line)
     assert len(client.body) == MIB + 64 * KIB
 
@@ -252,8 +252,8 @@ def test_park_asks_to_be_suspended_and_is_resumed_once(make: Make) -> None:
     line = make(overflow="park")
     client = Client(line)
     fill(client, line)
-    assert client.stream.write(b"y") is False
-    client.stream.park()
+    assert client.pipe.write(b"y") is False
+    client.pipe.park()
     line.turn()
     assert client.resumes.empty()
     client.drain()
@@ -261,7 +261,7 @@ def test_park_asks_to_be_suspended_and_is_resumed_once(make: Make) -> None:
     client.send()
     client.drain()
     assert client.resumes.empty()
-    client.stream.write_last(b"z")
+    client.pipe.write_last(b"z")
     line.turn()
     assert (client.end, len(client.body)) == ("finished", MIB + 2)
     assert line.budgets.disk.peak == 0
@@ -277,15 +277,15 @@ def test_park_takes_a_giant_chunk_whole_and_never_blocks(make: Make) -> None:
         else:
             client.writer.start(HEAD, None)
             if send == "write":
-                assert client.stream.write(data) is False
-                client.stream.park()
+                assert client.pipe.write(data) is False
+                client.pipe.park()
             else:
-                client.stream.write_last(data)
+                client.pipe.write_last(data)
         line.turn()
         client.drain()
         if send == "write":
             assert client.resumes.get_nowait() == "go on"
-            client.stream.finish()
+            client.pipe.finish()
             drain_all(client, line)
         assert (client.end, len(client.body)) == ("finished", 5 * MIB)
 
@@ -294,12 +294,12 @@ def test_the_legacy_write_blocks_where_the_iteration_would_park(make: Make) -> N
     line = make(overflow="park")
     client = Client(line)
     fill(client, line)
-    producer = Producer(lambda: client.stream.write_and_wait(b"y"))
+    producer = Producer(lambda: client.pipe.write_and_wait(b"y"))
     blocked(line)
     line.turn()
     client.drain()
     assert producer.result() is None
-    client.stream.finish()
+    client.pipe.finish()
     line.turn()
     assert len(client.body) == MIB + 1
 
@@ -313,16 +313,16 @@ def test_a_long_slice_gives_way_only_if_others_wait(
     line = make(overflow="park", others_wait=lambda: bool(others))
     client = Client(line)
     client.writer.start(HEAD, None)
-    assert client.stream.write(b"a")
+    assert client.pipe.write(b"a")
     now[0] += producer_module.SLICE * 2
-    assert client.stream.write(b"b"), "nobody waits"
+    assert client.pipe.write(b"b"), "nobody waits"
     others.append(True)
-    assert client.stream.write(b"c") is False
-    client.stream.park()
+    assert client.pipe.write(b"c") is False
+    client.pipe.park()
     line.turn()
     assert client.resumes.get_nowait() == "go on", "there is room, so at once"
-    assert client.stream.write(b"d"), "a new slice"
-    client.stream.finish()
+    assert client.pipe.write(b"d"), "a new slice"
+    client.pipe.finish()
     line.turn()
     assert bytes(client.body) == b"abcd"
 
@@ -336,13 +336,13 @@ def parked(make: Make, state: str) -> tuple[Line, Client]:
     client = Client(line)
     client.writer.start(HEAD, None)
     if state == "FULL":
-        client.stream.write(b"x" * (client.high + 1))
+        client.pipe.write(b"x" * (client.high + 1))
         line.turn()
     elif state == "READY":
-        client.stream.write(b"x")
+        client.pipe.write(b"x")
         line.turn()
     elif state == "WOKEN":
-        client.stream.write(b"x")
+        client.pipe.write(b"x")
     elif state == "GONE":
         client.leave()
     return line, client
@@ -351,7 +351,7 @@ def parked(make: Make, state: str) -> tuple[Line, Client]:
 @pytest.mark.parametrize("state", ["READY", "WOKEN", "FULL"])
 def test_whoever_parks_is_resumed_exactly_once(make: Make, state: str) -> None:
     line, client = parked(make, state)
-    assert client.stream.park()
+    assert client.pipe.park()
     if state == "FULL":
         assert line.wakes.empty()
         client.drain()
@@ -360,7 +360,7 @@ def test_whoever_parks_is_resumed_exactly_once(make: Make, state: str) -> None:
     assert client.resumes.get_nowait() == "go on"
     client.send()
     assert client.resumes.empty()
-    client.stream.write_last(b"end")
+    client.pipe.write_last(b"end")
     while client.end is None:
         line.turn()
     assert client.body.endswith(b"end")
@@ -368,7 +368,7 @@ def test_whoever_parks_is_resumed_exactly_once(make: Make, state: str) -> None:
 
 def test_whoever_parks_when_the_client_has_gone_is_told_to_close(make: Make) -> None:
     line, client = parked(make, "GONE")
-    assert not client.stream.park()
+    assert not client.pipe.park()
     assert client.resumes.empty(), "its own thread closes"
     assert line.wakes.empty()
     client.writer.cut()
@@ -377,7 +377,7 @@ def test_whoever_parks_when_the_client_has_gone_is_told_to_close(make: Make) -> 
 @pytest.mark.parametrize("state", ["READY", "WOKEN", "FULL"])
 def test_a_client_that_leaves_has_the_parked_iteration_closed_once(make: Make, state: str) -> None:
     line, client = parked(make, state)
-    assert client.stream.park()
+    assert client.pipe.park()
     client.leave()
     assert client.resumes.get_nowait() == "close"
     client.leave()
@@ -398,7 +398,7 @@ def test_park_and_leave_race_but_exactly_one_side_closes(make: Make) -> None:
 
         def park(client: Client = client, start: Any = start, outcome: Any = outcome) -> None:
             start.wait(WAIT)
-            outcome.append(client.stream.park())
+            outcome.append(client.pipe.park())
 
         producer = Producer(park)
         start.wait(WAIT)

@@ -280,7 +280,7 @@ class Exchange:
             response, writer = self._response, self.writer
             if response is not None:
                 self._context.run(response.abandon)
-            if writer.whole is None and writer.stream is None:
+            if writer.whole is None and writer.pipe is None:
                 send_error(writer, self.head.method == "HEAD")
             self._clean_up()
             writer.cut()
@@ -298,16 +298,16 @@ class Exchange:
         _naming = threading.Lock()
         if self.body is not None:
             self.body.disown()
-        if self.writer.stream is not None:
-            self.writer.stream.disown()
+        if self.writer.pipe is not None:
+            self.writer.pipe.disown()
         self.writer = ForkedWriter(self._gateway.bounds, self._gateway.mailbox, self)
         if self._response is not None:
             self._response.disown(self.writer)
 
     def _park(self) -> bool:
-        stream = self.writer.stream
-        assert stream is not None
-        return stream.park()
+        pipe = self.writer.pipe
+        assert pipe is not None
+        return pipe.park()
 
     def _clean_up(self) -> None:
         writer = self.writer
@@ -360,8 +360,8 @@ class Exchange:
     @property
     def turn(self) -> int:
         """*Any thread:* how often the iteration was suspended."""
-        stream = self.writer.stream
-        return 0 if stream is None else stream.parks
+        pipe = self.writer.pipe
+        return 0 if pipe is None else pipe.parks
 
     @property
     def has_begun(self) -> bool:

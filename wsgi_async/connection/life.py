@@ -141,7 +141,7 @@ class ConnectionLife(asyncio.Protocol):
     def check_pace(self, now: float) -> bool:
         """Judge the transfers that go on. False where there is none."""
         exchange, upload = self._exchange, self._upload
-        why = self._sender.judge(now, exchange.writer.stream if exchange is not None else None)
+        why = self._sender.judge(now, exchange.writer.pipe if exchange is not None else None)
         if why is not None:
             self._drop(f"it does not take its response: {why}")
             return False

@@ -357,12 +357,12 @@ class HTTPProtocol(ConnectionLife):
             sender.respond(self.frame_head(exchange, head, length), body)
             self._response_complete()
             return
-        stream = writer.stream
-        if writer.interim is not None and (sender.is_writable or stream is not None):
+        pipe = writer.pipe
+        if writer.interim is not None and (sender.is_writable or pipe is not None):
             self._send_interim(exchange, writer.interim)
-        if stream is None:
+        if pipe is None:
             return
-        sent = sender.send(exchange, stream, self)
+        sent = sender.send(exchange, pipe, self)
         if sent is _COMPLETE:
             self._response_complete()
         elif sent is _CUT:
@@ -371,7 +371,7 @@ class HTTPProtocol(ConnectionLife):
             if sent is _AGAIN:
                 self._loop.call_soon(self.exchange_woke, exchange)
             unsent = sender.unsent if sender.framed is None else sender.await_client(self)
-            if stream.settle(unsent, writable=sender.is_writable):
+            if pipe.settle(unsent, writable=sender.is_writable):
                 exchange.resume()
 
     def _send_interim(self, exchange: Exchange, interim: InterimHeads) -> None:
@@ -414,7 +414,7 @@ class HTTPProtocol(ConnectionLife):
         assert framed is not None
         if self._shared.gateway.observer.wants_requests:
             self._log_response(exchange, complete=True)
-        if exchange.writer.stream is not None:
+        if exchange.writer.pipe is not None:
             exchange.writer.release()
         self._exchange = self._upload = None
         sender.begin()

@@ -55,13 +55,13 @@ class _AtWork:
         The time between two looks counts unless the thread waited for the client in it, be it
         for a moment: the loop's clock is the only one, and nobody is given up too early.
         """
-        writer, stream = exchange.writer, exchange.body
+        writer, body = exchange.writer, exchange.body
         progress, waits, read = writer.progress, writer.waits, 0
         is_waiting = waits % 2 == 1
-        if stream is not None:
-            is_waiting = is_waiting or stream.waits % 2 == 1
-            waits += stream.waits
-            read = stream.progress
+        if body is not None:
+            is_waiting = is_waiting or body.waits % 2 == 1
+            waits += body.waits
+            read = body.progress
         if progress != self.progress or read != self.read:
             self.progress = progress
             self.read = read

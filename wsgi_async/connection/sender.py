@@ -21,7 +21,7 @@ from typing import Protocol
 from wsgi_async.buffers.reading import read_nowait
 from wsgi_async.http.framing import BodyFraming, FramedHead
 from wsgi_async.http.response import ResponseHead
-from wsgi_async.threads import Extent, Producer, ResponseStream
+from wsgi_async.threads import Extent, Producer, ResponsePipe
 
 from .connections import Connections
 from .deadlines import Pace
@@ -163,10 +163,10 @@ class Sender:
         paces.watch(connection, now)
         return unsent
 
-    def judge(self, now: float, stream: ResponseStream | None) -> str | None:
+    def judge(self, now: float, pipe: ResponsePipe | None) -> str | None:
         """What is wrong with the client's pace, or None.
 
-        :param stream: that of the response; told that it goes on.
+        :param pipe: that of the response; told that it goes on.
         """
         pace, config = self._pace, self._shared.config
         if pace is None:
@@ -175,8 +175,8 @@ class Sender:
             pace.resume(now, self.taken)  # nothing to take: no time counts
             return None
         why = pace.judge(now, self.taken, timeout=config.send_timeout, min_rate=config.min_rate)
-        if why is None and stream is not None and pace.progress_at == now:
-            stream.note_progress()
+        if why is None and pipe is not None and pace.progress_at == now:
+            pipe.note_progress()
         return why
 
     # --- the end ---------------------------------------------------------------------------------
@@ -223,18 +223,16 @@ class Sender:
         low, high = transport.get_write_buffer_limits()
         transport.set_write_buffer_limits(high=high, low=low)
 
-    def send(
-        self, exchange: Exchange, stream: ResponseStream, connection: SenderConnection
-    ) -> Sent:
-        """Write what the exchange's stream has, from memory and then from a file."""
-        if stream.is_being_read:
+    def send(self, exchange: Exchange, pipe: ResponsePipe, connection: SenderConnection) -> Sent:
+        """Write what the exchange's pipe has, from memory and then from a file."""
+        if pipe.is_being_read:
             return _READING  # whatever woke us: the block that is being read goes first
         for _ in range(FILE_TURNS):
-            chunks, end = stream.take()
+            chunks, end = pipe.take()
             if self.framed is not None:
                 self.write(self._frame_body(chunks, end is _FINISHED))
-            elif stream.head is not None:
-                self.framed = framed = connection.frame_head(exchange, stream.head, stream.length)
+            elif pipe.head is not None:
+                self.framed = framed = connection.frame_head(exchange, pipe.head, pipe.length)
                 self.write([framed.data, *self._frame_body(chunks, end is _FINISHED)])
             if end is _FINISHED:
                 return _COMPLETE
@@ -242,11 +240,11 @@ class Sender:
                 return _CUT
             if not self.is_writable:
                 return _OPEN
-            extent = stream.extent()
+            extent = pipe.extent()
             if extent is None:
                 self._close_bypass()
                 return _OPEN
-            sent = self._send_extent(exchange, stream, extent, connection)
+            sent = self._send_extent(exchange, pipe, extent, connection)
             if sent is not _OPEN:
                 return sent
         return _AGAIN
@@ -264,7 +262,7 @@ class Sender:
     def _send_extent(
         self,
         exchange: Exchange,
-        stream: ResponseStream,
+        pipe: ResponsePipe,
         extent: Extent,
         connection: SenderConnection,
     ) -> Sent:
@@ -279,21 +277,21 @@ class Sender:
             if sent:
                 self.written += sent
                 self.body_size += sent
-                stream.consumed(sent, in_memory=False)
+                pipe.consumed(sent, in_memory=False)
                 if sent in (size, STRETCH):
                     return _OPEN if sent == size else _AGAIN
                 offset += sent
                 size -= sent
             amount = min(size, NUDGE) if bypass.is_open else 0
         try:
-            data = read_nowait(descriptor, amount or stream.block_size(size), offset)
+            data = read_nowait(descriptor, amount or pipe.block_size(size), offset)
         except OSError as error:
             return self._file_failed(error)
         if data is not None:
-            return self._write_block(stream, data)
-        stream.begin_read()
-        block = Extent(descriptor, offset, stream.block_size(size))
-        self._shared.io_pool.submit_urgent(_DiskRead(self, exchange, stream, block, connection))
+            return self._write_block(pipe, data)
+        pipe.begin_read()
+        block = Extent(descriptor, offset, pipe.block_size(size))
+        self._shared.io_pool.submit_urgent(_DiskRead(self, exchange, pipe, block, connection))
         return _READING
 
     def _bypass_for(self, size: int) -> Bypass | None:
@@ -315,10 +313,10 @@ class Sender:
             self._bypass.close()
             self._bypass = None
 
-    def _write_block(self, stream: ResponseStream, data: bytes) -> Sent:
+    def _write_block(self, pipe: ResponsePipe, data: bytes) -> Sent:
         if not data:
             return self._file_failed("it is shorter than it was")
-        stream.consumed(len(data))
+        pipe.consumed(len(data))
         self.write(self._frame_body([data], False))
         return _OPEN
 
@@ -331,18 +329,18 @@ class Sender:
     def disk_has_answered(
         self,
         exchange: Exchange,
-        stream: ResponseStream,
+        pipe: ResponsePipe,
         data: bytes | OSError,
         connection: SenderConnection,
     ) -> None:
         """*Loop:* an I/O thread has read what the page cache did not have."""
-        stream.end_read()
-        if not stream.gone:
+        pipe.end_read()
+        if not pipe.gone:
             if isinstance(data, OSError):
                 self._file_failed(data)
-                stream.evict()
-            elif self._write_block(stream, data) is _CUT:
-                stream.evict()
+                pipe.evict()
+            elif self._write_block(pipe, data) is _CUT:
+                pipe.evict()
         connection.exchange_woke(exchange)
 
 
@@ -388,9 +386,9 @@ class _DiskRead:
         "_exchange",
         "_extent",
         "_is_answered",
+        "_pipe",
         "_result",
         "_sender",
-        "_stream",
     )
 
     has_begun = True  # it is never withdrawn
@@ -400,14 +398,14 @@ class _DiskRead:
         self,
         sender: Sender,
         exchange: Exchange,
-        stream: ResponseStream,
+        pipe: ResponsePipe,
         extent: Extent,
         connection: SenderConnection,
     ) -> None:
         self._connection = connection
         self._sender = sender
         self._exchange = exchange
-        self._stream = stream
+        self._pipe = pipe
         self._extent = extent
         self._result: bytes | OSError = b""
         self._is_answered = False
@@ -429,4 +427,4 @@ class _DiskRead:
         if self._is_answered:
             return
         self._is_answered = True
-        self._sender.disk_has_answered(self._exchange, self._stream, self._result, self._connection)
+        self._sender.disk_has_answered(self._exchange, self._pipe, self._result, self._connection)

@@ -269,7 +269,7 @@ class Call:
             os.close(self._file[0])
             self._file = None
 
-    # --- the reporter and the writer of the WSGIResponse, see handoff.ResponseWriter ----------
+    # --- the reporter and the writer of the WSGIResponse, see threads.ResponseWriter ----------
 
     def app_error(self, message: str, error: BaseException | None) -> None:
         self.errors.append((message, error))

@@ -1,8 +1,8 @@
 """The thread line: where pool threads and the loop thread meet.
 
 ``pool`` has the threads, each in one of its ``places``, and the ``task_queues`` they take their
-``tasks`` from; ``mailbox`` wakes the loop. Responses go by ``response_writer``, at once or as a
-``response_stream``. Of that, ``response_producer`` is the pool thread's side, the module itself the
+``tasks`` from; ``mailbox`` wakes the loop. Responses go by ``response_writer``, at once or by a
+``response_pipe``. Of that, ``response_producer`` is the pool thread's side, the module itself the
 loop's, and ``response_account`` what both share; they stand where ``response_states`` allows, what
 waits on disk is a ``backlog``, and ``bounds`` say what all may hold. Bodies come by
 ``request_body``, which ``input_stream`` makes a file of. What goes before a response are
@@ -11,7 +11,7 @@ waits on disk is a ``backlog``, and ``bounds`` say what all may hold. Bodies com
 What both sides touch, all of it:
 
 * Here: the pool's queues and places, under its lock; the mailbox; a response's writer, what goes
-  before it, its stream with the backlog, and the writers that wait (``bounds``); a body that is
+  before it, its pipe with the backlog, and the writers that wait (``bounds``); a body that is
   read as it arrives, and while it is lent the connection's socket. Each says in itself how neither
   side meets the other.
 * The exchange (``connection/exchange.py``, and ``connection/timing.py`` if it is timed): a thread
@@ -32,7 +32,7 @@ Guarantees:
 * :class:`ResponseWriter`: one producer (the pool thread that runs the exchange, never two at
   once) and one consumer (the loop). Bytes come out in the order they went in, and stay in the
   account until the *transport* has drained them. A response that is small and all there crosses
-  as one immutable value; of any other a :class:`ResponseStream` carries what follows the head, and
+  as one immutable value; of any other a :class:`ResponsePipe` carries what follows the head, and
   costs one wake per drain, not one per chunk. (A chunk that is taken just as it is told of costs
   an empty one.)
 * :class:`InterimHeads` go out before the head of their response, in their order, or not at all.
@@ -60,8 +60,8 @@ from .interim_heads import InterimHeads
 from .mailbox import Mailbox, Posted
 from .request_body import RequestBody
 from .response_account import Progress
+from .response_pipe import ResponsePipe, Taken
 from .response_states import Producer
-from .response_stream import ResponseStream, Taken
 from .response_writer import ForkedWriter, ResponseWriter, Whole
 
 __all__ = [
@@ -78,7 +78,7 @@ __all__ = [
     "Progress",
     "RequestBody",
     "ResponseBounds",
-    "ResponseStream",
+    "ResponsePipe",
     "ResponseWriter",
     "Taken",
     "Whole",

@@ -64,7 +64,7 @@ class ResponseProducer(ResponseAccount):
             self.write_and_wait(data)
             return True
         # Most chunks come while a wake is on its way, and fit: then all is done without the lock.
-        # First the chunk is put there, then the state is looked at; take(), of ResponseStream, does
+        # First the chunk is put there, then the state is looked at; take(), of ResponsePipe, does
         # it the other way round. So either the loop finds the chunk or this finds the loop READY,
         # also without a GIL: appending to a list and slicing it take that list's own lock.
         chunks = self._chunks

@@ -1,6 +1,6 @@
 """The life of a response that does not cross the thread line at once: two sides, a table each.
 
-A stream has one of both at any time, and changes them where it holds its lock: inline, for they
+A pipe has one of both at any time, and changes them where it holds its lock: inline, for they
 change with each drain, and what strikes a thread does so where a function begins. The tests hold
 each change to these tables, see ``tests/support/threadline.py``.
 """

@@ -1,4 +1,4 @@
-"""The response's way from a pool thread to the loop: at once, or as a stream."""
+"""The response's way from a pool thread to the loop: at once, or by a pipe."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .bounds import ResponseBounds
 from .interim_heads import InterimHeads
 from .mailbox import Mailbox, Posted
 from .response_account import FREE_MEMORY, Progress
+from .response_pipe import ResponsePipe
 from .response_states import Producer
-from .response_stream import ResponseStream
 
 __all__ = ["ForkedWriter", "ResponseWriter", "Whole"]
 
@@ -27,7 +27,7 @@ _NOTHING: Progress = (0, 0, Producer.RUNNING)
 _EVERYTHING: Progress = (0, 0, Producer.FINISHED)
 
 _meeting = threading.Lock()
-"""Held, for a moment, where a stream is opened and where its client leaves: one of the two has to
+"""Held, for a moment, where a pipe is opened and where its client leaves: one of the two has to
 see the other; and where two threads may send the first early hints. All are rare enough for all
 responses to share it."""
 
@@ -37,14 +37,14 @@ class ResponseWriter:
 
     Most are small and all there at once: such a one crosses as one immutable value, and the
     mailbox's lock is the only one it takes. Whatever else there is belongs to a
-    :class:`ResponseStream`, which is made when the first part of such a response comes.
+    :class:`ResponsePipe`, which is made when the first part of such a response comes.
 
     :param bounds: what all responses share.
     :param mailbox: how the loop is woken.
     :param owner: the exchange that the loop is woken for.
     """
 
-    __slots__ = ("_bounds", "_mailbox", "_owner", "gone", "interim", "stream", "whole")
+    __slots__ = ("_bounds", "_mailbox", "_owner", "gone", "interim", "pipe", "whole")
 
     def __init__(self, bounds: ResponseBounds, mailbox: Mailbox, owner: Posted) -> None:
         self._bounds = bounds
@@ -52,7 +52,7 @@ class ResponseWriter:
         self._owner: Posted | None = owner
         self.whole: Whole | None = None
         """*Any thread:* the response, where it came at once."""
-        self.stream: ResponseStream | None = None
+        self.pipe: ResponsePipe | None = None
         """*Any thread:* what carries it, where it does not."""
         self.gone = False
         """*Any thread:* whether the client has gone."""
@@ -76,7 +76,7 @@ class ResponseWriter:
             self._mailbox.post(owner)
         self._owner = None  # nothing more will come, and it refers to this
 
-    def start(self, head: ResponseHead, length: int | None) -> ResponseStream:
+    def start(self, head: ResponseHead, length: int | None) -> ResponsePipe:
         """*Pool thread:* the head, to go out with the first chunk.
 
         :param length: the size of the body in bytes, or None where it is not known.
@@ -125,54 +125,54 @@ class ResponseWriter:
         """*Pool thread:* the response ends here without being complete. If it has ended, the loop
         is told once more: what broke the thread off may have done so before it could."""
         if self.whole is None:
-            stream = self.stream
-            if stream is None:
-                stream = self._open(None, None)
-            stream.cut()
+            pipe = self.pipe
+            if pipe is None:
+                pipe = self._open(None, None)
+            pipe.cut()
         elif self._owner is not None:
             self._mailbox.post(self._owner)
             self._owner = None
 
-    def _open(self, head: ResponseHead | None, length: int | None) -> ResponseStream:
-        if self.stream is not None:
-            return self.stream  # it was cut, and takes nothing more
-        stream = ResponseStream(self._bounds, self._mailbox, self._owner, head, length)
+    def _open(self, head: ResponseHead | None, length: int | None) -> ResponsePipe:
+        if self.pipe is not None:
+            return self.pipe  # it was cut, and takes nothing more
+        pipe = ResponsePipe(self._bounds, self._mailbox, self._owner, head, length)
         with _meeting:
-            self.stream = stream
+            self.pipe = pipe
             gone = self.gone
         self._owner = None
         if gone:
-            stream.abort()
-        return stream
+            pipe.abort()
+        return pipe
 
     # --- any thread --------------------------------------------------------------------------
 
     @property
     def has_ended(self) -> bool:
         """*Any thread:* whether nothing more will come from the application."""
-        stream = self.stream
-        return self.whole is not None or (stream is not None and stream.has_ended)
+        pipe = self.pipe
+        return self.whole is not None or (pipe is not None and pipe.has_ended)
 
     @property
     def is_parked(self) -> bool:
         """*Any thread:* whether the iteration is suspended."""
-        stream = self.stream
-        return stream is not None and stream.is_parked
+        pipe = self.pipe
+        return pipe is not None and pipe.is_parked
 
     @property
     def progress(self) -> Progress:
         """*Any thread:* changes whenever the application has produced something."""
-        stream = self.stream
-        if stream is not None:
-            return stream.progress
+        pipe = self.pipe
+        if pipe is not None:
+            return pipe.progress
         return _NOTHING if self.whole is None else _EVERYTHING
 
     @property
     def waits(self) -> int:
         """*Any thread:* how often the thread has begun or ended to wait for the client: odd while
         it does."""
-        stream = self.stream
-        return 0 if stream is None else stream.waits
+        pipe = self.pipe
+        return 0 if pipe is None else pipe.waits
 
     # --- loop --------------------------------------------------------------------------------
 
@@ -188,9 +188,9 @@ class ResponseWriter:
         """
         with _meeting:
             self.gone = True
-            stream = self.stream
+            pipe = self.pipe
         self.forget_body()
-        return stream is not None and stream.abort()
+        return pipe is not None and pipe.abort()
 
     def forget_body(self) -> None:
         """*Loop:* the body of a response that came at once is with the transport, or for nobody."""
@@ -200,10 +200,10 @@ class ResponseWriter:
 
     def release(self) -> None:
         """*Loop:* the response is on its way, or no thread has this or will: see
-        :meth:`ResponseStream.release`."""
+        :meth:`ResponsePipe.release`."""
         self._owner = None  # a cycle of references would leave every request to the collector
-        if self.stream is not None:
-            self.stream.release()
+        if self.pipe is not None:
+            self.pipe.release()
 
 
 class ForkedWriter(ResponseWriter):

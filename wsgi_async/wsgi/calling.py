@@ -22,7 +22,7 @@ from .early_hints import SIZE_LIMIT, EarlyFields, check_hints, why_not_sent, why
 from .file_wrapper import FileWrapper
 from .types import Application, Environ, ExcInfo, Fields, StartResponse
 
-__all__ = ["Reporter", "Step", "Stream", "WSGIResponse", "Writer", "direct", "send_error"]
+__all__ = ["Pipe", "Reporter", "Step", "WSGIResponse", "Writer", "direct", "send_error"]
 
 JOIN_LIMIT = 256 * 1024
 """Bytes up to which the items of a list are joined into one: beyond it, copying costs more than
@@ -40,8 +40,8 @@ _DONE = Step.DONE
 _PARKED = Step.PARKED
 
 
-class Stream(Protocol):
-    """Where chunks go. See ``handoff.ResponseStream``, which documents each method."""
+class Pipe(Protocol):
+    """Where chunks go. See ``threads.ResponsePipe``, which documents each method."""
 
     def write(self, data: bytes) -> bool: ...
     def write_and_wait(self, data: bytes) -> None: ...
@@ -50,10 +50,10 @@ class Stream(Protocol):
 
 
 class Writer(Protocol):
-    """Where a response goes. See ``handoff.ResponseWriter``, which documents each method."""
+    """Where a response goes. See ``threads.ResponseWriter``, which documents each method."""
 
     def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None: ...
-    def start(self, head: ResponseHead, length: int | None) -> Stream: ...
+    def start(self, head: ResponseHead, length: int | None) -> Pipe: ...
     def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> bool: ...
     def send_interim(self, head: ResponseHead, size: int) -> bool: ...
     def cut(self) -> None: ...
@@ -164,9 +164,9 @@ class WSGIResponse:
         "_head_sent",
         "_iterable",
         "_iterator",
+        "_pipe",
         "_remaining",
         "_reporter",
-        "_stream",
         "_writer",
     )
 
@@ -180,7 +180,7 @@ class WSGIResponse:
         self._head: ResponseHead | None = None
         self._head_sent = False
         self._remaining: int | None = None
-        self._stream: Stream = _NOWHERE
+        self._pipe: Pipe = _NOWHERE
         self._iterable: Iterable[bytes] | None = None
         self._iterator: Iterator[bytes] | None = None
 
@@ -226,7 +226,7 @@ class WSGIResponse:
         """
         self._writer = writer
         self._reporter = _Forked(self._reporter)
-        self._stream = _NOWHERE
+        self._pipe = _NOWHERE
 
     def start_response(
         self, status: str, headers: Fields, exc_info: ExcInfo | None = None
@@ -331,9 +331,9 @@ class WSGIResponse:
         elif size != length:
             if size < length:
                 self._head_sent = True
-                stream = self._writer.start(head, length)
+                pipe = self._writer.start(head, length)
                 if body:
-                    stream.write(body)
+                    pipe.write(body)
                 self._too_short(length - size)
                 return True
             self._reporter.app_error(_TOO_LONG, None)
@@ -357,7 +357,7 @@ class WSGIResponse:
                     continue
                 if not self._start():
                     return _DONE  # HEAD, 204, 304: the first chunk told that the head is final
-            write = self._stream.write  # the iterable may have called write() meanwhile
+            write = self._pipe.write  # the iterable may have called write() meanwhile
             if self._remaining is None:
                 if not write(chunk):
                     return _PARKED
@@ -401,7 +401,7 @@ class WSGIResponse:
             return write(chunk)
         if remaining > 0:
             # The chunk that completes the length ends the response: no second wake for the end.
-            self._stream.write_last(chunk if size == remaining else chunk[:remaining])
+            self._pipe.write_last(chunk if size == remaining else chunk[:remaining])
         if size == remaining:
             self._remaining = 0
         elif remaining >= 0:
@@ -422,12 +422,12 @@ class WSGIResponse:
         if self._head_only:
             return
         if self._remaining is None:
-            self._stream.write_and_wait(data)
+            self._pipe.write_and_wait(data)
         else:
             self._write_counted(data, self._write_waiting)
 
     def _write_waiting(self, data: bytes) -> bool:
-        self._stream.write_and_wait(data)
+        self._pipe.write_and_wait(data)
         return True
 
     def _start(self) -> bool:
@@ -444,7 +444,7 @@ class WSGIResponse:
         if self._remaining == 0:
             self._writer.respond(head, b"", 0)  # and the chunk at hand is already too much
         else:
-            self._stream = self._writer.start(head, self._remaining)
+            self._pipe = self._writer.start(head, self._remaining)
         return True
 
     def _end(self) -> None:
@@ -462,7 +462,7 @@ class WSGIResponse:
                 self._writer.respond(head, b"", 0)
         elif self._remaining is None:
             if not self._head_only:
-                self._stream.finish()
+                self._pipe.finish()
         elif self._remaining > 0 and not self._head_only:
             self._too_short(self._remaining)
 

@@ -18,7 +18,7 @@ from wsgi_async.connection import sender as sending
 from wsgi_async.connection.sender import FILE_TURNS, JOIN_LIMIT
 from wsgi_async.connection.states import ConnectionState
 from wsgi_async.testing import FakeTransport
-from wsgi_async.threads.response_stream import FILE_BLOCK
+from wsgi_async.threads.response_pipe import FILE_BLOCK
 
 CONTENT = bytes(range(256)) * 4096 * 3 + b"the end"
 
@@ -343,8 +343,8 @@ def test_an_evicted_response_is_cut_while_the_disk_is_read(
         site.loop.run_until(reading.is_set)
         exchange = client.protocol._exchange
         assert exchange is not None
-        assert exchange.writer.stream is not None
-        exchange.writer.stream.evict()
+        assert exchange.writer.pipe is not None
+        exchange.writer.pipe.evict()
         site.loop.run_until(lambda: client.transport.is_lost)
         assert site.budgets.files.used == 1
         gate.set()

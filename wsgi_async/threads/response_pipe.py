@@ -9,7 +9,7 @@ from .response_account import FREE_MEMORY, LOOSE_CHUNKS
 from .response_producer import ResponseProducer
 from .response_states import ENDED, LEFT, Consumer, Producer
 
-__all__ = ["FILE_BLOCK", "ResponseStream", "Taken"]
+__all__ = ["FILE_BLOCK", "ResponsePipe", "Taken"]
 
 FILE_BLOCK = 256 * 1024
 """Bytes of a file that are read at once, where the budget of memory allows."""
@@ -29,7 +29,7 @@ _READING = Consumer.READING
 _GONE = Consumer.GONE
 
 
-class ResponseStream(ResponseProducer):
+class ResponsePipe(ResponseProducer):
     """What follows the head of one response, on its way from a pool thread to the loop.
 
     Here is the loop's side; see :class:`.response_states.Consumer`. Made by the pool thread, see
