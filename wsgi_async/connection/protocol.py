@@ -234,8 +234,7 @@ class HTTPProtocol(ConnectionLife):
                 self._answer_probe(exchange)
                 return
             if self in shared.refused:
-                exchange.writer.release()  # else it would be a cycle of references
-                self._exchange = None
+                self._exchange = exchange  # the refusal names the request
                 raise _too_many()
         if not head.chunked and not head.content_length:
             self._submit(exchange)

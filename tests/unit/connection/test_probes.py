@@ -314,6 +314,26 @@ def test_probes_are_answered_beyond_the_cap_of_connections() -> None:
         assert len(application.calls) == 2
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_request_beyond_the_cap_is_refused_by_its_name(method: str) -> None:
+    """Its head was read, to see whether it asks for a probe: the log says which request it was, and
+    a HEAD gets no body."""
+    application = Held()
+    with Site(application, cap=1, **PATHS) as site:
+        busy, other = site.connect(), site.connect()
+        busy.ask()
+        application.wait_entered()
+        other.ask("/shop", method=method)
+        answer = other.wait()
+        assert (answer.status, bool(answer.body)) == (503, method == "GET")
+        ((request, is_running),) = site.observer.refused_requests
+        assert request is not None
+        assert (request.method, request.target, is_running) == (method, "/shop", False)
+        assert site.observer.finished == []
+        application.gate.release()
+        assert busy.wait().status == 200
+
+
 def test_who_leaves_is_not_ready_and_says_close() -> None:
     with Site(**PATHS) as site:
         kept, healthy = site.connect(), site.connect()
