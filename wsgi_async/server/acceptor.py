@@ -40,7 +40,7 @@ from typing import Any
 
 from .connection_counts import OwnCount
 
-__all__ = ["PATIENCE", "RETRY", "Acceptor"]
+__all__ = ["NEXT", "PATIENCE", "RETRY", "Acceptor", "AcceptorState"]
 
 RETRY = 0.001
 """Seconds between two looks at connections that are left to other processes."""
@@ -94,6 +94,17 @@ class AcceptorState(enum.Enum):
     WATCHING = "waiting for connections"
     YIELDING = "leaving connections to other processes"
     PAUSED = "waiting after an error"
+
+    __hash__ = object.__hash__  # Enum's own is Python code
+
+
+NEXT: dict[AcceptorState, set[AcceptorState]] = {
+    AcceptorState.OFF: {AcceptorState.OFF, AcceptorState.WATCHING},
+    AcceptorState.WATCHING: {AcceptorState.OFF, AcceptorState.YIELDING, AcceptorState.PAUSED},
+    AcceptorState.YIELDING: {AcceptorState.OFF, AcceptorState.WATCHING, AcceptorState.PAUSED},
+    # Again, where memory has run out as it was to begin.
+    AcceptorState.PAUSED: {AcceptorState.OFF, AcceptorState.WATCHING, AcceptorState.PAUSED},
+}
 
 
 class Acceptor:
@@ -158,7 +169,7 @@ class Acceptor:
     def start(self) -> None:
         """Begin, or begin again, to accept."""
         if self.state is AcceptorState.OFF:
-            self._change(AcceptorState.WATCHING)
+            self._enter(AcceptorState.WATCHING)
 
     def close(self) -> None:
         """Stop accepting; :meth:`start` begins again. Harmless if repeated.
@@ -166,7 +177,7 @@ class Acceptor:
         What was accepted gets its ``connection_made`` in the next turn of the loop; what was not
         is left to the other processes.
         """
-        self._change(AcceptorState.OFF)
+        self._enter(AcceptorState.OFF)
 
     def lost(self) -> None:
         """To be called after a connection was lost and is no longer among the open ones."""
@@ -189,35 +200,49 @@ class Acceptor:
             )
             self._has_looked = False
             if is_deaf:
-                self._change(AcceptorState.OFF)
-                self._change(AcceptorState.WATCHING)
+                # Not OFF: where there is no memory for the second step, that would be for good.
+                self._enter(AcceptorState.PAUSED)
+                self._enter(AcceptorState.WATCHING)
         elif self.state is not AcceptorState.OFF and self._loop.time() > self._due + PAUSE:
-            self._change(AcceptorState.WATCHING)
+            self._enter(AcceptorState.WATCHING)
 
-    def _change(self, state: AcceptorState) -> None:
-        """*Raises* what the loop does where memory runs out, and has changed nothing then that
-        :meth:`tend` would not mend."""
+    def _enter(self, state: AcceptorState) -> None:
+        """The one place where the state changes. Raises what the loop does where memory runs out,
+        and has changed nothing then that :meth:`tend` would not mend."""
         before, own_count = self.state, self._own_count
+        if state not in NEXT[before]:
+            raise RuntimeError(f"an acceptor cannot go from {before.name} to {state.name}")
         timer: asyncio.Handle | None = None
         if state is AcceptorState.YIELDING and own_count is not None:
             self._looks = own_count.looks()
             self._retries = 0
             timer = self._call_later(RETRY, self._retry, own_count)
         elif state is AcceptorState.PAUSED:
-            timer = self._call_later(PAUSE, self._change, AcceptorState.WATCHING)
-        elif state is AcceptorState.WATCHING and before is not AcceptorState.WATCHING:
-            for sock in self._sockets:
-                self._loop.add_reader(sock, self._look, sock)
+            timer = self._call_later(PAUSE, self._enter, AcceptorState.WATCHING)
+        elif state is AcceptorState.WATCHING:
+            self._watch()
         self._look_again_by(timer)
         self.state = state
-        if before is AcceptorState.WATCHING and state is not AcceptorState.WATCHING:
-            for sock in self._sockets:
-                self._loop.remove_reader(sock)
+        if before is AcceptorState.WATCHING:
+            self._unwatch()
         if own_count is not None:
             if state is AcceptorState.WATCHING:
                 self._publish(own_count)
             elif state is not AcceptorState.YIELDING:
                 own_count.withdraw()
+
+    def _watch(self) -> None:
+        """All of the sockets, or none."""
+        try:
+            for sock in self._sockets:
+                self._loop.add_reader(sock, self._look, sock)
+        except BaseException:
+            self._unwatch()
+            raise
+
+    def _unwatch(self) -> None:
+        for sock in self._sockets:
+            self._loop.remove_reader(sock)
 
     def _call_later(self, seconds: float, callback: Callable[..., object], *args: object) -> Any:
         self._due = self._loop.time() + seconds
@@ -239,7 +264,7 @@ class Acceptor:
             if room > 0:
                 self._accept(sock, min(room, waiting))
             else:
-                self._change(AcceptorState.YIELDING)
+                self._enter(AcceptorState.YIELDING)
         except Exception as error:
             self._fail(error)
 
@@ -270,7 +295,7 @@ class Acceptor:
         if is_left:
             self._look_again_by(self._call_later(RETRY, self._retry, own_count))
         else:
-            self._change(AcceptorState.WATCHING)
+            self._enter(AcceptorState.WATCHING)
 
     def _publish(self, own_count: OwnCount) -> int:
         """Tell the others how many connections this process has."""
@@ -361,7 +386,7 @@ class Acceptor:
         """Accept nothing for a while."""
         with contextlib.suppress(Exception):  # the log may have the same trouble
             self._warn(f"cannot accept connections for a while: {why}")
-        self._change(AcceptorState.PAUSED)
+        self._enter(AcceptorState.PAUSED)
 
     def _report(self, error: Exception) -> None:
         if isinstance(error, MemoryError):

@@ -211,7 +211,7 @@ def test_a_wait_whose_timer_was_lost_ends(
         assert acceptor.state is AcceptorState.OFF
         stack.callback(acceptor.close)
         acceptor.start()
-        acceptor._change(state)
+        acceptor._enter(state)
         acceptor.tend()
         assert acceptor.state is state  # it is not late yet
         assert acceptor._timer is not None
@@ -228,18 +228,25 @@ def test_a_wait_whose_timer_was_lost_ends(
     run(loop, main)
 
 
-class NoTimers:
-    """A loop that cannot make a timer, and can do everything else."""
+class ShortLoop:
+    """A loop that at times cannot make a timer, or watch a socket, and can do everything else."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.failures = 0
+        self.timers = self.readers = 0
+        """How many of them will fail."""
 
     def call_later(self, *args: Any) -> asyncio.TimerHandle:
-        if self.failures:
-            self.failures -= 1
+        if self.timers:
+            self.timers -= 1
             raise MemoryError
         return self.loop.call_later(*args)
+
+    def add_reader(self, sock: socket.socket, *args: Any) -> None:
+        if self.readers:
+            self.readers -= 1
+            raise MemoryError
+        self.loop.add_reader(sock, *args)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.loop, name)
@@ -254,12 +261,39 @@ def test_a_pause_that_cannot_be_timed_is_none(loop: str, monkeypatch: pytest.Mon
         sock = stack.enter_context(listening(Short))
         assert isinstance(sock, Short)
         side = Side(own_counts(1)[0], [sock])
-        side.acceptor._loop = timers = NoTimers(side.acceptor._loop)  # type: ignore[assignment]
+        side.acceptor._loop = short = ShortLoop(side.acceptor._loop)  # type: ignore[assignment]
         stack.callback(side.acceptor.close)
         side.acceptor.start()
-        sock.failures, timers.failures = 2, 1
+        sock.failures, short.timers = 2, 1
         connect(stack, sock)
         stack.callback((await side.next()).transport.abort)
+        assert side.acceptor.state is AcceptorState.WATCHING
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_socket_that_cannot_be_watched_again_at_once_is_later(
+    loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has the loop forget a socket is short memory, so that is likely."""
+    monkeypatch.setattr(accepting, "PAUSE", 0.01)
+
+    async def main(stack: contextlib.ExitStack) -> None:
+        sockets = [stack.enter_context(listening()) for _ in range(2)]
+        side = Side(own_counts(1)[0], sockets)
+        side.acceptor._loop = short = ShortLoop(side.acceptor._loop)  # type: ignore[assignment]
+        stack.callback(side.acceptor.close)
+        side.acceptor.start()
+        for sock in sockets:
+            short.loop.remove_reader(sock)
+            connect(stack, sock)
+        short.readers = 1
+        with pytest.raises(MemoryError):
+            side.acceptor.tend()
+        assert side.acceptor.state is AcceptorState.PAUSED
+        for _ in sockets:
+            stack.callback((await side.next()).transport.abort)
         assert side.acceptor.state is AcceptorState.WATCHING
 
     run(loop, main)
