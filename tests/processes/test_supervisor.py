@@ -8,7 +8,8 @@ from typing import Any
 
 from wsgi_async.events import Observer
 from wsgi_async.processes import Channel, Supervisor, TimeLimits
-from wsgi_async.processes.fleet import Process
+from wsgi_async.processes.fleet import FleetState
+from wsgi_async.processes.process import Process
 
 
 class Told(Observer):
@@ -37,9 +38,9 @@ def test_who_is_up_as_it_is_told_to_stop_does_not_say_that_it_listens() -> None:
     process = Process(0, 0, 1, 0.0)
     supervisor._fleet.processes.append(process)
     supervisor._fleet.ready(process, 1.0)
+    assert supervisor._fleet.state is FleetState.UP
     supervisor._fleet.drain(1.0)
     supervisor._fleet.tick(1.0)
-    assert supervisor._fleet.is_up
     supervisor._act()
     assert said == ["closed", "stopping"]
     supervisor._selector.close()

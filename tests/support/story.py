@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import signal
 
-from wsgi_async.processes.fleet import (
-    STEADY,
-    Close,
-    Fleet,
-    Interrupted,
-    Kill,
-    Log,
-    Process,
-    Spawn,
-    Status,
-    Tell,
-    TimeLimits,
-)
+from wsgi_async.processes.actions import Close, Interrupted, Kill, Log, Spawn, Tell
+from wsgi_async.processes.fleet import STEADY, Fleet, FleetState, Reload, TimeLimits
+from wsgi_async.processes.process import Process, Status
 
 LIMITS = TimeLimits(boot=60.0, beat=30.0, graceful=30.0, drain_delay=0.0, linger=5.0)
 
@@ -84,6 +74,14 @@ class Story:
 
     deaf: set[Process] = set()
 
+    @property
+    def is_up(self) -> bool:
+        return self.fleet.state is FleetState.UP
+
+    @property
+    def is_reloading(self) -> bool:
+        return self.fleet.last_reload is Reload.UNDER_WAY
+
     def serving(self) -> list[Process]:
         return [process for process in self.fleet.processes if process.status is Status.READY]
 
@@ -93,7 +91,7 @@ class Story:
         story = cls(wanted, hasty=hasty, **limits)
         for process in list(story.spawned):
             story.ready(process)
-        assert story.fleet.is_up
+        assert story.is_up
         story.pass_time(STEADY)
         story.spawned.clear()
         return story

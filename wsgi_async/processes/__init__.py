@@ -1,8 +1,9 @@
 """Many processes for one server: who starts, watches, replaces and ends them.
 
-``fleet`` decides, ``supervisor`` does what it decided, ``channel`` carries words between it and its
-processes, ``jobs`` is what those begin with, ``interfaces`` what a supervisor is given: a program
-to serve, and a parent to do it in. ``forking`` is the only place that forks, ``loader`` has the
+``fleet`` decides, ``actions`` are what it decided, and ``supervisor`` does them; a ``process`` is
+what both know of one that serves. ``channel`` carries words between it and its supervisor, ``jobs``
+is what it begins with, ``interfaces`` what a supervisor is given: a program to serve, and a parent
+to do it in. ``forking`` is the only place that forks, ``loader`` has the
 application for ``--preload``, ``signals`` says what each signal means. None of them knows HTTP, and
 none runs an event loop or a thread.
 

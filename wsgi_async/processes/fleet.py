@@ -19,17 +19,15 @@ from typing import NamedTuple
 from wsgi_async.errors import EXIT_FAILED, EXIT_NOT_LOADED
 from wsgi_async.events import INTERRUPTED_AFTER
 
+from .actions import Action, Close, Interrupted, Kill, Log, Spawn, Tell
+from .process import Process, Status
+
 __all__ = [
-    "Action",
-    "Close",
+    "FLEET_MOVES",
+    "RELOAD_MOVES",
     "Fleet",
-    "Interrupted",
-    "Kill",
-    "Log",
-    "Process",
-    "Spawn",
-    "Status",
-    "Tell",
+    "FleetState",
+    "Reload",
     "TimeLimits",
 ]
 
@@ -60,90 +58,34 @@ class TimeLimits(NamedTuple):
     """How long a process that was replaced waits for the next request of idle connections."""
 
 
-class Status(enum.Enum):
-    """Where a process stands."""
+class FleetState(enum.Enum):
+    """Where a fleet stands."""
 
-    BOOTING = "it loads the application"
-    READY = "it accepts connections"
-    LEAVING = "it has been told to end"
-    DOOMED = "it has been killed"
-
-
-class Process:
-    """One serving process, as its supervisor knows it."""
-
-    __slots__ = (
-        "asked",
-        "beat_at",
-        "began",
-        "deadline",
-        "generation",
-        "is_stalled",
-        "number",
-        "pid",
-        "place",
-        "status",
-    )
-
-    def __init__(self, number: int, place: int, generation: int, now: float) -> None:
-        self.number = number
-        """A small number that no other living process has."""
-        self.place = place
-        """Which of the places it has. Who it replaces, perhaps alive still, has the same."""
-        self.generation = generation
-        self.began = self.beat_at = now
-        self.status = Status.BOOTING
-        self.deadline = math.inf
-        """When one that leaves, or is doomed, must be gone."""
-        self.asked = False
-        """Whether it asked to be replaced."""
-        self.is_stalled = False
-        """Whether its last word was that its threads do not take what waits."""
-        self.pid = 0
-        """0 until it is known."""
-
-    def __str__(self) -> str:
-        return f"process {self.pid}" if self.pid else f"process number {self.number}"
+    STARTING = "not all of the first processes have been ready"
+    UP = "they have"
+    STOPPING = "it starts nobody any more, and ends with the last process"
 
 
-class Spawn(NamedTuple):
-    """Start this process."""
+class Reload(enum.Enum):
+    """What there is of a reload. It goes on whether the fleet was up when it was asked for or not,
+    and a stop does not end it: so it is no state of the fleet."""
 
-    process: Process
-
-
-class Tell(NamedTuple):
-    """Send it a word: ``serve``, ``drain``, ``retire``, ``now``, ``report``."""
-
-    process: Process
-    word: str
+    NONE = "none was asked for, or the last one is complete"
+    UNDER_WAY = "processes of an earlier generation are still to be replaced"
+    FAILED = "the last one was given up: its code does not start"
 
 
-class Kill(NamedTuple):
-    """Send it a signal."""
+FLEET_MOVES: dict[FleetState, set[FleetState]] = {
+    FleetState.STARTING: {FleetState.UP, FleetState.STOPPING},
+    FleetState.UP: {FleetState.STOPPING},
+    FleetState.STOPPING: set(),
+}
 
-    process: Process
-    signal: signal.Signals
-
-
-class Log(NamedTuple):
-    """Write a line. `level` is the name of a method of the observer: info, warning, error."""
-
-    level: str
-    message: str
-
-
-class Interrupted(NamedTuple):
-    """Say that a stop by Ctrl-C waits for requests; see :meth:`interrupted`."""
-
-    patience: float
-
-
-class Close(NamedTuple):
-    """Close the listening sockets, and remove their files."""
-
-
-Action = Spawn | Tell | Kill | Log | Interrupted | Close
+RELOAD_MOVES: dict[Reload, set[Reload]] = {
+    Reload.NONE: {Reload.UNDER_WAY},
+    Reload.UNDER_WAY: {Reload.UNDER_WAY, Reload.NONE, Reload.FAILED},
+    Reload.FAILED: {Reload.UNDER_WAY},
+}
 
 
 def _least_besides(taken: set[int]) -> int:
@@ -169,10 +111,8 @@ class Fleet:
         """That of the processes to start; those of an earlier one are to be replaced."""
         self.exit_code: int | None = None
         """Set once all is over."""
-        self.is_up = False
-        """Whether all of the first processes have been ready."""
-        self.is_reloading = self.has_reload_failed = False
-        self.is_stopping = False
+        self.state = FleetState.STARTING
+        self.last_reload = Reload.NONE
         self._hasty = hasty
         self._latest = self._proven = 1  # generations
         self._failures = 0
@@ -185,6 +125,11 @@ class Fleet:
         """Those of which a process may yet be started."""
         return {self.generation, self._proven}
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nothing is to be started or replaced any more."""
+        return self.state is FleetState.STOPPING
+
     # --- events ------------------------------------------------------------------------------
 
     def start(self, now: float) -> None:
@@ -195,12 +140,12 @@ class Fleet:
         """It has loaded the application, and accepts once it is told to."""
         if process.status is not Status.BOOTING:
             return
-        process.status = Status.READY
+        process.enter(Status.READY)
         process.beat_at = process.began = now  # from here on it counts how long it serves
         # Only now may it accept: had it done so before, one that is ended while it starts could
         # have requests already.
         self.actions.append(Tell(process, "serve"))
-        if self.is_up:
+        if self.state is FleetState.UP:
             self._say("info", f"{process} is ready")
         self._reconcile(now)
 
@@ -232,7 +177,8 @@ class Fleet:
         :param code: its exit code, or EXIT_NOT_LOADED where it was ended by a signal.
         """
         self.processes.remove(process)
-        before, process.status = process.status, Status.DOOMED
+        before = process.status
+        process.enter(Status.DOOMED)
         if before is Status.LEAVING:
             if code:
                 self._say("warning", f"{process} did not end well: {how}")
@@ -250,7 +196,7 @@ class Fleet:
             return
         self._latest += 1
         self.generation = self._latest
-        self.is_reloading, self.has_reload_failed = True, False
+        self._enter_reload(Reload.UNDER_WAY)
         self._failures = 0
         self._may_spawn_at = -math.inf
         for process in self.processes:
@@ -291,7 +237,7 @@ class Fleet:
         """SIGTERM and the first SIGINT: finish what is in flight, and end."""
         if self.is_stopping:
             return
-        self.is_stopping = True
+        self._enter(FleetState.STOPPING)
         limits = self.limits
         self._close_at = now + limits.drain_delay
         end = now + limits.drain_delay + limits.graceful + MARGIN if limits.graceful else math.inf
@@ -371,6 +317,20 @@ class Fleet:
                 times.append(process.beat_at + limits.beat)
         return min(times)
 
+    # --- states ------------------------------------------------------------------------------
+
+    def _enter(self, state: FleetState) -> None:
+        """The one place where the fleet's state changes."""
+        if state not in FLEET_MOVES[self.state]:
+            raise RuntimeError(f"a fleet cannot go from {self.state.name} to {state.name}")
+        self.state = state
+
+    def _enter_reload(self, reload: Reload) -> None:
+        """The one place where that of a reload does."""
+        if reload not in RELOAD_MOVES[self.last_reload]:
+            raise RuntimeError(f"a reload cannot go from {self.last_reload.name} to {reload.name}")
+        self.last_reload = reload
+
     # --- decisions ---------------------------------------------------------------------------
 
     def _reconcile(self, now: float) -> None:
@@ -387,10 +347,12 @@ class Fleet:
             leaver = self._leaver(ready)
             ready.remove(leaver)
             self._retire(leaver, now)
-        if not self.is_up and len(ready) == self.wanted:
-            self.is_up = True
-        if self.is_reloading and not any(map(self._is_stale, ready)) and len(ready) == self.wanted:
-            self.is_reloading = False
+        is_complete = len(ready) == self.wanted
+        if is_complete and self.state is FleetState.STARTING:
+            self._enter(FleetState.UP)
+        is_reloading = self.last_reload is Reload.UNDER_WAY
+        if is_complete and is_reloading and not any(map(self._is_stale, ready)):
+            self._enter_reload(Reload.NONE)
             self._proven = self.generation
             self._say("info", "Reloaded")
         while self._is_short() and self._may_spawn_at <= now:
@@ -415,7 +377,7 @@ class Fleet:
 
     def _spawn(self, now: float) -> None:
         taken = {process.number for process in self.processes}
-        process = Process(_least_besides(taken), self._free_seat(), self.generation, now)
+        process = Process(_least_besides(taken), self._free_place(), self.generation, now)
         self.processes.append(process)
         self.actions.append(Spawn(process))
 
@@ -428,7 +390,7 @@ class Fleet:
         taken = {process.place for process in ready if not self._is_stale(process)}
         return next((process for process in stale if process.place in taken), stale[0])
 
-    def _free_seat(self) -> int:
+    def _free_place(self) -> int:
         """One that nobody has who is to stay."""
         staying = (Status.BOOTING, Status.READY)
         taken = {
@@ -443,20 +405,22 @@ class Fleet:
         if booted and now - process.began >= STEADY:
             self._failures = 0
             return
+        is_reloading = self.last_reload is Reload.UNDER_WAY
         if not booted and self._hasty:
-            self.is_reloading = False
+            if is_reloading:
+                self._enter_reload(Reload.FAILED)
             self._may_spawn_at = math.inf
             self._say("info", "Waiting for the next change")
             return
-        if not booted and not self.is_up and not self._anybody_is_ready():
+        if not booted and self.state is FleetState.STARTING and not self._anybody_is_ready():
             # The first ones cannot start: nothing would get better by trying again.
-            self.is_stopping = True
+            self._enter(FleetState.STOPPING)
             self._stop_code = code
             self._close_at = now
             for other in self.processes:
                 self._kill(other, now)
             return
-        if not booted and self.is_reloading and self._anybody_is_ready():
+        if not booted and is_reloading and self._anybody_is_ready():
             self._give_reload_up()
         # The first time at once: it may have been an accident, and there may be no other process.
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (self._failures - 1))
@@ -476,14 +440,14 @@ class Fleet:
 
     def _give_reload_up(self) -> None:
         """The new code does not start: who serves the old one goes on."""
-        self.is_reloading, self.has_reload_failed = False, True
+        self._enter_reload(Reload.FAILED)
         self.generation = self._proven
         self._say("error", "The reload has failed: the processes that serve go on as they are")
 
     # --- deeds -------------------------------------------------------------------------------
 
     def _tell(self, process: Process, word: str, deadline: float) -> None:
-        process.status = Status.LEAVING
+        process.enter(Status.LEAVING)
         process.deadline = min(process.deadline, deadline)
         self.actions.append(Tell(process, word))
 
@@ -495,7 +459,7 @@ class Fleet:
     def _kill(self, process: Process, now: float) -> None:
         """End one that does not serve."""
         if process.status is not Status.DOOMED:
-            process.status = Status.DOOMED
+            process.enter(Status.DOOMED)
             process.deadline = now + LAST_WORDS
             self.actions.append(Kill(process, signal.SIGTERM))
 
@@ -504,7 +468,7 @@ class Fleet:
         was_booting = process.status is Status.BOOTING
         if process.status is Status.LEAVING:
             self._count_bad_end()
-        process.status = Status.DOOMED
+        process.enter(Status.DOOMED)
         process.deadline = now + LAST_WORDS
         self.actions.append(Kill(process, signal.SIGABRT))
         if not self.is_stopping:
@@ -515,7 +479,7 @@ class Fleet:
         if process.status is Status.LEAVING:
             self._say("error", f"{process} has not ended in time, and is killed")
             self._count_bad_end()
-        process.status = Status.DOOMED
+        process.enter(Status.DOOMED)
         process.deadline = now + LAST_WORDS
         self.actions.append(Kill(process, signal.SIGKILL))
 

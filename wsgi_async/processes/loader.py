@@ -14,9 +14,9 @@ from wsgi_async.system.forks import HasFileno
 
 from . import jobs
 from .channel import Channel
-from .fleet import Process
 from .forking import Forked, fork
 from .interfaces import Boot, Program
+from .process import Process
 
 __all__ = ["Loader"]
 

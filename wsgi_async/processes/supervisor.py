@@ -30,11 +30,13 @@ from wsgi_async.system import forks
 from wsgi_async.system.systemd import Notifier
 
 from . import jobs
+from .actions import Close, Interrupted, Kill, Log, Spawn, Tell
 from .channel import Channel
-from .fleet import Close, Fleet, Interrupted, Kill, Log, Process, Spawn, Status, Tell
+from .fleet import Fleet, FleetState, Reload
 from .forking import Forked, become_subreaper, fork, verdict
 from .interfaces import Boot, BootFailed, Parent, Program
 from .loader import Loader
+from .process import Process, Status
 from .signals import SIGNALS
 
 __all__ = ["Supervisor"]
@@ -76,7 +78,7 @@ class Supervisor:
         self._inherits_orphans = False
         self._watcher: Channel | None = None
         self._watcher_pid = 0
-        self._said = {"is_up": False, "is_reloading": False, "is_stopping": False}
+        self._told = (self._fleet.state, self._fleet.last_reload)
         self._watchdog_at = math.inf
         self._holding: forks.Holding | None = None
 
@@ -231,7 +233,7 @@ class Supervisor:
             program = self._parent.reconfigure()
         except ConfigError as error:
             self._observer.error(f"Not reloaded: {error}")
-            if fleet.is_up and not fleet.is_reloading:
+            if fleet.state is FleetState.UP and fleet.last_reload is not Reload.UNDER_WAY:
                 # systemctl waits for an answer.
                 self._notifier.reloading()
                 self._notifier.ready(f"{fleet.wanted} processes; the last reload has failed")
@@ -317,22 +319,23 @@ class Supervisor:
 
     def _tell_state(self) -> None:
         """Tell of what has changed as a whole."""
-        fleet, said = self._fleet, self._said
-        now = {name: getattr(fleet, name) for name in said}
-        if now == said:
+        fleet = self._fleet
+        (state, reload), self._told = self._told, (fleet.state, fleet.last_reload)
+        if fleet.state is FleetState.STOPPING:
+            # The last one may have been ready in this very moment: then nobody listens any more.
+            if state is not FleetState.STOPPING:
+                self._notifier.stopping()
             return
-        # The last one may be ready in the very moment of the stop: then nobody listens any more.
-        if now["is_up"] and not said["is_up"] and not now["is_stopping"]:
+        if fleet.state is not state:
             self._parent.started(fleet.wanted, self._loop_name)
             self._notifier.ready(f"{fleet.wanted} processes")
-        if now["is_stopping"] and not said["is_stopping"]:
-            self._notifier.stopping()
-        elif now["is_reloading"] and not said["is_reloading"]:
+        if fleet.last_reload is reload:
+            return
+        if fleet.last_reload is Reload.UNDER_WAY:
             self._notifier.reloading()
-        elif said["is_reloading"] and not now["is_reloading"]:
-            failed = "; the last reload has failed" if fleet.has_reload_failed else ""
+        elif reload is Reload.UNDER_WAY:
+            failed = "; the last reload has failed" if fleet.last_reload is Reload.FAILED else ""
             self._notifier.ready(f"{fleet.wanted} processes{failed}")
-        self._said = now
 
     def _prepare(self, program: Program) -> None:
         if program.preload:
@@ -347,7 +350,7 @@ class Supervisor:
 
     def _start(self, process: Process) -> None:
         program = self._programs[process.generation]
-        is_first = not self._fleet.is_up
+        is_first = self._fleet.state is FleetState.STARTING
         try:
             self._parent.forking(process.number)
         except ConfigError as error:
@@ -438,10 +441,11 @@ class Supervisor:
         """Have a loader that is ready fork those that wait for it."""
         if not loader.is_ready:
             return
+        is_first = self._fleet.state is FleetState.STARTING
         waiting, loader.waiting = loader.waiting, []
         for process in waiting:
             try:
-                channel = loader.fork(process.number, process.place, is_first=not self._fleet.is_up)
+                channel = loader.fork(process.number, process.place, is_first=is_first)
             except OSError as error:
                 self._bury(process, error.strerror or str(error), EXIT_NOT_LOADED)
                 continue

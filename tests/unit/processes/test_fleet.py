@@ -8,23 +8,18 @@ import signal
 import pytest
 from story import LIMITS, Story
 
-from wsgi_async.processes.fleet import (
-    HASTE,
-    LAST_WORDS,
-    STEADY,
-    Process,
-    Status,
-)
+from wsgi_async.processes.fleet import HASTE, LAST_WORDS, STEADY
+from wsgi_async.processes.process import Process, Status
 
 
 def test_the_beginning() -> None:
     story = Story(3)
     assert len(story.spawned) == 3
-    assert not story.fleet.is_up
+    assert not story.is_up
     for process in list(story.spawned):
-        assert not story.fleet.is_up
+        assert not story.is_up
         story.ready(process)
-    assert story.fleet.is_up
+    assert story.is_up
     assert (story.told, story.killed, story.said) == ([], [], [])
     assert story.fleet.next_time() == LIMITS.beat
 
@@ -57,7 +52,7 @@ def test_numbers_are_used_again() -> None:
     assert story.spawned[0].number == gone.number
 
 
-def test_a_successor_has_the_seat_of_who_it_replaces() -> None:
+def test_a_successor_has_the_place_of_who_it_replaces() -> None:
     story = Story.up(3)
     assert [process.place for process in story.serving()] == [0, 1, 2]
     gone, asks, _ = story.serving()
@@ -71,12 +66,12 @@ def test_a_successor_has_the_seat_of_who_it_replaces() -> None:
     assert sorted(process.place for process in story.serving()) == [0, 1, 2]
 
 
-def test_seats_are_even_after_each_reload_whoever_lives_on() -> None:
+def test_places_are_even_after_each_reload_whoever_lives_on() -> None:
     story = Story.up(3)
     for number in range(4):
         story.fleet.reload(story.now)
         story.act()
-        while story.fleet.is_reloading:
+        while story.is_reloading:
             booting = [p for p in story.fleet.processes if p.status is Status.BOOTING]
             story.ready(booting[0])
             leaving = [p for p in story.fleet.processes if p.status is Status.LEAVING]
@@ -85,7 +80,7 @@ def test_seats_are_even_after_each_reload_whoever_lives_on() -> None:
         assert sorted(process.place for process in story.serving()) == [0, 1, 2]
 
 
-def test_who_has_the_last_seat_goes_first_however_young_others_are() -> None:
+def test_who_has_the_last_place_goes_first_however_young_others_are() -> None:
     story = Story.up(3)
     asks = story.serving()[1]
     story.fleet.recycle(asks, "its age", story.now)
@@ -97,7 +92,7 @@ def test_who_has_the_last_seat_goes_first_however_young_others_are() -> None:
     assert sorted(process.place for process in story.serving()) == [0, 1]
 
 
-def test_a_reload_that_fails_half_way_leaves_no_seat_to_two() -> None:
+def test_a_reload_that_fails_half_way_leaves_no_place_to_two() -> None:
     story = Story.up(3)
     story.exit(story.serving()[0], 1)
     story.ready(story.spawned[-1])
@@ -106,11 +101,11 @@ def test_a_reload_that_fails_half_way_leaves_no_seat_to_two() -> None:
     story.act()
     story.ready(story.spawned[-1])
     story.exit(story.spawned[-1], 3)
-    assert not story.fleet.is_reloading
+    assert not story.is_reloading
     assert sorted(process.place for process in story.serving()) == [0, 1, 2]
 
 
-def test_one_more_process_has_a_seat_of_its_own() -> None:
+def test_one_more_process_has_a_place_of_its_own() -> None:
     story = Story.up(2)
     story.fleet.change_wanted(1, story.now)
     story.act()
@@ -296,14 +291,14 @@ def test_a_reload_goes_one_by_one() -> None:
     old = story.serving()
     story.fleet.reload(story.now)
     story.act()
-    assert story.fleet.is_reloading
+    assert story.is_reloading
     for number in range(2):
         assert len(story.spawned) == number + 1
         assert story.spawned[number].generation == 2
         assert len(story.told) == number
         story.ready(story.spawned[number])
     assert story.told == [(old[0], "retire"), (old[1], "retire")]
-    assert not story.fleet.is_reloading
+    assert not story.is_reloading
     assert story.fleet.generations == {2}
     for process in old:
         story.exit(process)
@@ -321,7 +316,7 @@ def test_a_reload_of_broken_code_leaves_all_as_it_was(how: str) -> None:
     else:
         story.pass_time(LIMITS.boot)
         story.exit(story.spawned[0], 3)
-    assert not story.fleet.is_reloading
+    assert not story.is_reloading
     assert "The reload has failed" in "".join(story.said)
     assert (story.serving(), story.told) == (old, [])
     story.pass_time(100)
@@ -332,7 +327,7 @@ def test_a_reload_of_broken_code_leaves_all_as_it_was(how: str) -> None:
     assert story.spawned[-1].generation == 3
     for _ in range(2):
         story.ready(story.spawned[-1])
-    assert not story.fleet.is_reloading
+    assert not story.is_reloading
     assert story.fleet.generations == {3}
 
 
@@ -357,9 +352,9 @@ def test_a_reload_during_a_reload() -> None:
     first, second = story.spawned
     assert story.killed == [(first, signal.SIGTERM)]
     story.exit(first, 3)
-    assert story.fleet.is_reloading  # it was killed for this, and has not failed
+    assert story.is_reloading  # it was killed for this, and has not failed
     story.ready(second)
-    assert not story.fleet.is_reloading
+    assert not story.is_reloading
     assert len(story.spawned) == 2
 
 
@@ -371,7 +366,7 @@ def test_a_crash_of_an_old_one_during_a_reload() -> None:
     story.ready(story.spawned[0])
     story.ready(story.spawned[1])
     assert [process.generation for process in story.serving()] == [2, 2]
-    assert not story.fleet.is_reloading
+    assert not story.is_reloading
 
 
 def test_more_and_fewer() -> None:

@@ -205,7 +205,7 @@ def test_in_haste_the_old_ones_leave_at_once() -> None:
     assert len(story.spawned) == 2
     for process in list(story.spawned):
         story.ready(process)
-    assert not story.fleet.is_reloading
+    assert not story.is_reloading
 
 
 @pytest.mark.parametrize("is_first", [True, False])
