@@ -149,7 +149,14 @@ class OptionParser:
         if type is None:
             type = default.__class__ if default is not None and not multiple else str
         self._options[_normal(name)] = _Defined(
-            name, default, type, help or "", metavar or "", multiple, group or "", callback
+            name=name,
+            default=default,
+            kind=type,
+            help=help or "",
+            metavar=metavar or "",
+            multiple=multiple,
+            group=group or "",
+            callback=callback,
         )
 
     def parse_command_line(self, args: list[str] | None = None, final: bool = True) -> list[str]:

@@ -112,12 +112,12 @@ class RunningServer:
             in_background=lambda work: self._io_pool.submit_urgent(Call(work)),
         )
         gateway = Gateway(
-            direct(application),
-            self._pool,
-            Mailbox(loop.call_soon_threadsafe, self._own_error),
-            bounds,
-            observer,
-            request_ids(),
+            application=direct(application),
+            pool=self._pool,
+            mailbox=Mailbox(loop.call_soon_threadsafe, self._own_error),
+            bounds=bounds,
+            observer=observer,
+            next_id=request_ids(),
             exchange=exchange_for(observer),
         )
         self.connections = Connections(
@@ -125,9 +125,9 @@ class RunningServer:
             gateway,
             self._io_pool,
             budgets,
-            plan.connections,
-            plan.refusals,
-            proxy_fields(config, observer),
+            cap=plan.connections,
+            refusals=plan.refusals,
+            proxy_fields=proxy_fields(config, observer),
         )
         self._prefaces: Prefaces | None = None
         if config.proxy_protocol != OFF:

@@ -141,13 +141,13 @@ class TestClient:
         self._auth = auth
         self._follows = follow_redirects
         self._setting = Setting(
-            config,
-            server if server is not None else ("127.0.0.1", self._origin.port),
-            peer,
-            make_framer(config),
-            observer if observer is not None else LogObserver(),
-            raise_exceptions,
-            set(),
+            config=config,
+            server=server if server is not None else ("127.0.0.1", self._origin.port),
+            peer=peer,
+            framer=make_framer(config),
+            observer=observer if observer is not None else LogObserver(),
+            raise_exceptions=raise_exceptions,
+            warned=set(),
         )
         self._open: weakref.WeakSet[Response] = weakref.WeakSet()
 
