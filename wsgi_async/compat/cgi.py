@@ -166,7 +166,7 @@ class _Body(io.RawIOBase):
 
 
 class _Reporter:
-    """Tells on a stream what went wrong; see ``wsgi.Reporter``."""
+    """Tells on a stream what went wrong; see ``wsgi.calling.Reporter``."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -181,7 +181,7 @@ class _Reporter:
 
 
 class _Output:
-    """The response as a CGI script gives it; see ``wsgi.Writer``. Each chunk is flushed."""
+    """The response as a CGI script gives it; see ``wsgi.calling.Writer``. Each chunk is flushed."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

@@ -1,6 +1,7 @@
-"""Configuration files of other servers: a gunicorn file in Python, an ini file of uWSGI.
+"""Configuration files of other servers: ``gunicorn``'s in Python, ``uwsgi``'s ini files; and
+``hooks``, the functions that the former has.
 
-Runs on: the parent, when the configuration is read.
+Runs on: the parent, when the configuration is read; hooks, where gunicorn would call them.
 
 May import: config, errors, logs, system, wsgi.
 """
@@ -20,7 +21,7 @@ __all__ = ["read"]
 
 
 def read(named: str, directory: Path, environ: Mapping[str, str]) -> ForeignFile | None:
-    """Read the file that ``--config`` names. A gunicorn file is executed, by nobody else.
+    """Read the file that ``--config`` names. One of gunicorn's is executed, here and nowhere else.
 
     :param named: as it was typed; also gunicorn's ``file:PATH`` and ``python:MODULE``, and
         ``FILE.ini:SECTION`` as uWSGI has it.

@@ -74,13 +74,11 @@ class Notifier:
         """Seconds from one :meth:`watchdog` to the next, or None where nobody waits for them:
         half of what the manager waits (sd_watchdog_enabled(3)). It kills a service that is late."""
 
-    @property
-    def is_listening(self) -> bool:
-        """Whether there is a manager to tell."""
-        return self._address is not None
-
     def ready(self, status: str = "") -> bool:
-        """The service has started, or has reloaded: its sockets are served."""
+        """The service has started, or has reloaded: its sockets are served.
+
+        :param status: what ``systemctl status`` shows, one line; empty for nothing new.
+        """
         return self._send("READY=1", _status(status))
 
     def reloading(self, status: str = "") -> bool:
@@ -96,17 +94,9 @@ class Notifier:
         """It has begun to stop."""
         return self._send("STOPPING=1", _status(status))
 
-    def status(self, text: str) -> bool:
-        """What ``systemctl status`` shows: one line."""
-        return self._send(_status(text) or "STATUS=")
-
     def watchdog(self) -> bool:
         """It is alive."""
         return self._send("WATCHDOG=1")
-
-    def main_pid(self, pid: int) -> bool:
-        """Its main process is now another one."""
-        return self._send(f"MAINPID={pid}")
 
     def _send(self, *lines: str) -> bool:
         if self._address is None:
