@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from wsgi_async.processes.actions import Close, Interrupted, Kill, Log, Spawn, Tell
+from wsgi_async.processes.actions import Close, Interrupted, Kill, Note, Spawn, Tell
 from wsgi_async.processes.fleet import STEADY, Fleet, FleetState, Reload, TimeLimits
 from wsgi_async.processes.process import Process, Status
 
@@ -42,7 +42,7 @@ class Story:
                 self.told.append((action.process, action.word))
             elif isinstance(action, Kill):
                 self.killed.append((action.process, action.signal))
-            elif isinstance(action, Log):
+            elif isinstance(action, Note):
                 assert action.level in ("info", "warning", "error")
                 self.said.append(action.message)
             elif isinstance(action, Interrupted):

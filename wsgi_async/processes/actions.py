@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .process import Process
 
-__all__ = ["Action", "Close", "Interrupted", "Kill", "Log", "Spawn", "Tell"]
+__all__ = ["Action", "Close", "Interrupted", "Kill", "Note", "Spawn", "Tell"]
 
 
 class Spawn(NamedTuple):
@@ -30,7 +30,7 @@ class Kill(NamedTuple):
     signal: signal.Signals
 
 
-class Log(NamedTuple):
+class Note(NamedTuple):
     """Write a line. `level` is the name of a method of the observer: info, warning, error."""
 
     level: str
@@ -47,4 +47,4 @@ class Close(NamedTuple):
     """Close the listening sockets, and remove their files."""
 
 
-Action = Spawn | Tell | Kill | Log | Interrupted | Close
+Action = Spawn | Tell | Kill | Note | Interrupted | Close

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from wsgi_async.errors import EXIT_FAILED, EXIT_NOT_LOADED
 from wsgi_async.events import INTERRUPTED_AFTER
 
-from .actions import Action, Close, Interrupted, Kill, Log, Spawn, Tell
+from .actions import Action, Close, Interrupted, Kill, Note, Spawn, Tell
 from .process import Process, Status
 
 __all__ = [
@@ -146,7 +146,7 @@ class Fleet:
         # have requests already.
         self.actions.append(Tell(process, "serve"))
         if self.state is FleetState.UP:
-            self._say("info", f"{process} is ready")
+            self._note("info", f"{process} is ready")
         self._reconcile(now)
 
     def beat(self, process: Process, now: float) -> None:
@@ -167,7 +167,7 @@ class Fleet:
         """It asks to be replaced."""
         if process.status is Status.READY and not process.asked and not self.is_stopping:
             process.asked = True
-            self._say("info", f"{process} is to be replaced: {why}")
+            self._note("info", f"{process} is to be replaced: {why}")
             self._reconcile(now)
 
     def exited(self, process: Process, how: str, code: int, now: float) -> None:
@@ -181,12 +181,12 @@ class Fleet:
         process.enter(Status.DOOMED)
         if before is Status.LEAVING:
             if code:
-                self._say("warning", f"{process} did not end well: {how}")
+                self._note("warning", f"{process} did not end well: {how}")
                 self._count_bad_end()
         elif before is not Status.DOOMED:
             booted = before is Status.READY
             if how:
-                self._say("error", f"{process} {'died' if booted else 'did not start'}: {how}")
+                self._note("error", f"{process} {'died' if booted else 'did not start'}: {how}")
             self._count_failure(process, now, booted=booted, code=EXIT_NOT_LOADED if how else code)
         self._reconcile(now)
 
@@ -204,7 +204,7 @@ class Fleet:
                 self._kill(process, now)
             elif process.status is Status.READY and self._hasty:
                 self._retire(process, now)
-        self._say("info", "Reloading")
+        self._note("info", "Reloading")
         self._reconcile(now)
 
     def change_wanted(self, by: int, now: float) -> None:
@@ -212,10 +212,10 @@ class Fleet:
         if self.is_stopping:
             return
         if self.wanted + by < 1:
-            self._say("warning", "One process is the least there can be")
+            self._note("warning", "One process is the least there can be")
             return
         self.wanted += by
-        self._say("info", f"Processes wanted: {self.wanted}")
+        self._note("info", f"Processes wanted: {self.wanted}")
         self._reconcile(now)
 
     def report(self) -> None:
@@ -265,7 +265,7 @@ class Fleet:
             if process.deadline <= now:
                 self._execute(process, now)
             elif status is Status.BOOTING and limits.boot and now - process.began >= limits.boot:
-                self._say(
+                self._note(
                     "error", f"{process} is not ready after {limits.boot:g} s (--boot-timeout)"
                 )
                 self._abort(process, now)
@@ -277,7 +277,7 @@ class Fleet:
                 what = f"the event loop of {process} has been blocked"
                 if process.is_stalled:
                     what = f"requests wait in {process} beside a thread that is idle, and have"
-                self._say(
+                self._note(
                     "error",
                     f"{what} for {limits.beat:g} s (--timeout): its stacks follow, and it is "
                     "killed",
@@ -354,7 +354,7 @@ class Fleet:
         if is_complete and is_reloading and not any(map(self._is_stale, ready)):
             self._enter_reload(Reload.NONE)
             self._proven = self.generation
-            self._say("info", "Reloaded")
+            self._note("info", "Reloaded")
         while self._is_short() and self._may_spawn_at <= now:
             self._spawn(now)
 
@@ -410,7 +410,7 @@ class Fleet:
             if is_reloading:
                 self._enter_reload(Reload.FAILED)
             self._may_spawn_at = math.inf
-            self._say("info", "Waiting for the next change")
+            self._note("info", "Waiting for the next change")
             return
         if not booted and self.state is FleetState.STARTING and not self._anybody_is_ready():
             # The first ones cannot start: nothing would get better by trying again.
@@ -428,7 +428,7 @@ class Fleet:
         self._failures = min(self._failures + 1, 16)
         self._may_spawn_at = now + pause
         if pause and self._is_short():
-            self._say("warning", f"The next process is started in {pause:g} s")
+            self._note("warning", f"The next process is started in {pause:g} s")
 
     def _count_bad_end(self) -> None:
         """A process did not end as it was asked to."""
@@ -442,7 +442,7 @@ class Fleet:
         """The new code does not start: who serves the old one goes on."""
         self._enter_reload(Reload.FAILED)
         self.generation = self._proven
-        self._say("error", "The reload has failed: the processes that serve go on as they are")
+        self._note("error", "The reload has failed: the processes that serve go on as they are")
 
     # --- deeds -------------------------------------------------------------------------------
 
@@ -477,11 +477,11 @@ class Fleet:
     def _execute(self, process: Process, now: float) -> None:
         """The last resort; repeated for one that even this does not end (it waits for a device)."""
         if process.status is Status.LEAVING:
-            self._say("error", f"{process} has not ended in time, and is killed")
+            self._note("error", f"{process} has not ended in time, and is killed")
             self._count_bad_end()
         process.enter(Status.DOOMED)
         process.deadline = now + LAST_WORDS
         self.actions.append(Kill(process, signal.SIGKILL))
 
-    def _say(self, level: str, message: str) -> None:
-        self.actions.append(Log(level, message[0].upper() + message[1:]))
+    def _note(self, level: str, message: str) -> None:
+        self.actions.append(Note(level, message[0].upper() + message[1:]))

@@ -30,7 +30,7 @@ from wsgi_async.system import forks
 from wsgi_async.system.systemd import Notifier
 
 from . import jobs
-from .actions import Close, Interrupted, Kill, Log, Spawn, Tell
+from .actions import Close, Interrupted, Kill, Note, Spawn, Tell
 from .channel import Channel
 from .fleet import Fleet, FleetState, Reload
 from .forking import Forked, become_subreaper, fork, verdict
@@ -304,7 +304,7 @@ class Supervisor:
                         self._channels[action.process].say(action.word)
                 elif isinstance(action, Kill):
                     self._kill(action.process, action.signal)
-                elif isinstance(action, Log):
+                elif isinstance(action, Note):
                     getattr(self._observer, action.level)(action.message)
                 elif isinstance(action, Interrupted):
                     self._observer.interrupted(action.patience)

@@ -29,7 +29,7 @@ from wsgi_async.logs.observer import LogObserver
 from wsgi_async.wsgi.types import Application
 
 from .cookies import Cookie, CookieJar
-from .inprocess import Call, Setting
+from .inprocess import InProcessExchange, Setting
 from .request import (
     Fields,
     Files,
@@ -329,11 +329,11 @@ class TestClient:
                 request.body,
                 request.is_chunked,
             )
-        call = Call(self.application, sent, self._setting, dict(environ or {}))
-        status, reason, headers = call.head
+        exchange = InProcessExchange(self.application, sent, self._setting, dict(environ or {}))
+        status, reason, headers = exchange.head
         received = self.cookies.receive(headers.all("Set-Cookie"), origin.host, path)
         found = {cookie.name: cookie for cookie in received}
-        response = Response(sent, status, reason, headers, call, found)
+        response = Response(sent, status, reason, headers, exchange, found)
         self._open.add(response)
         return response
 

@@ -39,7 +39,7 @@ from wsgi_async.wsgi.types import Application
 from .request import Request
 from .response import Headers
 
-__all__ = ["Call", "Setting"]
+__all__ = ["InProcessExchange", "Setting"]
 
 _FILE_BLOCK = 64 * 1024
 _OPEN_FILES = 64
@@ -62,7 +62,7 @@ class Setting(NamedTuple):
     """Of what the application has been warned."""
 
 
-class Call:
+class InProcessExchange:
     """One request and its response; the :class:`Writer` that the latter goes to.
 
     :param application: the WSGI application.
@@ -300,7 +300,7 @@ class Call:
             self._chunks.append(body)
         self.is_complete = True
 
-    def start(self, head: ResponseHead, length: int | None) -> Call:
+    def start(self, head: ResponseHead, length: int | None) -> InProcessExchange:
         self._frame(head, length)
         return self
 
