@@ -307,13 +307,27 @@ class _StreamLog(LogObserver):
         self._errors = errors
 
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
-        host = client_address(request.client)[0] or request.client
-        line = escape(f"{request.method} {request.target} {request.version}")
+        self._write_line(
+            request.client, request, response.status, response.body_size, response.duration
+        )
+
+    def _log_access(
+        self, client: str, came: float, request: RequestInfo | None, status: int, body_size: int
+    ) -> None:
+        """Of a request that the server refused."""
+        self._write_line(client, request, status, body_size, 0.0)
+
+    def _write_line(
+        self, client: str, request: RequestInfo | None, status: int, body_size: int, seconds: float
+    ) -> None:
+        host = client_address(client)[0] or client
+        line = "-"
+        if request is not None:
+            line = escape(f"{request.method} {request.target} {request.version}")
         now = time.strftime("%Y-%m-%d %H:%M:%S")
         self._write(
             self._access,
-            f'{escape(host)} - - [{now}] "{line}" {response.status} {response.body_size} '
-            f"{response.duration:.6f}\n",
+            f'{escape(host)} - - [{now}] "{line}" {status} {body_size} {seconds:.6f}\n',
         )
 
     def app_error(

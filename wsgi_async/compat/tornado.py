@@ -395,15 +395,19 @@ class HTTPServer:
             server.force()
 
 
+_NAMED = (
+    "X-Forwarded-For is believed of proxies that are named: write "
+    "wsgi_async.serve(application, port, forwarded_allow_ips='ADDRESS')"
+)
 _REFUSED = {
-    "xheaders": "X-Forwarded-* is not read yet; give the application a middleware for it",
+    "xheaders": _NAMED,
     "ssl_options": "there is no TLS yet; put nginx or HAProxy in front for it",
-    "protocol": "there is no TLS yet; set wsgi.url_scheme in a middleware",
+    "protocol": "there is no TLS yet; X-Forwarded-Proto of a proxy on this machine is believed",
     "decompress_request": "use a WSGI middleware",
     "chunk_size": "it has no meaning here",
     "max_buffer_size": "use max_body_size",
     "body_timeout": "it has no meaning here: a body that stalls for 30 s is refused",
-    "trusted_downstream": "X-Forwarded-* is not read yet",
+    "trusted_downstream": _NAMED,
 }
 
 

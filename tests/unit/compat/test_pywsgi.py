@@ -113,6 +113,21 @@ def test_logs_go_where_they_are_told() -> None:
     assert "ZeroDivisionError: the reason" in text
 
 
+def test_what_the_server_refuses_is_in_the_same_log(caplog: pytest.LogCaptureFixture) -> None:
+    """As gevent has it. It was a line of wsgi_async.access, of which the program knows nothing."""
+    access = io.StringIO()
+    with (
+        caplog.at_level(logging.INFO, "wsgi_async.access"),
+        WSGIServer(("127.0.0.1", 0), application, log=access) as server,
+        RawClient(server.address) as client,
+    ):
+        client.send(b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
+        assert client.response().status == 400
+    assert access.getvalue().startswith("127.0.0.1 - - [")
+    assert '"-" 400 0 0.000000' in access.getvalue()
+    assert not [record for record in caplog.records if record.name == "wsgi_async.access"]
+
+
 class LevelLog:
     """As gevent takes it: what has ``log(level, message)`` and nothing else."""
 
