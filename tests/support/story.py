@@ -6,7 +6,7 @@ import signal
 
 from wsgi_async.processes.actions import Close, Interrupted, Kill, Note, Spawn, Tell
 from wsgi_async.processes.fleet import STEADY, Fleet, FleetState, Reload, TimeLimits
-from wsgi_async.processes.process import Process, Status
+from wsgi_async.processes.process import Process, ProcessState
 
 LIMITS = TimeLimits(boot=60.0, beat=30.0, graceful=30.0, drain_delay=0.0, linger=5.0)
 
@@ -83,7 +83,7 @@ class Story:
         return self.fleet.last_reload is Reload.UNDER_WAY
 
     def serving(self) -> list[Process]:
-        return [process for process in self.fleet.processes if process.status is Status.READY]
+        return [process for process in self.fleet.processes if process.state is ProcessState.READY]
 
     @classmethod
     def up(cls, wanted: int = 2, *, hasty: bool = False, **limits: float) -> Story:

@@ -20,7 +20,7 @@ from wsgi_async.errors import EXIT_FAILED, EXIT_NOT_LOADED
 from wsgi_async.events import INTERRUPTED_AFTER
 
 from .actions import Action, Close, Interrupted, Kill, Note, Spawn, Tell
-from .process import Process, Status
+from .process import Process, ProcessState
 
 __all__ = [
     "FLEET_MOVES",
@@ -30,6 +30,11 @@ __all__ = [
     "Reload",
     "TimeLimits",
 ]
+
+_BOOTING = ProcessState.BOOTING
+_READY = ProcessState.READY
+_LEAVING = ProcessState.LEAVING
+_DOOMED = ProcessState.DOOMED
 
 STEADY = 10.0
 """Seconds a process must have served for its death to count as an accident: it is replaced at once.
@@ -138,9 +143,9 @@ class Fleet:
 
     def ready(self, process: Process, now: float) -> None:
         """It has loaded the application, and accepts once it is told to."""
-        if process.status is not Status.BOOTING:
+        if process.state is not _BOOTING:
             return
-        process.enter(Status.READY)
+        process.enter(_READY)
         process.beat_at = process.began = now  # from here on it counts how long it serves
         # Only now may it accept: had it done so before, one that is ended while it starts could
         # have requests already.
@@ -165,7 +170,7 @@ class Fleet:
 
     def recycle(self, process: Process, why: str, now: float) -> None:
         """It asks to be replaced."""
-        if process.status is Status.READY and not process.asked and not self.is_stopping:
+        if process.state is _READY and not process.asked and not self.is_stopping:
             process.asked = True
             self._note("info", f"{process} is to be replaced: {why}")
             self._reconcile(now)
@@ -177,14 +182,14 @@ class Fleet:
         :param code: its exit code, or EXIT_NOT_LOADED where it was ended by a signal.
         """
         self.processes.remove(process)
-        before = process.status
-        process.enter(Status.DOOMED)
-        if before is Status.LEAVING:
+        before = process.state
+        process.enter(_DOOMED)
+        if before is _LEAVING:
             if code:
                 self._note("warning", f"{process} did not end well: {how}")
                 self._count_bad_end()
-        elif before is not Status.DOOMED:
-            booted = before is Status.READY
+        elif before is not _DOOMED:
+            booted = before is _READY
             if how:
                 self._note("error", f"{process} {'died' if booted else 'did not start'}: {how}")
             self._count_failure(process, now, booted=booted, code=EXIT_NOT_LOADED if how else code)
@@ -200,9 +205,9 @@ class Fleet:
         self._failures = 0
         self._may_spawn_at = -math.inf
         for process in self.processes:
-            if process.status is Status.BOOTING:
+            if process.state is _BOOTING:
                 self._kill(process, now)
-            elif process.status is Status.READY and self._hasty:
+            elif process.state is _READY and self._hasty:
                 self._retire(process, now)
         self._note("info", "Reloading")
         self._reconcile(now)
@@ -222,7 +227,7 @@ class Fleet:
         """SIGUSR1: each is to reopen its logs and to tell what it is doing; one that still boots
         has opened them already, and does so once it is ready."""
         for process in self.processes:
-            if process.status is not Status.DOOMED:
+            if process.state is not _DOOMED:
                 self.actions.append(Tell(process, "report"))
 
     def interrupt(self, now: float) -> None:
@@ -242,9 +247,9 @@ class Fleet:
         self._close_at = now + limits.drain_delay
         end = now + limits.drain_delay + limits.graceful + MARGIN if limits.graceful else math.inf
         for process in self.processes:
-            if process.status is Status.BOOTING:
+            if process.state is _BOOTING:
                 self._kill(process, now)
-            elif process.status is not Status.DOOMED:
+            elif process.state is not _DOOMED:
                 self._tell(process, "drain", end)
         self._reconcile(now)
 
@@ -253,7 +258,7 @@ class Fleet:
         self.drain(now)
         self._close_at, self._notice_at = now, math.inf
         for process in self.processes:
-            if process.status is not Status.DOOMED:
+            if process.state is not _DOOMED:
                 self._tell(process, "now", now + HASTE)
         self._reconcile(now)
 
@@ -261,18 +266,16 @@ class Fleet:
         """Time has passed."""
         limits = self.limits
         for process in self.processes:
-            status = process.status
+            state = process.state
             if process.deadline <= now:
                 self._execute(process, now)
-            elif status is Status.BOOTING and limits.boot and now - process.began >= limits.boot:
+            elif state is _BOOTING and limits.boot and now - process.began >= limits.boot:
                 self._note(
                     "error", f"{process} is not ready after {limits.boot:g} s (--boot-timeout)"
                 )
                 self._abort(process, now)
             elif (
-                status in (Status.READY, Status.LEAVING)
-                and limits.beat
-                and now - process.beat_at >= limits.beat
+                state in (_READY, _LEAVING) and limits.beat and now - process.beat_at >= limits.beat
             ):
                 what = f"the event loop of {process} has been blocked"
                 if process.is_stalled:
@@ -288,7 +291,7 @@ class Fleet:
             self.actions.append(Close())
         if self._notice_at <= now:
             self._notice_at = math.inf
-            if any(process.status is Status.LEAVING for process in self.processes):
+            if any(process.state is _LEAVING for process in self.processes):
                 patience = limits.graceful and limits.drain_delay + limits.graceful
                 self.actions.append(Interrupted(patience))
         self._reconcile(now)
@@ -300,7 +303,7 @@ class Fleet:
         for process in self.processes:
             process.deadline = max(process.deadline, grace)
             process.beat_at = max(process.beat_at, grace - limits.beat)
-            if process.status is Status.BOOTING:
+            if process.state is _BOOTING:
                 process.began = max(process.began, grace - limits.boot)
 
     def next_time(self) -> float:
@@ -311,9 +314,9 @@ class Fleet:
             times.append(self._may_spawn_at)
         for process in self.processes:
             times.append(process.deadline)
-            if process.status is Status.BOOTING and limits.boot:
+            if process.state is _BOOTING and limits.boot:
                 times.append(process.began + limits.boot)
-            elif process.status in (Status.READY, Status.LEAVING) and limits.beat:
+            elif process.state in (_READY, _LEAVING) and limits.beat:
                 times.append(process.beat_at + limits.beat)
         return min(times)
 
@@ -342,7 +345,7 @@ class Fleet:
                     self.actions.append(Close())
                 self.exit_code = self._stop_code
             return
-        ready = [process for process in self.processes if process.status is Status.READY]
+        ready = [process for process in self.processes if process.state is _READY]
         while len(ready) > self.wanted:
             leaver = self._leaver(ready)
             ready.remove(leaver)
@@ -368,10 +371,10 @@ class Fleet:
             return False
         booting = ready = stale = 0
         for process in self.processes:
-            if process.status is Status.READY:
+            if process.state is _READY:
                 ready += 1
                 stale += self._is_stale(process)
-            elif process.status is Status.BOOTING:
+            elif process.state is _BOOTING:
                 booting += 1
         return ready + booting < self.wanted or bool(stale and not booting)
 
@@ -392,11 +395,11 @@ class Fleet:
 
     def _free_place(self) -> int:
         """One that nobody has who is to stay."""
-        staying = (Status.BOOTING, Status.READY)
+        staying = (_BOOTING, _READY)
         taken = {
             process.place
             for process in self.processes
-            if process.status in staying and not self._is_stale(process)
+            if process.state in staying and not self._is_stale(process)
         }
         return _least_besides(taken)
 
@@ -436,7 +439,7 @@ class Fleet:
             self._stop_code = self._stop_code or EXIT_FAILED
 
     def _anybody_is_ready(self) -> bool:
-        return any(process.status is Status.READY for process in self.processes)
+        return any(process.state is _READY for process in self.processes)
 
     def _give_reload_up(self) -> None:
         """The new code does not start: who serves the old one goes on."""
@@ -447,7 +450,7 @@ class Fleet:
     # --- deeds -------------------------------------------------------------------------------
 
     def _tell(self, process: Process, word: str, deadline: float) -> None:
-        process.enter(Status.LEAVING)
+        process.enter(_LEAVING)
         process.deadline = min(process.deadline, deadline)
         self.actions.append(Tell(process, word))
 
@@ -458,17 +461,17 @@ class Fleet:
 
     def _kill(self, process: Process, now: float) -> None:
         """End one that does not serve."""
-        if process.status is not Status.DOOMED:
-            process.enter(Status.DOOMED)
+        if process.state is not _DOOMED:
+            process.enter(_DOOMED)
             process.deadline = now + LAST_WORDS
             self.actions.append(Kill(process, signal.SIGTERM))
 
     def _abort(self, process: Process, now: float) -> None:
         """End one that does not answer; its last words are the stacks of its threads."""
-        was_booting = process.status is Status.BOOTING
-        if process.status is Status.LEAVING:
+        was_booting = process.state is _BOOTING
+        if process.state is _LEAVING:
             self._count_bad_end()
-        process.enter(Status.DOOMED)
+        process.enter(_DOOMED)
         process.deadline = now + LAST_WORDS
         self.actions.append(Kill(process, signal.SIGABRT))
         if not self.is_stopping:
@@ -476,10 +479,10 @@ class Fleet:
 
     def _execute(self, process: Process, now: float) -> None:
         """The last resort; repeated for one that even this does not end (it waits for a device)."""
-        if process.status is Status.LEAVING:
+        if process.state is _LEAVING:
             self._note("error", f"{process} has not ended in time, and is killed")
             self._count_bad_end()
-        process.enter(Status.DOOMED)
+        process.enter(_DOOMED)
         process.deadline = now + LAST_WORDS
         self.actions.append(Kill(process, signal.SIGKILL))
 

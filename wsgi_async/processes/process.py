@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 import math
 
-__all__ = ["STATUS_MOVES", "Process", "Status"]
+__all__ = ["PROCESS_MOVES", "Process", "ProcessState"]
 
 
-class Status(enum.Enum):
+class ProcessState(enum.Enum):
     """Where a process stands."""
 
     BOOTING = "it loads the application"
@@ -17,12 +17,12 @@ class Status(enum.Enum):
     DOOMED = "it has been killed, or has ended"
 
 
-STATUS_MOVES: dict[Status, set[Status]] = {
-    Status.BOOTING: {Status.READY, Status.DOOMED},
-    Status.READY: {Status.LEAVING, Status.DOOMED},
+PROCESS_MOVES: dict[ProcessState, set[ProcessState]] = {
+    ProcessState.BOOTING: {ProcessState.READY, ProcessState.DOOMED},
+    ProcessState.READY: {ProcessState.LEAVING, ProcessState.DOOMED},
     # Again, where it is told to make haste.
-    Status.LEAVING: {Status.LEAVING, Status.DOOMED},
-    Status.DOOMED: {Status.DOOMED},
+    ProcessState.LEAVING: {ProcessState.LEAVING, ProcessState.DOOMED},
+    ProcessState.DOOMED: {ProcessState.DOOMED},
 }
 
 
@@ -39,7 +39,7 @@ class Process:
         "number",
         "pid",
         "place",
-        "status",
+        "state",
     )
 
     def __init__(self, number: int, place: int, generation: int, now: float) -> None:
@@ -49,7 +49,7 @@ class Process:
         """Which of the places it has. Who it replaces, perhaps alive still, has the same."""
         self.generation = generation
         self.began = self.beat_at = now
-        self.status = Status.BOOTING
+        self.state = ProcessState.BOOTING
         self.deadline = math.inf
         """When one that leaves, or is doomed, must be gone."""
         self.asked = False
@@ -59,11 +59,11 @@ class Process:
         self.pid = 0
         """0 until it is known."""
 
-    def enter(self, status: Status) -> None:
-        """The one place where its status changes."""
-        if status not in STATUS_MOVES[self.status]:
-            raise RuntimeError(f"{self} cannot go from {self.status.name} to {status.name}")
-        self.status = status
+    def enter(self, state: ProcessState) -> None:
+        """The one place where its state changes."""
+        if state not in PROCESS_MOVES[self.state]:
+            raise RuntimeError(f"{self} cannot go from {self.state.name} to {state.name}")
+        self.state = state
 
     def __str__(self) -> str:
         return f"process {self.pid}" if self.pid else f"process number {self.number}"

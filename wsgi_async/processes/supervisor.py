@@ -36,7 +36,7 @@ from .fleet import Fleet, FleetState, Reload
 from .forking import Forked, become_subreaper, fork, verdict
 from .interfaces import Boot, BootFailed, Parent, Program
 from .loader import Loader
-from .process import Process, Status
+from .process import Process, ProcessState
 from .signals import SIGNALS
 
 __all__ = ["Supervisor"]
@@ -172,7 +172,7 @@ class Supervisor:
         for word, detail in channel.listen():
             if word == "hello" and detail.isascii() and detail.isdigit():
                 process.pid = int(detail)
-                if process.status is Status.DOOMED:  # since before its number was known
+                if process.state is ProcessState.DOOMED:  # since before its number was known
                     self._kill(process, signal.SIGTERM)
             elif word == "ready":
                 self._loop_name = detail

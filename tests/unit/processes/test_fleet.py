@@ -9,7 +9,7 @@ import pytest
 from story import LIMITS, Story
 
 from wsgi_async.processes.fleet import HASTE, LAST_WORDS, STEADY
-from wsgi_async.processes.process import Process, Status
+from wsgi_async.processes.process import Process, ProcessState
 
 
 def test_the_beginning() -> None:
@@ -72,9 +72,9 @@ def test_places_are_even_after_each_reload_whoever_lives_on() -> None:
         story.fleet.reload(story.now)
         story.act()
         while story.is_reloading:
-            booting = [p for p in story.fleet.processes if p.status is Status.BOOTING]
+            booting = [p for p in story.fleet.processes if p.state is ProcessState.BOOTING]
             story.ready(booting[0])
-            leaving = [p for p in story.fleet.processes if p.status is Status.LEAVING]
+            leaving = [p for p in story.fleet.processes if p.state is ProcessState.LEAVING]
             if number % 2 and leaving:  # as different as leaving takes
                 story.exit(leaving[-1])
         assert sorted(process.place for process in story.serving()) == [0, 1, 2]

@@ -9,7 +9,7 @@ import pytest
 from story import LIMITS
 
 from wsgi_async.processes.fleet import FLEET_MOVES, RELOAD_MOVES, Fleet, FleetState, Reload
-from wsgi_async.processes.process import STATUS_MOVES, Process, Status
+from wsgi_async.processes.process import PROCESS_MOVES, Process, ProcessState
 
 Table = dict[Any, set[Any]]
 
@@ -19,7 +19,7 @@ Table = dict[Any, set[Any]]
     [
         (FLEET_MOVES, FleetState.STARTING, {FleetState.STOPPING}),
         (RELOAD_MOVES, Reload.NONE, set()),
-        (STATUS_MOVES, Status.BOOTING, {Status.DOOMED}),
+        (PROCESS_MOVES, ProcessState.BOOTING, {ProcessState.DOOMED}),
     ],
 )
 def test_a_table_has_every_state_and_reaches_it(
@@ -53,14 +53,14 @@ def test_a_reload_refuses_what_is_not_in_its_table(state: Reload) -> None:
         assert fleet.last_reload is state
 
 
-@pytest.mark.parametrize("status", Status)
-def test_a_process_refuses_what_is_not_in_its_table(status: Status) -> None:
+@pytest.mark.parametrize("state", ProcessState)
+def test_a_process_refuses_what_is_not_in_its_table(state: ProcessState) -> None:
     process = Process(0, 0, 1, 0.0)
-    for other in set(Status) - STATUS_MOVES[status]:
-        process.status = status
-        with pytest.raises(RuntimeError, match=f"from {status.name} to {other.name}"):
+    for other in set(ProcessState) - PROCESS_MOVES[state]:
+        process.state = state
+        with pytest.raises(RuntimeError, match=f"from {state.name} to {other.name}"):
             process.enter(other)
-        assert process.status is status
+        assert process.state is state
 
 
 def test_the_code_that_cannot_start_is_told_of_in_development_too() -> None:
