@@ -115,6 +115,6 @@ class ResponseBounds:
 
     @property
     def high_water(self) -> int:
-        """Bytes in a transport's buffer above which it asks for a pause; at a quarter of them it
-        asks for more, and below that it never tells how far it is."""
+        """*Any thread:* bytes in a transport's buffer above which it asks for a pause; at a quarter
+        of them it asks for more, and below that it never tells how far it is."""
         return max(1, min(TRANSPORT_HIGH_WATER, self.memory // 2))

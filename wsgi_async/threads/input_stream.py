@@ -18,7 +18,7 @@ LINE_BUFFER = 64 * 1024
 
 
 class InputStream(io.BufferedIOBase):
-    """The file that PEP 3333 ("Input and Error Streams") asks for.
+    """The file that PEP 3333 ("Input and Error Streams") asks for. *Pool thread*, all of it.
 
     ``read`` hands out the bytes as the body has them, where ``io.BufferedReader`` copies them once
     more. At lines nothing is quicker than that one: whoever asks for anything but ``read`` has it

@@ -119,6 +119,7 @@ class Place(Generic[T]):
 
     @property
     def own_task(self) -> T | None:
-        """What it runs, or has just run, whether it does so or closes it for another one."""
+        """*Any thread:* what it runs, or has just run, whether it does so or closes it for another
+        one."""
         task = self.task
         return task.task if isinstance(task, Orphan) else task

@@ -18,7 +18,7 @@ SPARSE = 64
 
 
 class TaskQueues(Generic[T]):
-    """Tasks that wait for a thread. The pool's lock guards all of it.
+    """Tasks that wait for a thread. *Any thread, with the pool's lock held*, but for the length.
 
     The pool puts tasks in and takes them out itself: what is taken has to be in its thread's place
     with no call between.
