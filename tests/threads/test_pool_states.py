@@ -28,18 +28,18 @@ def test_the_standings_of_a_thread_change_by_their_table_only() -> None:
                 assert place.standing is standing
 
 
-def test_the_phases_of_a_pool_change_by_their_table_only() -> None:
-    moves, phases = pool_module._PHASES, pool_module._Phase
-    assert set(moves) == set(phases)
+def test_the_states_of_a_pool_change_by_their_table_only() -> None:
+    moves, states = pool_module._STATES, pool_module._PoolState
+    assert set(moves) == set(states)
     pool: ThreadPool[Call] = ThreadPool(1, 0, on_error=pytest.fail)
-    assert pool._phase is phases.OPEN
-    for phase in phases:
-        for other in phases:
-            pool._phase = phase
-            if other in moves[phase]:
+    assert pool._state is states.OPEN
+    for state in states:
+        for other in states:
+            pool._state = state
+            if other in moves[state]:
                 pool._enter(other)
-                assert pool._phase is other
+                assert pool._state is other
             else:
-                with pytest.raises(RuntimeError, match=f"from {phase.name} to {other.name}"):
+                with pytest.raises(RuntimeError, match=f"from {state.name} to {other.name}"):
                     pool._enter(other)
-                assert pool._phase is phase
+                assert pool._state is state
