@@ -17,9 +17,15 @@ from wsgi_async.testing import TestClient
 
 GUIDES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(HELP.glob("*.md"))}
 ACTIONS = "`--help` `--print-config` `--check-config` `--guide` `--version`"
-ELSEWHERE = {"django": {"--nostatic", "--insecure"}}
+ELSEWHERE = {
+    "django": {"--nostatic", "--insecure"},
+    "proxies": {"--trusted-proxy", "--trusted-proxy-headers"},
+}
 """Options of other programs that a guide names."""
-MISSING = {"logging": {"--access-logformat", "--log-config"}}
+MISSING = {
+    "logging": {"--access-logformat", "--log-config"},
+    "proxies": {"--trusted-proxy-count"},
+}
 """Options that a guide says are not there yet."""
 
 
@@ -54,7 +60,10 @@ def test_the_keys_of_the_environ_are_those_of_a_request() -> None:
 
     fields = {"Content-Type": "text/plain", "Host": "localhost"}
     TestClient(application).post("/path?query", data=b"body", headers=fields)
-    (environ,) = seen
+    # A proxy has something to say of its client.
+    fields = {"X-Forwarded-Proto": "https"}
+    TestClient(application).get("/", headers=fields)
+    environ = seen[0] | {"wsgi_async.peer": seen[1]["wsgi_async.peer"]}
     listed = [cell.strip("`") for cell in cells(section(GUIDES["environ"], "environ"))]
     assert len(listed) == len(set(listed))
     others = {key for key in environ if key.startswith("HTTP_") and key != "HTTP_HOST"}
