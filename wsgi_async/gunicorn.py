@@ -63,8 +63,8 @@ _TAKEN = (
 )
 """The settings of gunicorn that a server in one of its processes follows."""
 
-_NEARBY = (["127.0.0.1", "::1"], ["127.0.0.1"])
-"""gunicorn's ``forwarded_allow_ips`` where nobody has set it, in its versions."""
+_NEARBY = ("127.0.0.1,::1", "127.0.0.1")
+"""gunicorn's default of ``forwarded_allow_ips``, in its versions, where no variable has another."""
 
 
 class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no type annotations
@@ -217,7 +217,7 @@ class _Serving:
 
 def _config(cfg: Any) -> Config:
     settings = {name: getattr(cfg, name) for name in _TAKEN if hasattr(cfg, name)}
-    if cfg.forwarded_allow_ips not in _NEARBY:
+    if _knows_proxies(cfg):
         settings["forwarded_allow_ips"] = cfg.forwarded_allow_ips
     options, _ = options_of(
         {name: value for name, value in settings.items() if name in OPTIONS}, "gunicorn"
@@ -231,6 +231,13 @@ def _config(cfg: Any) -> Config:
         max_connections=min(cfg.worker_connections, possible),
         request_timeout=0,
     )
+
+
+def _knows_proxies(cfg: Any) -> bool:
+    """Whether somebody has set ``forwarded_allow_ips``, or the variable that is gunicorn's default
+    then."""
+    default = type(cfg.settings["forwarded_allow_ips"]).default
+    return default not in _NEARBY or cfg.forwarded_allow_ips != default.split(",")
 
 
 def _follow(log: Any) -> None:

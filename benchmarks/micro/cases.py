@@ -44,6 +44,16 @@ def _all() -> list[Benchmark]:
         ),
         ("protocol.hello", "a request", of(whole, heads.hello, hello)),
         ("protocol.browser", "a request", of(whole, heads.browser, hello)),
+        (
+            "protocol.proxied",
+            "a request that a proxy has passed on",
+            of(whole, heads.proxied, hello, proxy_headers="for,proto"),
+        ),
+        (
+            "protocol.proxied.off",
+            "the same, where nobody looks",
+            of(whole, heads.proxied, hello, proxy_headers="off"),
+        ),
         ("protocol.closing", "a request, as of Flask", of(whole, heads.hello, closing)),
         (
             "protocol.h11.browser",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-__all__ = ["DISTINCT", "browser", "hello", "short"]
+__all__ = ["DISTINCT", "browser", "hello", "proxied", "short"]
 
 DISTINCT = 1000
 """Heads before one comes again: more than the server remembers."""
@@ -49,3 +49,14 @@ def browser() -> Iterator[bytes]:
         for number in range(DISTINCT)
     ]
     return itertools.cycle([head.encode("latin-1") for head in heads])
+
+
+def proxied() -> Iterator[bytes]:
+    """A browser's, as a proxy passes it on: fifty clients, each asking in its turn."""
+    fields = (
+        b"X-Forwarded-For: 203.0.113.%d\r\nX-Forwarded-Proto: https\r\n"
+        b"X-Forwarded-Host: www.example.com\r\n\r\n"
+    )
+    heads = itertools.islice(browser(), DISTINCT)
+    made = [head[:-2] + fields % (number % 50) for number, head in enumerate(heads)]
+    return itertools.cycle(made)

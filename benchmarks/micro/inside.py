@@ -14,6 +14,7 @@ from wsgi_async.connection.connections import Connections
 from wsgi_async.connection.exchange import Gateway, request_ids
 from wsgi_async.connection.protocol import HTTPProtocol
 from wsgi_async.events import Observer
+from wsgi_async.server.proxy_fields import proxy_fields
 from wsgi_async.testing import FakeLoop, FakeTransport
 from wsgi_async.threads import BlockedWriters, Mailbox, Overflow, ResponseBounds
 from wsgi_async.threads.pool import Task, ThreadPool
@@ -183,19 +184,22 @@ class Failing(Observer):
     def app_error(self, request: object, message: str, error: BaseException | None = None) -> None:
         raise RuntimeError(message) from error
 
+    def warning(self, message: str) -> None:
+        raise RuntimeError(message)
+
     def error(self, message: str, error: BaseException | None = None) -> None:
         raise RuntimeError(message) from error
 
 
 class Inside:
-    """One connection to a server that has the default options.
+    """One connection, from this machine, to a server that has the default options.
 
     :param application: a WSGI application; None: :class:`Echo` takes the server's place.
-    :param parser: as the option.
+    :param options: others than the default ones.
     """
 
-    def __init__(self, application: Any, *, parser: str = "auto") -> None:
-        config = Config(parser=parser)
+    def __init__(self, application: Any, **options: Any) -> None:
+        config = Config(**options)
         self.loop = Loop()
         self.pool = InlinePool()
         budgets = budgets_of(config)
@@ -203,7 +207,14 @@ class Inside:
         gateway = Gateway(
             application, self.pool, mailbox, bounds(budgets, config), Failing(), request_ids()
         )
-        connections = Connections(config, gateway, self.pool, budgets, 100)
+        connections = Connections(
+            config,
+            gateway,
+            self.pool,
+            budgets,
+            100,
+            proxy_fields=proxy_fields(config, gateway.observer),
+        )
         connections.tick(self.loop.time(), WALL)
         protocol: asyncio.Protocol
         if application is None:

@@ -75,9 +75,9 @@ def open_protocol(
     stack: ExitStack,
     *,
     answer: tuple[int, bytes] = (200, BODY),
-    parser: str = "auto",
+    **options: Any,
 ) -> Opened:
-    inside, source = Inside(application, parser=parser), supply()
+    inside, source = Inside(application, **options), supply()
 
     def run(count: int) -> object:
         last, writes = inside.serve(source, count)

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,12 +44,15 @@ def directory(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def gunicorn(directory: Path, *args: str, bind: str = "127.0.0.1:0") -> Iterator[Process]:
+def gunicorn(
+    directory: Path, *args: str, bind: str = "127.0.0.1:0", env: Mapping[str, str] | None = None
+) -> Iterator[Process]:
     command = python(
         *("-m", "gunicorn", "-k", "wsgi_async.gunicorn.Worker", "-b", bind),
         *("--no-control-socket", *args, "gunicorn_site"),
     )
-    with running(*command, cwd=directory, env={"GUNICORN_CMD_ARGS": ""}) as process:
+    variables = {"GUNICORN_CMD_ARGS": "", **(env or {})}
+    with running(*command, cwd=directory, env=variables) as process:
         yield process
         process.signal(signal.SIGQUIT)
 
@@ -210,6 +213,35 @@ def test_the_proxy_protocol_is_as_gunicorns_options_say(
 def test_the_path_that_a_variable_says(directory: Path) -> None:
     with gunicorn(directory, "--env", "SCRIPT_NAME=/shop", "--threads", "2") as process:
         assert get(process, "/shop/x").split()[2] == "/x"
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "expected"),
+    [
+        # As gunicorn's own workers do: the scheme, from this machine.
+        ((), {}, "127.0.0.1 https 203.0.113.7"),
+        (("--forwarded-allow-ips", "127.0.0.1"), {}, "203.0.113.7 https 203.0.113.7"),
+        ((), {"FORWARDED_ALLOW_IPS": "*"}, "203.0.113.7 https 203.0.113.7"),
+        (("--forwarded-allow-ips", "10.0.0.1"), {}, "127.0.0.1 http -"),
+    ],
+)
+def test_proxies_are_believed_as_gunicorns_options_say(
+    directory: Path, args: tuple[str, ...], env: dict[str, str], expected: str
+) -> None:
+    (directory / "gunicorn_site.py").write_text(
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+        "    names = ('REMOTE_ADDR', 'wsgi.url_scheme', 'HTTP_X_FORWARDED_FOR')\n"
+        "    return [' '.join(environ.get(name, '-') for name in names).encode()]\n"
+    )
+    fields = ("X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https")
+    with gunicorn(directory, *args, "--access-logfile", "-", env=env) as process:
+        host, port = url(process).removeprefix("http://").split(":")
+        with RawClient((host, int(port))) as client:
+            client.send(request(fields=fields))
+            assert client.response().body.decode() == expected
+        address = expected.partition(" ")[0].replace(".", r"\.")
+        process.wait_for(rf"^{address} .*GET / HTTP/1\.1")
 
 
 def test_an_application_that_cannot_be_loaded(directory: Path) -> None:

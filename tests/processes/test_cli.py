@@ -137,6 +137,9 @@ GIVEN = {
     "max_header_size": ("3K", "3K"),
     "spool_threshold": ("3K", "3K"),
     "response_buffer": ("3K", "3K"),
+    "forwarded_allow_ips": ("10.0.0.1,unix", ["10.0.0.1", "unix"]),
+    "proxy_headers": ("x-forwarded-for", ["for"]),
+    "proxy_allow_from": ("10.0.0.1,unix", ["10.0.0.1", "unix"]),
 }
 
 

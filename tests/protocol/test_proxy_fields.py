@@ -187,7 +187,7 @@ def test_once_proxies_are_known_what_others_say_is_removed(options: dict[str, An
             assert not [name for name in environ if "FORWARDED" in name]
             assert environ["HTTP_X_REAL_THING"] == "1"
         (line,) = site.observer.infos
-        assert line.startswith("fields such as X-Forwarded-For are removed where they come")
+        assert line.startswith("X-Forwarded-For, from 172.18.0.5, is removed, and so are its like")
         assert site.observer.warnings == []
         # What is logged is what came.
         request = site.observer.finished[0][0]

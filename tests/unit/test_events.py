@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from wsgi_async.errors import ConfigError
-from wsgi_async.events import EVENTS, FanOut, Observer, RequestInfo, ResponseInfo, hears
+from wsgi_async.events import (
+    EVENTS,
+    FanOut,
+    Observer,
+    RequestInfo,
+    ResponseInfo,
+    client_address,
+    hears,
+)
+from wsgi_async.wsgi.environ import client_name
 
 REQUEST = RequestInfo("a-1", "GET", "/", "HTTP/1.1", "127.0.0.1:5", ())
 RESPONSE = ResponseInfo(200, 5, 0.25, True)
@@ -267,3 +276,18 @@ def test_one_that_only_looks_like_it() -> None:
     assert observer.wants_requests
     observer.request_finished(REQUEST, RESPONSE)
     assert duck.seen == [1, 200]
+
+
+@pytest.mark.parametrize(
+    ("address", "port"),
+    [
+        ("127.0.0.1", "50312"),
+        ("::1", "50312"),
+        ("203.0.113.7", ""),
+        ("2001:db8::7", ""),
+        ("fe80::1%eth0", "80"),
+        ("", ""),
+    ],
+)
+def test_a_clients_name_can_be_taken_apart(address: str, port: str) -> None:
+    assert client_address(client_name(address, port)) == (address, port)

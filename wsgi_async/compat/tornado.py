@@ -27,6 +27,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from wsgi_async.config.forwarding import BARE, believed
 from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
 from wsgi_async.server.event_loop import new_event_loop
@@ -270,6 +271,10 @@ class HTTPServer:
     :param idle_connection_timeout: seconds for which an idle connection is kept.
     :param max_header_size: bytes of a request head.
     :param max_body_size: bytes of a request's body.
+    :param xheaders: whether X-Forwarded-For and X-Scheme or X-Forwarded-Proto are believed, whoever
+        is connected. X-Real-Ip is not read.
+    :param trusted_downstream: proxies to be passed over in X-Forwarded-For. Where there are some,
+        only they and this machine are believed.
     :param more: of Tornado's other arguments those that are off.
     :raises ConfigError: an argument is wrong, or cannot be had here.
     """
@@ -282,6 +287,8 @@ class HTTPServer:
         idle_connection_timeout: float | None = None,
         max_header_size: int | None = None,
         max_body_size: int | None = None,
+        xheaders: bool = False,
+        trusted_downstream: Iterable[str] | None = None,
         **more: Any,
     ) -> None:
         if not isinstance(request_callback, WSGIContainer):
@@ -299,6 +306,13 @@ class HTTPServer:
             "max_header_size": max_header_size,
             "max_body_size": max_body_size,
         }
+        if xheaders:
+            downstream = tuple(trusted_downstream or ())
+            options |= {
+                "forwarded_allow_ips": (*believed(None), *downstream) if downstream else ("*",),
+                "proxy_headers": BARE,
+                "secure_scheme_headers": ("X-Scheme=https", "X-Forwarded-Proto=https"),
+            }
         self._config = Config(
             threads=request_callback.threads,
             **{name: value for name, value in options.items() if value is not None},
@@ -395,19 +409,13 @@ class HTTPServer:
             server.force()
 
 
-_NAMED = (
-    "X-Forwarded-For is believed of proxies that are named: write "
-    "wsgi_async.serve(application, port, forwarded_allow_ips='ADDRESS')"
-)
 _REFUSED = {
-    "xheaders": _NAMED,
     "ssl_options": "there is no TLS yet; put nginx or HAProxy in front for it",
     "protocol": "there is no TLS yet; X-Forwarded-Proto of a proxy on this machine is believed",
     "decompress_request": "use a WSGI middleware",
     "chunk_size": "it has no meaning here",
     "max_buffer_size": "use max_body_size",
     "body_timeout": "it has no meaning here: a body that stalls for 30 s is refused",
-    "trusted_downstream": _NAMED,
 }
 
 

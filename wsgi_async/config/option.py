@@ -218,8 +218,8 @@ class Option:
 
         :raises ConfigError: naming the flag and what it takes.
         """
-        if self.bare and (value is True or value is False):
-            value = self.bare if value else OFF
+        if self.bare and str(value).lower() in ("true", "false"):
+            value = self.bare if parse_bool(value) else OFF
         if value is None and self.default is None:
             return None
         try:

@@ -27,7 +27,7 @@ from .exchange import Gateway
 from .open_connection import OpenConnection, Wait
 from .paces import Paces
 from .probes import Probes
-from .proxy_fields import ProxyFields, nobody
+from .proxy_fields import FieldsOf, nobody
 from .queue_watch import QueueWatch
 from .request_timeouts import RequestTimeouts
 from .server_variables import ServerVariables
@@ -83,7 +83,7 @@ class Connections:
     :param budgets: the bounds of the process.
     :param cap: open connections at most.
     :param refusals: refused connections beyond the cap that get a lingering 503.
-    :param proxy_fields: what is done to the fields of proxies from a peer, by its address.
+    :param proxy_fields: what is done to the fields of proxies.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Connections:
         budgets: Budgets,
         cap: int,
         refusals: int = REFUSAL_MARGIN,
-        proxy_fields: Callable[[str], ProxyFields | None] = nobody,
+        proxy_fields: FieldsOf = nobody,
     ) -> None:
         self.config = config
         self.keeps_alive = config.keep_alive > 0

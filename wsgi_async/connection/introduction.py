@@ -53,7 +53,10 @@ class IntroducedProtocol(HTTPProtocol):
     ) -> None:
         super().__init__(shared, loop, introduction.source)
         self._introduction = introduction
-        self._peer = client_name(*remote_address(peer))
+        address, port = remote_address(peer)
+        self._peer = client_name(address, port)
+        source = None if introduction.source is peer else self.remote_addr
+        self._proxy_fields = shared.proxy_fields(address, source)
         # While a server drains, whoever was being introduced already may still ask.
         self.is_welcome = introduction.place is not None
 

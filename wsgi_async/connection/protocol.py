@@ -22,7 +22,6 @@ from .exchange import Exchange
 from .input import Input, InputState
 from .life import ConnectionLife, or_ends
 from .open_connection import Wait
-from .proxy_fields import ProxyFields
 from .sender import Sender, Sent
 from .states import ENDS, ConnectionState
 from .upload import Upload, UploadState
@@ -227,8 +226,16 @@ class HTTPProtocol(ConnectionLife):
         gateway = shared.gateway
         make = gateway.exchange  # CPython 3.11 looks up what seems to be a method anew each time
         exchange = make(gateway, self, head, self._loop.time())
-        if self._proxy_fields is not None:
-            head = self._hear_proxy(self._proxy_fields, exchange)
+        fields = self._proxy_fields
+        if fields is not None:
+            # A view's isdisjoint looks each key up; a set's would go through all variables.
+            if head.drops or not head.variables.keys().isdisjoint(fields.keys):
+                self._exchange = exchange  # a refusal names the request
+                scheme = str(self.server_variables["wsgi.url_scheme"])
+                head, exchange.origin = fields.read(head, self.remote_addr, scheme)
+                exchange.head = head
+            elif fields.is_of_first:
+                self._proxy_fields = None
         if shared.probes is not None:
             if shared.probes.wants(head):
                 self._answer_probe(exchange)
@@ -254,16 +261,6 @@ class HTTPProtocol(ConnectionLife):
             self._enter(_BODY)
             if upload.continue_is_due():
                 self._sender.write([self._shared.framer.continue_head])
-
-    def _hear_proxy(self, fields: ProxyFields, exchange: Exchange) -> RequestHead:
-        """What is left of the head, once it is known where the request comes from."""
-        head = exchange.head
-        if not fields.passes(head):
-            self._exchange = exchange  # a refusal names the request
-            exchange.head, exchange.origin = head, _ = fields.read(head, self.remote_addr)
-        elif fields.is_of_first:
-            self._proxy_fields = None
-        return head
 
     def _answer_probe(self, exchange: Exchange) -> None:
         """Answer in the application's stead, and then go on as after any other response.

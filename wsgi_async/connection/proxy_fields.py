@@ -11,28 +11,41 @@ from typing import Protocol
 from wsgi_async.http.origin import Origin
 from wsgi_async.http.request import RequestHead
 
-__all__ = ["ProxyFields", "nobody"]
+__all__ = ["FieldsOf", "ProxyFields", "nobody"]
 
 
 class ProxyFields(Protocol):
     """What is done to such fields in the requests of some peers. *Loop.*"""
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Of the environ. A head that has none of them, and drops no field, goes by as it is."""
+
+    @property
     def is_of_first(self) -> bool:
-        """Whether the first request of a connection tells enough of all."""
+        """Whether the connection of a head that goes by need not be looked at any more."""
 
-    def passes(self, head: RequestHead) -> bool:
-        """Whether there is nothing to do, as in most heads."""
-
-    def read(self, head: RequestHead, peer: str) -> tuple[RequestHead, Origin | None]:
+    def read(self, head: RequestHead, peer: str, scheme: str) -> tuple[RequestHead, Origin | None]:
         """Where a request comes from, and what of its head is for the application.
 
-        :param peer: the address of the socket's other end; "" for a unix socket.
+        :param peer: the address of the connection's client; "" on a unix socket.
+        :param scheme: the connection's.
         :returns: None where it comes from there.
         :raises HTTPError: 400, the fields contradict each other, or cannot be understood.
         """
 
 
-def nobody(peer: str) -> ProxyFields | None:
+class FieldsOf(Protocol):
+    """What is done to the fields of proxies, by where their connection comes from."""
+
+    def __call__(self, peer: str, source: str | None = None) -> ProxyFields | None:
+        """*Loop:* for one connection.
+
+        :param peer: the address of the socket's other end; "" for a unix socket.
+        :param source: that of the client, where the peer has introduced one: the hop behind it.
+        """
+
+
+def nobody(peer: str, source: str | None = None) -> ProxyFields | None:
     """Where proxies have no say."""
     return None

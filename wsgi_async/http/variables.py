@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from .bounded_cache import BoundedCache
 
-__all__ = ["DROPPED", "KEYS", "OF_EACH_HEAD", "key_of", "path_info", "request_variables"]
+__all__ = ["DROPPED", "KEYS", "key_of", "path_info", "request_variables"]
 
 DROPPED = ""
 """The key of fields that the application must not see: names with an underscore, which CGI cannot
@@ -19,9 +19,6 @@ become HTTP_PROXY and redirect the application's own requests (CVE-2016-5385).""
 
 KEYS: BoundedCache[str, str] = BoundedCache(1024)
 """Name as received -> key."""
-
-OF_EACH_HEAD = 6
-"""How many variables come from no field, but from the request line."""
 
 _MAX_NAME_SIZE = 64
 

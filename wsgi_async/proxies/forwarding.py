@@ -15,7 +15,6 @@ from wsgi_async.errors import ConfigError, HTTPError
 from wsgi_async.http.bounded_cache import BoundedCache
 from wsgi_async.http.origin import Origin
 from wsgi_async.http.request import RequestHead
-from wsgi_async.http.variables import OF_EACH_HEAD
 
 from .forwarded import read_forwarded
 from .named import NamedFields
@@ -200,11 +199,7 @@ class Forwarding:
         variables = head.variables
         values = tuple(map(variables.get, self._keys))
         origin = self._of_fields(head, values, scheme) if any(values) else None
-        # Each field has made a variable of its own, unless its name was dropped, or repeated.
-        if self._named.keys and (
-            len(variables) + head.chunked != head.field_count + OF_EACH_HEAD
-            or head.target[0] != "/"  # then there may be a Host that came with no field
-        ):
+        if head.drops and self._named.keys:
             return self._named.add(head.fields, origin)
         return origin
 

@@ -126,8 +126,8 @@ class InProcessExchange:
         assert isinstance(head, RequestHead)  # all of it is there, and errors are raised
         peer, _ = remote_address(self._setting.peer)
         fields = proxy_fields(config, Observer())(peer)
-        if fields is not None and not fields.passes(head):
-            head, self._origin = fields.read(head, peer)
+        if fields is not None:
+            head, self._origin = fields.read(head, peer, request.origin.scheme)
         if not head.chunked and not head.content_length:
             return head
         limit = largest_body(config, streams=False)

@@ -25,6 +25,10 @@ _OF_EACH_REQUEST = (
 without a value, so that the copy need not grow."""
 
 
+_NOWHERE = "localhost"
+"""SERVER_NAME on a unix socket; an address of the network is a number."""
+
+
 def server_variables(
     local: object,
     *,
@@ -46,7 +50,7 @@ def server_variables(
     :param processes: how many are to serve this application.
     """
     # PEP 3333 wants SERVER_NAME and SERVER_PORT never empty.
-    server_name, server_port = "localhost", "80"
+    server_name, server_port = _NOWHERE, "80"
     if isinstance(local, tuple):
         server_name, server_port = _plain_address(local[0]), str(local[1])
     variables: dict[str, object] = {
@@ -149,6 +153,8 @@ def _follow(environ: dict[str, object], origin: Origin) -> None:
             environ.pop("HTTPS", None)
     if origin.server_port is not None:
         environ["SERVER_PORT"] = origin.server_port
+    elif origin.scheme == "https" and environ["SERVER_NAME"] == _NOWHERE:
+        environ["SERVER_PORT"] = "443"
     if origin.host is not None:
         environ["HTTP_HOST"] = origin.host
     root, prefix = str(environ["SCRIPT_NAME"]), origin.prefix or ""

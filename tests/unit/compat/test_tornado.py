@@ -27,6 +27,7 @@ from wsgi_async.compat.tornado import (
     bind_sockets,
 )
 from wsgi_async.errors import ConfigError
+from wsgi_async.testing import TestClient
 
 
 def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -134,6 +135,27 @@ def test_loop_that_is_stopped_beneath_stops_its_servers_too(loop: Any) -> None:
     assert sockets[0].fileno() == -1
 
 
+def test_xheaders_are_believed_as_there() -> None:
+    seen: list[tuple[str, str]] = []
+
+    def who(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.append((environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]))
+        return application(environ, start_response)  # type: ignore[no-any-return]
+
+    fields = {"X-Forwarded-For": "6.6.6.6, 203.0.113.7, 10.0.0.2", "X-Scheme": "https"}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({}, "127.0.0.1"),
+        ({"xheaders": True}, "10.0.0.2"),
+        ({"xheaders": True, "trusted_downstream": ["10.0.0.2"]}, "203.0.113.7"),
+    ]
+    for more, address in cases:
+        config = HTTPServer(WSGIContainer(who), **more)._config
+        names = ("forwarded_allow_ips", "proxy_headers", "secure_scheme_headers")
+        options = {name: getattr(config, name) for name in names}
+        TestClient(who, **options).get("/", headers=fields)
+        assert seen.pop() == (address, "https" if more else "http")
+
+
 def test_address_in_use_is_an_os_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = HTTPServer(WSGIContainer(application))
@@ -146,7 +168,12 @@ def test_address_in_use_is_an_os_error() -> None:
     [
         (lambda: HTTPServer(application), r"takes a WSGIContainer\(application\)"),
         (lambda: WSGIContainer("no"), "not callable"),
-        (lambda: HTTPServer(WSGIContainer(application), xheaders=True), "X-Forwarded"),
+        (
+            lambda: HTTPServer(
+                WSGIContainer(application), xheaders=True, trusted_downstream=["proxy"]
+            ),
+            "takes addresses",
+        ),
         (lambda: HTTPServer(WSGIContainer(application), ssl_options={"a": 1}), "no TLS yet"),
         (lambda: HTTPServer(WSGIContainer(application), anything=1), "no argument anything"),
         (lambda: HTTPServer(WSGIContainer(application)).start(4), "--workers n"),

@@ -208,6 +208,7 @@ def test_any_exception_has_a_page(error: Exception, log: pytest.LogCaptureFixtur
         ({"HTTP_X_FORWARDED_PROTO": "https"}, False),
         ({"HTTP_X_REAL_IP": "127.0.0.1"}, False),
         ({"HTTP_FORWARDED": "for=127.0.0.1"}, False),
+        ({"wsgi_async.peer": "127.0.0.1:50000"}, False),  # a proxy has said who it is
         ({"HTTP_VIA": "1.1 proxy"}, False),
         ({"SERVER_PROTOCOL": "HTTP/1.0"}, False),
         ({"HTTP_HOST": "rebound.example"}, False),
