@@ -52,7 +52,7 @@ class IntroducedProtocol(HTTPProtocol):
         introduction: Introduction,
     ) -> None:
         super().__init__(shared, loop, introduction.source)
-        self._introduction = introduction
+        self._introduction: Introduction | None = introduction  # until connection_made
         address, port = remote_address(peer)
         self._peer = client_name(address, port)
         source = None if introduction.source is peer else self.remote_addr
@@ -63,6 +63,8 @@ class IntroducedProtocol(HTTPProtocol):
     @or_ends
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         shared, introduction = self._shared, self._introduction
+        assert introduction is not None
+        self._introduction = None  # a header may be long, and a connection live for days
         if introduction.place is not None:
             shared.open.discard(introduction.place)
             shared.refused.discard(introduction.place)
