@@ -336,7 +336,7 @@ def test_what_waits_goes_out_when_the_client_reads_on() -> None:
                 site.loop.call_soon_threadsafe(turned.release)
                 assert turned.acquire(timeout=TIMEOUT)
             environ["wsgi.early_hints"]([LINK])
-            given.set()
+            site.loop.call_soon_threadsafe(given.set)
             assert gate.wait(TIMEOUT)
         start_response("200 OK", [])
         return [HELLO]

@@ -12,6 +12,7 @@ from threadline import HEAD, KIB, WAIT, Line
 
 from wsgi_async.http.response import ResponseHead
 from wsgi_async.threads import ForkedWriter, InterimHeads, Mailbox, ResponseWriter
+from wsgi_async.threads.interim_heads import Added
 
 make = pytest.fixture(rigs)
 
@@ -36,19 +37,19 @@ def numbers(heads: list[ResponseHead]) -> list[int]:
 
 def test_they_are_taken_in_their_order_and_once() -> None:
     interim = InterimHeads(KIB)
-    for number in range(5):
-        assert interim.add(numbered(number), 10)
+    added = [interim.add(numbered(number), 10) for number in range(5)]
+    assert added == [Added.FIRST] + 4 * [Added.BEHIND]
     assert numbers(interim.take()) == [0, 1, 2, 3, 4]
     assert interim.take() == []
 
 
 def test_what_finds_no_room_is_left_out_and_what_is_taken_makes_room() -> None:
     interim = InterimHeads(KIB)
-    assert interim.add(numbered(0), KIB)
-    assert not interim.add(numbered(1), 1)
+    assert interim.add(numbered(0), KIB) is Added.FIRST
+    assert interim.add(numbered(1), 1) is Added.LEFT_OUT
     assert numbers(interim.take()) == [0]
-    assert not interim.add(numbered(2), KIB + 1)
-    assert interim.add(numbered(3), KIB)
+    assert interim.add(numbered(2), KIB + 1) is Added.LEFT_OUT
+    assert interim.add(numbered(3), KIB) is Added.FIRST
     assert numbers(interim.take()) == [3]
 
 
@@ -60,7 +61,7 @@ def test_none_is_lost_or_doubled_between_threads() -> None:
 
     def add(which: int) -> None:
         for number in range(which, 20_000, 4):
-            if interim.add(numbered(number), 10):
+            if interim.add(numbered(number), 10) is not Added.LEFT_OUT:
                 added[which].append(number)
 
     threads = [threading.Thread(target=add, args=(which,)) for which in range(4)]
@@ -82,6 +83,19 @@ def test_a_response_may_hold_no_more_of_them_than_of_itself(tmp_path: Any) -> No
         writer = ResponseWriter(line.bounds, line.mailbox, Owner())
         assert writer.send_interim(numbered(0), room)
         assert not writer.send_interim(numbered(1), 1)
+
+
+def test_the_loop_is_told_once_of_all_that_wait(tmp_path: Any) -> None:
+    """Told of each, it would come for hardly anything else where threads give them without end."""
+    line, owner = Line(tmp_path), Owner()
+    writer = ResponseWriter(line.bounds, line.mailbox, owner)
+    for turn in (1, 2):
+        for number in range(100):
+            assert writer.send_interim(numbered(number), 10)
+        line.mailbox.mend()
+        assert owner.woken == turn
+        assert writer.interim is not None
+        assert len(writer.interim.take()) == 100
 
 
 @pytest.mark.parametrize("how", ["respond", "start", "cut", "abort", "answer", "release"])

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import enum
 import threading
 
 from wsgi_async.http.response import ResponseHead
 
-__all__ = ["InterimHeads"]
+__all__ = ["Added", "InterimHeads"]
+
+
+class Added(enum.Enum):
+    """What became of a head that was given."""
+
+    FIRST = "it waits alone: the loop is to be told"
+    BEHIND = "it waits behind others, of which the loop has been told"
+    LEFT_OUT = "there is no room for it, and nothing is done"
 
 
 class InterimHeads:
@@ -26,18 +35,17 @@ class InterimHeads:
         self._heads: list[ResponseHead] = []
         self._size = 0
 
-    def add(self, head: ResponseHead, size: int) -> bool:
+    def add(self, head: ResponseHead, size: int) -> Added:
         """*Any thread:* put one behind the others.
 
         :param size: bytes it has.
-        :returns: False, and nothing done, where there is no room for it.
         """
         with self._lock:
             if self._size + size > self._room:
-                return False
+                return Added.LEFT_OUT
             self._heads.append(head)
             self._size += size
-            return True
+            return Added.FIRST if len(self._heads) == 1 else Added.BEHIND
 
     def take(self) -> list[ResponseHead]:
         """*Loop:* all that wait."""

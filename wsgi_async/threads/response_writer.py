@@ -11,7 +11,7 @@ from wsgi_async.http.response import ResponseHead
 from wsgi_async.system.forks import leave
 
 from .bounds import ResponseBounds
-from .interim_heads import InterimHeads
+from .interim_heads import Added, InterimHeads
 from .mailbox import Mailbox, Posted
 from .response_account import FREE_MEMORY, Progress
 from .response_pipe import ResponsePipe
@@ -116,10 +116,12 @@ class ResponseWriter:
                     # As much as a response may hold without asking the process's budget.
                     interim = InterimHeads(min(FREE_MEMORY, self._bounds.memory))
                     self.interim = interim
-        if not interim.add(head, size):
-            return False
-        self._mailbox.post(owner)
-        return True
+        added = interim.add(head, size)
+        if added is Added.FIRST:
+            # Once for all that wait: a thread that gives them without end would have the loop come
+            # for each, and for nothing else.
+            self._mailbox.post(owner)
+        return added is not Added.LEFT_OUT
 
     def cut(self) -> None:
         """*Pool thread:* the response ends here without being complete. If it has ended, the loop
