@@ -12,6 +12,7 @@ from pools import WAIT, Gate, Rig, pools, until
 from wsgi_async.errors import RequestTimeout
 from wsgi_async.system.stacks import raise_in
 from wsgi_async.threads.pool import Call
+from wsgi_async.threads.task_queues import TaskQueues
 
 make = pytest.fixture(pools)
 
@@ -42,6 +43,33 @@ def test_a_withdrawn_task_is_not_run_and_gives_its_place_back(make: Callable[...
     assert ran == [2, 3, 4]
     assert rig.pool.completed == 4
     assert rig.pool.oldest is None
+
+
+def test_memory_that_runs_out_as_withdrawn_tasks_are_let_go_leaves_the_queue_in_order(
+    make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not run, and do not count as waiting; the thread that was struck is replaced."""
+    rig = make(queue_size=3)
+    [gate] = rig.occupy()
+    ran: list[str] = []
+    tasks = [Call(lambda: ran.append("withdrawn")), Call(lambda: ran.append("next"))]
+    for task in tasks:
+        rig.pool.submit(task)
+    assert rig.pool.withdraw(tasks[0])
+
+    def fail(queues: TaskQueues[Call]) -> None:
+        monkeypatch.undo()
+        raise MemoryError
+
+    monkeypatch.setattr(TaskQueues, "trim", fail)
+    gate.opened.set()
+    rig.flush()
+    rig.wait_until_idle()
+    assert ran == ["next"]
+    assert isinstance(rig.errors.get(timeout=WAIT), MemoryError)
+    assert rig.pool.queued == 0
+    assert rig.pool.oldest is None
+    assert not rig.pool.full
 
 
 def test_what_has_begun_cannot_be_withdrawn(make: Callable[..., Rig]) -> None:

@@ -283,8 +283,7 @@ class ThreadPool(Generic[T]):
             # A thread shows in its place what it has taken, until that says that it has begun.
             if any(place.task is task for place in (*self._places, *self._lost)):
                 return False
-            self._queues.withdraw(task)
-            self._queues.set_room(refuses=self.is_exhausted)
+            self._queues.withdraw(task)  # the last call: what is withdrawn is told to be
         return True
 
     def lose(self, task: T) -> int | None:
@@ -511,6 +510,9 @@ class ThreadPool(Generic[T]):
                     return
                 if self._waking is sleeper:
                     self._waking = None
+                if queues.withdrawn:
+                    queues.trim()
+                    queues.set_room(refuses=self.is_exhausted)
                 # Urgent tasks and new ones in turn. `task` keeps the one before until the lock is
                 # let go: what it holds may be anything. Here and in all that takes something, no
                 # call comes between: not popleft(), of which what it returns could be lost.
@@ -527,9 +529,6 @@ class ThreadPool(Generic[T]):
                     place.stage = _TAKEN
                     place.task = upcoming = queues.new[0]
                     del queues.new[0]
-                    if queues.withdrawn:
-                        queues.trim()
-                        queues.set_room(refuses=self.is_exhausted)
                 else:
                     place.task = None
                     if self._state is not _OPEN:

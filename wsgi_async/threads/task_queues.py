@@ -31,7 +31,7 @@ class TaskQueues(Generic[T]):
     def __init__(self, size: int) -> None:
         self._size = size
         self.new: deque[T] = deque()
-        """Its first one is never withdrawn."""
+        """Its first ones may be withdrawn: whoever looks at them or takes one trims first."""
         self.urgent: deque[T | Orphan[T]] = deque()
         self.urgent_next = False
         """Whose turn it is: a pendulum between the two queues, and no state of anything."""
@@ -46,21 +46,30 @@ class TaskQueues(Generic[T]):
     @property
     def heads(self) -> tuple[T | None, T | Orphan[T] | None]:
         """The task that has waited the longest in each; None where there is none."""
+        self.trim()
         return (self.new[0] if self.new else None, self.urgent[0] if self.urgent else None)
 
     def withdraw(self, task: T) -> None:
-        """Leave out one of the new ones."""
+        """Leave out one of the new ones; or raise what a lack of memory does, with nothing done."""
         # To search for it would take a queue of n clients that all leave n² steps.
-        self.withdrawn.add(task)
-        if len(self.withdrawn) > SPARSE and 2 * len(self.withdrawn) > len(self.new):
+        if len(self.withdrawn) >= SPARSE and 2 * len(self.withdrawn) > len(self.new):
             self.new = deque(task for task in self.new if task not in self.withdrawn)
+            self.room -= len(self.withdrawn)
             self.withdrawn.clear()
-        self.trim()
+        self.withdrawn.add(task)
+        self.room += 1
 
     def trim(self) -> None:
         """Let go of the withdrawn tasks at the head of the queue."""
-        while self.withdrawn and self.new[0] in self.withdrawn:
-            self.withdrawn.discard(self.new.popleft())
+        while self.withdrawn:
+            if not self.new:  # what an exception has left
+                self.room -= len(self.withdrawn)
+                self.withdrawn.clear()
+            elif self.new[0] in self.withdrawn:
+                self.withdrawn.discard(self.new.popleft())
+                self.room -= 1
+            else:
+                break
 
     def set_room(self, *, refuses: bool) -> None:
         """Follow what was withdrawn.

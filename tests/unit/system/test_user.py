@@ -260,6 +260,10 @@ def test_the_processes_of_another_user_follow_a_rotation() -> None:
             Command(f"{directory}/site.py", "-b", f"127.0.0.1:{port.number}", *options) as server,
         ):
             ask(port.number, "/before")
+            deadline = time.monotonic() + TIMEOUT
+            while "/before" not in log.read_text():  # a thread of the process writes it
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
             log.rename(directory / "error.log.1")
             server.signal(signal.SIGUSR1)
             # Whichever process answers: it has reopened once it has a line in the new file.
