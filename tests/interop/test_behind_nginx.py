@@ -11,6 +11,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from front_ends import DEPLOY, HOST, Certificate, Front, listener, make_certificate, nginx, shipped
@@ -139,6 +140,8 @@ def test_no_redirect_for_ever(
         assert replies[1].facts["url"] == f"https://{HOST}/page?a=%20b"
         environ = replies[1].environ
         assert (environ["wsgi.url_scheme"], environ["HTTPS"]) == ("https", "on")
+        if transport == "unix":  # as gunicorn has it: there is no port of the socket's own
+            assert environ["SERVER_PORT"] == "443"
         [direct] = front.browse(f"https://{HOST}/")
         assert direct.status == 200
         # Another's word for it is none.
@@ -355,6 +358,24 @@ def test_nginx_itself_redirects_where_the_application_does_not(
         replies = front.browse(f"http://{HOST}/page?a=1")
         assert [reply.status for reply in replies] == [301, 200]
         assert replies[1].facts["url"] == f"https://{HOST}/page"
+
+
+@pytest.mark.parametrize("strips", [False, True])
+def test_a_site_below_a_path(strips: bool, tmp_path: Path, certificate: Certificate) -> None:
+    """`--root-path` is right whether or not nginx takes the path off (by the slash at the end of
+    proxy_pass), also for a page whose name begins like it."""
+    changes = {
+        "    location / {": "    location /app/ {",
+        "proxy_pass http://mysite;": f"proxy_pass http://mysite{'/' if strips else ''};",
+    }
+    with (
+        plain_site("--root-path", "/app", *FOR_AND_PROTO) as site,
+        in_front(tmp_path, certificate, upstream_of(site), changes) as front,
+    ):
+        for page in ("/", "/page", "/apple", "/a%20b", "/a%2Fb"):
+            environ = front.ask("https", f"/app{page}").environ
+            found = (environ["SCRIPT_NAME"], environ["PATH_INFO"])
+            assert found == ("/app", unquote(page)), page
 
 
 def test_connections_to_the_server_are_kept(tmp_path: Path, certificate: Certificate) -> None:

@@ -246,7 +246,9 @@ def test_the_configuration_is_valid(haproxy: HAProxy) -> None:
 
 
 @pytest.mark.parametrize("framework", ["flask", "django"])
-@pytest.mark.parametrize("words", [()], ids=["as it is"])
+@pytest.mark.parametrize(
+    "words", [(), ("--forwarded-allow-ips", "127.0.0.1")], ids=["as it is", "not the client's word"]
+)
 def test_the_application_sees_https_and_the_client(
     words: Sequence[str], framework: str, haproxy: HAProxy, site: Site
 ) -> None:
