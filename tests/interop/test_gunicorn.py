@@ -221,6 +221,7 @@ def test_the_path_that_a_variable_says(directory: Path) -> None:
         # As gunicorn's own workers do: the scheme, from this machine.
         ((), {}, "127.0.0.1 https 203.0.113.7"),
         (("--forwarded-allow-ips", "127.0.0.1"), {}, "203.0.113.7 https 203.0.113.7"),
+        (("--forwarded-allow-ips", "127.0.0.0/8"), {}, "203.0.113.7 https 203.0.113.7"),
         ((), {"FORWARDED_ALLOW_IPS": "*"}, "203.0.113.7 https 203.0.113.7"),
         (("--forwarded-allow-ips", "10.0.0.1"), {}, "127.0.0.1 http -"),
     ],
@@ -242,6 +243,8 @@ def test_proxies_are_believed_as_gunicorns_options_say(
             assert client.response().body.decode() == expected
         address = expected.partition(" ")[0].replace(".", r"\.")
         process.wait_for(rf"^{address} .*GET / HTTP/1\.1")
+        if not (args or env):
+            process.wait_for(r"is not used, .*of gunicorn's options --forwarded-allow-ips 127\.0")
 
 
 def test_an_application_that_cannot_be_loaded(directory: Path) -> None:

@@ -86,8 +86,9 @@ class _Believed:
         if self._warn is not None and _FOR in head.variables:
             self._warn(
                 f"X-Forwarded-For, from {_named(peer)}, is not used, and clients have the proxy's "
-                "address here: --proxy-headers for,proto takes it, if the proxy sees to it that no "
-                "client makes it up; --proxy-headers proto leaves it"
+                "address here: --proxy-headers for,proto takes it (of gunicorn's options "
+                "--forwarded-allow-ips 127.0.0.0/8, or another that is not its default), if the "
+                "proxy sees to it that no client makes it up; --proxy-headers proto leaves it"
             )
             self._warn = None
             self.keys = tuple(sorted(self._forwarding.keys))
