@@ -217,6 +217,15 @@ def test_a_connection_of_a_client_is_looked_at_once_only() -> None:
         assert client.protocol._proxy_fields is None
 
 
+def test_a_head_that_comes_again_is_none_that_says_something_else() -> None:
+    """What has nothing for proxies in it is not looked at anew; what differs from it is."""
+    with Site(show, proxy_headers=True) as site:
+        first, second = (site.connect(peername=PROXY) for _ in range(2))
+        for client in first, second, first:
+            assert json.loads(client.get("/x").body)["REMOTE_ADDR"] == "127.0.0.1"
+            assert json.loads(client.get("/x", FOR).body)["REMOTE_ADDR"] == "203.0.113.7"
+
+
 # --- contradictions -----------------------------------------------------------------------------
 
 

@@ -227,15 +227,17 @@ class HTTPProtocol(ConnectionLife):
         make = gateway.exchange  # CPython 3.11 looks up what seems to be a method anew each time
         exchange = make(gateway, self, head, self._loop.time())
         fields = self._proxy_fields
-        if fields is not None:
+        if fields is not None and head is not fields.passed:
             # A view's isdisjoint looks each key up; a set's would go through all variables.
             if head.drops or not head.variables.keys().isdisjoint(fields.keys):
                 self._exchange = exchange  # a refusal names the request
                 scheme = str(self.server_variables["wsgi.url_scheme"])
                 head, exchange.origin = fields.read(head, self.remote_addr, scheme)
                 exchange.head = head
-            elif fields.is_of_first:
-                self._proxy_fields = None
+            else:
+                fields.passed = head
+                if fields.is_of_first:
+                    self._proxy_fields = None
         if shared.probes is not None:
             if shared.probes.wants(head):
                 self._answer_probe(exchange)

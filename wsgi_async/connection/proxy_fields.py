@@ -17,6 +17,9 @@ __all__ = ["FieldsOf", "ProxyFields", "nobody"]
 class ProxyFields(Protocol):
     """What is done to such fields in the requests of some peers. *Loop.*"""
 
+    passed: RequestHead | None
+    """The last head that went by: one that is remembered comes again, and is not looked at anew."""
+
     @property
     def keys(self) -> tuple[str, ...]:
         """Of the environ. A head that has none of them, and drops no field, goes by as it is."""

@@ -72,6 +72,7 @@ class _Believed:
     """
 
     is_of_first = False
+    passed: RequestHead | None = None
 
     def __init__(self, forwarding: Forwarding, warn: Say | None = None) -> None:
         self._forwarding = forwarding
@@ -99,6 +100,7 @@ class _Removed:
     """Of a peer that is none of the proxies which an operator has named: it is made up."""
 
     is_of_first = False
+    passed: RequestHead | None = None
     keys = _ANY
 
     def __init__(self, forwarding: Forwarding, observer: Observer) -> None:
@@ -126,6 +128,7 @@ class _Left:
     """Of a peer of whom nobody has said anything: neither believed nor removed."""
 
     is_of_first = True
+    passed: RequestHead | None = None
 
     def __init__(self, forwarding: Forwarding, warn: Say) -> None:
         self.keys = tuple(sorted(forwarding.keys.union(_TELLING)))
@@ -158,6 +161,7 @@ class _Introduced:
         self._peer = peer
         self._is_hop = is_hop
         self.is_of_first = fields.is_of_first
+        self.passed: RequestHead | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
