@@ -12,7 +12,7 @@ import h11
 
 __all__ = ["TIMEOUT", "Address", "RawClient", "Response", "request"]
 
-TIMEOUT = 10.0
+TIMEOUT = 25.0
 """Seconds after which a test gives up waiting; never waited for when all is well."""
 
 Address = tuple[str, int] | str

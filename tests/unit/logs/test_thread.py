@@ -165,7 +165,7 @@ def test_who_logs_does_not_wait_for_a_pipe_that_nobody_reads(
     began = time.monotonic()
     for number in range(count):
         writer.put(pipe.sink, b"%*d\n" % (size - 1, number))
-    assert time.monotonic() - began < TIMEOUT
+    assert time.monotonic() - began < 10
     lines = pipe.read_until(lambda data: count - told.count == data.count(b"\n")).splitlines()
     numbers = list(map(int, lines))
     assert numbers == list(range(len(numbers)))
@@ -221,7 +221,7 @@ def test_a_flush_takes_a_second_at_most(writer: LogWriter, pipe: Pipe) -> None:
     writer.put(pipe.sink, b"x\n")
     began = time.monotonic()
     writer.flush()
-    assert FLUSH_TIME <= time.monotonic() - began < FLUSH_TIME + TIMEOUT / 2
+    assert FLUSH_TIME <= time.monotonic() - began < FLUSH_TIME + 5
 
 
 def test_a_flush_waits_for_nothing_else(writer: LogWriter, file: Sink) -> None:
