@@ -117,8 +117,11 @@ def test_a_header_that_names_nobody_is_none(header: bytes) -> None:
         assert ask(FOR, header=header)["REMOTE_ADDR"] == BEFORE
 
 
-def test_who_is_warned_of_is_the_proxy_and_not_its_client() -> None:
+def test_only_of_a_client_that_nobody_has_named_it_is_said_that_it_is_not_known() -> None:
+    """Where the header has its address, X-Forwarded-For is not missed."""
     with asking() as (served, ask):
         ask(FOR)
+        assert served.recorder.of("warning") == []
+        ask(FOR, header=b"PROXY UNKNOWN\r\n")
         [(message,)] = served.recorder.wait_for("warning")
         assert message.startswith("X-Forwarded-For, from 127.0.0.1, is not used")

@@ -56,10 +56,17 @@ def proxy_fields(config: Config, observer: Observer) -> FieldsOf:
     else:
         others = _Left(forwarding, observer.warning)
 
+    # Whoever introduces its clients has told their addresses: nothing is to be said of another way.
+    of_introducers = _Believed(forwarding) if theirs is not None else None
+
     def fields_of(peer: str, source: str | None = None) -> ProxyFields | None:
         fields = theirs if peer in peers else others
-        if fields is None or source is None:
+        if source is None:
             return fields
+        if fields is theirs:
+            fields = of_introducers
+        if fields is None:
+            return None
         return _Introduced(fields, peer, is_hop=source in peers and not peers.everyone)
 
     return fields_of
