@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import django_settings
 import pytest
 from rawclient import Address, RawClient, request
 from serving import serving
@@ -194,13 +195,11 @@ def test_flask_with_proxy_fix_on_top_and_without(options: dict[str, Any]) -> Non
 
 def test_django_is_secure_with_its_own_setting_and_without() -> None:
     pytest.importorskip("django")
-    from django.conf import settings
     from django.core.handlers.wsgi import WSGIRequest
     from django.core.wsgi import get_wsgi_application  # noqa: F401
     from django.test.utils import override_settings
 
-    if not settings.configured:
-        settings.configure(ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None, SECRET_KEY="for tests")
+    django_settings.configure()
     kept: list[dict[str, Any]] = []
 
     def keep(environ: dict[str, Any], start_response: Any) -> list[bytes]:

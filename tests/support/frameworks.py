@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
+import django_settings
 from rawclient import TIMEOUT
 
 __all__ = ["FRAMEWORKS", "Application", "Gate", "Site"]
@@ -152,9 +153,7 @@ async def _later(text: str) -> str:
 def make_django(site: Site) -> Application:
     import types
 
-    import django
     from django import http, urls
-    from django.conf import settings
     from django.core.handlers.wsgi import WSGIHandler
 
     def hello(request: Any) -> Any:
@@ -215,15 +214,7 @@ def make_django(site: Site) -> Application:
             request.urlconf = urlconf
             return super().resolve_request(request)
 
-    if not settings.configured:
-        settings.configure(
-            ALLOWED_HOSTS=["*"],
-            LOGGING_CONFIG=None,
-            MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
-            ROOT_URLCONF=urlconf,
-            SECRET_KEY="for tests",
-        )
-    django.setup(set_prefix=False)
+    django_settings.configure()
     return cast("Application", Handler())
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+import django_settings
 import pytest
 from wire import HELLO, Chunks, Client, Recorder, Site, hello, responding
 
@@ -37,8 +38,7 @@ def make_flask() -> Application:
 
 
 def make_django() -> Application:
-    django = pytest.importorskip("django")
-    from django.conf import settings
+    pytest.importorskip("django")
     from django.core.handlers.wsgi import WSGIHandler
     from django.http import HttpResponse
     from django.urls import path
@@ -51,15 +51,7 @@ def make_django() -> Application:
             request.urlconf = urls
             return super().resolve_request(request)
 
-    if not settings.configured:
-        settings.configure(
-            ALLOWED_HOSTS=["*"],
-            LOGGING_CONFIG=None,
-            MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
-            ROOT_URLCONF=urls,
-            SECRET_KEY="for tests",
-        )
-    django.setup(set_prefix=False)
+    django_settings.configure()
     return Handler()  # type: ignore[no-any-return]
 
 
