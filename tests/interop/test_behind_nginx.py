@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from front_ends import DEPLOY, HOST, Certificate, Front, listener, make_certificate, nginx, shipped
+from front_ends import DEPLOY, HOST, Certificate, Front, listener, made_certificate, nginx, shipped
 from rawclient import TIMEOUT
 from serving import APPS, ROOT, Command
 from tools import python, require_module, require_program, running
@@ -26,9 +26,7 @@ STRANGER = "203.0.113.9"
 FRAMEWORKS = ["secure_flask", "secure_django"]
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return make_certificate(tmp_path_factory.mktemp("certificate"))
+certificate = pytest.fixture(scope="module")(made_certificate)
 
 
 @contextlib.contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import h11
 import pytest
+from front_ends import haproxy, listener, nginx
 from rawclient import TIMEOUT, RawClient, request
 from serving import Served, serving
 from tools import require_module, require_program
@@ -91,28 +90,6 @@ def test_pythons_own_client_knows_no_103(served: Served) -> None:
 # --- proxies --------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def proxy(command: list[str], listener: socket.socket, env: dict[str, str]) -> Iterator[int]:
-    """A proxy that inherits its listening socket: connections wait there until it is ready."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=[listener.fileno()],
-        env={**os.environ, **env},
-    )
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        process.terminate()
-        try:
-            process.wait(TIMEOUT)
-        finally:
-            process.kill()
-            process.wait()
-
-
 HAPROXY = """
 global
     maxconn 100
@@ -130,27 +107,13 @@ backend b
 
 
 def test_haproxy_passes_them_on(served: Served, tmp_path: Path) -> None:
-    program = require_program("haproxy")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        path = tmp_path / "haproxy.cfg"
-        text = HAPROXY.format(listener=listener.fileno(), port=served.server.port)
-        path.write_text(text)
-        with proxy([program, "-db", "-f", str(path)], listener, {}) as port:
-            assert statuses(port) == [103, 103, 200] * 2
+    with listener() as front:
+        text = HAPROXY.format(listener=front.fileno(), port=served.server.port)
+        with haproxy(tmp_path, text, [front]):
+            assert statuses(front.getsockname()[1]) == [103, 103, 200] * 2
 
 
 NGINX = """
-daemon off;
-{user}
-pid {directory}/nginx.pid;
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
     server {{
         listen 127.0.0.1:{listen};
         location / {{
@@ -160,7 +123,6 @@ http {{
             proxy_buffering off;
         }}
     }}
-}}
 """
 
 
@@ -168,18 +130,10 @@ http {{
 def test_nginx_before_1_29_is_safe_with_http_1_0_only(
     served: Served, tmp_path: Path, version: str
 ) -> None:
-    program = require_program("nginx")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        text = NGINX.format(
-            directory=tmp_path,
-            listen=listener.getsockname()[1],
-            port=served.server.port,
-            version=version,
-            user="user root;" if os.geteuid() == 0 else "",
-        )
-        (tmp_path / "nginx.conf").write_text(text)
-        command = [program, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
-        with proxy(command, listener, {"NGINX": f"{listener.fileno()};"}) as port:
+    with listener() as front:
+        port = front.getsockname()[1]
+        text = NGINX.format(listen=port, port=served.server.port, version=version)
+        with nginx(tmp_path, text, [front]):
             if version == "1.0":
                 assert statuses(port) == [200, 200]
                 return

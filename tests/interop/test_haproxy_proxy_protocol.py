@@ -46,9 +46,7 @@ def tell(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [json.dumps({"environ": plain, "facts": facts}).encode()]
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return front_ends.make_certificate(tmp_path_factory.mktemp("certificate"))
+certificate = pytest.fixture(scope="module")(front_ends.made_certificate)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from front_ends import HOST, Certificate, Front, haproxy, listener, make_certificate, nginx
+from front_ends import HOST, Certificate, Front, haproxy, listener, made_certificate, nginx
 from serving import Command
 
 CLIENT = "127.0.0.2"
@@ -69,9 +69,7 @@ LISTED = 'proxy_set_header X-Forwarded-Proto "$http_x_forwarded_proto, $scheme";
 """Or adds to it, as with addresses."""
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return make_certificate(tmp_path_factory.mktemp("certificate"))
+certificate = pytest.fixture(scope="module")(made_certificate)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import pytest
 from rawclient import TIMEOUT
 from tools import ROOT, require_program
 
@@ -28,6 +29,7 @@ __all__ = [
     "Reply",
     "haproxy",
     "listener",
+    "made_certificate",
     "make_certificate",
     "nginx",
     "shipped",
@@ -89,6 +91,11 @@ def make_certificate(directory: Path) -> Certificate:
         timeout=TIMEOUT,
     )
     return found
+
+
+def made_certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A module's certificate: to be made a fixture."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 class Reply(NamedTuple):

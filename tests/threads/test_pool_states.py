@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from state_tables import assert_held
 
 from wsgi_async.threads import places as places_module
 from wsgi_async.threads import pool as pool_module
@@ -17,15 +18,7 @@ def test_the_standings_of_a_thread_change_by_their_table_only() -> None:
     place = places_module.Place[Any]("thread")
     assert place.standing is standings.SERVING
     for standing in standings:
-        for other in standings:
-            place.standing = standing
-            if other in moves[standing]:
-                place.change(other)
-                assert place.standing is other
-            else:
-                with pytest.raises(RuntimeError, match=f"from {standing.name} to {other.name}"):
-                    place.change(other)
-                assert place.standing is standing
+        assert_held(moves, standing, place, "standing", place.change)
 
 
 def test_the_states_of_a_pool_change_by_their_table_only() -> None:
@@ -34,12 +27,4 @@ def test_the_states_of_a_pool_change_by_their_table_only() -> None:
     pool: ThreadPool[Call] = ThreadPool(1, 0, on_error=pytest.fail)
     assert pool._state is states.OPEN
     for state in states:
-        for other in states:
-            pool._state = state
-            if other in moves[state]:
-                pool._enter(other)
-                assert pool._state is other
-            else:
-                with pytest.raises(RuntimeError, match=f"from {state.name} to {other.name}"):
-                    pool._enter(other)
-                assert pool._state is state
+        assert_held(moves, state, pool, "_state", pool._enter)

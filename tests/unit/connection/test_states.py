@@ -7,6 +7,7 @@ import enum
 from typing import Any
 
 import pytest
+from state_tables import Table, assert_refused, assert_whole, last_of
 from wire import Held, Site
 
 from wsgi_async.connection import exchange, states, upload
@@ -17,8 +18,6 @@ from wsgi_async.connection.input import Input, InputState
 from wsgi_async.connection.states import ConnectionState
 from wsgi_async.connection.upload import Upload, UploadState
 from wsgi_async.testing import FakeLoop, FakeTransport
-
-Table = dict[Any, set[Any]]
 
 TABLES: list[tuple[Table, Any, set[Any]]] = [
     (states.NEXT, ConnectionState.NEW, {ConnectionState.CLOSED}),
@@ -36,22 +35,14 @@ TABLES: list[tuple[Table, Any, set[Any]]] = [
 def test_a_table_has_every_state_and_reaches_it(
     table: Table, first: enum.Enum, last: set[enum.Enum]
 ) -> None:
-    assert set(table) == set(type(first))
-    reached = {first}
-    while following := {t for state in reached for t in table[state]} - reached:
-        reached |= following
-    assert reached == set(table)
-    assert {state for state in table if not table[state] - {state}} == last
+    assert_whole(table, first)
+    assert last_of(table) == last
 
 
 @pytest.mark.parametrize("state", InputState)
 def test_an_input_refuses_what_is_not_in_its_table(state: InputState) -> None:
     taken = Input(FakeTransport(FakeLoop(), asyncio.Protocol()), Departures())
-    for other in set(InputState) - input_module.NEXT[state]:
-        taken.state = state
-        with pytest.raises(RuntimeError, match=f"from {state.name} to {other.name}"):
-            taken._enter(other)
-        assert taken.state is state
+    assert_refused(input_module.NEXT, state, taken, "state", taken._enter)
 
 
 @pytest.mark.parametrize("state", UploadState)
@@ -61,11 +52,7 @@ def test_an_upload_refuses_what_is_not_in_its_table(state: UploadState) -> None:
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", "POST")
         found = client.protocol._upload
         assert isinstance(found, Upload)
-        for other in set(UploadState) - upload.NEXT[state]:
-            found.state = state
-            with pytest.raises(RuntimeError, match=f"from {state.name} to {other.name}"):
-                found._enter(other)
-            assert found.state is state
+        assert_refused(upload.NEXT, state, found, "state", found._enter)
         found.state = UploadState.ARRIVING
 
 
@@ -78,11 +65,7 @@ def test_an_exchange_refuses_what_is_not_in_its_table(state: ExchangeState) -> N
         application.wait_entered()
         found = client.protocol._exchange
         assert isinstance(found, Exchange)
-        for other in set(ExchangeState) - exchange.NEXT[state]:
-            found.state = state
-            with pytest.raises(RuntimeError, match=f"from {state.name} to {other.name}"):
-                found._enter(other)
-            assert found.state is state
+        assert_refused(exchange.NEXT, state, found, "state", found._enter)
         found.state = ExchangeState.SUBMITTED
         application.gate.release()
         client.wait()
