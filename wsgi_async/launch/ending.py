@@ -86,10 +86,10 @@ def end_within(
     atexit.register(begin)
 
     def watch() -> None:
-        end = deadline
-        while (left := end - time.monotonic()) > 0:
+        nonlocal deadline
+        while (left := deadline - time.monotonic()) > 0:
             if pulse():
-                end = min(end, time.monotonic() + LAST)
+                deadline = min(deadline, time.monotonic() + LAST)
             time.sleep(min(left, every))
         _dump_after(EXIT_FUNCTIONS + LAST, descriptor)
         try:

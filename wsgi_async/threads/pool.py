@@ -175,7 +175,7 @@ class ThreadPool(Generic[T]):
     @property
     def queued(self) -> int:
         """*Any thread:* tasks that wait for a thread now."""
-        return len(self._queues)
+        return self._queues.waiting
 
     @property
     def alive(self) -> int:
@@ -201,7 +201,8 @@ class ThreadPool(Generic[T]):
     def full(self) -> bool:
         """*Any thread:* whether ``submit`` would refuse now."""
         queues = self._queues
-        return len(queues.new) >= queues.room + len(self._sleepers) + (self._waking is not None)
+        waiting = len(queues.new) - len(queues.withdrawn)
+        return waiting >= queues.room + len(self._sleepers) + (self._waking is not None)
 
     @property
     def oldest(self) -> T | None:
@@ -230,6 +231,7 @@ class ThreadPool(Generic[T]):
         be it that it sleeps or that it is about to wake; else None."""
         with self._lock:
             queues = self._queues
+            queues.trim()
             if not queues.new and not queues.urgent:
                 return None
             is_idle = any(place.task is None for place in self._places)
@@ -243,7 +245,7 @@ class ThreadPool(Generic[T]):
         # Not acquire() and release(): a signal's handler may raise between the two and their `try`.
         with self._lock:
             sleepers, queues = self._sleepers, self._queues
-            # The condition of `full`, and _sleeper_to_wake(), written out: every request comes by.
+            # What `full` asks first, and _sleeper_to_wake(), written out: every request comes by.
             if len(queues.new) >= queues.room + len(sleepers) and self.full:
                 return False
             self.submitted += 1
@@ -512,7 +514,6 @@ class ThreadPool(Generic[T]):
                     self._waking = None
                 if queues.withdrawn:
                     queues.trim()
-                    queues.set_room(refuses=self.is_exhausted)
                 # Urgent tasks and new ones in turn. `task` keeps the one before until the lock is
                 # let go: what it holds may be anything. Here and in all that takes something, no
                 # call comes between: not popleft(), of which what it returns could be lost.

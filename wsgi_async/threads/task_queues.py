@@ -18,7 +18,7 @@ SPARSE = 64
 
 
 class TaskQueues(Generic[T]):
-    """Tasks that wait for a thread. *Any thread, with the pool's lock held*, but for the length.
+    """Tasks that wait for a thread. *Any thread, with the pool's lock held.*
 
     The pool puts tasks in and takes them out itself: what is taken has to be in its thread's place
     with no call between.
@@ -38,10 +38,12 @@ class TaskQueues(Generic[T]):
         self.withdrawn: set[T] = set()
         """Those of the new ones that are not to be run any more."""
         self.room = size
-        """How long the queue of new ones may be, withdrawn tasks included."""
+        """How many new ones may wait."""
 
-    def __len__(self) -> int:
-        return len(self.new) + len(self.urgent) - len(self.withdrawn)
+    @property
+    def waiting(self) -> int:
+        """*Any thread, without the lock:* how many wait. The lengths are not of one moment."""
+        return max(0, len(self.new) + len(self.urgent) - len(self.withdrawn))
 
     @property
     def heads(self) -> tuple[T | None, T | Orphan[T] | None]:
@@ -53,27 +55,23 @@ class TaskQueues(Generic[T]):
         """Leave out one of the new ones; or raise what a lack of memory does, with nothing done."""
         # To search for it would take a queue of n clients that all leave n² steps.
         if len(self.withdrawn) >= SPARSE and 2 * len(self.withdrawn) > len(self.new):
-            self.new = deque(task for task in self.new if task not in self.withdrawn)
-            self.room -= len(self.withdrawn)
-            self.withdrawn.clear()
+            kept, none = deque(task for task in self.new if task not in self.withdrawn), set[T]()
+            self.new, self.withdrawn = kept, none
         self.withdrawn.add(task)
-        self.room += 1
 
     def trim(self) -> None:
         """Let go of the withdrawn tasks at the head of the queue."""
         while self.withdrawn:
-            if not self.new:  # what an exception has left
-                self.room -= len(self.withdrawn)
-                self.withdrawn.clear()
-            elif self.new[0] in self.withdrawn:
-                self.withdrawn.discard(self.new.popleft())
-                self.room -= 1
-            else:
+            first = self.new[0]
+            if first not in self.withdrawn:
                 break
+            # As where a task is taken, nothing can strike between these two.
+            del self.new[0]
+            self.withdrawn.discard(first)
 
     def set_room(self, *, refuses: bool) -> None:
-        """Follow what was withdrawn.
+        """Say how many new tasks may wait.
 
-        :param refuses: whether no new task is to be taken, whatever the length.
+        :param refuses: whether none is to be taken, however few wait.
         """
-        self.room = (REFUSE if refuses else self._size) + len(self.withdrawn)
+        self.room = REFUSE if refuses else self._size
