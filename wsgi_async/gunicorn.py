@@ -237,7 +237,9 @@ def _knows_proxies(cfg: Any) -> bool:
     """Whether somebody has set ``forwarded_allow_ips``, or the variable that is gunicorn's default
     then."""
     default = type(cfg.settings["forwarded_allow_ips"]).default
-    return default not in _NEARBY or cfg.forwarded_allow_ips != default.split(",")
+    if os.environ.get("FORWARDED_ALLOW_IPS") or default not in _NEARBY:
+        return True
+    return bool(cfg.forwarded_allow_ips != default.split(","))
 
 
 def _follow(log: Any) -> None:

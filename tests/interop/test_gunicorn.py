@@ -223,6 +223,8 @@ def test_the_path_that_a_variable_says(directory: Path) -> None:
         (("--forwarded-allow-ips", "127.0.0.1"), {}, "203.0.113.7 https 203.0.113.7"),
         (("--forwarded-allow-ips", "127.0.0.0/8"), {}, "203.0.113.7 https 203.0.113.7"),
         ((), {"FORWARDED_ALLOW_IPS": "*"}, "203.0.113.7 https 203.0.113.7"),
+        # Set by hand, though to what is gunicorn's default.
+        ((), {"FORWARDED_ALLOW_IPS": "127.0.0.1"}, "203.0.113.7 https 203.0.113.7"),
         (("--forwarded-allow-ips", "10.0.0.1"), {}, "127.0.0.1 http -"),
     ],
 )

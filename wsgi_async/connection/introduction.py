@@ -72,6 +72,10 @@ class IntroducedProtocol(HTTPProtocol):
         own = self.server_variables
         if introduction.local is not None:
             own = shared.variables_at(introduction.local)
-        self.server_variables = own | introduction.variables | {"wsgi_async.peer": self._peer}
+        self.server_variables = {
+            **own,
+            **introduction.variables,
+            "wsgi_async.peer": self._peer,
+        }
         if shared.phase is Phase.DRAINING:
             shared.waits.shorten(MOMENT)

@@ -28,6 +28,6 @@ class BoundedCache(dict[K, V]):
 
     def keep(self, key: K, value: V) -> None:
         """Remember it, without all the others where there are `limit` of them."""
-        if len(self) >= self.limit:
+        if len(self) >= self.limit and key not in self:
             self.clear()
         self[key] = value

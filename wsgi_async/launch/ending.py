@@ -44,10 +44,6 @@ def _nothing() -> bool:
     return False
 
 
-def _tell_nobody() -> None:
-    pass
-
-
 def end_within(
     seconds: float,
     code: int,
@@ -55,7 +51,7 @@ def end_within(
     *,
     pulse: Callable[[], bool] = _nothing,
     every: float = 1.0,
-    fading: Callable[[], object] = _tell_nobody,
+    fading: Callable[[], object] = _nothing,
     descriptor: int = 2,
 ) -> None:
     """*Main thread:* see to it that this process ends, at the latest, so many seconds from now. The

@@ -286,6 +286,8 @@ def release() -> None:
         target.removeHandler(attached.handler)
         target.propagate = True
         target.setLevel(logging.NOTSET)
+    for target in _ours():
+        vars(target).pop("callHandlers", None)
     app_logger.setLevel(logging.NOTSET)
     _attached.clear()
     for handler in _opened:
@@ -375,10 +377,14 @@ def set_mode(mode: Mode) -> None:
 def write_by_thread() -> None:
     """*Main thread:* from now on a thread writes the logs, and another one runs what handlers the
     application has given the loggers of this package; until :func:`flush`."""
-    names = [name for name in logging.root.manager.loggerDict if name.startswith("wsgi_async.")]
-    for target in (logger, *map(logging.getLogger, names)):
+    for target in _ours():
         vars(target)["callHandlers"] = partial(_call_handlers, target)
     _writer.start()
+
+
+def _ours() -> list[logging.Logger]:
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("wsgi_async.")]
+    return [logger, *map(logging.getLogger, names)]
 
 
 @atexit.register

@@ -40,6 +40,8 @@ class Taken(enum.Enum):
     FORWARDED = "forwarded"
     """The client, the scheme and the host from Forwarded (RFC 7239), and no X-Forwarded-*."""
 
+    __hash__ = object.__hash__  # Enum's own is Python code
+
 
 _OFF = "off"
 

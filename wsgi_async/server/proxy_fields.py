@@ -168,17 +168,27 @@ class _Introduced:
         self._peer = peer
         self._is_hop = is_hop
         self.is_of_first = fields.is_of_first
-        self.passed: RequestHead | None = None
+
+    # Of all connections from that peer: what each remembered of its own would stay as long as it.
 
     @property
     def keys(self) -> tuple[str, ...]:
         """See :class:`ProxyFields`."""
         return self._fields.keys
 
+    @property
+    def passed(self) -> RequestHead | None:
+        """See :class:`ProxyFields`."""
+        return self._fields.passed
+
+    @passed.setter
+    def passed(self, head: RequestHead | None) -> None:
+        self._fields.passed = head
+
     def read(self, head: RequestHead, peer: str, scheme: str) -> Seen:
         """See :class:`ProxyFields`."""
         head, origin = self._fields.read(head, self._peer, scheme)
-        if origin is not None and not self._is_hop:
+        if origin is not None and origin.remote_addr is not None and not self._is_hop:
             origin = dataclasses.replace(origin, remote_addr=None, remote_port=None)
         return head, origin
 

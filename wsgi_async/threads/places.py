@@ -111,8 +111,8 @@ class Place(Generic[T]):
         self.lost_at = 0.0
 
     def change(self, standing: Standing) -> None:
-        """*Its own thread once it is over, else any with the pool's lock held:* the one place where
-        its standing changes."""
+        """*Whoever settles it, once it is over, else any thread with the pool's lock held:* the one
+        place where its standing changes."""
         if standing not in NEXT[self.standing]:
             raise RuntimeError(f"a thread cannot go from {self.standing.name} to {standing.name}")
         self.standing = standing

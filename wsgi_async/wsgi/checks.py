@@ -142,7 +142,7 @@ def check_field(name: object, value: object) -> tuple[str, str, str]:
     :raises ApplicationError: a wrong type or syntax (RFC 9110 §5).
     """
     name, value = _as_str(name, value)
-    lowered = _check_name(name)
+    lowered = _known_name(name) or _check_name(name)
     _check_value(name, value)
     return name, value, lowered
 

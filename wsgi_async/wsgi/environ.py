@@ -140,8 +140,9 @@ def build_environ(
 
 def _follow(environ: dict[str, object], origin: Origin) -> None:
     """Have the environ say what `origin` says."""
-    peer = client_name(str(environ["REMOTE_ADDR"]), str(environ["REMOTE_PORT"]))
-    environ.setdefault("wsgi_async.peer", peer)
+    if "wsgi_async.peer" not in environ:
+        peer = client_name(str(environ["REMOTE_ADDR"]), str(environ["REMOTE_PORT"]))
+        environ["wsgi_async.peer"] = peer
     if origin.remote_addr is not None:
         environ["REMOTE_ADDR"] = origin.remote_addr
         environ["REMOTE_PORT"] = origin.remote_port
@@ -160,6 +161,7 @@ def _follow(environ: dict[str, object], origin: Origin) -> None:
     root, prefix = str(environ["SCRIPT_NAME"]), origin.prefix or ""
     if origin.script_name is not None:
         root, prefix = origin.script_name, ""
-    placed = place(str(environ["PATH_INFO"]), root, prefix)
-    environ["SCRIPT_NAME"], environ["PATH_INFO"] = placed
+    if root or prefix or origin.script_name is not None:
+        placed = place(str(environ["PATH_INFO"]), root, prefix)
+        environ["SCRIPT_NAME"], environ["PATH_INFO"] = placed
     environ.update(origin.variables)

@@ -21,3 +21,11 @@ def test_one_more_than_fits_takes_the_place_of_all() -> None:
         assert cache[number] == number
         assert len(cache) <= 3
     assert cache == {99: 99}
+
+
+def test_what_is_there_already_takes_no_further_place() -> None:
+    cache: BoundedCache[str, int] = BoundedCache(2)
+    cache.keep("a", 1)
+    cache.keep("b", 2)
+    cache.keep("a", 3)
+    assert cache == {"a": 3, "b": 2}

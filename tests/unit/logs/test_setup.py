@@ -69,7 +69,15 @@ def _restore() -> Iterator[None]:
         target.handlers.clear()
         target.setLevel(logging.NOTSET)
         target.propagate, target.disabled = True, False
-        vars(target).pop("callHandlers", None)
+
+
+def test_a_program_that_goes_on_has_its_loggers_back() -> None:
+    """Its own handlers are called by logging itself, whatever has become of the log's threads."""
+    target = logging.getLogger("wsgi_async.access")
+    write_by_thread()
+    assert "callHandlers" in vars(target)
+    release()
+    assert "callHandlers" not in vars(target)
 
 
 # --- Standard streams
