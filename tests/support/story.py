@@ -40,6 +40,8 @@ class Story:
                 self.admitted.append(action.process)
             elif isinstance(action, Tell):
                 self.told.append((action.process, action.word))
+                if action.word == "retire" and action.process not in self.deaf:
+                    self.fleet.deaf(action.process, self.now)
             elif isinstance(action, Kill):
                 self.killed.append((action.process, action.signal))
             elif isinstance(action, Note):
@@ -52,6 +54,8 @@ class Story:
         assert len({process.number for process in self.fleet.processes}) == len(
             self.fleet.processes
         )
+        if self.fleet.actions:
+            self.act()
 
     def ready(self, process: Process) -> None:
         self.fleet.ready(process, self.now)
@@ -73,6 +77,7 @@ class Story:
             self.act()
 
     deaf: set[Process] = set()
+    """Those that hear nothing, and say nothing."""
 
     @property
     def is_up(self) -> bool:

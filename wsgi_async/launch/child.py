@@ -61,7 +61,7 @@ async def serve_under_supervisor(
     server.is_supervised = True
     child = _Child(server, config, channel, reopen_logs, linger)
     try:
-        await server.start(sockets, own_count, child.get_permission)
+        await server.start(sockets, own_count, child.get_permission, lambda: channel.say("deaf"))
     except _NotWantedError:
         return 0
     return await child.run()

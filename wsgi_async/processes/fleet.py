@@ -33,8 +33,12 @@ __all__ = [
 
 _BOOTING = ProcessState.BOOTING
 _READY = ProcessState.READY
+_RETIRING = ProcessState.RETIRING
 _LEAVING = ProcessState.LEAVING
 _DOOMED = ProcessState.DOOMED
+_SERVING = (_READY, _RETIRING, _LEAVING)
+"""Its loop runs, and it shows that it lives."""
+_ENDING = (_RETIRING, _LEAVING)
 
 STEADY = 10.0
 """Seconds a process must have served for its death to count as an accident: it is replaced at once.
@@ -91,6 +95,10 @@ RELOAD_MOVES: dict[Reload, set[Reload]] = {
     Reload.UNDER_WAY: {Reload.UNDER_WAY, Reload.NONE, Reload.FAILED},
     Reload.FAILED: {Reload.UNDER_WAY},
 }
+
+
+def _may_accept_still(process: Process) -> bool:
+    return process.state is _RETIRING
 
 
 def _least_besides(taken: set[int]) -> int:
@@ -168,6 +176,12 @@ class Fleet:
         """Its event loop runs, but requests wait although a thread is idle."""
         process.is_stalled = True
 
+    def deaf(self, process: Process, now: float) -> None:
+        """It accepts no more connections, as it has been told to."""
+        if process.state is _RETIRING:
+            process.enter(_LEAVING)
+            self._reconcile(now)
+
     def recycle(self, process: Process, why: str, now: float) -> None:
         """It asks to be replaced."""
         if process.state is _READY and not process.asked and not self.is_stopping:
@@ -184,7 +198,7 @@ class Fleet:
         self.processes.remove(process)
         before = process.state
         process.enter(_DOOMED)
-        if before is _LEAVING:
+        if before in _ENDING:
             if code:
                 self._note("warning", f"{process} did not end well: {how}")
                 self._count_bad_end()
@@ -274,9 +288,7 @@ class Fleet:
                     "error", f"{process} is not ready after {limits.boot:g} s (--boot-timeout)"
                 )
                 self._abort(process, now)
-            elif (
-                state in (_READY, _LEAVING) and limits.beat and now - process.beat_at >= limits.beat
-            ):
+            elif state in _SERVING and limits.beat and now - process.beat_at >= limits.beat:
                 what = f"the event loop of {process} has been blocked"
                 if process.is_stalled:
                     what = f"requests wait in {process} beside a thread that is idle, and have"
@@ -291,7 +303,7 @@ class Fleet:
             self.actions.append(Close())
         if self._notice_at <= now:
             self._notice_at = math.inf
-            if any(process.state is _LEAVING for process in self.processes):
+            if any(process.state in _ENDING for process in self.processes):
                 patience = limits.graceful and limits.drain_delay + limits.graceful
                 self.actions.append(Interrupted(patience))
         self._reconcile(now)
@@ -316,7 +328,7 @@ class Fleet:
             times.append(process.deadline)
             if process.state is _BOOTING and limits.boot:
                 times.append(process.began + limits.boot)
-            elif process.state in (_READY, _LEAVING) and limits.beat:
+            elif process.state in _SERVING and limits.beat:
                 times.append(process.beat_at + limits.beat)
         return min(times)
 
@@ -354,7 +366,9 @@ class Fleet:
         if is_complete and self.state is FleetState.STARTING:
             self._enter(FleetState.UP)
         is_reloading = self.last_reload is Reload.UNDER_WAY
-        if is_complete and is_reloading and not any(map(self._is_stale, ready)):
+        # Whoever waits for the word "Reloaded" is to meet the new code from then on.
+        is_over = is_complete and not any(map(self._is_stale, ready))
+        if is_over and is_reloading and not any(map(_may_accept_still, self.processes)):
             self._enter_reload(Reload.NONE)
             self._proven = self.generation
             self._note("info", "Reloaded")
@@ -449,15 +463,17 @@ class Fleet:
 
     # --- deeds -------------------------------------------------------------------------------
 
-    def _tell(self, process: Process, word: str, deadline: float) -> None:
-        process.enter(_LEAVING)
+    def _tell(
+        self, process: Process, word: str, deadline: float, state: ProcessState = _LEAVING
+    ) -> None:
+        process.enter(state)
         process.deadline = min(process.deadline, deadline)
         self.actions.append(Tell(process, word))
 
     def _retire(self, process: Process, now: float) -> None:
         limits = self.limits
         end = now + limits.linger + limits.graceful + MARGIN if limits.graceful else math.inf
-        self._tell(process, "retire", end)
+        self._tell(process, "retire", end, _RETIRING)
 
     def _kill(self, process: Process, now: float) -> None:
         """End one that does not serve."""
@@ -469,7 +485,7 @@ class Fleet:
     def _abort(self, process: Process, now: float) -> None:
         """End one that does not answer; its last words are the stacks of its threads."""
         was_booting = process.state is _BOOTING
-        if process.state is _LEAVING:
+        if process.state in _ENDING:
             self._count_bad_end()
         process.enter(_DOOMED)
         process.deadline = now + LAST_WORDS
@@ -479,7 +495,7 @@ class Fleet:
 
     def _execute(self, process: Process, now: float) -> None:
         """The last resort; repeated for one that even this does not end (it waits for a device)."""
-        if process.state is _LEAVING:
+        if process.state in _ENDING:
             self._note("error", f"{process} has not ended in time, and is killed")
             self._count_bad_end()
         process.enter(_DOOMED)

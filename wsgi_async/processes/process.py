@@ -13,13 +13,15 @@ class ProcessState(enum.Enum):
 
     BOOTING = "it loads the application"
     READY = "it accepts connections"
-    LEAVING = "it has been told to end"
+    RETIRING = "its successor is ready and it has been told to end, but may accept still"
+    LEAVING = "it has been told to end, and accepts no more once it has read that"
     DOOMED = "it has been killed, or has ended"
 
 
 PROCESS_MOVES: dict[ProcessState, set[ProcessState]] = {
     ProcessState.BOOTING: {ProcessState.READY, ProcessState.DOOMED},
-    ProcessState.READY: {ProcessState.LEAVING, ProcessState.DOOMED},
+    ProcessState.READY: {ProcessState.RETIRING, ProcessState.LEAVING, ProcessState.DOOMED},
+    ProcessState.RETIRING: {ProcessState.LEAVING, ProcessState.DOOMED},
     # Again, where it is told to make haste.
     ProcessState.LEAVING: {ProcessState.LEAVING, ProcessState.DOOMED},
     ProcessState.DOOMED: {ProcessState.DOOMED},

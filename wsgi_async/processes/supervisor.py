@@ -181,6 +181,8 @@ class Supervisor:
                 fleet.beat(process, now)
             elif word == "stalled":
                 fleet.stalled(process)
+            elif word == "deaf":
+                fleet.deaf(process, now)
             elif word == "fading":
                 fleet.fading(process)
             elif word == "recycle":

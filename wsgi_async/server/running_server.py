@@ -159,8 +159,10 @@ class RunningServer:
         sockets: Sequence[BoundSocket] | None,
         own_count: OwnCount | None,
         permission: Callable[[], Awaitable[object]] | None,
+        deaf: Callable[[], object],
     ) -> None:
         """Bind, start the threads, warm up, accept."""
+        self._deaf = deaf
         config = self._config
         if sockets is None:
             sockets = bind(config.bind, socket_mode=config.socket_mode)
@@ -266,6 +268,7 @@ class RunningServer:
         if not linger:  # there may be nobody else to take them
             await self._accept_last()
         self._close_listeners()
+        self._deaf()
         # What has arrived but was not read yet decides whether a connection is idle.
         for _ in range(ACCEPT_TURNS):
             await asyncio.sleep(0)

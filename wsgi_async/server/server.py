@@ -33,6 +33,10 @@ from .signal_handling import serve_until_signalled
 __all__ = ["Server"]
 
 
+def _nothing() -> None:
+    """Nobody is to be told."""
+
+
 class Server:
     """Serves one WSGI application from one process.
 
@@ -113,6 +117,7 @@ class Server:
         sockets: Sequence[BoundSocket] | None = None,
         own_count: OwnCount | None = None,
         permission: Callable[[], Awaitable[object]] | None = None,
+        deaf: Callable[[], object] = _nothing,
     ) -> None:
         """Bind, start the threads, play ``warmup``, accept. Returns when connections are accepted.
 
@@ -123,6 +128,7 @@ class Server:
             its share of the connections and no more.
         :param permission: awaited before the first connection is accepted; what it raises ends
             the start.
+        :param deaf: called at the stop, once no more connections are accepted.
         :raises ConfigError: an address cannot be had, or gevent has replaced the threads.
         :raises LoadError: the application did not answer its warm-up.
         :raises RuntimeError: it is running already.
@@ -135,7 +141,7 @@ class Server:
             self.application, self.config, self.observer, max_lost
         )
         try:
-            await running.start(sockets, own_count, permission)
+            await running.start(sockets, own_count, permission, deaf)
         except BaseException:
             self._running = None
             raise

@@ -383,3 +383,22 @@ def test_more_and_fewer() -> None:
     story.act()
     assert len(story.serving()) == 1
     assert "the least" in story.said[-1]
+
+
+def test_a_reload_is_over_when_no_old_process_accepts_any_more() -> None:
+    """Who waits for the word "Reloaded", and then asks, is to be answered by the new code."""
+    story = Story.up(2)
+    first, second = story.deaf = story.serving()
+    story.fleet.reload(story.now)
+    story.act()
+    story.ready(story.spawned[-1])
+    story.ready(story.spawned[-1])
+    assert story.told == [(first, "retire"), (second, "retire")]
+    assert len(story.serving()) == 2
+    assert story.is_reloading
+    story.fleet.deaf(first, story.now)
+    story.act()
+    assert story.is_reloading
+    story.exit(second, 1, "signal 9 (SIGKILL)")
+    assert not story.is_reloading
+    assert story.said[-1] == "Reloaded"
