@@ -25,7 +25,7 @@ from ._imports import StandardFirst
 from ._version import __version__
 from .applications.composition import describe, names_something
 from .applications.loading import application_traceback
-from .config import other_servers
+from .config import other_servers, tls_options
 from .config.forwarding import believed, taken
 from .config.option import OFF, Option, did_you_mean
 from .config.options import ALL_OPTIONS, in_groups
@@ -309,6 +309,8 @@ def _command() -> click.Command:
         click.Option(["--unix-socket"], multiple=True, hidden=True),
         click.Option(["--static-path-mount"], multiple=True, hidden=True),
         click.Option(["--static-path-route"], multiple=True, hidden=True),
+        click.Option(["--ssl-version"], hidden=True),
+        click.Option(["--ssl-client-verify/--no-ssl-client-verify"], default=None, hidden=True),
     ]
     params += [
         click.Option([flag, f"{_UNUSED}{number}"], hidden=True, multiple=True)
@@ -451,6 +453,11 @@ def _combine(given: dict[str, Any]) -> None:
     if directories:
         pairs = [f"{route}={path}" for route, path in zip(routes, directories, strict=True)]
         given["static"] = [*given.get("static", ()), *pairs]
+    version = tls_options.lowest_version(given.pop("ssl_version", "tls"))
+    if version is not None:
+        given.setdefault("tls_min", version)
+    if (verify := given.pop("ssl_client_verify", None)) is not None:
+        given.setdefault("cert_reqs", tls_options.REQUIRED if verify else tls_options.NONE)
     ident = given.pop("ident", None)
     if ident:
         given["header"] = [*given.get("header", ()), f"Server: {ident}"]
@@ -474,6 +481,9 @@ def _describe(settings: Settings) -> str:
         if spec.name not in settings.values:
             continue
         value, origin = settings.values[spec.name]
+        if spec.is_secret and value and tls_options.password_file(value) is None:
+            lines.append((f"# {spec.name} is set, and not shown", origin))
+            continue
         if spec.name == "bind":
             value = value or (sockets.DEFAULT_ADDRESS,)
         elif spec.name == "forwarded_allow_ips":

@@ -25,6 +25,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "proxies": ("errors", "http"),
     "wsgi": ("_version", "errors", "http", "system"),
     "config": ("errors", "proxies", "system", "wsgi"),
+    "tls": ("config",),
     "buffers": ("errors",),
     "threads": ("buffers", "errors", "http", "system"),
     "connection": (
@@ -206,6 +207,7 @@ OWNERS: dict[str, set[str]] = {
         "testing.logtap",
     },
     "pytest": {"testing.plugin"},
+    "ssl": {"tls"},
     "subprocess": set(),
 }
 """Which packages, or which modules of one, may import what."""

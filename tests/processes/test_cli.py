@@ -140,7 +140,23 @@ GIVEN = {
     "forwarded_allow_ips": ("10.0.0.1,unix", ["10.0.0.1", "unix"]),
     "proxy_headers": ("x-forwarded-for", ["for"]),
     "proxy_allow_from": ("10.0.0.1,unix", ["10.0.0.1", "unix"]),
+    "certfile": ("a.pem", ["a.pem"]),
+    "keyfile": ("a.key", ["a.key"]),
+    "keyfile_password": ("file:p", "file:p"),
+    "ca_certs": ("ca.pem", "ca.pem"),
+    "cert_reqs": ("2", "required"),
+    "ciphers": ("HIGH", "HIGH"),
+    "tls_min": ("tls1.3", "1.3"),
 }
+
+BESIDE = {
+    "keyfile": ("--certfile=a.pem",),
+    "keyfile_password": ("--certfile=a.pem",),
+    "ca_certs": ("--certfile=a.pem", "--cert-reqs=optional"),
+    "cert_reqs": ("--certfile=a.pem", "--ca-certs=ca.pem"),
+    "ciphers": ("--certfile=a.pem",),
+}
+"""What an option cannot be without."""
 
 
 @pytest.mark.parametrize(
@@ -151,7 +167,7 @@ def test_other_spellings(
     configured: Callable[..., dict[str, object]], name: str, flag: str
 ) -> None:
     text, value = GIVEN[name]
-    assert configured(flag, text)[name] == value
+    assert configured(flag, text, *BESIDE.get(name, ()))[name] == value
 
 
 @pytest.mark.parametrize(
@@ -190,6 +206,21 @@ def test_print_config_can_be_a_configuration_file(run: Run, tmp_path: Path) -> N
     second = run("--print-config")
     assert re.search(r"^threads = 3 +# wsgi_async.toml$", second.out, re.MULTILINE)
     assert tomllib.loads(second.out) == tomllib.loads(first.out)
+
+
+def test_a_password_is_printed_neither_as_it_is_nor_as_another(run: Run, tmp_path: Path) -> None:
+    """What is printed may be kept as a file, whose password must not be a row of stars then."""
+    printed = run("site_cli", "--certfile=a", "--keyfile-password=hunter2", "--print-config").out
+    assert "hunter2" not in printed
+    assert re.search("^# keyfile_password is set, and not shown +# command line$", printed, re.M)
+    assert "keyfile_password" not in tomllib.loads(printed)
+    for action in ("--help", "--check-config"):
+        result = run("site_cli", "--certfile=a", "--keyfile-password=hunter2", action)
+        assert "hunter2" not in result.out + result.err
+    assert (
+        'keyfile_password = "file:p"'
+        in run("--certfile=a", "--keyfile-password=file:p", "--print-config").out
+    )
 
 
 def test_arguments_in_the_environment(

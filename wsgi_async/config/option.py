@@ -105,6 +105,14 @@ def _parse_text(value: object) -> str:
     raise ValueError(value)
 
 
+def _parse_choice(value: object) -> str:
+    """A word, in any case; also a number that is one, as TOML has ``1.2`` and `ssl` has its
+    constants."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = f"{value + 0}"  # of an enum the number
+    return _parse_text(value).lower()
+
+
 def _parse_texts(value: object) -> tuple[str, ...]:
     """A list of non-empty texts."""
     if not isinstance(value, list | tuple):
@@ -124,7 +132,7 @@ def _split(text: str, separator: str) -> list[str]:
 _PARSERS: dict[Kind, Callable[[object], Any]] = {
     "text": _parse_text,
     "texts": _parse_texts,
-    "choice": lambda value: _parse_text(value).lower(),
+    "choice": _parse_choice,
     "bool": parse_bool,
     "number": _parse_number,
     "duration": parse_duration,
@@ -161,6 +169,7 @@ class Group(enum.Enum):
 
     APPLICATION = "The application"
     LISTENING = "Where it listens"
+    TLS = "TLS"
     PROXIES = "Behind a proxy"
     CAPACITY = "How much at once"
     DEADLINES = "Deadlines"
@@ -200,6 +209,10 @@ class Option:
     """What the flag means where no value follows it, and what ``true`` means; not empty where it
     may stand alone. Then ``--no-FLAG`` and ``false`` mean :data:`OFF`."""
     choices: tuple[str, ...] = ()
+    synonyms: Mapping[str, str] | None = None
+    """Of a choice: other ways to write one, in lower case -> the choice."""
+    is_secret: bool = False
+    """Whether its value is shown nowhere: in no error, no `repr` and no list of options."""
     minimum: float | None = None
     maximum: float | None = None
     check: Callable[[Any], bool] | None = None
@@ -228,6 +241,8 @@ class Option:
             if (self.splits or self.words is not None) and isinstance(parts, list | tuple):
                 parts = [part for text in parts for part in _split(_parse_text(text), ",")]
             parsed = _PARSERS[self.kind](parts)
+            if self.synonyms is not None:
+                parsed = self.synonyms.get(parsed, parsed)
             if self.words is not None:
                 words = [word.lower() for text in parsed for word in text.split()]
                 parsed = tuple(dict.fromkeys(self.words[word] for word in words))
@@ -269,7 +284,8 @@ class Option:
         return str(value)
 
     def _refuse(self, value: object) -> ConfigError:
-        return ConfigError(f"{self.flag} takes {self.takes or self._describe()}, not {value!r}")
+        found = "" if self.is_secret else f", not {value!r}"
+        return ConfigError(f"{self.flag} takes {self.takes or self._describe()}{found}")
 
     def _describe(self) -> str:
         if self.choices:
@@ -320,7 +336,7 @@ def option(default: T, *, group: Group, help: str, unit: str = "", **more: Any) 
     if kind in ("duration", "size", "mode", "number"):
         more.setdefault("minimum", 0)
     spec = Option(default=default, group=group, help=help, unit=unit, kind=kind, **more)
-    return dataclasses.field(default=default, metadata={"option": spec})
+    return dataclasses.field(default=default, repr=not spec.is_secret, metadata={"option": spec})
 
 
 def options_of(table: type[Any], **more: Any) -> tuple[Option, ...]:

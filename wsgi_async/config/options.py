@@ -15,7 +15,7 @@ from wsgi_async.proxies.trust import NEARBY, PeerSet
 from wsgi_async.system.cpu_affinity import CAN_PIN
 from wsgi_async.system.sockets import DEFAULT_PORT
 
-from . import response_fields
+from . import response_fields, tls_options
 from .forwarding import BARE, TAKEN, goes_together, make_forwarding
 from .option import OFF, Group, Option, Scope, convert, option, options_of
 
@@ -53,7 +53,7 @@ class Config:
         group=Group.LISTENING,
         is_everyday=True,
         help="Where to listen: HOST, HOST:PORT, :PORT (all interfaces), [V6]:PORT, unix:PATH, "
-        "unix:@NAME or fd://N; repeatable. "
+        "unix:@NAME or fd://N, each also behind https:// or http://; repeatable. "
         f"Without it 127.0.0.1:{DEFAULT_PORT} and [::1]:{DEFAULT_PORT}.",
         flags=("-b",),
         aliases=("--listen",),
@@ -77,6 +77,83 @@ class Config:
             "--uds-permissions",
             "--unix-socket-perms",
         ),
+    )
+
+    certfile: tuple[str, ...] = option(
+        (),
+        group=Group.TLS,
+        help="File of a certificate and those that lead from it to its authority, in PEM: each "
+        "--bind without http:// is served by TLS then. Repeatable: a client gets that of the "
+        "name it asks for, else the first. Files that have changed are taken up while it runs. "
+        "HTTP Strict Transport Security is for the application to send.",
+        aliases=("--ssl-certfile", "--ssl-certificate"),
+        metavar="FILE",
+        takes="files",
+    )
+    keyfile: tuple[str, ...] = option(
+        (),
+        group=Group.TLS,
+        help="File of the private key, in PEM; as many as --certfile, in their order. Without it "
+        "the key is in the file of the certificate. Only root need be able to read it.",
+        aliases=("--ssl-keyfile",),
+        metavar="FILE",
+        takes="files",
+    )
+    keyfile_password: str = option(
+        "",
+        group=Group.TLS,
+        help="What the private keys are encrypted with, or file:PATH of a file that says so in its "
+        "first line: others on the machine can see a command line.",
+        aliases=("--ssl-keyfile-password",),
+        is_secret=True,
+        metavar="PASSWORD",
+        takes="a password, or file:PATH",
+    )
+    ca_certs: str = option(
+        "",
+        group=Group.TLS,
+        help="With --cert-reqs: file of the authorities, in PEM, whose certificates clients may "
+        "have.",
+        aliases=("--ssl-ca-certs", "--ssl-ca"),
+        metavar="FILE",
+        takes="a file",
+    )
+    cert_reqs: str = option(
+        tls_options.NONE,
+        group=Group.TLS,
+        help="Whether clients are asked for a certificate, and must have one.",
+        aliases=("--ssl-cert-reqs", "--verify-mode"),
+        choices=tls_options.CERT_REQS,
+        synonyms=tls_options.OTHER_CERT_REQS,
+    )
+    ciphers: str = option(
+        "",
+        group=Group.TLS,
+        help="Ciphers of TLS 1.2, in OpenSSL's words. Without it those of Python's ssl.",
+        aliases=("--ssl-ciphers",),
+        metavar="LIST",
+        check=tls_options.is_cipher_list,
+        takes="a list of OpenSSL's such as ECDHE+AESGCM",
+    )
+    tls_min: str = option(
+        "1.2",
+        group=Group.TLS,
+        help="Lowest version of TLS.",
+        aliases=("--ssl-protocol-min",),
+        choices=("1.2", "1.3"),
+        synonyms=tls_options.OTHER_VERSIONS,
+        takes="1.2 or 1.3 (RFC 8996 has put an end to those before)",
+    )
+    redirect_to_https: tuple[str, ...] = option(
+        (),
+        group=Group.TLS,
+        help="A host whose requests by plain HTTP are redirected to https, with the port to send "
+        "them to where it is not that of the first --bind that is served by TLS; repeatable. "
+        "Requests for other hosts get 421 there. What an ACME client has put below "
+        "/.well-known/acme-challenge/ is the application's to answer.",
+        metavar="HOST[:PORT]",
+        check=tls_options.are_hosts,
+        takes="hosts such as www.example.org or www.example.org:8443",
     )
 
     forwarded_allow_ips: tuple[str, ...] | None = option(
@@ -498,6 +575,13 @@ class Config:
     def __post_init__(self) -> None:
         convert(self, OPTIONS)
         self.forwarding()
+        tls_options.check_pairs(self.certfile, self.keyfile)
+        tls_options.check_clients(self.ca_certs, self.cert_reqs)
+        tls_options.check_addresses(self.bind, self.certfile, self.redirect_to_https)
+        if not self.certfile:
+            tls_options.refuse_alone(
+                {name: getattr(self, name) for name in tls_options.ONLY_WITH_CERTFILE}
+            )
 
     def forwarding(self) -> Forwarding:
         """What the options on proxies come to; made anew."""

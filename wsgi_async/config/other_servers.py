@@ -1,4 +1,4 @@
-"""What other servers' command lines have: gunicorn's, uvicorn's, waitress's and granian's.
+"""What other servers' command lines have: those of gunicorn, uvicorn, waitress, granian, hypercorn.
 
 Where there is an option for it here, their spelling is an alias of that option, in
 :mod:`~wsgi_async.config.options`. Here are the others.
@@ -52,6 +52,7 @@ IGNORED_FLAGS: tuple[str, ...] = (
     "--capture-output",
     "--clear-untrusted-proxy-headers",
     "--disable-redirect-access-to-syslog",
+    "--do-handshake-on-connect",
     "-R",
     "--enable-stdio-inheritance",
     "--initgroups",
@@ -62,6 +63,7 @@ IGNORED_FLAGS: tuple[str, ...] = (
     "--log-untrusted-proxy-headers",
     "--no-log-untrusted-proxy-headers",
     "--respawn-failed-workers",
+    "--suppress-ragged-eofs",
     "--no-respawn-failed-workers",
     "--no-ws",
     "--use-colors",
@@ -69,7 +71,6 @@ IGNORED_FLAGS: tuple[str, ...] = (
 )
 """Likewise, without a value."""
 
-_TLS = "let nginx or another front-end server do TLS"
 _LOG_CONFIG = (
     "the application may configure the loggers wsgi_async and, with --access-logfile, "
     "wsgi_async.access, while it is loaded"
@@ -78,12 +79,7 @@ _LOG_CONFIG = (
 ABSENT: dict[str, str] = {
     # gunicorn
     "--access-logformat": "the access log is in the combined format",
-    "--ca-certs": _TLS,
-    "--cert-reqs": _TLS,
-    "--certfile": _TLS,
-    "--ciphers": _TLS,
     "--dogstatsd-tags": "",
-    "--keyfile": _TLS,
     "--log-config": _LOG_CONFIG,
     "--log-config-json": _LOG_CONFIG,
     "--log-syslog": "under systemd, the journal takes standard error",
@@ -103,13 +99,6 @@ ABSENT: dict[str, str] = {
     "--no-date-header": "Date is always sent",
     "--reload-delay": "",
     "--reload-exclude": "name what is to be watched by --reload-dir",
-    "--ssl-ca-certs": _TLS,
-    "--ssl-cert-reqs": _TLS,
-    "--ssl-certfile": _TLS,
-    "--ssl-ciphers": _TLS,
-    "--ssl-keyfile": _TLS,
-    "--ssl-keyfile-password": _TLS,
-    "--ssl-version": _TLS,
     # waitress
     "--no-clear-untrusted-proxy-headers": "once --forwarded-allow-ips is set, the application sees "
     "no X-Forwarded fields but those of the proxies that it names",
@@ -123,8 +112,12 @@ ABSENT: dict[str, str] = {
     "--http1-header-read-timeout": "see --header-timeout",
     "--http1-keep-alive": "see --keep-alive",
     "--metrics": "",
-    "--ssl-certificate": _TLS,
+    "--ssl-crl": "lists of revoked certificates are not looked at; give clients certificates that "
+    "do not live long, or let the application judge SSL_CLIENT_CERT",
     "--workers-max-rss": "see --max-requests and --worker-lifetime",
+    # hypercorn
+    "--insecure-bind": "write --bind http://ADDRESS",
+    "--verify-flags": "",
     # uWSGI, whose files are read
     "--http-socket": "write --bind ADDRESS",
     "--ini": "write --config FILE",

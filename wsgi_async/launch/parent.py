@@ -105,7 +105,8 @@ def launch(
 
 def open_sockets(config: Config) -> Common:
     """Listen, so that clients may connect while the first processes still load the application."""
-    sockets = bind(config.bind, socket_mode=config.socket_mode)
+    is_tls = bool(config.certfile)
+    sockets = bind(config.bind, socket_mode=config.socket_mode, is_tls=is_tls)
     try:
         for sock in sockets:
             listen(sock, config.backlog)

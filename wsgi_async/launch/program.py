@@ -25,6 +25,7 @@ from wsgi_async.buffers.budgets import require_directory
 from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.options import Config
 from wsgi_async.config.sources import Settings
+from wsgi_async.config.tls_options import password_file
 from wsgi_async.connection.exchange import current_request_id
 from wsgi_async.errors import EXIT_FAILED, ConfigError, LoadError
 from wsgi_async.events import Observer
@@ -270,11 +271,18 @@ def absolute(config: Config, start: str) -> Config:
     def of_start(name: str) -> str:
         return name if name in ("", "-") else os.path.join(start, name)
 
+    password = config.keyfile_password
+    if (named := password_file(password)) is not None:
+        password = f"file:{of_start(named)}"
     return dataclasses.replace(
         config,
         error_logfile=of_start(config.error_logfile),
         access_logfile=of_start(config.access_logfile),
         spool_dir=of_start(config.spool_dir),
+        certfile=tuple(map(of_start, config.certfile)),
+        keyfile=tuple(map(of_start, config.keyfile)),
+        keyfile_password=password,
+        ca_certs=of_start(config.ca_certs),
     )
 
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from wsgi_async.config.sources import Settings
+from wsgi_async.errors import ConfigError
 from wsgi_async.events import Observer
 from wsgi_async.system.user import Identity
 
@@ -75,6 +76,11 @@ class Reloading:
         :raises ConfigError: the options, or files that they name, are wrong now.
         """
         program = self._make()
+        if bool(program.config.certfile) != bool(self.program.config.certfile):
+            raise ConfigError(
+                "--certfile cannot come or go while the server runs, for clients of its addresses "
+                "would meet what they do not expect: restart it"
+            )
         if program.configures_logs:  # first, for a file may not be had
             configure_logs(program.config, self._identity)
         program.hooks.follow(self.program.hooks)

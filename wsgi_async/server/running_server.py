@@ -165,7 +165,9 @@ class RunningServer:
         self._deaf = deaf
         config = self._config
         if sockets is None:
-            sockets = bind(config.bind, socket_mode=config.socket_mode)
+            sockets = bind(
+                config.bind, socket_mode=config.socket_mode, is_tls=bool(config.certfile)
+            )
         self.sockets = list(sockets)
         self._holdings = [hold(self.sockets), forks.Holding(in_child=self._disown)]
         try:

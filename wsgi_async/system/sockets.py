@@ -10,6 +10,8 @@
 ``fd://N``                 an inherited descriptor of a bound stream socket
 ========================== ==================================================================
 
+``https://`` or ``http://`` in front of any of them says whether it is served by TLS.
+
 No PORT is :data:`DEFAULT_PORT`; port 0 is one free port for all addresses of one name. The sockets
 are bound, not yet listening (the loop's ``create_server`` does that), non-blocking and not
 inheritable. Until then nobody can connect, so a unix socket's permissions are in force from its
@@ -43,12 +45,14 @@ __all__ = [
     "hold",
     "listen",
     "parse_address",
+    "scheme_of",
 ]
 
 DEFAULT_PORT = 8000
 DEFAULT_ADDRESS = f"localhost:{DEFAULT_PORT}"
 
 _FORMS = "HOST:PORT, :PORT, [V6]:PORT, unix:PATH, unix:@NAME or fd://N"
+_SCHEME = re.compile(r"(https?)://(?=.)")
 _TCP = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]/]*))(?::(?P<port>[^:]*))?")
 # sockaddr_un.sun_path with its final NUL: 108 bytes on Linux, 104 on macOS and the BSDs.
 _UNIX_PATH_MAX = 107 if sys.platform == "linux" else 103
@@ -68,16 +72,20 @@ class Address(NamedTuple):
     path: str | None = None
     """A socket file, or ``\\0NAME`` in the abstract namespace."""
     descriptor: int | None = None
+    scheme: str = ""
+    """``https`` or ``http``; "" where the address does not say."""
 
 
 class BoundSocket(socket.socket):
-    """A socket that remembers the socket file it made, if it made one."""
+    """A socket that remembers the socket file it made, if it made one, and what is spoken there."""
 
     def __init__(
         self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
     ) -> None:
         super().__init__(family, type, proto, fileno)
         self._file: tuple[str, int, int] | None = None
+        self.is_tls = False
+        """Whether its connections begin with a TLS handshake."""
 
     def own_file(self, path: str) -> None:
         """Remember `path`, which this socket has just made."""
@@ -108,11 +116,14 @@ class BoundSocket(socket.socket):
                 os.unlink(path)
 
 
-def bind(addresses: Sequence[str] = (), *, socket_mode: int = 0o660) -> list[BoundSocket]:
+def bind(
+    addresses: Sequence[str] = (), *, socket_mode: int = 0o660, is_tls: bool = False
+) -> list[BoundSocket]:
     """Bind all of `addresses`, or none. May block to resolve a name.
 
     :param addresses: see the module's table; none at all is ``localhost:8000``.
     :param socket_mode: permission bits of unix socket files.
+    :param is_tls: whether TLS is spoken where an address does not say.
     :raises ConfigError: one line, where an address cannot be read or cannot be had.
     """
     parsed = [parse_address(text) for text in addresses or (DEFAULT_ADDRESS,)]
@@ -121,6 +132,7 @@ def bind(addresses: Sequence[str] = (), *, socket_mode: int = 0o660) -> list[Bou
     bound: list[BoundSocket] = []
     try:
         for address in parsed:
+            first = len(bound)
             try:
                 if address.path is not None:
                     bound.append(_bind_unix(address.path, socket_mode))
@@ -128,6 +140,8 @@ def bind(addresses: Sequence[str] = (), *, socket_mode: int = 0o660) -> list[Bou
                     bound.append(_inherit(address.descriptor))
                 else:
                     bound += _bind_tcp(address, dual_stack=address.port not in v4_ports)
+                for sock in bound[first:]:
+                    sock.is_tls = address.scheme == "https" if address.scheme else is_tls
             except OSError as error:
                 raise ConfigError(
                     f"Cannot listen on {address.text}: {_reason(error, address)}"
@@ -170,14 +184,25 @@ def close_all(sockets: Iterable[socket.socket]) -> None:
 
 
 def address_of(sock: socket.socket) -> str:
-    """``http://127.0.0.1:8000``, ``http://[::1]:8000``, ``unix:/run/app.sock``, ``unix:@name``."""
+    """``http://127.0.0.1:8000``, ``https://[::1]:8443``, ``unix:/run/app.sock``, ``unix:@name``;
+    ``https://unix:/run/app.sock`` where TLS is spoken on it."""
     name = sock.getsockname()
+    is_tls = isinstance(sock, BoundSocket) and sock.is_tls
+    scheme = "https://" if is_tls else "http://"
     if sock.family == socket.AF_INET6:
-        return f"http://[{name[0]}]:{name[1]}"
+        return f"{scheme}[{name[0]}]:{name[1]}"
     if sock.family == socket.AF_INET:
-        return f"http://{name[0]}:{name[1]}"
+        return f"{scheme}{name[0]}:{name[1]}"
     path = os.fsdecode(name)
-    return "unix:@" + path[1:] if path.startswith("\0") else "unix:" + path
+    return ("https://" if is_tls else "") + (
+        "unix:@" + path[1:] if path.startswith("\0") else "unix:" + path
+    )
+
+
+def scheme_of(text: str) -> str:
+    """The scheme that an address begins with: ``https`` or ``http``; "" where it does not say."""
+    match = _SCHEME.match(text)
+    return match[1] if match is not None else ""
 
 
 def parse_address(text: str) -> Address:
@@ -185,6 +210,12 @@ def parse_address(text: str) -> Address:
 
     :raises ConfigError: where it has none of the forms, or its port is not from 0 to 65535.
     """
+    scheme = scheme_of(text)
+    address = _parse(text.removeprefix(f"{scheme}://") if scheme else text)
+    return address._replace(text=text, scheme=scheme)
+
+
+def _parse(text: str) -> Address:
     if text.startswith("unix:"):
         return Address(text, path=_parse_path(text))
     if text.startswith("fd:"):

@@ -65,6 +65,26 @@ def show(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
         ("--pid-file x --env-files .env", {"pid": "x", "env_file": ".env"}),
         ("--static-path-mount d", {"static": ["/static=d"]}),
         ("--static-path-mount d --static-path-route /s", {"static": ["/s=d"]}),
+        # TLS: gunicorn, uvicorn, granian, hypercorn
+        (
+            "--certfile c --keyfile k --ca-certs a --cert-reqs 2 --ciphers HIGH --ssl-version TLS",
+            {"certfile": ["c"], "keyfile": ["k"], "ca_certs": "a", "cert_reqs": "required"},
+        ),
+        (
+            "--ssl-certfile c --ssl-keyfile k --ssl-ca-certs a --ssl-cert-reqs 1 --ssl-version 5 "
+            "--ssl-ciphers TLSv1 --ssl-keyfile-password file:p",
+            {"certfile": ["c"], "cert_reqs": "optional", "ciphers": "TLSv1", "tls_min": "1.2"},
+        ),
+        (
+            "--ssl-certificate c --ssl-keyfile k --ssl-ca a --ssl-client-verify "
+            "--ssl-protocol-min tls1.3",
+            {"certfile": ["c"], "ca_certs": "a", "cert_reqs": "required", "tls_min": "1.3"},
+        ),
+        ("--certfile c --no-ssl-client-verify", {"cert_reqs": "none"}),
+        (
+            "--certfile c --keyfile-password file:p --ca-certs a --verify-mode CERT_REQUIRED",
+            {"keyfile_password": "file:p", "cert_reqs": "required"},
+        ),
     ],
 )
 def test_other_spellings(show, args: str, expected: dict[str, object]) -> None:  # type: ignore[no-untyped-def]

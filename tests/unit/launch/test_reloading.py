@@ -24,7 +24,7 @@ class Following(Hooks):
 
 
 def program(**config: Any) -> ServerProgram:
-    options = {"error_logfile": "-", "access_logfile": "", "log_level": "info"}
+    options = {"error_logfile": "-", "access_logfile": "", "log_level": "info", "certfile": ()}
     whole = SimpleNamespace(
         config=SimpleNamespace(**(options | config)),
         fixed={},
@@ -45,6 +45,23 @@ def test_a_log_that_cannot_be_opened_leaves_the_former_program_in_force() -> Non
         reloading.next()
     assert reloading.program is former
     assert cast("Following", wrong.hooks).followed == []
+
+
+@pytest.mark.parametrize(("before", "after"), [((), ("a.pem",)), (("a.pem",), ())])
+def test_tls_neither_comes_nor_goes_by_a_reload(before: object, after: object) -> None:
+    """The sockets are what they are: clients would get plain bytes for TLS, or nothing."""
+    former, wrong = program(certfile=before), program(certfile=after)
+    reloading = Reloading(former, lambda: wrong, Observer(), None)
+    with pytest.raises(ConfigError, match=r"--certfile cannot come or go"):
+        reloading.next()
+    assert reloading.program is former
+
+
+def test_a_reload_may_name_other_certificates() -> None:
+    after = program(certfile=("b.pem", "c.pem"))
+    after.configures_logs = False
+    reloading = Reloading(program(certfile=("a.pem",)), lambda: after, Observer(), None)
+    assert reloading.next() is after
 
 
 class Heard(Observer):

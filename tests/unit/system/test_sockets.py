@@ -40,9 +40,9 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="abstract names
 
 @contextlib.contextmanager
 def bound(
-    addresses: Sequence[str] = (), *, socket_mode: int = 0o660
+    addresses: Sequence[str] = (), *, socket_mode: int = 0o660, is_tls: bool = False
 ) -> Iterator[list[BoundSocket]]:
-    result = bind(addresses, socket_mode=socket_mode)
+    result = bind(addresses, socket_mode=socket_mode, is_tls=is_tls)
     try:
         yield result
     finally:
@@ -86,6 +86,20 @@ def test_forms_of_unix_addresses(text: str, path: str) -> None:
     assert parse_address(text) == Address(text, path=path)
 
 
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("https://:443", Address("https://:443", host="", port=443, scheme="https")),
+        ("http://[::1]", Address("http://[::1]", host="::1", scheme="http")),
+        ("https://unix:/x", Address("https://unix:/x", path="/x", scheme="https")),
+        ("https://unix:///x", Address("https://unix:///x", path="/x", scheme="https")),
+        ("http://fd://3", Address("http://fd://3", descriptor=3, scheme="http")),
+    ],
+)
+def test_a_scheme_may_be_in_front_of_any_form(text: str, address: Address) -> None:
+    assert parse_address(text) == address
+
+
 def test_form_of_a_descriptor() -> None:
     assert parse_address("fd://3") == Address("fd://3", descriptor=3)
 
@@ -99,7 +113,11 @@ def test_form_of_a_descriptor() -> None:
         ("::1:8000", "goes in brackets"),
         ("[::1", "is no address"),
         ("[localhost]:80", "is no address"),
-        ("http://localhost:80", "is no address"),
+        ("https://", "no port from 0 to 65535"),
+        ("https://8443", "write :8443 for all interfaces"),
+        ("https://localhost:8443/", "'localhost:8443/' has no port from 0 to 65535"),
+        ("https://http://localhost", "no port from 0 to 65535"),
+        ("ftp://localhost:80", "is no address"),
         ("localhost:", "no port from 0 to 65535"),
         ("localhost:http", "no port from 0 to 65535"),
         ("localhost:65536", "no port from 0 to 65535"),
@@ -118,6 +136,23 @@ def test_what_is_no_address(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         parse_address(text)
     assert "\n" not in str(caught.value)
+
+
+def test_an_address_without_a_scheme_is_what_the_others_say(tmp_path: Path) -> None:
+    """As in gunicorn: with a certificate all sockets are TLS, those of unix included."""
+    unix = tmp_path / "socket"
+    addresses = ["127.0.0.1:0", "https://127.0.0.1:0", "http://127.0.0.1:0", f"unix:{unix}"]
+    for is_tls in (False, True):
+        with bound(addresses, is_tls=is_tls) as sockets:
+            assert [sock.is_tls for sock in sockets] == [is_tls, True, False, is_tls]
+            scheme = "https" if is_tls else "http"
+            ports = [sock.getsockname()[1] for sock in sockets[:3]]
+            assert [address_of(sock) for sock in sockets] == [
+                f"{scheme}://127.0.0.1:{ports[0]}",
+                f"https://127.0.0.1:{ports[1]}",
+                f"http://127.0.0.1:{ports[2]}",
+                f"https://unix:{unix}" if is_tls else f"unix:{unix}",
+            ]
 
 
 def test_a_socket_is_bound_but_not_listening() -> None:
