@@ -21,6 +21,7 @@ from typing import Any
 from wsgi_async._imports import preload
 from wsgi_async.config.option import OFF
 from wsgi_async.config.sources import ForeignFile, knows
+from wsgi_async.config.tls_options import lowest_version
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_text
 
@@ -33,13 +34,18 @@ OPTIONS: dict[str, str] = {
     "access_log_format": "access_logformat",
     "backlog": "backlog",
     "bind": "bind",
+    "ca_certs": "ca_certs",
+    "cert_reqs": "cert_reqs",
+    "certfile": "certfile",
     "chdir": "chdir",
+    "ciphers": "ciphers",
     "errorlog": "error_logfile",
     "forwarded_allow_ips": "forwarded_allow_ips",
     "forwarder_headers": "forwarder_headers",
     "graceful_timeout": "graceful_timeout",
     "group": "group",
     "keepalive": "keep_alive",
+    "keyfile": "keyfile",
     "limit_request_field_size": "limit_request_field_size",
     "limit_request_fields": "limit_request_fields",
     "limit_request_line": "limit_request_line",
@@ -59,6 +65,7 @@ OPTIONS: dict[str, str] = {
     "reuse_port": "reuse_port",
     "root_path": "root_path",
     "secure_scheme_headers": "secure_scheme_headers",
+    "ssl_version": "tls_min",
     "statsd_host": "statsd_host",
     "statsd_prefix": "statsd_prefix",
     "threads": "threads",
@@ -76,8 +83,8 @@ _OTHER_NAMES = (
     "check_config config control_socket control_socket_disable control_socket_mode "
     "default_proc_name dirty_apps dirty_graceful_timeout dirty_post_fork dirty_threads "
     "dirty_timeout dirty_worker_exit dirty_worker_init dirty_workers "
-    "disable_redirect_access_to_syslog dogstatsd_tags enable_backlog_metric "
-    "enable_stdio_inheritance http2_cleartext "
+    "disable_redirect_access_to_syslog do_handshake_on_connect dogstatsd_tags "
+    "enable_backlog_metric enable_stdio_inheritance http2_cleartext "
     "http2_initial_window_size http2_max_concurrent_streams http2_max_frame_size "
     "http2_max_header_list_size http_parser initgroups logconfig_dict logconfig_json "
     "logger_class on_dirty_starting permit_obsolete_folding permit_unconventional_http_method "
@@ -89,12 +96,9 @@ _OTHER_NAMES = (
 _OTHERS = frozenset(_OTHER_NAMES.split())
 """Settings without a counterpart, which may be ignored: the site is served all the same."""
 
-_TLS = "TLS is not to be had here yet: let nginx or another front-end server do it"
 _REFUSED: dict[str, str] = {
-    "ca_certs": _TLS,
-    "certfile": _TLS,
-    "keyfile": _TLS,
-    "ssl_context": _TLS,
+    "ssl_context": "a context of its own cannot be renewed when the files change: write certfile, "
+    "keyfile, ca_certs, cert_reqs and ciphers, and --tls-min 1.3 where 1.2 is not to be spoken",
     "daemon": "this server stays in the foreground, where systemd and Docker want it: remove it",
     "paste": "Paste files are not read: write wsgi_app = 'module:factory()'",
     "protocol": "only HTTP is spoken here: write 'http', and proxy_pass in nginx",
@@ -252,9 +256,13 @@ def options_of(given: Mapping[str, Any], name: str) -> tuple[dict[str, Any], lis
             continue
         convert = _CONVERSIONS.get(setting)
         try:
-            options[option] = convert(value) if convert is not None else value
+            converted = convert(value) if convert is not None else value
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from None
         except (AttributeError, TypeError, ValueError):
             raise ConfigError(f"{name}: {setting} cannot be {value!r}") from None
+        if converted is not None:
+            options[option] = converted
     _anchor(options)
     return options, unknown
 
@@ -292,16 +300,23 @@ def _mode(value: Any) -> str:
     return {"true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}.get(text, text)
 
 
+def _file(value: Any) -> list[str]:
+    # One file, whose name may have a comma.
+    return [os.fspath(value)] if value else []
+
+
 _EMPTY_IS_A_VALUE = ("bind", "forwarded_allow_ips", "forwarder_headers")
 
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "bind": _addresses,
+    "certfile": _file,
     "chdir": os.fspath,
     "forwarded_allow_ips": _peers,
     "forwarder_headers": _words,
     # 0 is no time at all there, and no limit here.
     "graceful_timeout": lambda value: float(value) or 0.001,
     "group": str,
+    "keyfile": _file,
     "limit_request_field_size": _limit,
     "limit_request_fields": lambda value: int(value) or MOST_FIELDS,
     "limit_request_line": _limit,
@@ -309,6 +324,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "proxy_protocol": _mode,
     "loglevel": lambda value: value.lower(),
     "secure_scheme_headers": lambda value: [f"{name}={said}" for name, said in value.items()],
+    "ssl_version": lowest_version,
     "umask": _octal,
     "user": str,
 }
@@ -319,9 +335,12 @@ def _anchor(options: dict[str, Any]) -> None:
     chdir = options.get("chdir")
     if not chdir:
         return
-    for option in ("access_logfile", "error_logfile", "pid"):
+    for option in ("access_logfile", "ca_certs", "error_logfile", "pid"):
         if (value := options.get(option)) and value != "-":
             options[option] = os.path.join(chdir, value)
+    for option in ("certfile", "keyfile"):
+        if option in options:
+            options[option] = [os.path.join(chdir, path) for path in options[option]]
     if "bind" in options:
         options["bind"] = [
             re.sub(r"^unix:(?=[^/@])", f"unix:{chdir}/", address) for address in options["bind"]

@@ -20,8 +20,10 @@ from wsgi_async.config.forwarding import BARE
 from wsgi_async.config.option import parse_bool
 from wsgi_async.config.response_fields import parse_fields
 from wsgi_async.config.sources import ForeignFile
+from wsgi_async.config.tls_options import OPTIONAL, REQUIRED
 from wsgi_async.errors import ApplicationError, ConfigError
 from wsgi_async.system.files import read_text
+from wsgi_async.system.sockets import scheme_of
 
 __all__ = ["read"]
 
@@ -72,6 +74,7 @@ _PATHS: dict[str, str] = {
 _MODULE = ("module", "wsgi")
 _FILE = ("wsgi-file", "file")
 _HTTP = ("http", "http-socket", "http11-socket")
+_HTTPS = ("https", "https-socket")
 _PYTHONPATH = ("pythonpath", "python-path", "pp")
 _VIRTUALENV = ("virtualenv", "venv", "home", "pyhome")
 _STATIC = ("static-map", "static-map2")
@@ -98,23 +101,23 @@ _FLOW = re.compile(
     r"for|for-.*|end-?for|if-.*|if(?:env|exists|plugin|dir|reload).*|end-?if"
     r"|include|inherit|ini|yaml|yml|json|xml|config|fallback-config|inject-.*"
 )
-_TLS = "TLS is not to be had here yet: let nginx or another front-end server do it"
 _REFUSED: dict[str, str] = {
     "daemonize": "this server stays in the foreground, where systemd and Docker want it: remove it",
     "daemonize2": "this server stays in the foreground: remove it",
     "emperor": "there is no emperor here: one service for each file",
     "eval": "write module = MODULE:CALLABLE",
     "fastcgi-socket": "only HTTP is spoken here: write http-socket = {value}",
-    "https": _TLS,
-    "https-socket": _TLS,
     "ini-paste": "Paste files are not read: write module = MODULE:FACTORY()",
     "ini-paste-logged": "Paste files are not read: write module = MODULE:FACTORY()",
     "paste": "Paste files are not read: write module = MODULE:FACTORY()",
     "pecan": "write module = MODULE:CALLABLE",
     "scgi-socket": "only HTTP is spoken here: write http-socket = {value}",
     "shared-socket": "write http-socket = ADDRESS",
-    "ssl-socket": _TLS,
-    "suwsgi-socket": _TLS,
+    "http-to-https": "write http-socket = {value} here, and on the command line "
+    "--redirect-to-https HOST for each host that there is",
+    "https2": "write https = ADDRESS,CERTIFICATE,KEY",
+    "ssl-socket": "it speaks the uwsgi protocol: write https-socket = {value}",
+    "suwsgi-socket": "it speaks the uwsgi protocol: write https-socket = {value}",
 }
 
 _UWSGI = (
@@ -160,6 +163,8 @@ class _Reader:
         self._chdir = ""
         self._callable = ""
         self._options: dict[str, Any] = {}
+        self._common: tuple[str, str] | None = None
+        """Ciphers and authorities of the lines on TLS so far."""
         self._ignored: dict[str, None] = {}
 
     # --- from text to lines ------------------------------------------------------------------
@@ -254,6 +259,11 @@ class _Reader:
             self._take(line)
         if self._chdir:
             self._options["chdir"] = self._chdir
+        if "certfile" in self._options:  # else those would be TLS too
+            self._options["bind"] = [
+                address if scheme_of(address) else f"http://{address}"
+                for address in self._options["bind"]
+            ]
         named = (files or modules)[-1:]
         if named:
             self._options["app"] = self._application(named[0], last.get("callable"))
@@ -283,6 +293,8 @@ class _Reader:
             self._options[_PATHS[key]] = self._path_of(value)
         elif key in (*_HTTP, *_SOCKETS):
             self._append("bind", self._address(value))
+        elif key in _HTTPS:
+            self._take_https(line)
         elif key in _PYTHONPATH:
             self._append("pythonpath", value)
         elif key in _VIRTUALENV:
@@ -315,6 +327,35 @@ class _Reader:
             self._fail(line, _REFUSED[key].format(value=value))
         elif key not in _FULFILLED and not self._is_off(value):
             self._ignored[key] = None
+
+    def _take_https(self, line: _Line) -> None:
+        """``ADDRESS,CERTIFICATE,KEY[,CIPHERS[,[!]AUTHORITIES]]``; with "!" each client must have a
+        certificate of these.
+
+        Ciphers and authorities are those of all addresses here.
+        """
+        address, *files = line.value.split(",")
+        if not 2 <= len(files) <= 4 or not all((address, *files[:2])):
+            self._fail(line, f"expected ADDRESS,CERTIFICATE,KEY, not {line.value!r}")
+        if address.startswith("="):
+            self._fail(line, "write the address itself in the place of a shared socket's number")
+        self._append("bind", f"https://{self._address(address)}")
+        certificate, key = map(self._path_of, files[:2])
+        pairs = zip(
+            self._options.get("certfile", ()), self._options.get("keyfile", ()), strict=True
+        )
+        if (certificate, key) not in pairs:
+            self._append("certfile", certificate)
+            self._append("keyfile", key)
+        ciphers, authorities = (*files[2:], "", "")[:2]
+        if self._common not in (None, (ciphers, authorities)):
+            self._fail(line, "ciphers and authorities are the same at all addresses here")
+        self._common = ciphers, authorities
+        if ciphers:
+            self._options["ciphers"] = ciphers
+        if authorities:
+            self._options["ca_certs"] = self._path_of(authorities.removeprefix("!"))
+            self._options["cert_reqs"] = REQUIRED if authorities.startswith("!") else OPTIONAL
 
     def _is_off(self, value: str) -> bool:
         try:

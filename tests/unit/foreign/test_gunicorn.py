@@ -135,6 +135,25 @@ def test_files_are_relative_to_chdir(tmp_path: Path) -> None:
     }
 
 
+def test_tls_is_as_gunicorn_has_it(tmp_path: Path) -> None:
+    """All of its settings but the hook; with a certificate each address is served by TLS."""
+    settings = collect(
+        tmp_path,
+        "import ssl\nchdir = '/srv'\nbind = ':443'\ncertfile = 'a,b.pem'\nkeyfile = '/k.pem'\n"
+        "ca_certs = 'ca.pem'\ncert_reqs = ssl.CERT_REQUIRED\nciphers = 'HIGH'\n"
+        "ssl_version = ssl.PROTOCOL_TLS\ndo_handshake_on_connect = True\n"
+        "suppress_ragged_eofs = True\nthreads = 1",
+    )
+    config = settings.config
+    assert (config.certfile, config.keyfile) == (("/srv/a,b.pem",), ("/k.pem",))
+    assert (config.ca_certs, config.cert_reqs) == ("/srv/ca.pem", "required")
+    assert (config.ciphers, config.tls_min, config.bind) == ("HIGH", "1.2", (":443",))
+    assert settings.values["tls_min"].origin == "default"
+    assert settings.notices == (
+        f"{NAME}: ignored here: do_handshake_on_connect, suppress_ragged_eofs",
+    )
+
+
 def test_no_value_is_no_setting(tmp_path: Path) -> None:
     source = "\n".join(
         f"{name} = None" for name in ("accesslog", "pidfile", "user", "certfile", "post_fork")
@@ -200,7 +219,9 @@ def test_names_that_are_no_settings_are_the_files_own(tmp_path: Path) -> None:
         ("1 / 0", f"{NAME} raised ZeroDivisionError: division by zero"),
         ("workers =", f"{NAME} raised SyntaxError: invalid syntax"),
         ("raise SystemExit", f"{NAME} raised SystemExit"),
-        ("certfile = 'x.pem'", f"{NAME}: certfile = 'x.pem': TLS is not to be had here yet"),
+        ("def ssl_context(a, b): pass", f"{NAME}: ssl_context = <function ssl_context at "),
+        ("ssl_version = 3", f"{NAME}: --ssl-version 3: RFC 8996"),
+        ("certfile = ['a']", f"{NAME}: certfile cannot be ['a']"),
         ("daemon = True", f"{NAME}: daemon = True: this server stays in the foreground"),
         ("post_fork = 3", f"{NAME}: post_fork takes a function, not 3"),
         ("def post_fork(a): pass", f"{NAME}: post_fork takes 2 arguments, not (a)"),

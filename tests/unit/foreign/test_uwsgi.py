@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from wsgi_async.config.calls import from_options
 from wsgi_async.config.sources import ForeignFile, gather
 from wsgi_async.errors import ConfigError
 from wsgi_async.foreign import read
@@ -85,6 +86,43 @@ processes = 1
     assert settings.launch.pythonpath == ("/srv/lib",)
     assert (settings.launch.user, settings.launch.pid) == ("www-data", "/run/site.pid")
     assert settings.launch.chdir == "/srv/site"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            "https = :443,a.crt,a.key",
+            {"bind": ["https://:443"], "certfile": ["a.crt"], "keyfile": ["a.key"]},
+        ),
+        (
+            # What is not said to be TLS is plain there, also beside it.
+            "chdir = /srv\nhttp = :80\nhttps-socket = run/x,a.crt,/k,HIGH,ca.crt",
+            {
+                "chdir": "/srv",
+                "bind": ["http://:80", "https://unix:/srv/run/x"],
+                "certfile": ["/srv/a.crt"],
+                "keyfile": ["/k"],
+                "ciphers": "HIGH",
+                "ca_certs": "/srv/ca.crt",
+                "cert_reqs": "optional",
+            },
+        ),
+        (
+            "https = :1,a,b,,!ca\nhttps = :2,a,b,,!ca\nhttps = :3,c,d,,!ca",
+            {
+                "bind": ["https://:1", "https://:2", "https://:3"],
+                "certfile": ["a", "c"],
+                "keyfile": ["b", "d"],
+                "ca_certs": "ca",
+                "cert_reqs": "required",
+            },
+        ),
+    ],
+)
+def test_tls(tmp_path: Path, body: str, expected: dict[str, object]) -> None:
+    assert options(tmp_path, body) == expected
+    from_options(**{name: value for name, value in expected.items() if name != "chdir"})
 
 
 @pytest.mark.parametrize(
@@ -182,7 +220,18 @@ def test_another_section(tmp_path: Path) -> None:
             "socket = /run/x.sock",
             "line 2: socket: it speaks the uwsgi protocol: write http-socket = /run/x.sock ",
         ),
-        ("https = :443,a,b", "line 2: https: TLS is not to be had here yet"),
+        ("https = :443,a", "line 2: https: expected ADDRESS,CERTIFICATE,KEY, not ':443,a'"),
+        ("https = =0,a,b", "line 2: https: write the address itself in the place of a shared"),
+        (
+            "https = :1,a,b,HIGH\nhttps = :2,a,b",
+            "line 3: https: ciphers and authorities are the same at all addresses here",
+        ),
+        ("ssl-socket = :1,a,b", "line 2: ssl-socket: it speaks the uwsgi protocol: write https-s"),
+        (
+            "http-to-https = :80",
+            "line 2: http-to-https: write http-socket = :80 here, and on the command line "
+            "--redirect-to-https HOST",
+        ),
         ("daemonize = /x.log", "line 2: daemonize: this server stays in the foreground"),
         ("for = a b", "line 2: for: conditions, loops and other files are not read"),
         ("if-env = X", "line 2: if-env: conditions, loops and other files are not read"),
