@@ -42,6 +42,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from .errors import ConfigError
@@ -50,6 +51,7 @@ __all__ = [
     "EVENTS",
     "HAS_ACCESS_LINE",
     "INTERRUPTED_AFTER",
+    "CertificateInfo",
     "FanOut",
     "Observer",
     "RequestInfo",
@@ -123,6 +125,40 @@ class ResponseInfo(NamedTuple):
     """The rest: only the client was waited for."""
 
 
+class CertificateInfo(NamedTuple):
+    """One of the server's own certificates. ``str()`` of it is a line for an operator."""
+
+    file: str
+    """Where the operator has it."""
+    subject: str
+    """As RFC 4514 writes it: ``CN=www.example.org,O=Example``."""
+    names: tuple[str, ...]
+    """Names of hosts, wildcards among them, and addresses that it is for."""
+    not_before: float
+    """From when it is valid, in seconds since 1970."""
+    not_after: float
+    """Until when."""
+
+    @property
+    def begins(self) -> str:
+        """`not_before` as ``2026-11-29 20:00:00 UTC``."""
+        return _utc(self.not_before)
+
+    @property
+    def ends(self) -> str:
+        """`not_after` likewise."""
+        return _utc(self.not_after)
+
+    def __str__(self) -> str:
+        names = ", ".join(self.names) or "no name"
+        subject = f" ({self.subject})" if self.subject else ""
+        return f"{names}{subject}, valid until {self.ends}"
+
+
+def _utc(seconds: float) -> str:
+    return f"{datetime(1970, 1, 1) + timedelta(seconds=seconds)} UTC"
+
+
 class Observer:
     """Receives what happens in a server. Override what is of interest, with plain functions that
     return quickly; these do nothing."""
@@ -148,6 +184,16 @@ class Observer:
 
         :param threads: of each process.
         :param processes: how many serve, where the parent tells it; 1 in each of them.
+        """
+
+    def certificates(
+        self, certificates: tuple[CertificateInfo, ...], *, are_renewed: bool = False
+    ) -> None:
+        """*Loop; in a parent, its only thread:* new connections are shown these by TLS from now on:
+        as it starts, and whenever other ones have been found in the files.
+
+        :param certificates: in the order of ``--certfile``; the first is the default one.
+        :param are_renewed: whether there were others before.
         """
 
     def stopping(self, in_flight: int) -> None:

@@ -25,7 +25,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "proxies": ("errors", "http"),
     "wsgi": ("_version", "errors", "http", "system"),
     "config": ("errors", "proxies", "system", "wsgi"),
-    "tls": ("config",),
+    "tls": ("config", "errors", "events", "system"),
     "buffers": ("errors",),
     "threads": ("buffers", "errors", "http", "system"),
     "connection": (

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from wsgi_async.errors import ApplicationError
-from wsgi_async.events import Observer, RequestInfo, ResponseInfo, client_address
+from wsgi_async.events import CertificateInfo, Observer, RequestInfo, ResponseInfo, client_address
 from wsgi_async.system.own_code import without_ours
 
 from .setup import access_logger, app_logger, logger, put_access
@@ -66,6 +66,12 @@ class LogObserver(Observer):
         if processes > 1:
             many = f"{processes} processes, {many} each"
         logger.info("Listening on %s (%s, %s, parser %s)", ", ".join(addresses), many, loop, parser)
+
+    def certificates(
+        self, certificates: tuple[CertificateInfo, ...], *, are_renewed: bool = False
+    ) -> None:
+        if are_renewed and self._announces:
+            logger.info("Certificates renewed: %s", one_line("; ".join(map(str, certificates))))
 
     def stopping(self, in_flight: int) -> None:
         logger.info("Stopping; requests in flight: %d", in_flight)

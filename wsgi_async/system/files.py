@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-__all__ = ["append", "kind_of", "read_text"]
+__all__ = ["append", "kind_of", "read_bytes", "read_text"]
 
 LARGEST = 1 << 20
 """Bytes of a file that is read whole: settings, not data."""
@@ -30,13 +30,21 @@ def kind_of(mode: int) -> str:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """The whole text of an ordinary file, UTF-8.
+    """The whole text of an ordinary file, UTF-8; see :func:`read_bytes`.
+
+    :raises OSError: it is no ordinary file, is too large, or cannot be read.
+    :raises UnicodeDecodeError: it is not UTF-8.
+    """
+    return read_bytes(path).decode()
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The whole of an ordinary file.
 
     A pipe is none, also where somebody writes to it: it can be read once, and each process and each
     reload reads anew.
 
     :raises OSError: it is no ordinary file, is too large, or cannot be read.
-    :raises UnicodeDecodeError: it is not UTF-8.
     """
     # Without O_NONBLOCK a pipe's open() waits for a writer, and some devices' for a carrier.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -46,7 +54,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise OSError(errno.EFBIG, "it is larger than 1 MiB")
-    return data.decode()
+    return data
 
 
 def append(path: str, mode: int = 0o666) -> int:

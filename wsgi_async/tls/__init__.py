@@ -1,8 +1,12 @@
-"""TLS: what connections are encrypted with, and who says so.
+"""TLS: certificates, and the contexts made of them. The only room that knows ``ssl``.
 
-``settings`` is what the options come to.
+``settings`` is what the options come to, ``material`` the bytes of the files that they name, and
+``contexts`` what both come to: contexts for new connections, each of their ``certificates`` proved
+by a handshake in memory. ``current`` holds those in force. ``hello`` reads which name a client asks
+for, and ``names`` says whose it is.
 
-Runs on: the parent, the loop; what is in ``settings`` is a value that any thread may have.
+Runs on: the parent's only thread; in a process that serves, the loop or a thread of its own. What
+is in ``settings`` is a value that any thread may have.
 
-May import: config.
+May import: config, errors, events, system.
 """
