@@ -14,13 +14,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 
-from .harness import record, rounds, servers
+from .harness import certificates, record, rounds, servers
 from .harness.model import Scenario
 from .harness.processes import allow_descriptors, stage
 from .harness.record import Run
@@ -130,20 +131,22 @@ def run(
     with contextlib.ExitStack() as stack:
         here = stack.enter_context(stage(CHECKOUT))
         try:
-            templates = servers.select(names, options.options)
+            templates = servers.select(names, options.options, _also(chosen))
             python = servers.probe(options.python, templates.values(), here)
         except servers.UnknownServer as error:
             raise Stop(str(error)) from None
         except (OSError, subprocess.CalledProcessError, ValueError) as error:
             raise Stop(f"--python {options.python} does not run: {_last(error)}") from None
         contenders = []
+        if any(scenario.tls for scenario in chosen.values()):
+            _certified(here)
         found = Run(
             record.environment(python.version, CHECKOUT),
             rounds=options.rounds or 3,
             seconds=options.seconds,
             threads=options.threads,
             packages=python.others(),
-            scenarios={name: _kind(scenario) for name, scenario in chosen.items()},
+            scenarios={name: _kind(one, templates) for name, one in chosen.items()},
         )
         for name, template in templates.items():
             if name in python.problems:
@@ -154,10 +157,12 @@ def run(
             found.servers[name] = record.Measured(
                 version, template.shown(options.threads), template.one_thread
             )
-            contenders.append(rounds.Contender(name, template, here))
+            only_also = names is None and not template.default
+            contenders.append(rounds.Contender(name, template, here, only_also=only_also))
             say(f"{name}: {version}")
         if old is not None:
             there = stack.enter_context(stage(old))
+            certificates.copy(here, there)
             contenders = _paired(contenders, old, there, found, options)
             found.rounds = options.rounds or compare.most_rounds(compare.table_length(found))
         for directory in dict.fromkeys(contender.directory for contender in contenders):
@@ -223,10 +228,27 @@ def _last(error: Exception) -> str:
     return str(error) if code is None else f"it ended with {code}"
 
 
-def _kind(scenario: Scenario) -> record.Kind:
-    return record.Kind(
-        scenario.about, scenario.unit, scenario.more_is_better, dict(scenario.options)
-    )
+def _also(chosen: Mapping[str, Scenario]) -> list[str]:
+    """The servers that some scenarios measure beside the default ones."""
+    return list(dict.fromkeys(chain.from_iterable(one.also for one in chosen.values())))
+
+
+def _certified(directory: Path) -> None:
+    """:raises Stop: there can be no certificate."""
+    try:
+        certificates.make(directory)
+    except certificates.NoCertificate as error:
+        raise Stop(str(error)) from None
+
+
+def _kind(scenario: Scenario, templates: Mapping[str, servers.Template]) -> record.Kind:
+    given = dict(scenario.options)
+    left_out = {}
+    if scenario.tls:
+        there = {name: one for name, one in templates.items() if one.suits(scenario)}
+        given = {name: one.options(scenario) for name, one in there.items()}
+        left_out = {name: one.no_tls for name, one in templates.items() if one.no_tls}
+    return record.Kind(scenario.about, scenario.unit, scenario.more_is_better, given, left_out)
 
 
 def _origin(python: str, directory: Path) -> str:

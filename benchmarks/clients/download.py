@@ -8,7 +8,7 @@ import selectors
 import socket
 import time
 
-from benchmarks.clients import wire
+from benchmarks.clients import secure, wire
 
 __all__ = ["Body", "Download", "run"]
 
@@ -56,6 +56,7 @@ class Download:
     def __init__(self, selector: selectors.BaseSelector, options: argparse.Namespace) -> None:
         self._selector = selector
         self._port = options.port
+        self._context = secure.context() if options.tls else None
         self._size = options.size
         self._end = options.end.encode("ascii")
         self._request = wire.request(options.path)
@@ -74,6 +75,8 @@ class Download:
         self._received.clear()
         if self._sock is None:
             self._sock = wire.connect(self._port, timeout=5)
+            if self._context is not None:
+                self._sock = secure.secured(self._sock, self._context)
             self._sock.sendall(self._request)
             self._sock.setblocking(False)
             self._selector.register(self._sock, selectors.EVENT_READ, self)
@@ -87,14 +90,17 @@ class Download:
             self._sock = None
 
     def step(self, buffer: memoryview) -> int:
-        """Read once, and ask anew after the end of a response.
+        """Read once, over TLS a record at most, and ask anew after the end of a response.
 
         :returns: the bytes that were read.
         :raises OSError: the connection failed.
         :raises ValueError: the response is not the right one.
         """
         assert self._sock is not None
-        count = self._sock.recv_into(buffer)
+        try:
+            count = self._sock.recv_into(buffer)
+        except secure.UNREADY:  # a part of a record
+            return 0
         if count == 0:
             if self._body is None:
                 raise ConnectionError("closed before a response")
@@ -145,10 +151,11 @@ def run(options: argparse.Namespace) -> dict[str, float]:
                     key.data.begin()
     except OSError:  # it does not take connections any more
         errors += 1
-    seconds = time.perf_counter() - begun
-    for download in downloads:
-        with contextlib.suppress(KeyError):
-            download.close()
+    finally:
+        seconds = time.perf_counter() - begun
+        for download in downloads:
+            with contextlib.suppress(KeyError):
+                download.close()
     return {
         "bytes": received,
         "errors": errors,
@@ -160,6 +167,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--tls", action="store_true")
     parser.add_argument("--path", default="/")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--connections", type=int, default=4)

@@ -8,9 +8,10 @@ import resource
 import select
 import selectors
 import socket
+import ssl
 import time
 
-from benchmarks.clients import wire
+from benchmarks.clients import secure, wire
 
 __all__ = ["Holder"]
 
@@ -30,10 +31,11 @@ class Holder:
     :ivar refused: how many were not made, closed, or not answered.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: bool = False) -> None:
         self.kept: list[socket.socket] = []
         self.refused = 0
         self._port = port
+        self._context = secure.context() if tls else None
         self._selector = selectors.DefaultSelector()
 
     def fill(self, connections: int, seconds: float) -> None:
@@ -48,7 +50,7 @@ class Holder:
             if not events or time.monotonic() > end:
                 break
             for key, _ in events:
-                self._answer(key.fileobj)  # type: ignore[arg-type]
+                self._answer(key.fileobj, key.data)  # type: ignore[arg-type]
         self.refused += wanted
         for key in list(self._selector.get_map().values()):
             self._refuse(key.fileobj)  # type: ignore[arg-type]
@@ -74,6 +76,8 @@ class Holder:
     def _begin(self) -> None:
         try:
             sock = wire.connect(self._port, timeout=STALLED)
+            if self._context is not None:
+                sock = secure.secured(sock, self._context)
         except OSError:
             self.refused += 1
             return
@@ -84,21 +88,31 @@ class Holder:
             self.refused += 1
             sock.close()
             return
-        self._selector.register(sock, selectors.EVENT_READ)
+        self._selector.register(sock, selectors.EVENT_READ, bytearray())
 
-    def _answer(self, sock: socket.socket) -> None:
-        """Small as it is, an answer comes in one piece, or its head and then its body."""
+    def _answer(self, sock: socket.socket, received: bytearray) -> None:
+        """Small as it is, an answer comes in one piece, or its head and then its body.
+
+        :param received: what came before; what comes now is added.
+        """
         head = None
         with contextlib.suppress(OSError, ValueError):
-            received = sock.recv(65536, socket.MSG_PEEK)
+            try:
+                while piece := sock.recv(65536):
+                    received += piece
+                    if not isinstance(sock, ssl.SSLSocket):
+                        break  # over TLS there may be another record, which select does not see
+            except secure.UNREADY:
+                piece = b"nothing yet"
             parsed = wire.Head.parse(received)
-            if received and parsed is None:
+            if piece and parsed is None:
                 return
             if parsed is not None:
                 head, size = parsed
                 if head.length is not None and len(received) < size + head.length:
-                    return
-                sock.recv(len(received))
+                    if piece:
+                        return
+                    head = None
         if head is None or head.status != 200 or head.close:
             self._refuse(sock)
             return
@@ -114,12 +128,13 @@ class Holder:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--tls", action="store_true")
     parser.add_argument("--connections", type=int, required=True)
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    holder = Holder(options.port)
+    holder = Holder(options.port, options.tls)
     holder.fill(options.connections, seconds=FILLING)
     wire.say(held=holder.drop_closed(), refused=holder.refused)
     wire.until_told(LONGEST)

@@ -21,6 +21,11 @@ KEEP_ALIVE = 75
 LARGEST_BODY = 1 << 30
 
 Application = Callable[..., Any]
+Pair = tuple[str | None, str | None]
+"""Files with a certificate and its key."""
+NO_PAIR: Pair = (None, None)
+"""Without TLS."""
+NAMES = ("certfile", "keyfile")
 
 
 def waitress(application: Application, port: int, threads: int) -> None:
@@ -64,24 +69,26 @@ def fastwsgi(application: Application, port: int, threads: int) -> None:
     server.run(application, HOST, port)
 
 
-def freastal(application: Application, port: int, threads: int) -> None:
+def freastal(application: Application, port: int, threads: int, pair: Pair = NO_PAIR) -> None:
     """Without threads: the application runs on the loop. It has no settings to speak of."""
     import freastal as server
 
-    server.serve(application, host=HOST, port=port)
+    server.serve(application, host=HOST, port=port, certfile=pair[0], keyfile=pair[1])
 
 
-def fastpysgi(application: Application, port: int, threads: int) -> None:
+def fastpysgi(application: Application, port: int, threads: int, pair: Pair = NO_PAIR) -> None:
     """Without threads: the application runs on the loop. Its default refuses bodies above 10 MB."""
     import fastpysgi as server
 
     server.server.backlog = BACKLOG
     server.server.tcp_nodelay = 1
     server.server.max_content_length = LARGEST_BODY
+    if pair != NO_PAIR:
+        server.server.tls_list = [pair]
     server.run(application, HOST, port)
 
 
-def tornado(application: Application, port: int, threads: int) -> None:
+def tornado(application: Application, port: int, threads: int, pair: Pair = NO_PAIR) -> None:
     """The application runs in an executor, the rest on asyncio's own loop."""
     import asyncio
     import logging
@@ -94,14 +101,19 @@ def tornado(application: Application, port: int, threads: int) -> None:
 
     async def serve() -> None:
         container = WSGIContainer(application, executor=ThreadPoolExecutor(threads))
-        server = HTTPServer(container, max_body_size=LARGEST_BODY, max_buffer_size=LARGEST_BODY)
+        server = HTTPServer(
+            container,
+            max_body_size=LARGEST_BODY,
+            max_buffer_size=LARGEST_BODY,
+            ssl_options=None if pair == NO_PAIR else dict(zip(NAMES, pair, strict=True)),
+        )
         server.listen(port, HOST, backlog=BACKLOG)
         await asyncio.Event().wait()
 
     asyncio.run(serve())
 
 
-def cheroot(application: Application, port: int, threads: int) -> None:
+def cheroot(application: Application, port: int, threads: int, pair: Pair = NO_PAIR) -> None:
     """`numthreads` is where its pool starts, `max` where it ends."""
     from cheroot.wsgi import Server
 
@@ -114,10 +126,14 @@ def cheroot(application: Application, port: int, threads: int) -> None:
         timeout=KEEP_ALIVE,
     )
     server.keep_alive_conn_limit = CONNECTIONS
+    if pair != NO_PAIR:
+        from cheroot.ssl.builtin import BuiltinSSLAdapter
+
+        server.ssl_adapter = BuiltinSSLAdapter(*pair)
     server.start()
 
 
-def uvicorn_a2wsgi(application: Application, port: int, threads: int) -> None:
+def uvicorn_a2wsgi(application: Application, port: int, threads: int, pair: Pair = NO_PAIR) -> None:
     """The server for ASGI, and the adapter that its documentation names for WSGI."""
     import uvicorn
     from a2wsgi import WSGIMiddleware
@@ -130,10 +146,12 @@ def uvicorn_a2wsgi(application: Application, port: int, threads: int) -> None:
         timeout_keep_alive=KEEP_ALIVE,
         access_log=False,
         log_level="warning",
+        ssl_certfile=pair[0],
+        ssl_keyfile=pair[1],
     )
 
 
-def hypercorn(application: Application, port: int, threads: int) -> None:
+def hypercorn(application: Application, port: int, threads: int, pair: Pair = NO_PAIR) -> None:
     """Its WSGI mode uses the loop's default executor."""
     import asyncio
     from concurrent.futures import ThreadPoolExecutor
@@ -148,6 +166,7 @@ def hypercorn(application: Application, port: int, threads: int) -> None:
     config.keep_alive_timeout = KEEP_ALIVE
     config.keep_alive_max_requests = 1 << 62
     config.wsgi_max_body_size = LARGEST_BODY
+    config.certfile, config.keyfile = pair
 
     async def serve() -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
@@ -156,7 +175,7 @@ def hypercorn(application: Application, port: int, threads: int) -> None:
     uvloop.run(serve())
 
 
-def gevent(application: Application, port: int, threads: int) -> None:
+def gevent(application: Application, port: int, threads: int, pair: Pair = NO_PAIR) -> None:
     """A greenlet for each connection.
 
     It sends head and body apart and leaves Nagle's algorithm on, which costs 40 ms per response
@@ -166,10 +185,11 @@ def gevent(application: Application, port: int, threads: int) -> None:
 
     listener = socket.create_server((HOST, port), backlog=BACKLOG)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    WSGIServer(listener, application, log=None).serve_forever()
+    files = {} if pair == NO_PAIR else dict(zip(NAMES, pair, strict=True))
+    WSGIServer(listener, application, log=None, **files).serve_forever()
 
 
-SERVERS: dict[str, Callable[[Application, int, int], None]] = {
+SERVERS: dict[str, Callable[..., None]] = {
     "waitress": waitress,
     "bjoern": bjoern,
     "fastwsgi": fastwsgi,
@@ -191,6 +211,8 @@ def main() -> None:
     parser.add_argument("app", help="module:object")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--threads", type=int, default=8)
+    parser.add_argument("--certfile", help="speak TLS with this certificate")
+    parser.add_argument("--keyfile", help="and its key")
     options = parser.parse_args()
     if options.server == "gevent":
         # Before the application is imported, as gevent's documentation demands.
@@ -199,7 +221,8 @@ def main() -> None:
         monkey.patch_all()
     module, _, name = options.app.partition(":")
     application = getattr(importlib.import_module(module), name)
-    SERVERS[options.server](application, options.port, options.threads)
+    more = {"pair": (options.certfile, options.keyfile)} if options.certfile else {}
+    SERVERS[options.server](application, options.port, options.threads, **more)
 
 
 if __name__ == "__main__":

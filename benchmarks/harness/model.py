@@ -37,6 +37,8 @@ class Running(Protocol):
     """On 127.0.0.1."""
     threads: int
     """How many threads it was told to use."""
+    tls: bool
+    """It speaks TLS, and nothing else."""
 
     def memory(self) -> int:
         """Bytes of its processes in RAM now (Pss where it can be read, else Rss)."""
@@ -79,6 +81,10 @@ class Scenario:
     """Further options by server template, as ``{"wsgi_async": "--request-buffering stream"}``."""
     servers: tuple[str, ...] | None = None
     """Templates it makes sense for; None for all."""
+    also: tuple[str, ...] = ()
+    """Templates that are measured here although they are not among the default ones."""
+    tls: bool = False
+    """Over TLS; who has none is left out by name."""
     pinned: bool = True
     """The server has a core of its own; False where server and load may use all."""
     starts_itself: bool = False

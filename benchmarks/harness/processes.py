@@ -92,9 +92,10 @@ class Server:
     :ivar name: of its template.
     """
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, tls: bool = False) -> None:
         self.name = name
         self.threads = threads
+        self.tls = tls
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server

@@ -72,6 +72,8 @@ class Kind:
     more_is_better: bool
     options: dict[str, str] = field(default_factory=dict)
     """Further options of the servers, by name."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why a server does not take part, by name."""
     measured: str = ""
     """When and at which commit, where that is not the run's."""
 

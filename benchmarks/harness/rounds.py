@@ -43,6 +43,8 @@ class Contender:
     template: Template
     directory: Path
     """It is started here; the modules here are the ones it gets."""
+    only_also: bool = False
+    """It takes part in the scenarios that name it as one of `Scenario.also`, and in no others."""
     partner: str = ""
     """The label of the one before it in the plan that it is compared with: they are measured one
     right after the other."""
@@ -75,7 +77,8 @@ class Plan:
         return [
             contender
             for contender in self.contenders
-            if scenario.servers is None or contender.template.name in scenario.servers
+            if contender.template.suits(scenario)
+            and (not contender.only_also or contender.template.name in scenario.also)
         ]
 
     def steps(self) -> Iterator[tuple[Scenario, int, Contender]]:
@@ -142,12 +145,12 @@ def _row(plan: Plan, scenario: Scenario, number: int, contender: Contender) -> t
     def void(why: str, wrong: bool = False) -> Row:
         return Row(scenario.name, contender.label, number, void=why[:300], wrong=wrong)
 
-    with Server(template.name, plan.threads) as server:
+    with Server(template.name, plan.threads, scenario.tls) as server:
         command = template.fill(
             port=server.port,
             threads=plan.threads,
             app=f"benchmarks.apps:{scenario.application}",
-            options=scenario.options.get(template.name, ""),
+            options=template.options(scenario),
             python=plan.python,
         )
         where = pins() if scenario.pinned else NOWHERE

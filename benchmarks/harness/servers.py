@@ -6,9 +6,11 @@ import json
 import shlex
 import subprocess
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from .model import Scenario
 
 __all__ = ["OURS", "Interpreter", "Template", "UnknownServer", "is_ours", "probe", "select"]
 
@@ -60,6 +62,20 @@ class Template:
     default: bool = True
     one_thread: bool = False
     """It runs one request at a time, however many threads it is told to use."""
+    tls: str = ""
+    """Options with which it speaks TLS; empty if it does not."""
+    no_tls: str = ""
+    """Why it does not."""
+
+    def suits(self, scenario: Scenario) -> bool:
+        """Whether it can be measured there."""
+        named = scenario.servers is None or self.name in scenario.servers
+        return named and not (scenario.tls and self.no_tls)
+
+    def options(self, scenario: Scenario) -> str:
+        """Those that the scenario adds to its command; empty for none."""
+        parts = [self.tls if scenario.tls else "", scenario.options.get(self.name, "")]
+        return " ".join(part for part in parts if part)
 
     def fill(
         self, *, port: int, threads: int, app: str, options: str = "", python: Interpreter
@@ -100,10 +116,13 @@ def load(path: Path | None = None) -> dict[str, Template]:
     return {name: Template(name, **table) for name, table in tables.items()}
 
 
-def select(names: Iterable[str] | None, options: str = "") -> dict[str, Template]:
+def select(
+    names: Iterable[str] | None, options: str = "", also: Sequence[str] = ()
+) -> dict[str, Template]:
     """The named templates; None for the default ones, ``all`` for all.
 
     :param options: further ones for the servers of this project, as a shell would read them.
+    :param also: names of templates beside the default ones.
     :raises UnknownServer: there is no such template.
     """
     templates = load()
@@ -113,7 +132,7 @@ def select(names: Iterable[str] | None, options: str = "") -> dict[str, Template
             command = template.command.replace("{options}", f"{words} {{options}}")
             templates[name] = replace(template, command=command)
     if names is None:
-        return {name: template for name, template in templates.items() if template.default}
+        return {name: one for name, one in templates.items() if one.default or name in also}
     names = list(names)
     if "all" in names:
         return templates

@@ -54,13 +54,18 @@ lowest and highest one; the latencies are medians of each round's; memory is wha
 the server occupy after the load (Pss). The last column says how many times as good wsgi_async is.
 Single figures depend on the machine and on what else runs there: read the ratios.
 
+Over TLS all servers have the same certificate, of EC P-256 and signed by itself, and all of them
+choose TLS_AES_256_GCM_SHA384 with X25519; who has no TLS is left out by name. wrk goes on with the
+session of a closed connection, so full handshakes are made by a client of the harness's own, which
+refuses to count others; where it, and not the server, is what is busy, a † says so.
+
 Beside slow or idle clients, the rate with them is divided by the better one of the rates before and
 after them. Beside slow readers it is taken twice: "onset" begins at the moment at which all of them
 have asked, and holds what the server does with the responses that nobody reads, as writing them to
 files; the other one begins when the server answers promptly again, or after 4 s more (how long that
 was, from the onset, is in the column "settled", in seconds).
 
-Three rounds of 1.2 s take about 35 minutes for all scenarios and servers. A process of a server may
+Three rounds of 1.2 s take about 50 minutes for all scenarios and servers. A process of a server may
 have 8 GiB of memory: one that collects 64 responses of 256 MiB would take twice that.
 
 What single parts of wsgi_async cost, in memory and without a load: `python -m benchmarks.micro`."""

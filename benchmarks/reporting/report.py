@@ -33,6 +33,7 @@ GROUPS = {
     "bodies": ("Streams, files and uploads", ("lines", "stream", "file", "upload")),
     "slow": ("Slow clients and idle connections", ("slow", "idle")),
     "requests": ("Small answers", ("hello", "varied", "close")),
+    "tls": ("Over TLS", ("tls",)),
     "processes": ("Two processes", ("processes",)),
     "patience": ("Slow applications and the start", ()),
 }
@@ -239,6 +240,9 @@ def _scenario(runs: Sequence[Run], name: str) -> list[str]:
     ]
     kind = there[0][1].scenarios[name]
     parts = [f"### {name}", kind.about]
+    if kind.left_out:
+        left_out = ", ".join(f"{server} ({why})" for server, why in kind.left_out.items())
+        parts.append(f"Left out: {left_out}.")
     if kind.options:
         given = ", ".join(f"{server} `{value}`" for server, value in kind.options.items())
         parts.append(f"With these options: {given}.")

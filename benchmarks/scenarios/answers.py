@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 
 from benchmarks import apps
+from benchmarks.clients import secure
 from benchmarks.harness.model import WrongAnswer
 
 __all__ = ["ask", "expect", "expect_parts"]
@@ -20,13 +21,22 @@ def ask(
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
     timeout: float = 15.0,
+    tls: bool = False,
 ) -> bytes:
     """The body of one answer.
 
     :param timeout: seconds, for each wait.
+    :param tls: by TLS 1.3.
     :raises WrongAnswer: there is none, it is cut short, or its status is not 200.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection: http.client.HTTPConnection
+    if tls:
+        context = secure.context()
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", port, timeout=timeout, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request(method, path, body, dict(headers or {}))
         response = connection.getresponse()

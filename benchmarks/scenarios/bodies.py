@@ -10,7 +10,7 @@ from benchmarks.harness.model import Load, Running, Sample, Scenario, WrongAnswe
 from benchmarks.scenarios import programs, wrk
 from benchmarks.scenarios.answers import ask, expect, expect_parts
 
-__all__ = ["SCENARIOS"]
+__all__ = ["SCENARIOS", "file"]
 
 CONNECTIONS = 4
 END = apps.BLOCK[-16:].decode("ascii")
@@ -33,7 +33,7 @@ def _sample(found: dict[str, float]) -> Sample:
 
 
 def _download(server: Running, load: Load, size: int) -> Sample:
-    received = ask(server.port)
+    received = ask(server.port, tls=server.tls)
     if len(received) != size or received != apps.BLOCK * (size // len(apps.BLOCK)):
         raise WrongAnswer(f"{len(received)} bytes instead of {size}, or other ones")
     return _sample(

@@ -21,6 +21,8 @@ OVERTIME = 30.0
 def _command(server: Running, load: Load, client: str, options: dict[str, object]) -> list[str]:
     command = [*load.pin, load.python, "-m", f"benchmarks.clients.{client}"]
     command += ["--port", str(server.port)]
+    if server.tls:
+        command.append("--tls")
     for name, value in options.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
     return command

@@ -30,7 +30,7 @@ def compared(
 
     :param meanwhile: a generator that starts it, yields what is worth recording, and ends it.
     """
-    expect(ask(server.port), apps.BODY)
+    expect(ask(server.port, tls=server.tls), apps.BODY)
     wrk.run(server, load, connections=FAST, seconds=min(WARM_UP, load.seconds))
     without = wrk.run(server, load, connections=FAST)
     if not without.succeeded:

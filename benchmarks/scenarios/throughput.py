@@ -9,14 +9,14 @@ from benchmarks.harness.model import Load, Running, Sample, Scenario, WrongAnswe
 from benchmarks.scenarios import wrk
 from benchmarks.scenarios.answers import ask, expect
 
-__all__ = ["CONNECTIONS", "HEADERS", "SCENARIOS", "expect_view"]
+__all__ = ["CONNECTIONS", "HEADERS", "SCENARIOS", "expect_view", "hello", "json_view"]
 
 CONNECTIONS = 64
 HEADERS = {"Cookie": "session=0123456789abcdef; user=u7", "X-Request-ID": "0123456789abcdef"}
 
 
 def hello(server: Running, load: Load) -> Sample:
-    expect(ask(server.port), apps.BODY)
+    expect(ask(server.port, tls=server.tls), apps.BODY)
     return wrk.sample(wrk.run(server, load, connections=CONNECTIONS))
 
 
@@ -36,7 +36,8 @@ def expect_view(received: bytes) -> None:
 
 
 def json_view(server: Running, load: Load) -> Sample:
-    expect_view(ask(server.port, "/articles/1/comments?page=2&sort=new", headers=HEADERS))
+    target = "/articles/1/comments?page=2&sort=new"
+    expect_view(ask(server.port, target, headers=HEADERS, tls=server.tls))
     return wrk.sample(wrk.run(server, load, connections=CONNECTIONS, script="varied.lua"))
 
 

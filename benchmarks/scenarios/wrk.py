@@ -80,7 +80,8 @@ def run(
     # wrk takes whole seconds; at SIGINT it stops and reports the time that it had, as always.
     command = [*load.pin, "wrk", "-t1", f"-c{connections}", f"-d{math.ceil(seconds)}s"]
     command += ["--timeout", f"{RESPONSE_TIMEOUT}s", "-s", str(SCRIPTS / script), *options]
-    command.append(f"http://127.0.0.1:{server.port}/")
+    scheme = "https" if server.tls else "http"
+    command.append(f"{scheme}://127.0.0.1:{server.port}/")
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

@@ -161,6 +161,13 @@ def test_a_table_says_which_servers_do_one_thing_at_a_time() -> None:
     assert "| bjoern (one thread) | 3.00 |" in report.scenario_table(run, "hello")
 
 
+def test_who_does_not_take_part_is_named_with_the_reason() -> None:
+    run = make_run({"wsgi_async": [1.0]})
+    kind = replace(run.scenarios["hello"], left_out={"bjoern": "it has no TLS"})
+    run.scenarios["hello"] = kind
+    assert "\n\nLeft out: bjoern (it has no TLS).\n\n" in report.readme([run])
+
+
 def test_a_table_of_which_less_is_better() -> None:
     run = make_run({"wsgi_async": [9], "waitress": [3]}, more_is_better=False, unit="ms")
     lines = report.scenario_table(run, "hello").splitlines()

@@ -54,6 +54,31 @@ def test_servers_take_turns_and_every_other_round_goes_backwards(tmp_path: Path)
     )
 
 
+def test_who_has_no_tls_or_is_not_asked_for_does_not_take_part(tmp_path: Path) -> None:
+    contenders = [
+        rounds.Contender("a", Template("a", "", "", tls="--cert"), tmp_path),
+        rounds.Contender("b", Template("b", "", "", no_tls="it has none"), tmp_path),
+        rounds.Contender("c", Template("c", "", "", tls="--cert"), tmp_path, only_also=True),
+    ]
+
+    def measure(server: Running, load: Load) -> Sample:
+        raise AssertionError
+
+    scenarios = {
+        "plain": Scenario("plain", "", "", "ms", measure),
+        "tls": Scenario("tls", "", "", "ms", measure, tls=True),
+        "more": Scenario("more", "", "", "ms", measure, tls=True, also=("c",)),
+    }
+    plan = rounds.Plan(contenders, scenarios, HERE, 1, 0.1, 8)
+    steps = [(scenario.name, contender.label) for scenario, _, contender in plan.steps()]
+    assert sorted(steps) == [
+        *(("more", "a"), ("more", "c")),
+        *(("plain", "a"), ("plain", "b")),
+        ("tls", "a"),
+    ]
+    assert plan.most == 5
+
+
 @pytest.mark.parametrize("pinned", [True, False])
 def test_a_server_and_its_load_have_their_own_cores_unless_they_may_use_all(
     tmp_path: Path, pinned: bool

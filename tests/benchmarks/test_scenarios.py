@@ -57,6 +57,7 @@ class Target:
     """A server as the scenarios know one; its memory is that of this process."""
 
     threads = 8
+    tls = False
 
     def __init__(self, served: Served | int, name: str = "wsgi_async") -> None:
         self.name = name
@@ -80,7 +81,9 @@ def _wrk() -> None:
 
 
 needs_wrk = pytest.mark.usefixtures("_wrk")
-each_scenario = pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+PLAIN = [scenario for scenario in SCENARIOS.values() if not scenario.tls]
+"""Those over TLS have tests of their own."""
+each_scenario = pytest.mark.parametrize("scenario", PLAIN, ids=lambda scenario: scenario.name)
 
 
 def flag_options(scenario: Scenario) -> dict[str, str]:
@@ -101,7 +104,7 @@ def test_the_names_are_those_of_the_scenarios() -> None:
 @needs_wrk
 @pytest.mark.parametrize(
     "scenario",
-    [one for one in SCENARIOS.values() if one.name not in (*FRAMEWORKS, *PROCESSES)],
+    [one for one in PLAIN if one.name not in (*FRAMEWORKS, *PROCESSES)],
     ids=lambda scenario: scenario.name,
 )
 def test_each_measures_wsgi_async(scenario: Scenario, serve: Serve) -> None:

@@ -6,17 +6,21 @@ import contextlib
 import re
 import resource
 import socket
+import ssl
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from benchmark_runs import HERE
+from tools import require_program
 
 from benchmarks import peers
-from benchmarks.harness import processes, servers
+from benchmarks.harness import certificates, processes, servers
 from benchmarks.harness.launch import SERVERS as LAUNCHED
 from benchmarks.harness.servers import Interpreter, Template
+from benchmarks.scenarios import SCENARIOS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,6 +45,49 @@ def test_the_twelve_first_servers_are_the_default() -> None:
 def test_all_selects_the_others_too() -> None:
     more = list(servers.select(["all"]))[12:]
     assert more == ["gunicorn-sync", "cheroot", "uvicorn-a2wsgi", "hypercorn", "gevent", "uwsgi"]
+
+
+def test_a_scenario_may_have_others_measured_beside_the_default_ones() -> None:
+    more = set(servers.select(None, also=("hypercorn", "granian"))) - set(servers.select(None))
+    assert more == {"hypercorn"}
+
+
+@pytest.mark.parametrize("template", servers.load().values(), ids=lambda template: template.name)
+def test_each_template_speaks_tls_or_says_why_not(template: Template) -> None:
+    assert bool(template.tls) != bool(template.no_tls)
+    plain, over_tls = SCENARIOS["hello"], SCENARIOS["tls"]
+    assert template.suits(plain)
+    assert template.suits(over_tls) == bool(template.tls)
+    assert template.options(plain) == ""
+    assert template.options(over_tls) == template.tls
+    if template.tls:
+        assert template.tls.split()[1::2] == [certificates.CERTIFICATE, certificates.KEY]
+
+
+def test_options_of_a_scenario_follow_those_for_tls() -> None:
+    scenario = replace(SCENARIOS["tls"], options={"gunicorn": "--x 1"})
+    assert servers.load()["gunicorn"].options(scenario).endswith("--keyfile key.pem --x 1")
+
+
+def test_the_certificate_is_one_pair_for_all(tmp_path: Path) -> None:
+    require_program("openssl")
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    certificates.copy(first, second)  # where there is none it is no error
+    certificates.make(first)
+    certificates.copy(first, second)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(second / certificates.CERTIFICATE, second / certificates.KEY)
+    assert b"BEGIN PRIVATE KEY" in (second / certificates.KEY).read_bytes()
+
+
+def test_without_openssl_there_is_no_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(certificates.NoCertificate, match="need openssl"):
+        certificates.make(tmp_path)
 
 
 def test_an_unknown_server_is_named() -> None:
