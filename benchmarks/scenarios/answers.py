@@ -12,6 +12,9 @@ from benchmarks.harness.model import WrongAnswer
 
 __all__ = ["ask", "expect", "expect_parts"]
 
+ATTEMPTS = 5
+"""Looks at whether a response comes in parts."""
+
 
 def ask(
     port: int,
@@ -55,8 +58,18 @@ def expect_parts(port: int) -> None:
     server "must not delay the transmission of any block" (PEP 3333). One that holds back a block or
     two passes; one that collects the whole response does another work, and cannot stream.
 
+    Asked again where both came at once: so they also do where this process was kept from reading
+    the first in time.
+
     :raises WrongAnswer: it is not.
     """
+    for _ in range(ATTEMPTS):
+        if _seconds_between_parts(port) >= apps.PAUSE / 3:
+            return
+    raise WrongAnswer("it collects a whole response before it sends any of it (PEP 3333)")
+
+
+def _seconds_between_parts(port: int) -> float:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15.0)
     try:
         connection.request("GET", apps.PAUSING)
@@ -70,8 +83,7 @@ def expect_parts(port: int) -> None:
     finally:
         connection.close()
     expect(first + last, b"".join(apps.LINES))
-    if elapsed < apps.PAUSE / 3:
-        raise WrongAnswer("it collects a whole response before it sends any of it (PEP 3333)")
+    return elapsed
 
 
 def expect(received: bytes, wanted: bytes) -> None:
