@@ -13,6 +13,7 @@ from collections.abc import Callable
 from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.config.options import Config
 from wsgi_async.config.response_fields import parse_fields
+from wsgi_async.config.tls_options import parse_hosts
 from wsgi_async.http.framing import Framer
 from wsgi_async.http.limits import Limits
 from wsgi_async.http.request import RequestHead
@@ -23,12 +24,13 @@ from wsgi_async.threads.pool import Task, ThreadPool
 from .completions import Completions
 from .dates import Dates
 from .departures import Departures
-from .exchange import Gateway
+from .exchange import Exchange, Gateway
 from .open_connection import OpenConnection, Wait
 from .paces import Paces
 from .probes import Probes
 from .proxy_fields import FieldsOf, nobody
 from .queue_watch import QueueWatch
+from .redirects import Redirects
 from .request_timeouts import RequestTimeouts
 from .server_variables import ServerVariables
 from .vitals import take_vitals
@@ -125,6 +127,10 @@ class Connections:
         self.phase = Phase.SERVING
         self.probes = Probes(config) or None
         """The paths that the loop answers itself, if there are any."""
+        self.redirects: Redirects | None = None
+        """Where plain HTTP is sent, once :meth:`redirect_to` has said so."""
+        self.answers_itself = self.probes is not None
+        """Whether the loop answers some requests itself."""
         self._completions = Completions(gateway.pool)
         self.retry_after = self._completions.retry_after
         self.request_timeouts = RequestTimeouts(
@@ -180,9 +186,32 @@ class Connections:
         self.queue_watch.look(now)
         self.request_timeouts.sweep_queue(now)
 
-    def answer_probe(self, head: RequestHead, now: float) -> tuple[ResponseHead, bytes]:
-        """The response to a request that :attr:`probes` wants."""
-        assert self.probes is not None
+    def redirect_to(self, port: int) -> None:
+        """Begin to send plain HTTP elsewhere, as ``redirect_to_https`` says.
+
+        :param port: where TLS is spoken.
+        """
+        hosts = parse_hosts(self.config.redirect_to_https)
+        if hosts:
+            self.redirects = Redirects(hosts, port)
+            self.answers_itself = True
+
+    def answer_itself(self, exchange: Exchange, now: float) -> tuple[ResponseHead, bytes] | None:
+        """The loop's own response to a request; None where it is the application's to answer.
+
+        :raises HTTPError: nobody is to answer it.
+        """
+        head = exchange.head
+        if self.probes is not None and self.probes.wants(head):
+            return self._answer_probe(self.probes, head, now)
+        if self.redirects is not None:
+            scheme = exchange.connection.server_variables["wsgi.url_scheme"]
+            return self.redirects.answer(head, scheme, exchange.origin)
+        return None
+
+    def _answer_probe(
+        self, probes: Probes, head: RequestHead, now: float
+    ) -> tuple[ResponseHead, bytes]:
         vitals = take_vitals(
             self.gateway.pool,
             now,
@@ -190,7 +219,7 @@ class Connections:
             uptime=now - self._began,
             neglected=self.queue_watch.seconds(now),
         )
-        return self.probes.answer(head, vitals, is_leaving=self.phase is not Phase.SERVING)
+        return probes.answer(head, vitals, is_leaving=self.phase is not Phase.SERVING)
 
     def make_room(self, newcomer: OpenConnection, now: float) -> bool:
         """Where the cap is passed, close a connection that nobody misses.

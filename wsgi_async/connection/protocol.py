@@ -238,12 +238,13 @@ class HTTPProtocol(ConnectionLife):
                 fields.passed = head
                 if fields.is_of_first:
                     self._proxy_fields = None
-        if shared.probes is not None:
-            if shared.probes.wants(head):
-                self._answer_probe(exchange)
+        if shared.answers_itself:
+            self._exchange = exchange  # a refusal names the request
+            answer = shared.answer_itself(exchange, self._loop.time())
+            if answer is not None:
+                self._answer_itself(exchange, *answer)
                 return
             if self in shared.refused:
-                self._exchange = exchange  # the refusal names the request
                 raise _too_many()
         if not head.chunked and not head.content_length:
             self._submit(exchange)
@@ -264,16 +265,14 @@ class HTTPProtocol(ConnectionLife):
             if upload.continue_is_due():
                 self._sender.write([self._shared.framer.continue_head])
 
-    def _answer_probe(self, exchange: Exchange) -> None:
+    def _answer_itself(self, exchange: Exchange, head: ResponseHead, body: bytes) -> None:
         """Answer in the application's stead, and then go on as after any other response.
 
         Where more has come already, in the loop's next turn: who asks a thousand times in one
         segment is answered in order, without a thousand frames on the stack, and everybody else
         has a turn in between.
         """
-        self._exchange = exchange
         self._enter(_RUNNING)
-        head, body = self._shared.answer_probe(exchange.head, self._loop.time())
         exchange.answer(head, body)
         if self._reader.buffered or self._input.state is _ENDED:
             self._loop.call_soon(self.exchange_woke, exchange)
@@ -420,8 +419,13 @@ class HTTPProtocol(ConnectionLife):
             if upload is not None:
                 upload.abort("the response is complete")
             # A client that wanted to go on may be sending already, and so may one whose body was
-            # not awaited to its end.
-            if exchange.head.keep_alive or self._reader.buffered or upload is not None:
+            # not awaited to its end, or not at all.
+            if (
+                exchange.head.keep_alive
+                or self._reader.buffered
+                or upload is not None
+                or exchange.head.has_body
+            ):
                 self._close_softly()
             else:
                 self._close()

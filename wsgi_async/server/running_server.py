@@ -23,11 +23,12 @@ from wsgi_async.connection.connections import TICK, WARN_EVERY, Connections, Pha
 from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
 from wsgi_async.connection.probes import NEGLECTED
 from wsgi_async.connection.protocol import HTTPProtocol
+from wsgi_async.connection.redirects import HTTPS_PORT
 from wsgi_async.connection.request_timeouts import SWEEP
 from wsgi_async.connection.timing import exchange_for
 from wsgi_async.events import Observer
 from wsgi_async.system import forks
-from wsgi_async.system.sockets import BoundSocket, bind, close_all, hold, listen
+from wsgi_async.system.sockets import BoundSocket, bind, close_all, hold, https_port, listen
 from wsgi_async.threads import BlockedWriters, Mailbox, Overflow, ResponseBounds
 from wsgi_async.threads.pool import Call, Task, ThreadPool
 from wsgi_async.wsgi.calling import direct
@@ -179,6 +180,8 @@ class RunningServer:
                 await warm_up(target, self._make_protocol, config.boot_timeout)
             if config.request_timeout:
                 self._sweep.start()  # the warm-up had a time limit of its own
+            if config.redirect_to_https:  # the warm-up's own requests are plain HTTP
+                self.connections.redirect_to(https_port(self.sockets) or HTTPS_PORT)
             if permission is not None:
                 await permission()
             if own_count is None:

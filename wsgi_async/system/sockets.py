@@ -43,6 +43,7 @@ __all__ = [
     "bind",
     "close_all",
     "hold",
+    "https_port",
     "listen",
     "parse_address",
     "scheme_of",
@@ -197,6 +198,13 @@ def address_of(sock: socket.socket) -> str:
     return ("https://" if is_tls else "") + (
         "unix:@" + path[1:] if path.startswith("\0") else "unix:" + path
     )
+
+
+def https_port(sockets: Iterable[BoundSocket]) -> int | None:
+    """The TCP port of the first that is served by TLS; None where there is none."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    tls = (sock for sock in sockets if sock.is_tls and sock.family in families)
+    return next((int(sock.getsockname()[1]) for sock in tls), None)
 
 
 def scheme_of(text: str) -> str:
