@@ -156,6 +156,8 @@ OWNERS: dict[str, set[str]] = {
         "launch",
         "server",
         "testing.fakes",
+        "tls.output",
+        "tls.transport",
     },
     "uvloop": {"server.event_loop"},
     "threading": {
