@@ -53,6 +53,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "proxies",
         "system",
         "threads",
+        "tls",
         "wsgi",
     ),
     "processes": ("errors", "events", "system"),
@@ -71,6 +72,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "processes",
         "server",
         "system",
+        "tls",
         "wsgi",
     ),
     "compat": (

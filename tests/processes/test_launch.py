@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import Site, await_pids, release
+from processes import Site, await_pids, reachable, release
 from rawclient import TIMEOUT, RawClient, request
-from serving import APPS
 
 PAIR = ("--workers", "2")
 
@@ -151,20 +150,6 @@ def test_another_group_and_numbers() -> None:
         facts = servers.facts()
         assert (facts["uid"], facts["gid"]) == (4321, 1234)
         assert 0 not in facts["groups"]
-
-
-@contextlib.contextmanager
-def reachable() -> Iterator[Path]:
-    """A directory that everybody may enter, below one that everybody may (pytest's is private)."""
-    directory = Path("/tmp") / f"wsgi-async-test-{os.getpid()}"
-    directory.mkdir()
-    try:
-        directory.chmod(0o755)
-        # The checkout may be where nobody else may look.
-        shutil.copy(APPS / "process_app.py", directory)
-        yield directory
-    finally:
-        shutil.rmtree(directory)
 
 
 # --- Files

@@ -7,9 +7,10 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,26 @@ from counting import Load
 from rawclient import TIMEOUT, Address, RawClient, request
 from serving import APPS, ROOT, Command
 
-__all__ = ["Life", "Servers", "Site", "await_pids", "release"]
+__all__ = ["Life", "Servers", "Site", "await_pids", "reachable", "release"]
 
 
 def release(fifo: Path) -> None:
     """Let the request that waits for `fifo` go on."""
     os.close(os.open(fifo, os.O_WRONLY))
+
+
+@contextlib.contextmanager
+def reachable() -> Iterator[Path]:
+    """A directory that everybody may enter, below one that everybody may (pytest's is private)."""
+    directory = Path("/tmp") / f"wsgi-async-test-{os.getpid()}"
+    directory.mkdir()
+    try:
+        directory.chmod(0o755)
+        # The checkout may be where nobody else may look.
+        shutil.copy(APPS / "process_app.py", directory)
+        yield directory
+    finally:
+        shutil.rmtree(directory)
 
 
 class Life:

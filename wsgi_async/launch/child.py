@@ -21,6 +21,7 @@ from wsgi_async.server.server import Server
 from wsgi_async.server.stopping import IDLE_LINGER, Stop, obey
 from wsgi_async.system.forks import Holding, take_signal
 from wsgi_async.system.sockets import BoundSocket
+from wsgi_async.tls.current import ContextSource
 from wsgi_async.wsgi.types import Application
 
 from .ending import LAST, end_within
@@ -44,6 +45,7 @@ async def serve_under_supervisor(
     *,
     reopen_logs: Callable[[], object],
     linger: float = IDLE_LINGER,
+    context_source: ContextSource | None = None,
 ) -> int:
     """Serve on inherited sockets until the supervisor tells this process to end, or dies.
 
@@ -52,6 +54,7 @@ async def serve_under_supervisor(
 
     :param observers: told what happens, in this order.
     :param linger: seconds for which idle connections are kept once a successor accepts.
+    :param context_source: what the parent hands down for TLS.
     :returns: the number of threads that never returned from the application.
     :raises ConfigError: an option that does not fit this machine.
     :raises LoadError: the application did not answer its warm-up.
@@ -59,6 +62,7 @@ async def serve_under_supervisor(
     first, *others = observers
     server = Server(application, config=config, observer=first, observers=others)
     server.is_supervised = True
+    server.context_source = context_source
     child = _Child(server, config, channel, reopen_logs, linger)
     try:
         await server.start(sockets, own_count, child.get_permission, lambda: channel.say("deaf"))
@@ -184,6 +188,8 @@ class _Child:
         for word, _ in self._channel.listen():
             if word == "report":
                 self._report()
+            elif word == "renew":
+                self._server.renew_certificates()
             elif word == "serve":
                 self._permit(True)
             else:

@@ -23,8 +23,10 @@ from wsgi_async.system.pid_file import PidFile
 from wsgi_async.system.sockets import address_of, bind, close_all, hold, listen
 from wsgi_async.system.systemd import Notifier
 from wsgi_async.system.user import Identity, resolve
+from wsgi_async.tls.inherited import SharedContexts
 from wsgi_async.wsgi.types import Application
 
+from .certificates import Sharing, check_certificates
 from .ending import LAST, end_within
 from .file_watcher import Watcher
 from .log_files import configure_logs, give_logs
@@ -66,6 +68,8 @@ def launch(
     configure_logs(config, identity)
     for notice in settings.notices:
         LogObserver().warning(notice)
+    sharing = Sharing()
+    first = sharing.of(config)
     settings.hooks.starting(config.workers)
     pidfile = PidFile(settings.launch.pid) if settings.launch.pid else None
     common = open_sockets(config)
@@ -77,20 +81,25 @@ def launch(
             pidfile.create()
         settings.hooks.listening()
 
-        def make(settings: Settings) -> ServerProgram:
+        def make(settings: Settings, certificates: SharedContexts | None) -> ServerProgram:
             return ServerProgram(
                 absolute(settings.config, start),
                 common,
                 explain,
                 loader=Loading(settings, environ, start, identity, application),
                 subscribers=lambda: make_subscribers(settings),
+                certificates=certificates,
                 fixed=fixed_at_start(settings),
                 hooks=settings.hooks,
                 # A browser's next click is to meet the new code.
                 linger=0.0 if watcher is not None else IDLE_LINGER,
             )
 
-        code = supervise(make(settings), lambda: make(reread()), notifier, identity, watcher)
+        def make_next() -> ServerProgram:
+            settings = reread()
+            return make(settings, sharing.of(absolute(settings.config, start)))
+
+        code = supervise(make(settings, first), make_next, notifier, identity, watcher)
         # Here or in any process that has come back from its part, unless that has seen to it.
         grace = LAST if code else config.graceful_timeout or math.inf
         end_within(grace, code, LogObserver().error, descriptor=logs.error_descriptor())
@@ -148,6 +157,7 @@ def check(
     """The application as a serving process would have it, in this one: for --check-config."""
     identity = resolve(settings.launch.user, settings.launch.group)
     _watcher(settings, start)  # for what is wrong with it
+    check_certificates(settings.config)
     loading = Loading(settings, environ, start, identity, application)
     loaded = loading(lambda: None, LogObserver().warning)
     make_subscribers(settings)  # for what is wrong with them

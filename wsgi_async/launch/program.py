@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import faulthandler
 import gc
+import math
 import os
 import resource
 import sys
@@ -43,6 +44,8 @@ from wsgi_async.system.sockets import BoundSocket, close_all
 from wsgi_async.system.surroundings import Surroundings, keep_standard_descriptors
 from wsgi_async.system.systemd import VARIABLES
 from wsgi_async.system.user import Identity, parse_umask
+from wsgi_async.tls.inherited import SharedContexts
+from wsgi_async.tls.renewal import LOOK_EVERY
 from wsgi_async.wsgi.types import Application
 
 from .child import serve_under_supervisor
@@ -98,6 +101,7 @@ class ServerProgram(Program):
     :param loader: what there is to do before the application is there, and how it is had. It is
         given what is to be called in between, and what is to be told of doubts.
     :param subscribers: makes what a serving process tells of itself to, besides the log.
+    :param certificates: what they come to for TLS.
     :param fixed: options that no reload can change, by name.
     :param hooks: called in processes.
     :param configures_logs: whether the logs are the server's, not those of a program around it.
@@ -111,6 +115,7 @@ class ServerProgram(Program):
         *,
         loader: Callable[[Callable[[], object], Warn], Application],
         subscribers: Callable[[], Sequence[Observer]] = tuple,
+        certificates: SharedContexts | None = None,
         fixed: Mapping[str, object] = MappingProxyType({}),
         hooks: Hooks | None = None,
         linger: float = IDLE_LINGER,
@@ -130,9 +135,23 @@ class ServerProgram(Program):
         )
         self.fixed = fixed
         self.hooks = hooks or Hooks()
+        self.look_every = math.inf if certificates is None else LOOK_EVERY
+        self._certificates = certificates
         self._explain = explain
         self._loader = loader
         self._subscribers = subscribers
+
+    def look(self) -> bool:
+        """*In the parent:* whether there are new certificates."""
+        try:
+            if self._certificates is None or not self._certificates.look():
+                return False
+            shown = self._certificates.contexts.certificates
+            LogObserver().certificates(shown, are_renewed=True)
+        except Exception as error:  # the parent goes on, and so do its processes
+            LogObserver().error("an error inside the server", error)
+            return False
+        return True
 
     def load(
         self, entered: Callable[[], object] = lambda: None, *, is_one_of_many: bool = False
@@ -215,6 +234,7 @@ class ServerProgram(Program):
             sys.setswitchinterval(config.switch_interval)
         application = self.hooks.loaded(application)
         logs.write_by_thread()
+        source = None if self._certificates is None else self._certificates.inherit()
         log = LogObserver(access=bool(config.access_logfile), announces=False)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             stuck = runner.run(
@@ -227,6 +247,7 @@ class ServerProgram(Program):
                     boot.channel,
                     reopen_logs=logs.reopen,
                     linger=self.limits.linger,
+                    context_source=source,
                 )
             )
         return EXIT_FAILED if stuck else 0

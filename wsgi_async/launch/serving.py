@@ -23,6 +23,7 @@ from wsgi_async.system.sockets import DEFAULT_PORT, close_all
 from wsgi_async.system.systemd import Notifier
 from wsgi_async.wsgi.types import Application
 
+from .certificates import Sharing
 from .log_files import configure_logs
 from .parent import open_sockets, supervise
 from .program import ServerProgram
@@ -127,6 +128,8 @@ def _serve_processes(
         raise ConfigError("--preload is for the command line: this application is loaded already")
     parent = os.getpid()
     code = EXIT_FAILED
+    sharing = Sharing()
+    certificates = sharing.of(config)
     common = open_sockets(config)
     logs.set_mode(logs.Mode.POLLED)
     try:
@@ -136,9 +139,15 @@ def _serve_processes(
             _explain_briefly,
             loader=lambda entered, warn: application,
             subscribers=lambda: subscribers,
+            certificates=certificates,
             configures_logs=configures_logs,
         )
-        code = supervise(program, lambda: program, Notifier({}))
+
+        def make_next() -> ServerProgram:
+            sharing.of(config)
+            return program
+
+        code = supervise(program, make_next, Notifier({}))
     except BootFailed as failure:
         kind = LoadError if failure.code == EXIT_NOT_LOADED else ConfigError
         raise kind(failure.report) from None

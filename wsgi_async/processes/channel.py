@@ -2,9 +2,9 @@
 
 Up go ``hello PID``, ``ready LOOP``, ``beat``, ``stalled``, ``recycle WHY``, ``deaf``, ``fading``
 and ``failed CODE REPORT``, and from the process that watches files ``watching`` and
-``changed PATH``; down go ``serve``, ``drain``, ``retire``, ``now`` and ``report``. Where one side
-dies, the other reads the end: no process outlives its supervisor without knowing, also one that was
-killed.
+``changed PATH``; down go ``serve``, ``drain``, ``retire``, ``now``, ``report`` and ``renew``. Where
+one side dies, the other reads the end: no process outlives its supervisor without knowing, also one
+that was killed.
 """
 
 from __future__ import annotations

@@ -42,6 +42,12 @@ class Program(Protocol):
     processes: int
     preload: bool
     limits: TimeLimits
+    look_every: float
+    """Seconds from one :meth:`look` to the next; infinite where there is nothing to look at."""
+
+    def look(self) -> bool:
+        """*In the parent:* whether there is something new for the processes, which are told
+        ``renew`` then. It must return soon, and raise nothing."""
 
     def load(self) -> Any:
         """*In a new process:* the application."""

@@ -79,7 +79,7 @@ class Supervisor:
         self._watcher: Channel | None = None
         self._watcher_pid = 0
         self._told = (self._fleet.state, self._fleet.last_reload)
-        self._watchdog_at = math.inf
+        self._watchdog_at = self._look_at = math.inf
         self._holding: forks.Holding | None = None
 
     def run(self) -> int:
@@ -114,6 +114,7 @@ class Supervisor:
             self._watchdog_at = time.monotonic()
         try:
             self._start_watcher()
+            self._look()
             self._fleet.start(time.monotonic())
             while True:
                 self._act()
@@ -142,7 +143,8 @@ class Supervisor:
         """Wait for the next event, and tell the fleet of it."""
         fleet = self._fleet
         began = time.monotonic()
-        until = min(max(began, fleet.next_time()), self._watchdog_at, began + LONGEST_WAIT)
+        own = min(self._watchdog_at, self._look_at)
+        until = min(max(began, fleet.next_time()), own, began + LONGEST_WAIT)
         ready = self._selector.select(max(0.0, until - began))
         if time.monotonic() - until >= OVERSLEPT:
             fleet.overslept(time.monotonic())
@@ -161,7 +163,18 @@ class Supervisor:
         if self._watchdog_at <= now:
             self._notifier.watchdog()
             self._watchdog_at = now + (self._notifier.watchdog_interval or math.inf)
+        if self._look_at <= now:
+            self._look()
         fleet.tick(now)
+
+    def _look(self) -> None:
+        """Have the programs look for what is new to their processes, and these take it."""
+        programs = self._programs.values()
+        self._look_at = time.monotonic() + min(program.look_every for program in programs)
+        are_to_renew = [program.look() for program in programs]
+        if any(are_to_renew):
+            for channel in self._channels.values():
+                channel.say("renew")
 
     def _hear(self, process: Process) -> None:
         """What a process says."""
@@ -245,6 +258,7 @@ class Supervisor:
         fleet.limits = program.limits
         fleet.reload(time.monotonic())
         self._programs[fleet.generation] = program
+        self._look()
         self._prepare(program)
 
     def _reap(self) -> None:

@@ -6,10 +6,11 @@ tell each other in ``connection_counts``), what a proxy says on it before its tr
 (``preface``, and ``introductions`` for the words), how descriptors are shared out
 (``descriptors``), which loop runs (``event_loop``), how a server is told to end (``stopping``,
 ``signal_handling``), what is asked before it accepts (``warm_up``), what becomes of the fields that
-proxies add (``proxy_fields``), the table of requests in flight (``in_flight``), and work that a
-loop repeats (``repeating``).
+proxies add (``proxy_fields``), which ``certificates`` are shown and how newer ones come to be, the
+table of requests in flight (``in_flight``), and work that a loop repeats (``repeating``).
 
 Runs on: the loop thread.
 
-May import: buffers, config, connection, errors, events, http, logs, proxies, system, threads, wsgi.
+May import: buffers, config, connection, errors, events, http, logs, proxies, system, threads, tls,
+wsgi.
 """

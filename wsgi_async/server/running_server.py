@@ -31,10 +31,12 @@ from wsgi_async.system import forks
 from wsgi_async.system.sockets import BoundSocket, bind, close_all, hold, https_port, listen
 from wsgi_async.threads import BlockedWriters, Mailbox, Overflow, ResponseBounds
 from wsgi_async.threads.pool import Call, Task, ThreadPool
+from wsgi_async.tls.current import ContextSource
 from wsgi_async.wsgi.calling import direct
 from wsgi_async.wsgi.types import Application
 
 from .acceptor import Acceptor, MakeProtocol
+from .certificates import Certificates, own_source
 from .connection_counts import OwnCount
 from .descriptors import plan_descriptors
 from .event_loop import hold_loop
@@ -64,7 +66,12 @@ class RunningServer:
     """A server between its start and its stop."""
 
     def __init__(
-        self, application: Application, config: Config, observer: Observer, max_lost: int
+        self,
+        application: Application,
+        config: Config,
+        observer: Observer,
+        max_lost: int,
+        context_source: ContextSource | None = None,
     ) -> None:
         self.sockets: list[BoundSocket] = []
         self.no_linger = asyncio.Event()
@@ -133,6 +140,16 @@ class RunningServer:
         self._prefaces: Prefaces | None = None
         if config.proxy_protocol != OFF:
             self._prefaces = Prefaces(loop, self.connections, Introductions(config))
+        self.certificates: Certificates | None = None
+        context_source = context_source or own_source(config, observer)
+        if context_source is not None:
+            self.certificates = Certificates(
+                loop,
+                context_source,
+                lambda work: self._io_pool.submit_urgent(Call(work)),
+                observer,
+                self._own_error,
+            )
         self._holdings: list[forks.Holding] = []
         self._acceptor: Acceptor | None = None
         self._tick = Repeating(loop, TICK, self._look_after, self._own_error)
@@ -187,6 +204,8 @@ class RunningServer:
             if own_count is None:
                 for sock in self.sockets:
                     listen(sock, config.backlog)
+            if self.certificates is not None:
+                self.certificates.start()
             self._accept(own_count)
         except BaseException:
             self._close_listeners()
@@ -250,8 +269,9 @@ class RunningServer:
 
     def tend(self) -> None:
         """See :meth:`Server.tend`."""
-        for repeating in (self._tick, self._sweep):
-            repeating.tend()
+        for repeating in (self._tick, self._sweep, self.certificates):
+            if repeating is not None:
+                repeating.tend()
 
     def _look_after(self) -> None:
         self.connections.tick(self._loop.time(), time.time())
@@ -262,8 +282,9 @@ class RunningServer:
         self.connections.request_timeouts.sweep(self._loop.time())
 
     def _stop_ticking(self) -> None:
-        for repeating in (self._tick, self._sweep):
-            repeating.stop()
+        for repeating in (self._tick, self._sweep, self.certificates):
+            if repeating is not None:
+                repeating.stop()
 
     async def stop(self, graceful_timeout: float, linger: float) -> int:
         """See :meth:`Server.stop`."""

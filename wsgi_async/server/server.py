@@ -22,6 +22,7 @@ from wsgi_async.events import INTERRUPTED_AFTER, FanOut, Observer
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.system.greenlets import refuse_greenlets
 from wsgi_async.system.sockets import BoundSocket, address_of
+from wsgi_async.tls.current import ContextSource
 from wsgi_async.wsgi.types import Application
 
 from . import in_flight as inflight
@@ -95,6 +96,9 @@ class Server:
         self.is_supervised = False
         """Whether another process watches this one, and replaces it once too many threads are lost:
         then it goes on until so many more are. Set it before the start."""
+        self.context_source: ContextSource | None = None
+        """Where the contexts for TLS come from, where that is not the files of the options, which
+        it looks at itself. Set it before the start."""
         self.stuck_threads = 0
         """After :meth:`stop`: pool threads that never returned from the application."""
         self._running: RunningServer | None = None
@@ -138,7 +142,7 @@ class Server:
         refuse_greenlets()
         max_lost = self.config.threads * (2 if self.is_supervised else 1)
         self._running = running = RunningServer(
-            self.application, self.config, self.observer, max_lost
+            self.application, self.config, self.observer, max_lost, self.context_source
         )
         try:
             await running.start(sockets, own_count, permission, deaf)
@@ -250,6 +254,12 @@ class Server:
 
         loop.call_later(INTERRUPTED_AFTER, tell)
 
+    def renew_certificates(self) -> None:
+        """Look now whether there are new certificates, and not only in a few seconds. Those that
+        are in force stay where the files are wrong, which is told."""
+        if self._running is not None and self._running.certificates is not None:
+            self._running.certificates.renew()
+
     def tend(self) -> None:
         """Look at whether it looks after its connections, four times a second; for whoever has a
         timer of his own. Memory that runs out may have cost it its own."""
@@ -278,7 +288,8 @@ class Server:
 
     async def serve_until_signalled(self) -> int:
         """Start, and stop at SIGTERM or SIGINT; a SIGINT after that, or SIGQUIT, drops everybody.
-        SIGUSR1 reopens the log files, if any are the server's, and logs the requests in flight.
+        SIGUSR1 reopens the log files, if any are the server's, and logs the requests in flight;
+        with ``certfile`` SIGHUP has the certificates looked at now.
 
         In a thread other than the main one there are no signals, and only cancelling ends it, or
         the end of the program: an interpreter that ends beneath a running loop may crash in it.

@@ -29,6 +29,7 @@ class Signallable(Stoppable, Protocol):
     async def start(self) -> None: ...
     def announce_wait(self) -> None: ...
     def log_in_flight(self) -> None: ...
+    def renew_certificates(self) -> None: ...
 
 
 async def serve_until_signalled(server: Signallable) -> int:
@@ -57,6 +58,8 @@ async def serve_until_signalled(server: Signallable) -> int:
         signal.SIGQUIT: lambda: stops.put_nowait(Stop.NOW),
         signal.SIGUSR1: report,
     }
+    if server.config.certfile:  # else it ends the program, as ever
+        handlers[signal.SIGHUP] = server.renew_certificates
     is_main = threading.current_thread() is threading.main_thread()
     previous = {number: signal.getsignal(number) for number in handlers} if is_main else {}
     for number in previous:

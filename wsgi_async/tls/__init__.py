@@ -2,9 +2,11 @@
 
 ``settings`` is what the options come to, ``material`` the bytes of the files that they name, and
 ``contexts`` what both come to: contexts for new connections, each of their ``certificates`` proved
-by a handshake in memory. ``current`` holds those in force. ``hello`` reads which name a client asks
-for, and ``names`` says whose it is. ``transport`` is our own layer between a plain transport and a
-protocol: it knows a context, and nothing of HTTP.
+by a handshake in memory. ``current`` holds those in force, ``renewal`` looks whether the files have
+changed, and where the parent does that, the processes take them from its ``shelf``; both sides of
+that are in ``inherited``. ``hello`` reads which name a client asks for, and ``names`` says whose it
+is. ``transport`` is our own layer between a plain transport and a protocol: it knows a context, and
+nothing of HTTP.
 
 Runs on: the parent's only thread; in a process that serves, the loop or a thread of its own. What
 is in ``settings`` is a value that any thread may have.

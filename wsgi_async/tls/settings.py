@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
+import os
 import ssl
 from dataclasses import dataclass, field
 
@@ -60,6 +62,22 @@ class TLSSettings:
     ciphers: str | None = None
     """Of TLS 1.2, in OpenSSL's words; None for those of `ssl`."""
     minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+
+    def anchored(self) -> TLSSettings:
+        """The same, with names of files that mean the same whatever the directory comes to be."""
+
+        def whole(path: str | None) -> str | None:
+            return None if path is None else os.path.abspath(path)
+
+        return dataclasses.replace(
+            self,
+            pairs=tuple(
+                PairFiles(os.path.abspath(pair.certfile), whole(pair.keyfile))
+                for pair in self.pairs
+            ),
+            password_file=whole(self.password_file),
+            ca_certs=whole(self.ca_certs),
+        )
 
 
 def tls_settings(config: Config) -> TLSSettings | None:
