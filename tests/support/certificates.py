@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import functools
+import shutil
 import ssl
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +26,7 @@ __all__ = [
     "Days",
     "Pair",
     "authority",
+    "local_pair",
     "self_made",
 ]
 
@@ -149,6 +153,14 @@ class Authority:
 def authority() -> Authority:
     """The one that all tests of a process share."""
     return Authority()
+
+
+@functools.cache
+def local_pair() -> Pair:
+    """A good one for this machine, for all tests of a process to which any will do."""
+    directory = tempfile.mkdtemp(prefix="wsgi-async-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return authority().issue(Path(directory), *LOCAL)
 
 
 def self_made(directory: Path, *names: str, file: str = "self-made") -> Pair:

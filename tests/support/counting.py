@@ -14,12 +14,14 @@ import enum
 import re
 import select
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from encrypted import Encrypted
 from rawclient import TIMEOUT, Address
 
 __all__ = ["Failure", "Kind", "Load"]
@@ -74,6 +76,7 @@ class Load:
     :param path: what is asked for, ``path?name``.
     :param patience: seconds to wait for an answer.
     :param opening: sent at the beginning of each connection.
+    :param tls: the clients' context, to speak TLS.
     """
 
     def __init__(
@@ -86,8 +89,10 @@ class Load:
         path: str = "/",
         patience: float = TIMEOUT,
         opening: bytes = b"",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._address = address
+        self._tls = tls
         self._opening = opening
         self._path = path
         self._patience = patience
@@ -222,7 +227,7 @@ class Load:
         process = connection.process if connection is not None else None
         try:
             if connection is None:
-                connection = _Connection(self._address, self._patience, self._opening)
+                connection = _Connection(self._address, self._patience, self._opening, self._tls)
             else:
                 connection.expect_nothing()
             answer = connection.exchange(f"{self._path}?{name}", stay=stay)
@@ -270,14 +275,19 @@ class _Answer(NamedTuple):
 class _Connection:
     """A client's connection; every failure is a :class:`_Failed`."""
 
-    def __init__(self, address: Address, patience: float, opening: bytes) -> None:
+    def __init__(
+        self, address: Address, patience: float, opening: bytes, tls: ssl.SSLContext | None
+    ) -> None:
         self.process: int | None = None
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        self._socket: socket.socket | Encrypted
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.settimeout(patience)
         try:
             self._socket.connect(address)
             self._socket.sendall(opening)
+            if tls is not None:
+                self._socket = Encrypted(self._socket, tls)
         except OSError as error:
             self._socket.close()
             raise _Failed(Kind.NOT_CONNECTED, str(error)) from None
@@ -292,6 +302,8 @@ class _Connection:
         # Not MSG_DONTWAIT: Python waits all the same, where a socket has a timeout.
         if not self._poll.poll(0):
             return
+        if isinstance(self._socket, Encrypted) and self._socket.is_silent():
+            return  # tickets, whose time is the server's to choose
         try:
             data = self._socket.recv(100)
         except OSError as error:

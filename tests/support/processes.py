@@ -9,6 +9,7 @@ import re
 import select
 import shutil
 import signal
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -64,7 +65,12 @@ class Life:
 
 
 def await_pids(
-    address: Address, count: int, *, others: Sequence[int] = (), name: str = "x"
+    address: Address,
+    count: int,
+    *,
+    others: Sequence[int] = (),
+    name: str = "x",
+    tls: ssl.SSLContext | None = None,
 ) -> list[int]:
     """Ask for ``/?name`` until so many processes, none of them of `others`, have answered.
 
@@ -75,7 +81,7 @@ def await_pids(
     while len(found) < count:
         assert time.monotonic() < deadline, f"only {found}"
         with contextlib.ExitStack() as stack:
-            clients = [stack.enter_context(RawClient(address)) for _ in range(4)]
+            clients = [stack.enter_context(RawClient(address, tls=tls)) for _ in range(4)]
             for client in clients:
                 client.send(request(f"/?{name}"))
             answers = [client.response() for client in clients]
@@ -106,7 +112,7 @@ class Servers(Command):
     def wait_for_pids(self, count: int, *, others: Sequence[int] = ()) -> list[int]:
         """Ask until so many processes, none of them of `others`, have answered."""
         try:
-            return await_pids(self.address, count, others=others)
+            return await_pids(self.address, count, others=others, tls=self.tls)
         except AssertionError as error:
             error.add_note("\n".join(self.lines))
             raise
@@ -120,7 +126,7 @@ class Servers(Command):
 
     def load(self, **options: Any) -> Load:
         """A load on it; see there."""
-        return Load(self.address, **options)
+        return Load(self.address, **{"tls": self.tls, **options})
 
     def loaded(self, version: str = r"\S+") -> list[int]:
         """The processes that have loaded the application so far, in order."""

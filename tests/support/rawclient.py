@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import h11
+from encrypted import Encrypted
 
 __all__ = ["TIMEOUT", "Address", "RawClient", "Response", "request"]
 
@@ -45,9 +47,22 @@ class RawClient:
     :param address: where to connect.
     :param receive_buffer: SO_RCVBUF in bytes, so that a client that does not read soon holds the
         server up; set before connecting.
+    :param tls: a client's context, to speak TLS: ends and resets are then those of TLS.
+    :param name: asked for as SNI.
+    :param opening: sent before TLS begins.
     """
 
-    def __init__(self, address: Address, *, receive_buffer: int | None = None) -> None:
+    socket: socket.socket | Encrypted
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        receive_buffer: int | None = None,
+        tls: ssl.SSLContext | None = None,
+        name: str | None = "localhost",
+        opening: bytes = b"",
+    ) -> None:
         if isinstance(address, str):
             family = socket.AF_UNIX
         else:
@@ -59,6 +74,10 @@ class RawClient:
             if receive_buffer is not None:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self.socket.connect(address)
+            if opening:
+                self.socket.sendall(opening)
+            if tls is not None:
+                self.socket = Encrypted(self.socket, tls, name)
         except BaseException:
             self.socket.close()
             raise

@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from certificates import authority, local_pair
 from rawclient import TIMEOUT, Address, RawClient
 
 import wsgi_async
@@ -156,7 +158,15 @@ class Recorder(Observer):
 class Served:
     """A running server, and what a test wants to see of it."""
 
-    def __init__(self, server: Server, recorder: Recorder, thread: LoopThread) -> None:
+    def __init__(
+        self,
+        server: Server,
+        recorder: Recorder,
+        thread: LoopThread,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.tls = tls
+        """What clients speak TLS with; None where they do not."""
         self.server = server
         self.recorder = recorder
         self.thread = thread
@@ -172,8 +182,15 @@ class Served:
         assert self.server.port is not None
         return ("127.0.0.1", self.server.port)
 
-    def client(self, *, receive_buffer: int | None = None) -> RawClient:
-        return RawClient(self.address, receive_buffer=receive_buffer)
+    @property
+    def url(self) -> str:
+        """Without a slash at the end, by the name that the certificate has."""
+        scheme = "http" if self.tls is None else "https"
+        return f"{scheme}://localhost:{self.server.port}"
+
+    def client(self, **options: Any) -> RawClient:
+        """See there; it speaks what the server does."""
+        return RawClient(self.address, **{"tls": self.tls, **options})
 
     def held(self) -> dict[str, int]:
         """*Loop:* what is not zero of all that a server without work holds none of."""
@@ -212,9 +229,15 @@ class Served:
 
 @contextlib.contextmanager
 def serving(
-    application: Callable[..., Any], *, loop: str = "uvloop", **options: Any
+    application: Callable[..., Any], *, loop: str = "uvloop", tls: bool = False, **options: Any
 ) -> Iterator[Served]:
-    """Serve `application` from a thread, on 127.0.0.1 unless `options` say otherwise."""
+    """Serve `application` from a thread, on 127.0.0.1 unless `options` say otherwise.
+
+    :param tls: with a certificate that clients trust.
+    """
+    if tls:
+        pair = local_pair()
+        options = {"certfile": str(pair.certificate), "keyfile": str(pair.key), **options}
     if "bind" not in options:
         options = {"port": 0, "host": "127.0.0.1", **options}
     recorder = Recorder()
@@ -223,7 +246,7 @@ def serving(
     try:
         thread.run(server.start())
         try:
-            yield Served(server, recorder, thread)
+            yield Served(server, recorder, thread, authority().client() if tls else None)
         finally:
             thread.run(server.stop(), TIMEOUT + 20)
     finally:
@@ -327,7 +350,14 @@ class Command:
     @property
     def address(self) -> Address:
         """Where it listens, once it has said so."""
-        return ("127.0.0.1", int(self.wait_for(r"Listening on .*http://127\.0\.0\.1:([0-9]+)")[1]))
+        found = self.wait_for(r"Listening on .*https?://127\.0\.0\.1:([0-9]+)")
+        return ("127.0.0.1", int(found[1]))
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """What clients speak TLS with, once it has said that it does; None where it does not."""
+        found = self.wait_for(r"Listening on .*(https?)://127\.0\.0\.1:[0-9]+")
+        return authority().client() if found[1] == "https" else None
 
     @property
     def serving(self) -> int:
@@ -337,8 +367,9 @@ class Command:
         [child] = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         return int(child)
 
-    def client(self, *, receive_buffer: int | None = None) -> RawClient:
-        return RawClient(self.address, receive_buffer=receive_buffer)
+    def client(self, **options: Any) -> RawClient:
+        """See there; it speaks what the server does."""
+        return RawClient(self.address, **{"tls": self.tls, **options})
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
