@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import resource
@@ -72,7 +73,17 @@ class Target:
 
 
 def measure(scenario: Scenario, served: Served) -> Sample:
-    return SMALL.get(scenario.name, scenario.measure)(Target(served), LOAD)
+    """Where a machine is so busy that nothing was answered, once more for longer."""
+    measure_once = SMALL.get(scenario.name, scenario.measure)
+    try:
+        sample = measure_once(Target(served), LOAD)
+    except WrongAnswer as error:
+        if "no response" not in str(error):
+            raise
+    else:
+        if sample.value:
+            return sample
+    return measure_once(Target(served), dataclasses.replace(LOAD, seconds=5.0))
 
 
 @pytest.fixture
