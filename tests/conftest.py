@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from processes import Site
 from serving import Served, serving
 
+from wsgi_async.connection import waits
 from wsgi_async.system.sockets import DEFAULT_ADDRESS, parse_address
 
 PROGRAMS = re.compile(r"\b(nginx|haproxy|systemd|wrk|h2load|curl|uvloop)\b")
@@ -49,8 +51,43 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """With ``-n auto`` one more than there are processors: half of the tests mostly wait."""
-    return (os.cpu_count() or 1) + 1
+    """With ``-n auto`` two more than there are processors: half of the tests mostly wait."""
+    return (os.cpu_count() or 1) + 2
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Let the processes of ``-n``, each of which reads all tests, share the work of rewriting
+    their assertions: each begins with another part, and finds what the others have written.
+
+    They may write it beside the tests, where git ignores it, also under PYTHONDONTWRITEBYTECODE.
+    """
+    config = session.config
+    worker = getattr(config, "workerinput", None)
+    tests = Path(__file__).parent
+    if worker and [Path(argument).resolve() for argument in config.args] == [tests]:
+        parts = list(_parts(tests))
+        first = len(parts) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+        config.args[:] = map(str, parts[first:] + parts[:first])
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+    try:
+        return (yield)
+    finally:
+        sys.dont_write_bytecode = before
+
+
+def _parts(directory: Path) -> Iterator[Path]:
+    """The outermost directories that have tests, in order."""
+    if any(directory.glob("test_*.py")):
+        yield directory
+    else:
+        for path in sorted(path for path in directory.iterdir() if path.is_dir()):
+            yield from _parts(path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In one order, whichever part was the first."""
+    items.sort(key=lambda item: item.path.parent)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -116,6 +153,12 @@ def serve() -> Iterator[Callable[..., Served]]:
             return stack.enter_context(serving(application, **options))
 
         yield start
+
+
+@pytest.fixture
+def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers in this process wait a moment, not seconds, for clients that do not close."""
+    monkeypatch.setattr(waits, "LINGER_TIME", 0.2)
 
 
 @pytest.fixture

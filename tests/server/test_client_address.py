@@ -220,6 +220,7 @@ def test_a_server_that_is_started_again_accepts_again(loop: str) -> None:
     assert len(application.clients) == 2
 
 
+@pytest.mark.usefixtures("short_linger")
 @both_loops
 def test_of_many_that_wait_at_a_stop_each_is_answered(loop: str) -> None:
     application = Noting()

@@ -257,8 +257,8 @@ def test_a_connection_that_somebody_else_accepted_has_one_too(loop: str) -> None
                 answered = b""
                 while part := ours.recv(65536):
                     answered += part
-                thread.run(wait(serving_once))
-                thread.run(server.stop())
+            thread.run(wait(serving_once))
+            thread.run(server.stop())
             assert b'"REMOTE_ADDR": "192.168.0.1"' in answered
         assert recorder.of("error") == []
     finally:

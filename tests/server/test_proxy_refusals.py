@@ -214,6 +214,7 @@ def test_a_default_timeout_of_the_applications_holds_up_nobody(loop: str) -> Non
 # --- how many ------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("short_linger")
 @both_loops
 def test_one_over_the_bound_hears_of_it_once_it_has_said_who_it_is(
     loop: str, monkeypatch: pytest.MonkeyPatch
@@ -284,6 +285,7 @@ def stopping(served: Served) -> Future[Any]:
     return asyncio.run_coroutine_threadsafe(served.server.stop(), served.thread.loop)
 
 
+@pytest.mark.usefixtures("short_linger")
 @both_loops
 def test_at_a_stop_who_has_begun_is_served_and_who_is_silent_closed(loop: str) -> None:
     with (
@@ -323,6 +325,7 @@ def test_a_stop_does_not_wait_for_ever(loop: str) -> None:
         assert client.is_dropped()
 
 
+@pytest.mark.usefixtures("short_linger")
 @both_loops
 def test_what_waits_with_its_header_at_a_stop_is_answered(loop: str) -> None:
     with serving(remote, loop=loop, proxy_protocol="auto") as served:

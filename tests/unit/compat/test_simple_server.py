@@ -103,6 +103,7 @@ def test_empty_host_is_all_interfaces_of_both_families() -> None:
             httpd.shutdown()
 
 
+@pytest.mark.usefixtures("short_linger")
 def test_handle_request_serves_exactly_one() -> None:
     with make_server("127.0.0.1", 0, hello, handler_class=Quiet) as httpd:
         address = ("127.0.0.1", httpd.server_port)

@@ -125,6 +125,7 @@ def test_waiting_for_requests_ends() -> None:
         live.wait_for_requests(1, timeout=0.01)
 
 
+@pytest.mark.usefixtures("short_linger")
 def test_the_end_waits_for_what_is_in_flight() -> None:
     called, go_on = threading.Event(), threading.Event()
     closed = threading.Event()
