@@ -271,6 +271,7 @@ def test_a_run_is_written_and_compared(tmp_path: Path, capsys: pytest.CaptureFix
 # --- ways of accepting --------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 def test_ways_of_accepting_are_compared() -> None:
     # Another process, because it forks: this one may have threads.

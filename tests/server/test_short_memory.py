@@ -203,7 +203,14 @@ SCENARIOS: dict[str, tuple[Callable[[Site, Shortage], None], Any, dict[str, Any]
 }
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+LONG = {"a slow client, parked", "clients that wait"}
+"""Scenarios of so many calls that to fail at each of them takes its time."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.soak] if name in LONG else []) for name in SCENARIOS],
+)
 def test_a_shortage_of_memory_leaves_nothing(name: str) -> None:
     play, application, options = SCENARIOS[name]
     for number in itertools.count(1):

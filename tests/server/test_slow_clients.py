@@ -144,7 +144,7 @@ def within_bounds(served: Served, name: str, before: int, capsys: Any) -> None:
 
 @both_loops
 @pytest.mark.parametrize("overflow", ["spool", "park"])
-@pytest.mark.parametrize("memory", ["256M", "8M"])
+@pytest.mark.parametrize("memory", [pytest.param("256M", marks=pytest.mark.soak), "8M"])
 def test_who_does_not_read_or_trickles_costs_no_thread(
     loop: str,
     overflow: str,

@@ -52,6 +52,11 @@ def forget() -> None:
     variables.KEYS.clear()
 
 
+def bytes_of(row: int) -> list[bytes]:
+    """The 16 bytes whose first hexadecimal digit that is."""
+    return [bytes([16 * row + column]) for column in range(16)]
+
+
 PARTS = st.sampled_from(
     [
         *(

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import h11
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example
 from hypothesis import strategies as st
+from properties import examples
 
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.limits import Limits
@@ -108,9 +109,8 @@ STREAMS = st.one_of(
 )  # fmt: skip
 
 
-@given(STREAMS, st.lists(st.integers(0, 80), max_size=6))
+@examples(2500, STREAMS, st.lists(st.integers(0, 80), max_size=6))
 @example(b'2;a="\\"";b\r\nhi\r\n1\r\n!\r\n0\r\nX: y\r\n\r\nGET', [1, 5, 20])
-@settings(max_examples=2500)
 def test_segmentation_does_not_matter_and_h11_agrees(stream: bytes, cuts: list[int]) -> None:
     ends = sorted({min(cut, len(stream)) for cut in cuts} | {len(stream)})
     pieces = [stream[start:end] for start, end in zip([0, *ends], ends, strict=False)]
@@ -123,8 +123,7 @@ def test_segmentation_does_not_matter_and_h11_agrees(stream: bytes, cuts: list[i
         assert decode_with_h11(pieces) == verdict
 
 
-@given(STREAMS, st.lists(st.integers(0, 80), max_size=6), st.integers(0, 40))
-@settings(max_examples=1000)
+@examples(1000, STREAMS, st.lists(st.integers(0, 80), max_size=6), st.integers(0, 40))
 def test_segmentation_does_not_matter_to_the_bound_on_framing(
     stream: bytes, cuts: list[int], free: int
 ) -> None:

@@ -63,7 +63,9 @@ def cuts(raw: bytes) -> Iterable[int]:
     return sorted(at for at in positions if 0 <= at <= len(raw))
 
 
-parsers = pytest.mark.parametrize("parser", ["auto", "h11"])
+PARSERS = ("auto", "h11")
+"""In a loop: so many tests take longer to begin and to end than they take."""
+
 cases = pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
 
 
@@ -75,10 +77,12 @@ def test_the_corpus_is_all_there() -> None:
     assert len(CASES) - refused >= 120
 
 
-@parsers
 @cases
-def test_whole(case: Case, parser: str) -> None:
-    check(case, read(case.limits, parser, [case.raw]), "whole")
+def test_whole_and_byte_by_byte(case: Case) -> None:
+    pieces = [case.raw[at : at + 1] for at in range(len(case.raw))]
+    for parser in PARSERS:
+        check(case, read(case.limits, parser, [case.raw]), f"{parser}, whole")
+        check(case, read(case.limits, parser, pieces), f"{parser}, byte by byte")
 
 
 SENTENCE = re.compile(r"[A-Z][-A-Za-z0-9/*., ]*[A-Za-z0-9*]")
@@ -98,45 +102,44 @@ def test_a_refusal_is_a_whole_sentence_of_ours(case: Case) -> None:
         assert case.raw.removeprefix(b"\r\n")[:1] not in TOKEN_BYTES
 
 
-@parsers
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.id, marks=[pytest.mark.soak] if len(case.raw) >= 1 << 16 else [])
+        for case in CASES
+    ],
+)
+def test_cut_in_two_anywhere(case: Case) -> None:
+    for parser in PARSERS:
+        for at in cuts(case.raw):
+            verdict = read(case.limits, parser, [case.raw[:at], case.raw[at:]])
+            check(case, verdict, f"{parser}, cut at {at}")
+
+
 @cases
-def test_byte_by_byte(case: Case, parser: str) -> None:
-    pieces = [case.raw[at : at + 1] for at in range(len(case.raw))]
-    check(case, read(case.limits, parser, pieces), "byte by byte")
-
-
-@parsers
-@cases
-def test_cut_in_two_anywhere(case: Case, parser: str) -> None:
-    for at in cuts(case.raw):
-        verdict = read(case.limits, parser, [case.raw[:at], case.raw[at:]])
-        check(case, verdict, f"cut at {at}")
-
-
-@parsers
-@cases
-def test_after_another_request(case: Case, parser: str) -> None:
+def test_after_another_request(case: Case) -> None:
     """In the default limits the one before has a body that could be taken for an empty line."""
     before, request = BEFORE, ("POST", "/before", b"\r\n\r\n")
     if case.limits != DEFAULTS:
         before, request = b"GET / HTTP/1.0\r\n\r\n", ("GET", "/", b"")
     case = case._replace(requests=[request, *case.requests])
     data = before + case.raw
-    check(case, read(case.limits, parser, [data]), "pipelined")
-    for cut in (len(before) - 1, len(before), len(before) + 1):
-        verdict = read(case.limits, parser, [data[:cut], data[cut:]])
-        check(case, verdict, f"pipelined, cut at {cut}")
+    for parser in PARSERS:
+        check(case, read(case.limits, parser, [data]), f"{parser}, pipelined")
+        for cut in (len(before) - 1, len(before), len(before) + 1):
+            verdict = read(case.limits, parser, [data[:cut], data[cut:]])
+            check(case, verdict, f"{parser}, pipelined, cut at {cut}")
 
 
-@parsers
 @cases
-def test_the_step_for_lone_heads_has_no_verdict_of_its_own(case: Case, parser: str) -> None:
+def test_the_step_for_lone_heads_has_no_verdict_of_its_own(case: Case) -> None:
     """It says what the ordinary way says, or nothing: also of a head that another reader, whose
     limits were wider, has read before."""
-    expected = first_verdict(case, parser, lone=False)
-    assert first_verdict(case, parser, lone=True) == expected
-    read(Limits(0, 0, 0, 0), parser, [case.raw])
-    assert first_verdict(case, parser, lone=True, forget=False) == expected
+    for parser in PARSERS:
+        expected = first_verdict(case, parser, lone=False)
+        assert first_verdict(case, parser, lone=True) == expected, parser
+        read(Limits(0, 0, 0, 0), parser, [case.raw])
+        assert first_verdict(case, parser, lone=True, forget=False) == expected, parser
 
 
 def first_verdict(case: Case, parser: str, *, lone: bool, forget: bool = True) -> object:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example
 from hypothesis import strategies as st
-from request_heads import BROWSER, EDITS, PARTS, TWO_HEADS, VALUES, forget, parse, read, with_h11
+from properties import examples
+from request_heads import (
+    BROWSER,
+    EDITS,
+    PARTS,
+    TWO_HEADS,
+    VALUES,
+    bytes_of,
+    forget,
+    parse,
+    read,
+    with_h11,
+)
 
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.limits import Limits
@@ -65,16 +78,14 @@ HEADS = st.builds(
 )
 
 
-@given(st.one_of(st.binary(), st.lists(PARTS).map(b"".join), HEADS))
+@examples(1500, st.one_of(st.binary(), st.lists(PARTS).map(b"".join), HEADS))
 @example(BROWSER)
 @example(UPLOAD)
-@settings(max_examples=1500)
 def test_declines_or_agrees_with_h11(raw: bytes) -> None:
     check(raw)
 
 
-@given(st.sampled_from([BROWSER, UPLOAD]), EDITS)
-@settings(max_examples=1500)
+@examples(1500, st.sampled_from([BROWSER, UPLOAD]), EDITS)
 def test_declines_or_agrees_with_h11_on_damaged_heads(
     raw: bytes, edits: list[tuple[int, int, bytes]]
 ) -> None:
@@ -83,8 +94,7 @@ def test_declines_or_agrees_with_h11_on_damaged_heads(
     check(raw)
 
 
-@given(TWO_HEADS, st.integers(0, 3), st.booleans())
-@settings(max_examples=1500)
+@examples(1500, TWO_HEADS, st.integers(0, 3), st.booleans())
 def test_what_is_remembered_does_not_change_a_verdict(
     heads: list[list[bytes]], room: int, knows_names: bool
 ) -> None:
@@ -140,10 +150,10 @@ def test_threads_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         sys.setswitchinterval(interval)
 
 
-@pytest.mark.parametrize("byte", [bytes([number]) for number in range(256)])
-def test_declines_or_agrees_with_h11_on_every_byte_everywhere(byte: bytes) -> None:
+@pytest.mark.parametrize("row", range(16))
+def test_declines_or_agrees_with_h11_on_every_byte_everywhere(row: int) -> None:
     raw = UPLOAD.replace(b"/x", b"/x?y")
-    for at in range(len(raw)):
+    for byte, at in itertools.product(bytes_of(row), range(len(raw))):
         check(raw[:at] + byte + raw[at:])
         check(raw[:at] + byte + raw[at + 1 :])
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from corpus import CASES, DEFAULTS, Case, read
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.admission import admit
@@ -337,8 +337,7 @@ EDITS = st.lists(
 SMALL = [case for case in CASES if len(case.raw) < 2000]
 
 
-@given(st.sampled_from(SMALL), EDITS, st.lists(st.integers(0, 300), max_size=5))
-@settings(max_examples=1500)
+@examples(1500, st.sampled_from(SMALL), EDITS, st.lists(st.integers(0, 300), max_size=5))
 def test_segmentation_and_parser_do_not_matter(
     case: Case, edits: list[tuple[int, int, bytes]], cuts: list[int]
 ) -> None:
