@@ -166,6 +166,41 @@ def test_wherever_a_thread_is_struck(scene: Callable[[Rig], None]) -> None:
     assert places["_serve"] > 10
 
 
+def test_wherever_a_thread_is_struck_as_its_pool_stops() -> None:
+    """Also where it lets go of what was withdrawn: who waits behind that must not wait for ever."""
+    places: Counter[str] = Counter()
+    for at in range(1, 2000):
+        striker, rig = Striker(*MODULES, at=at), Rig()
+        with striker.armed():
+            striker.is_paused = True
+            rig.pool.start()
+            gates = [threading.Event() for _ in range(THREADS)]
+            for gate in gates:
+                rig.submit(lambda gate=gate: gate.wait(WAIT))
+            rig.until(lambda rig=rig: rig.pool.busy == THREADS and not rig.pool.queued)
+            waiting = [rig.submit() for _ in range(5)]
+            gone, kept = waiting[::2], waiting[1::2]
+            assert all(rig.pool.withdraw(task) for task in gone)
+            striker.is_paused = False
+            rig.pool.stop(rig.stopped.set)
+            for gate in gates:
+                gate.set()
+            rig.until(rig.stopped.is_set)
+        assert len(striker.deaths) <= 1, striker
+        assert not any(task.ran for task in gone), f"it was withdrawn; {striker}"
+        assert all(task.ran <= 1 for task in kept), striker
+        lost = [task for task in kept if not task.ran]
+        assert len(lost) <= (striker.where == "run"), f"it was not run; {striker}"
+        assert all(task.abandoned for task in lost), striker
+        assert (rig.pool.alive, rig.pool.lost, rig.pool.queued) == (0, 0, 0), striker
+        assert not rig.pool._queues.withdrawn, striker
+        places[striker.where] += 1
+        if not striker.where:
+            break
+    assert places[""] == 1, "all points were tried"
+    assert {"trim", "_serve", "_settle", "_tell_end", "run"} <= places.keys()
+
+
 def test_a_task_that_cannot_even_be_abandoned_costs_a_few_threads() -> None:
     class Hopeless(Work):
         def abandon(self, turn: int) -> None:

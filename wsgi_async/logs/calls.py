@@ -16,14 +16,14 @@ from collections.abc import Callable
 
 from .sinks import Drops
 
-__all__ = ["MAX_CALLS", "HandlerCalls"]
+__all__ = ["GATHER", "MAX_CALLS", "HandlerCalls"]
 
 MAX_CALLS = 10_000
 """Records that wait for handlers of the application, at most."""
 
 GATHER = 0.02
-"""Seconds from the first record to the calls for all that have come: a thread that woke for each
-would take the GIL from the loop as often."""
+"""Seconds from the first record to the calls for all that have come, and to the write of them: a
+thread that woke for each would take the GIL from the loop as often."""
 
 
 class _Caller(enum.Enum):

@@ -18,13 +18,10 @@ from collections.abc import Callable
 
 from wsgi_async.system.forks import is_our_own
 
-from .calls import HandlerCalls
+from .calls import GATHER, HandlerCalls
 from .sinks import Sink, wait_for_any
 
 __all__ = ["FLUSH_TIME", "LogWriter", "Mode"]
-
-GATHER = 0.02
-"""Seconds from the first record to the write of all that have come."""
 
 RETRY = 0.05
 """Seconds for which the other logs wait, at most, where one takes nothing."""

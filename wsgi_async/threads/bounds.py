@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import operator
 import threading
 import time
 from collections import OrderedDict
@@ -91,10 +92,6 @@ class BlockedWriters:
         return len(self._writers)
 
 
-def _at_once(task: Callable[[], object]) -> None:
-    task()
-
-
 @dataclass(frozen=True, slots=True)  # each look into a named tuple is slow
 class ResponseBounds:
     """What all responses of one server share."""
@@ -110,7 +107,7 @@ class ResponseBounds:
     """Whether other work waits for a thread."""
     warn: Callable[[str], None]
     """Told of a failing disk: what follows from it, a colon, its own word. *Any thread.*"""
-    in_background: Callable[[Callable[[], object]], object] = _at_once
+    in_background: Callable[[Callable[[], object]], object] = operator.call
     """Has something done that would hold up the loop. *Any thread.*"""
 
     @property

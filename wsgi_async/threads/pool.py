@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import operator
 import threading
 import time
 from collections import deque
@@ -59,10 +60,6 @@ class Running(NamedTuple, Generic[T]):
     name: str
     task: T
     is_lost: bool
-
-
-def _at_once(call: Callable[[], object]) -> None:
-    call()
 
 
 _TAKEN = Stage.TAKEN
@@ -133,7 +130,7 @@ class ThreadPool(Generic[T]):
         self._name = name
         self._on_error = on_error
         self._on_returned = on_returned
-        self._soon = _at_once if soon is None else soon
+        self._soon = operator.call if soon is None else soon
         self._lock = threading.Lock()
         self._queues: TaskQueues[T] = TaskQueues(queue_size)
         self._sleepers: list[threading.Lock] = []
@@ -384,6 +381,9 @@ class ThreadPool(Generic[T]):
 
     def _choose_next(self, place: Place[T]) -> None:
         """Have a thread wake the next one, as :meth:`_sleeper_to_wake`."""
+        queues = self._queues
+        if queues.withdrawn and not queues.waiting:
+            return  # nothing is left but what nobody will run
         if self._waking is None and self._sleepers:
             place.next = self._waking = self._sleepers[-1]
             del self._sleepers[-1]

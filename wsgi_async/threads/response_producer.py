@@ -161,9 +161,7 @@ class ResponseProducer(ResponseAccount):
     def _tell_end(self, consumer: Consumer) -> None:
         """After the end was noted: `consumer` is what the loop's side was before it."""
         if consumer is _READY:
-            owner = self._owner
-            if owner is not None:
-                self._mailbox.post(owner)
+            self._post()
         elif consumer is _GONE:
             self.release()  # its thread is the last
 
