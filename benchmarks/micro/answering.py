@@ -19,7 +19,7 @@ from .heads import DISTINCT, hello
 from .inside import BODY, Loop, bounds, budgets_of, raising
 from .reading import environ_of
 
-__all__ = ["PIECES", "open_cookie", "open_handoff", "open_wsgi", "stream"]
+__all__ = ["PIECES", "open_cookie", "open_response", "open_wsgi", "stream"]
 
 PIECES = [b"x" * 10] * 10
 
@@ -140,7 +140,7 @@ class _Owner:
             self.taken = pipe.head, b"".join(chunks), end is Producer.FINISHED
 
 
-def open_handoff(pieces: list[bytes], stack: ExitStack) -> Opened:
+def open_response(pieces: list[bytes], stack: ExitStack) -> Opened:
     """Of a whole response where there are no pieces, else of one that is written piece by piece."""
     config = Config()
     shared = bounds(budgets_of(config), config)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from . import heads
-from .answering import PIECES, open_cookie, open_handoff, open_wsgi, stream
+from .answering import PIECES, open_cookie, open_response, open_wsgi, stream
 from .benchmark import Benchmark, Opened
 from .inside import closing, hello
-from .reading import open_environ, open_fastlane, open_lines, open_reader
+from .reading import open_environ, open_fast_path, open_lines, open_reader
 from .serving import BURST, open_pool, open_protocol
 
 __all__ = ["BENCHMARKS"]
@@ -22,11 +22,11 @@ NOTHING = (204, b"")
 def _all() -> list[Benchmark]:
     of, whole = functools.partial, open_protocol
     rows: list[tuple[str, str, Callable[[ExitStack], Opened]]] = [
-        ("fastlane.short", "a short head", of(open_fastlane, heads.short)),
-        ("fastlane.browser", "a browser's head", of(open_fastlane, heads.browser)),
-        ("fastlane.lines", "the same, the connection's first", of(open_lines, heads.browser)),
+        ("fast_path.short", "a short head", of(open_fast_path, heads.short)),
+        ("fast_path.browser", "a browser's head", of(open_fast_path, heads.browser)),
+        ("fast_path.lines", "the same, the connection's first", of(open_lines, heads.browser)),
         ("http1.hello", "a head seen before", of(open_reader, heads.hello, "auto")),
-        ("http1.short", "a short head", of(open_reader, of(heads.short, "lane"), "auto")),
+        ("http1.short", "a short head", of(open_reader, of(heads.short, "auto"), "auto")),
         ("http1.browser", "a browser's head", of(open_reader, heads.browser, "auto")),
         ("http1.h11.short", "a short head", of(open_reader, of(heads.short, "h11"), "h11")),
         ("http1.h11.browser", "a browser's head", of(open_reader, heads.browser, "h11")),
@@ -35,8 +35,8 @@ def _all() -> list[Benchmark]:
         ("wsgi.list", "a call, a list of one", of(open_wsgi, hello, 0)),
         ("wsgi.stream", "a call, ten chunks", of(open_wsgi, stream, len(PIECES))),
         ("wsgi.cookie", "a head with a Set-Cookie, and its bytes", open_cookie),
-        ("handoff.respond", "a whole response", of(open_handoff, [])),
-        ("handoff.stream", "a response of ten chunks", of(open_handoff, PIECES)),
+        ("threads.respond", "a whole response", of(open_response, [])),
+        ("threads.stream", "a response of ten chunks", of(open_response, PIECES)),
         (
             "protocol.none",
             "what the stand-ins take",

@@ -8,7 +8,7 @@ from itertools import cycle, islice
 
 from wsgi_async.http.limits import Limits
 from wsgi_async.http.request import RequestHead
-from wsgi_async.http1 import fast_path as fastlane
+from wsgi_async.http1 import fast_path
 from wsgi_async.http1.reader import RequestReader
 from wsgi_async.wsgi.environ import build_environ, server_variables
 from wsgi_async.wsgi.error_stream import ErrorStream
@@ -17,7 +17,7 @@ from wsgi_async.wsgi.file_wrapper import FileWrapper
 from .benchmark import Heads, Opened, WrongResult
 from .heads import DISTINCT
 
-__all__ = ["environ_of", "open_environ", "open_fastlane", "open_lines", "open_reader"]
+__all__ = ["environ_of", "open_environ", "open_fast_path", "open_lines", "open_reader"]
 
 LIMITS = Limits(request_line=8190, fields=100, field_size=8190, header_size=65536)
 
@@ -39,8 +39,8 @@ def _is_parsed(result: object) -> bool:
     )
 
 
-def open_fastlane(supply: Heads, stack: ExitStack) -> Opened:
-    source, parse = supply(), fastlane.FastPath().parse
+def open_fast_path(supply: Heads, stack: ExitStack) -> Opened:
+    source, parse = supply(), fast_path.FastPath().parse
 
     def run(count: int) -> object:
         for raw in islice(source, count):
@@ -51,7 +51,7 @@ def open_fastlane(supply: Heads, stack: ExitStack) -> Opened:
 
 
 def open_lines(supply: Heads, stack: ExitStack) -> Opened:
-    source, read_lines = supply(), fastlane.read_lines
+    source, read_lines = supply(), fast_path.read_lines
 
     def run(count: int) -> object:
         for raw in islice(source, count):

@@ -57,12 +57,12 @@ def test_each_does_what_it_measures(name: str) -> None:
 
 
 WRONG: dict[str, Callable[[Any], object]] = {
-    "fastlane.browser": lambda result: (next(heads.hello()), result[1]),
+    "fast_path.browser": lambda result: (next(heads.hello()), result[1]),
     "http1.h11.short": lambda result: (result[0], None),
     "environ.browser": lambda result: (result[0], {**result[1], "HTTP_COOKIE": "other"}),
     "wsgi.list": lambda step: None,
-    "handoff.stream": lambda taken: (taken[0], taken[1][1:], True),
-    "handoff.respond": lambda taken: (None, *taken[1:]),
+    "threads.stream": lambda taken: (taken[0], taken[1][1:], True),
+    "threads.respond": lambda taken: (None, *taken[1:]),
     "pool.1": lambda left: (left[0], 1),
     "protocol.hello": lambda result: (result[0] + b"more", 0),
     "protocol.browser": lambda result: (result[0], 1),
@@ -165,7 +165,7 @@ def valgrind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("valgrind")
 class TestInstructions:
     def test_start_up_cancels(self) -> None:
-        assert count_instructions(BENCHMARKS["fastlane.short"], 10) == 7
+        assert count_instructions(BENCHMARKS["fast_path.short"], 10) == 7
 
     def test_threads_have_no_count(self) -> None:
         assert count_instructions(BENCHMARKS["pool.8"], 10) is None
@@ -228,7 +228,7 @@ def test_benchmarks_are_chosen_by_name(names: list[str], chosen: list[str]) -> N
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--only", "environ.h"], "no benchmark is called environ.h; there are: fastlane.short"),
+        (["--only", "environ.h"], "no benchmark is called environ.h; there are: fast_path.short"),
         (["--rounds", "0"], "--rounds must be at least 1"),
         (["--compare", "nowhere.json"], "No such file"),
     ],

@@ -8,7 +8,7 @@ from wsgi_async.errors import HTTPError
 from wsgi_async.http import variables
 from wsgi_async.http.limits import Limits
 from wsgi_async.http.request import RequestHead
-from wsgi_async.http1 import fast_path as fastlane
+from wsgi_async.http1 import fast_path
 from wsgi_async.http1 import reader as http1
 from wsgi_async.http1.fast_path import FastPath
 from wsgi_async.http1.reader import RequestReader
@@ -47,8 +47,8 @@ def read(raw: bytes) -> RequestHead:
 
 
 def forget() -> None:
-    fastlane._lines.clear()
-    fastlane._shapes.clear()
+    fast_path._lines.clear()
+    fast_path._shapes.clear()
     variables.KEYS.clear()
 
 

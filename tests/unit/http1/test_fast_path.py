@@ -26,7 +26,7 @@ from request_heads import (
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.limits import Limits
 from wsgi_async.http.request import RequestHead
-from wsgi_async.http1 import fast_path as fastlane
+from wsgi_async.http1 import fast_path
 from wsgi_async.http1 import reader as http1
 from wsgi_async.http1.fast_path import MAX_FIELDS
 from wsgi_async.http1.reader import RequestReader
@@ -104,11 +104,11 @@ def test_what_is_remembered_does_not_change_a_verdict(
     if knows_names:
         with_h11(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\nCookie: a\r\nAccept: b\r\n\r\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fastlane._lines, "limit", max(room, 1) if room < 3 else 1024)
+        patch.setattr(fast_path._lines, "limit", max(room, 1) if room < 3 else 1024)
         found = [parse(raw) for raw in raws]
         for raw in raws:
             check(raw)
-            assert len(fastlane._lines) <= fastlane._lines.limit
+            assert len(fast_path._lines) <= fast_path._lines.limit
     for raw, head in zip(raws, found, strict=True):
         forget()
         assert parse(raw) == head
@@ -119,25 +119,25 @@ def test_lines_that_come_again_are_remembered_and_no_others() -> None:
     secrets = b"Cookie: a\r\nAuthorization: Basic b\r\nReferer: http://c/\r\nX-Request-ID: d\r\n"
     rest = b"Content-Length: 0\r\nX-Forwarded-For: 192.0.2.1\r\nHost: a\r\nAccept:b\r\n"
     assert parse(b"POST / HTTP/1.1\r\n%bUser-Agent: %b\r\n\r\n" % (secrets + rest, b"x" * 300))
-    assert fastlane._lines == {"Host: a": ("HTTP_HOST", "a"), "Accept:b": ("HTTP_ACCEPT", "b")}
+    assert fast_path._lines == {"Host: a": ("HTTP_HOST", "a"), "Accept:b": ("HTTP_ACCEPT", "b")}
 
 
 def test_what_is_remembered_is_bounded() -> None:
     forget()
-    for number in range(2 * fastlane._lines.limit):
+    for number in range(2 * fast_path._lines.limit):
         assert parse(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: %d\r\n\r\n" % number)
-        assert len(fastlane._lines) <= fastlane._lines.limit
+        assert len(fast_path._lines) <= fast_path._lines.limit
 
 
 def test_what_is_refused_is_not_remembered() -> None:
     forget()
     for line in (b"Host: a b", b"Host: ", b"Connection: x", b"TE: a\0", b"Accept: a\nb"):
         assert parse(b"GET / HTTP/1.1\r\n%b\r\nHost: a\r\n\r\n" % line) is None
-    assert set(fastlane._lines) <= {"Host: a"}
+    assert set(fast_path._lines) <= {"Host: a"}
 
 
 def test_threads_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fastlane._lines, "limit", 3)
+    monkeypatch.setattr(fast_path._lines, "limit", 3)
     raws = [BROWSER.replace(b"rv:128", b"rv:%d" % number) for number in range(20)]
     expected = [with_h11(raw) for raw in raws]
     interval = sys.getswitchinterval()

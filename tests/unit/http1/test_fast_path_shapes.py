@@ -10,7 +10,7 @@ from properties import examples
 from request_heads import BROWSER, EDITS, PARTS, TWO_HEADS, VALUES, bytes_of, forget, read, with_h11
 
 from wsgi_async.http.request import RequestHead
-from wsgi_async.http1 import fast_path as fastlane
+from wsgi_async.http1 import fast_path
 from wsgi_async.http1.fast_path import MISSES, FastPath, Shape, read_lines, shape_of
 
 
@@ -73,8 +73,8 @@ def test_the_heads_before_do_not_change_a_verdict(heads: list[list[bytes]], room
     forget()
     lane = FastPath()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fastlane._shapes, "limit", room or 256)
-        patch.setattr(fastlane._lines, "limit", room or 1024)
+        patch.setattr(fast_path._shapes, "limit", room or 256)
+        patch.setattr(fast_path._lines, "limit", room or 1024)
         for raw in [raw for raw in raws for _ in range(3)] + raws * 3:
             assert lane.parse(raw) == read_lines(raw.decode("latin-1"))
 
@@ -87,7 +87,7 @@ def another(number: int, raw: bytes = POST) -> bytes:
 
 def without_lines(lane: FastPath, raw: bytes) -> RequestHead | None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fastlane, "read_lines", lambda text: None)
+        patch.setattr(fast_path, "read_lines", lambda text: None)
         return lane.parse(raw)
 
 
@@ -144,12 +144,12 @@ def test_a_head_that_is_declined_does_not_end_the_shape() -> None:
 
 
 def test_a_shape_that_would_take_much_memory_is_not_kept() -> None:
-    names = fastlane._COMING_AGAIN.split()[1:12]
+    names = fast_path._COMING_AGAIN.split()[1:12]
     lines = b"".join(b"%b: %b\r\n" % (name.encode(), b"x" * 200) for name in names)
     raw = b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % lines.replace(b"Connection:", b"X:")
     forget()
     assert shape_of(read(raw)) is None
-    assert not fastlane._shapes
+    assert not fast_path._shapes
 
 
 def test_a_connection_whose_heads_are_never_alike_is_not_asked_for_a_shape_any_more() -> None:
@@ -183,9 +183,9 @@ def test_connections_with_like_heads_share_one_shape_and_shapes_are_bounded() ->
     forget()
     assert shape_like(another(1)) is shape_like(another(2))
     assert shape_like(another(1).replace(b"POST", b"PUT")) is not shape_like(another(1))
-    for number in range(2 * fastlane._shapes.limit):
+    for number in range(2 * fast_path._shapes.limit):
         shape_like(POST.replace(b"Agent: x", b"Agent: %d" % number))
-        assert len(fastlane._shapes) <= fastlane._shapes.limit
+        assert len(fast_path._shapes) <= fast_path._shapes.limit
 
 
 @pytest.mark.parametrize(
