@@ -13,7 +13,7 @@ from wsgi_async.http.bounded_cache import BoundedCache
 from wsgi_async.http.framing import BodyFraming, FramedHead, Wanted
 from wsgi_async.http.response import ResponseHead, error_response
 
-__all__ = ["CONTINUE", "HTTP1Framer", "error_answer", "frame_chunks", "frame_head"]
+__all__ = ["CONTINUE", "HTTP1Framer", "frame_chunks", "frame_head"]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -86,23 +86,20 @@ class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
 
     def __missing__(self, wanted: Wanted) -> FramedHead:
         head, length, method, version, persists = wanted
-        lines = None
-        if head.recurs:
-            lines = self._lines.get(head)
-            if lines is None:
-                lines = lines_of(head, self._added)
-                self._lines.keep(head, lines)
-        elif self._added:
+        lines = self._lines.get(head) if head.recurs else None
+        if lines is None:
             lines = lines_of(head, self._added)
+            if head.recurs:
+                self._lines.keep(head, lines)
         framed = frame_head(
             head,
+            lines,
             length,
             head_only=method == "HEAD",
             http10=version == "HTTP/1.0",
             persists=persists,
             date=self._date,
             server=self._server,
-            lines=lines,
         )
         if head.recurs and len(framed.data) <= self._size_limit:
             self.keep(wanted, framed)
@@ -116,13 +113,14 @@ class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
 
     def error_answer(self, error: HTTPError, *, head_only: bool) -> bytes:
         """A whole answer of the server's own, after which the connection is closed."""
-        return error_answer(
-            error, head_only=head_only, date=self._date, server=self._server, added=self._added
-        )
+        head, body = error_response(error)
+        framed = self[head, len(body), "HEAD" if head_only else "GET", "HTTP/1.1", False]
+        return framed.data if head_only else framed.data + body
 
 
 def frame_head(
     head: ResponseHead,
+    lines: Lines,
     length: int | None,
     *,
     head_only: bool,
@@ -130,10 +128,10 @@ def frame_head(
     persists: bool,
     date: bytes,
     server: bytes,
-    lines: Lines | None = None,
 ) -> FramedHead:
     """Decide the framing and write the head.
 
+    :param lines: what the head says, from :func:`lines_of`.
     :param length: the size of the body, promised or known; None where nobody knows it yet.
     :param head_only: the request was a HEAD (RFC 9110 §9.3.2: same fields, no content).
     :param http10: the client speaks HTTP/1.0: no chunked coding, keep-alive has to be said.
@@ -141,9 +139,8 @@ def frame_head(
         itself may ask for that too.
     :param date: the ``Date`` field line, left out where the application sent its own.
     :param server: the ``Server`` field line, likewise.
-    :param lines: what the head says, from :func:`lines_of`, where that is known.
     """
-    start_line, fields = lines or lines_of(head)
+    start_line, fields = lines
     status = head.status
     framing_line = b""
     if status == 204:
@@ -202,21 +199,3 @@ def frame_chunks(pieces: Sequence[bytes], last: bool) -> list[bytes]:
     if last:
         framed.append(LAST_CHUNK)
     return framed
-
-
-def error_answer(
-    error: HTTPError, *, head_only: bool, date: bytes, server: bytes, added: Added = ()
-) -> bytes:
-    """A whole answer of the server's own, after which the connection is closed."""
-    head, body = error_response(error)
-    framed = frame_head(
-        head,
-        len(body),
-        head_only=head_only,
-        http10=False,
-        persists=False,
-        date=date,
-        server=server,
-        lines=lines_of(head, added),
-    )
-    return framed.data if head_only else framed.data + body

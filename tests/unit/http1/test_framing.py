@@ -18,9 +18,9 @@ from wsgi_async.http1.framing import (
     FRAMED_SIZE_LIMIT,
     LINES_LIMIT,
     HTTP1Framer,
-    error_answer,
     frame_chunks,
     frame_head,
+    lines_of,
 )
 
 NOW = "Mon, 01 Jan 2024 00:00:00 GMT"
@@ -41,6 +41,7 @@ def make_head(status: int = 200, *fields: tuple[str, str], **flags: bool) -> Res
 def frame(head: ResponseHead, length: int | None, **options: bool) -> FramedHead:
     return frame_head(
         head,
+        lines_of(head),
         length,
         **{"head_only": False, "http10": False, "persists": True, **options},
         date=DATE,
@@ -282,7 +283,9 @@ def test_h11_agrees_where_the_body_ends(status: int, length: int | None, method:
 @pytest.mark.parametrize("head_only", [False, True])
 def test_the_servers_own_answers(status: int, head_only: bool) -> None:
     error = HTTPError(status, "It says why")
-    answer = error_answer(error, head_only=head_only, date=DATE, server=SERVER)
+    framer = HTTP1Framer("test")
+    framer.set_date(NOW)
+    answer = framer.error_answer(error, head_only=head_only)
     received = Received(answer, "HEAD" if head_only else "GET")
     assert received.status == status
     body = f"{status} {error.reason}\n\nIt says why\n".encode()
@@ -293,12 +296,11 @@ def test_the_servers_own_answers(status: int, head_only: bool) -> None:
     assert b"retry-after" not in received.headers
     assert DATE in answer
     assert SERVER in answer
+    assert not framer
 
 
 def test_retry_after() -> None:
-    answer = error_answer(
-        HTTPError(503, "Busy", retry_after=7), head_only=False, date=DATE, server=SERVER
-    )
+    answer = HTTP1Framer("").error_answer(HTTPError(503, "Busy", retry_after=7), head_only=False)
     assert Received(answer).headers[b"retry-after"] == b"7"
 
 
