@@ -9,11 +9,11 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 
 from wsgi_async.errors import ConfigError
+from wsgi_async.http.tokens import is_token
 from wsgi_async.wsgi.types import Application, Environ, StartResponse
 
 __all__ = ["Mounts", "clean_prefix", "is_below", "parse_key", "refuse_method"]
 
-_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_A_PATH = re.compile(r"[\x00-\x1f\x7f?#]")
 
 
@@ -129,7 +129,7 @@ def parse_key(key: str) -> tuple[str, str]:
         method, space, prefix = key.partition(" ")
         if not space or key.startswith("/"):
             return _ANY, clean_prefix(key)
-        if _METHOD.fullmatch(method) is None or not prefix.startswith("/"):
+        if not is_token(method) or not prefix.startswith("/"):
             raise ConfigError("write /prefix, or METHOD /prefix")
         if method != method.upper():
             raise ConfigError(f"methods are in capitals: write {method.upper()}")

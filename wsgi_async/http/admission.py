@@ -12,6 +12,7 @@ from wsgi_async.errors import HTTPError
 
 from .request import RequestHead, fields_of, replace_host
 from .target import read_target, valid_authority
+from .tokens import members_of
 from .variables import request_variables
 
 __all__ = ["admit"]
@@ -59,8 +60,8 @@ def admit(method: str, target: str, version: str, text: str) -> RequestHead:
     path, query, authority = read_target(method, target)
     if authority is not None:
         fields = replace_host(fields, authority)
-    connection = _members(values.get("connection", []))
-    expectations = _members(values.get("expect", [])) if http11 else set()
+    connection = members_of(values.get("connection", ()))
+    expectations = members_of(values.get("expect", ())) if http11 else set()
     if expectations - {"100-continue"}:
         raise HTTPError(417, "The only expectation met here is 100-continue")
     version = "HTTP/1.1" if http11 else "HTTP/1.0"
@@ -79,12 +80,6 @@ def admit(method: str, target: str, version: str, text: str) -> RequestHead:
         expect_continue=bool(expectations) and (chunked or bool(content_length)),
         drops="_" in "".join(values),
     )
-
-
-def _members(values: list[str]) -> set[str]:
-    """The members of a list of tokens, in lower case (RFC 9110 §5.6.1)."""
-    members = {member.strip(" \t").lower() for value in values for member in value.split(",")}
-    return members - {""}
 
 
 def _check_host(hosts: list[str], http11: bool) -> None:

@@ -17,6 +17,7 @@ import re
 
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.limits import Limits
+from wsgi_async.http.tokens import TOKEN
 from wsgi_async.http1.lines import end_of_line
 
 __all__ = ["FREE_FRAMING_SIZE", "MAX_EXTENSIONS_SIZE", "MAX_LINE_SIZE", "ChunkedDecoder"]
@@ -33,7 +34,7 @@ Framing is the lines before the chunks and the CRLFs after them (trailers have t
 five bytes for a chunk of less than 16. So only a body in chunks of one to four bytes can meet the
 bound: after 16 KiB where each carries one byte."""
 
-_TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
+_TOKEN = TOKEN.encode("ascii")
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 _SIZE_LINE = re.compile(
     rb"([0-9A-Fa-f]{1,16})"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ConfigError
+from wsgi_async.http.tokens import is_token, members_of
 from wsgi_async.wsgi.types import Environ, Fields
 
 from .interface import answer, start_with
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["CORS"]
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _DEFAULT_PORTS = (("http://", ":80"), ("https://", ":443"))
 _FORBIDDEN = ("CONNECT", "TRACE", "TRACK")
 """Methods that no page may use (the Fetch standard, "forbidden method")."""
@@ -135,7 +135,7 @@ class CORS:
             return self._headers
         # By name: "*" does not cover Authorization, and means nothing where there are credentials.
         wanted = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "").split(",")
-        return [name for item in wanted if _TOKEN.fullmatch(name := item.strip(" \t"))]
+        return [name for item in wanted if is_token(name := item.strip(" \t"))]
 
 
 def _allowance(
@@ -181,7 +181,7 @@ def _tokens(names: Iterable[str], option: str) -> tuple[str, ...]:
         raise ConfigError(f"CORS: {option} must be a list, such as [{names!r}]")
     found = tuple(names)
     for name in found:
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name) or name == "*":
+        if not isinstance(name, str) or not is_token(name) or name == "*":
             raise ConfigError(f"CORS: {name!r} among {option} is not a name")
     return found
 
@@ -189,8 +189,6 @@ def _tokens(names: Iterable[str], option: str) -> tuple[str, ...]:
 def _varied(fields: Fields) -> Fields:
     """`fields` with Origin in their Vary."""
     for name, value in fields:
-        if str(name).lower() == "vary":
-            members = {item.strip(" \t").lower() for item in str(value).split(",")}
-            if members & {"origin", "*"}:
-                return fields
+        if str(name).lower() == "vary" and members_of((str(value),)) & {"origin", "*"}:
+            return fields
     return [*fields, ("Vary", "Origin")]

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode, urljoin
 
+from wsgi_async.http.tokens import is_token
+
 __all__ = [
     "Fields",
     "Files",
@@ -40,7 +42,6 @@ File = str | bytes | BinaryIO | tuple[str, "str | bytes | BinaryIO"] | tuple[str
 """A content; ``(filename, content)``; or ``(filename, content, content_type)``."""
 Files = Mapping[str, File] | Iterable[tuple[str, File]]
 
-_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _BAD_IN_VALUE = re.compile(r"[\x00\r\n]")
 # RFC 3986 §3.3 and §3.4; "%" because the caller may have encoded a part already.
 _IN_PATH = "/%:@!$&'()*+,;=~"
@@ -146,7 +147,7 @@ def field_pairs(fields: Fields | None) -> list[tuple[str, str | None]]:
         values = [value] if value is None or isinstance(value, str) else list(value)
         pairs += [(name, item) for item in values]
     for name, item in pairs:
-        if not _TOKEN.fullmatch(name):
+        if not is_token(name):
             raise ValueError(f"not the name of a header field: {name!r}")
         if item is None:
             continue

@@ -11,6 +11,7 @@ from typing import NoReturn
 from wsgi_async.errors import ApplicationError
 from wsgi_async.http.bounded_cache import BoundedCache
 from wsgi_async.http.response import ResponseHead
+from wsgi_async.http.tokens import is_token, members_of
 
 __all__ = [
     "HEADS",
@@ -44,7 +45,6 @@ HOP_BY_HOP = frozenset(
     )
 )
 _STATUS = re.compile(r"([2-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?", re.ASCII)
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
@@ -119,9 +119,10 @@ def check_head(status: object, headers: object) -> tuple[ResponseHead, tuple[str
             elif lowered == "server":
                 has_server = True
             else:
-                if lowered == "connection" and "close" in _options(value):
+                options = members_of((value,)) if lowered == "connection" else set()
+                if "close" in options:
                     closes = True
-                if lowered != "connection" or _options(value) != {"close"}:
+                if options != {"close"}:
                     dropped.setdefault(lowered, name)
                 continue
         fields.append(item)
@@ -159,7 +160,7 @@ def _as_str(name: object, value: object) -> tuple[str, str]:
 
 def _check_name(name: str) -> str:
     """What a name is in lower case, where it is one."""
-    if _NAME.fullmatch(name) is None:
+    if not is_token(name):
         raise ApplicationError(f"{brief(name)} is not a valid header name (RFC 9110 §5.1)")
     lowered = name.lower()
     if len(name) <= _NAME_SIZE_LIMIT:
@@ -173,11 +174,6 @@ def _check_value(name: str, value: str) -> None:
             f"the value of header {name} has a control character or one outside latin-1: "
             f"{brief(value)}; encode it first (RFC 9110 §5.5)"
         )
-
-
-def _options(value: str) -> set[str]:
-    """What a Connection field says, in lower case (RFC 9110 §7.6.1)."""
-    return {option.strip(" \t").lower() for option in value.split(",")} - {""}
 
 
 def why_dropped(name: str) -> str:
