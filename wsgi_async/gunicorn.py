@@ -24,6 +24,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker as BaseWorker
 
 from .config.options import Config
@@ -104,8 +105,12 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no type annotati
         # A worker that cannot start ends with the code at which gunicorn does not try again.
         self.booted = False
         _follow(self.log)
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(self._serve())
+        try:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(self._serve())
+        except ConfigError as error:  # of a reload: gunicorn calls check_config at a start only
+            self.log.error("%s", error)
+            raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
 
     async def _serve(self) -> None:
         await _Serving(self, self._application()).run()

@@ -139,6 +139,20 @@ def test_a_reload(directory: Path) -> None:
         assert get(process).split()[0] != first
 
 
+def test_a_reload_with_a_wrong_setting_is_one_line(directory: Path) -> None:
+    """gunicorn asks for it to be checked at a start only, and ends with a worker that cannot
+    start."""
+    settings = directory / "settings.py"
+    settings.write_text("forwarder_headers = 'SCRIPT_NAME'\n")
+    with gunicorn(directory, "-c", "settings.py") as process:
+        get(process)
+        settings.write_text("forwarder_headers = 'X_FORWARDED_FOR'\n")
+        process.signal(signal.SIGHUP)
+        process.wait_for(r"\[ERROR\] --forwarder-headers: X_FORWARDED_FOR would pass for X-For")
+        assert process.wait() == 3
+        assert "Traceback" not in process.output
+
+
 def test_gunicorns_reloader(directory: Path) -> None:
     with gunicorn(directory, "--reload", "--reload-engine", "poll") as process:
         first = get(process).split()[0]
@@ -166,10 +180,13 @@ def test_requests_may_take_longer_than_the_timeout(directory: Path, fifo: Path) 
     ("args", "line"),
     [
         (("--certfile", "x.pem", "--keyfile", "x.pem"), r"Worker serves no TLS: see --certfile"),
-        (("--forwarder-headers", "*"), r"^Error: forwarder_headers takes names of fields such as"),
+        (
+            ("--forwarder-headers", "*"),
+            r"^Error: --forwarder-headers takes names of fields such as",
+        ),
         (
             ("--forwarder-headers", "X_FORWARDED_FOR"),
-            r"^Error: forwarder_headers: X_FORWARDED_FOR would pass for X-Forwarded-For, which",
+            r"^Error: --forwarder-headers: X_FORWARDED_FOR would pass for X-Forwarded-For, ",
         ),
     ],
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from request_heads import with_h11
 
 from wsgi_async.http.request import RequestHead
-from wsgi_async.proxies.forwarding import FORWARDER_HEADERS, Forwarding, read_taken
+from wsgi_async.proxies.forwarding import FORWARDER_HEADERS, Forwarding, Taken
 from wsgi_async.proxies.schemes import SECURE_SCHEME_HEADERS
 from wsgi_async.proxies.trust import NEARBY, PeerSet
+
+SECURE = dict(text.split("=") for text in SECURE_SCHEME_HEADERS)
+"""Names of fields -> the value by which each says https."""
 
 
 def head_of(*lines: str, host: str | None = "a.example", target: str = "/") -> RequestHead:
@@ -24,12 +27,12 @@ def believing(
     taken: str = "for,proto",
     peers: str | Iterable[str] = NEARBY,
     *,
-    secure: dict[str, str] = SECURE_SCHEME_HEADERS,
+    secure: Mapping[str, str] = SECURE,
     named: Iterable[str] = FORWARDER_HEADERS,
 ) -> Forwarding:
     return Forwarding(
         PeerSet(peers),
-        read_taken(taken),
-        secure_scheme_headers=secure,
+        [Taken(word) for word in taken.split(",") if word != "off"],
+        secure_scheme_headers=[f"{name}={value}" for name, value in secure.items()],
         forwarder_headers=named,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from wsgi_async.proxies.forwarding import Forwarding, read_taken
+from wsgi_async.errors import ConfigError
+from wsgi_async.proxies.forwarding import Forwarding, Taken
 from wsgi_async.proxies.trust import NEARBY, PeerSet
 
 from .option import OFF
@@ -27,8 +28,14 @@ TAKEN: dict[str, str] = {
 
 
 def goes_together(words: tuple[str, ...]) -> bool:
-    """Whether one of these words does not exclude the others."""
-    return len(words) == 1 or (bool(words) and {OFF, "forwarded"}.isdisjoint(words))
+    """Whether there is one of these words at least.
+
+    :raises ConfigError: one of them excludes the others.
+    """
+    for alone in (OFF, Taken.FORWARDED.value):
+        if alone in words and len(words) > 1:
+            raise ConfigError(f"--proxy-headers: {alone} stands alone: leave it or the others out")
+    return bool(words)
 
 
 def believed(peers: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -60,12 +67,11 @@ def make_forwarding(
 
     :param scheme_fields: ``NAME=VALUE`` of each field that says the scheme.
     :param forwarder_fields: names of the fields with an underscore that may come in.
-    :raises ConfigError: one of them is wrong, or they exclude each other.
+    :raises ConfigError: one of them is wrong.
     """
-    pairs = (field.partition("=") for field in scheme_fields)
     return Forwarding(
         PeerSet(believed(peers)),
-        read_taken(taken(words, peers)),
-        secure_scheme_headers={name: value for name, _, value in pairs},
+        [Taken(word) for word in taken(words, peers) if word != OFF],
+        secure_scheme_headers=scheme_fields,
         forwarder_headers=forwarder_fields,
     )

@@ -284,6 +284,8 @@ class Option:
         return str(value)
 
     def _refuse(self, value: object) -> ConfigError:
+        if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], str):
+            value = value[0]  # as it was typed
         found = "" if self.is_secret else f", not {value!r}"
         return ConfigError(f"{self.flag} takes {self.takes or self._describe()}{found}")
 

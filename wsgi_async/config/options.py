@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 
 from wsgi_async.proxies.forwarding import FORWARDER_HEADERS, Forwarding
+from wsgi_async.proxies.named import NamedFields
+from wsgi_async.proxies.schemes import SECURE_SCHEME_HEADERS, scheme_fields
 from wsgi_async.proxies.trust import NEARBY, PeerSet
 from wsgi_async.system.cpu_affinity import CAN_PIN
 from wsgi_async.system.sockets import DEFAULT_PORT
@@ -34,8 +36,6 @@ def _is_probe(path: str) -> bool:
 def _is_warmup(target: str) -> bool:
     return re.fullmatch(r"(?:http://[0-9A-Za-z.:\[\]-]+)?/[!\"$-~]*", target) is not None
 
-
-_SCHEME_FIELD = re.compile(r"[-!#$%&'*+.^`|~0-9A-Za-z]+=[!-+\--~]+")
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -182,12 +182,12 @@ class Config:
         takes="any of for, proto, host, port and prefix, or forwarded, or off",
     )
     secure_scheme_headers: tuple[str, ...] = option(
-        ("X-Forwarded-Protocol=ssl", "X-Forwarded-Proto=https", "X-Forwarded-Ssl=on"),
+        SECURE_SCHEME_HEADERS,
         group=Group.PROXIES,
         help="The fields that say the scheme, each with the value that says https.",
         metavar="NAME=VALUE",
         splits=True,
-        check=lambda fields: all(map(_SCHEME_FIELD.fullmatch, fields)),
+        check=lambda fields: scheme_fields(fields) is not None,
         takes="fields such as X-Forwarded-Proto=https",
     )
     forwarder_headers: tuple[str, ...] = option(
@@ -197,6 +197,7 @@ class Config:
         "SCRIPT_NAME says where the application is mounted.",
         metavar="NAMES",
         splits=True,
+        check=lambda names: NamedFields(names) is not None,
         takes="names of fields such as SCRIPT_NAME",
     )
     proxy_protocol: str = option(

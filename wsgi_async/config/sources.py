@@ -41,8 +41,9 @@ from wsgi_async.system.sockets import DEFAULT_PORT
 from wsgi_async.system.systemd import inherited_sockets
 
 from .calls import join_address
+from .forwarding import taken
 from .hooks import Hooks
-from .option import did_you_mean
+from .option import OFF, did_you_mean
 from .options import ALL_OPTIONS, LAUNCH_OPTIONS, OPTIONS, Config, LaunchConfig
 
 __all__ = ["ForeignFile", "Settings", "Value", "gather", "knows"]
@@ -160,11 +161,28 @@ def gather(
     config = Config(**{spec.name: merged[spec.name].value for spec in OPTIONS})
     for name in ("config", "host", "port"):
         del merged[name]
+    notices = _of_no_use(merged, config)
     if foreign is None:
-        notices = _unread(directory, environ, has_file=bool(named or file))
+        notices += _unread(directory, environ, has_file=bool(named or file))
         return Settings(merged, launch, config, notices)
     hooks = foreign.hooks(merged) if foreign.hooks is not None else Hooks()
-    return Settings(merged, launch, config, foreign.notices, hooks)
+    return Settings(merged, launch, config, foreign.notices + notices, hooks)
+
+
+def _of_no_use(values: Layer, config: Config) -> tuple[str, ...]:
+    """What was set by hand and does nothing, as another option stands."""
+    notices = []
+    if config.proxy_protocol == OFF and values["proxy_allow_from"].origin != DEFAULT:
+        notices.append(
+            "--proxy-allow-from is of no use without --proxy-protocol: no connection begins with a "
+            "PROXY header, and where one does it is answered with 400"
+        )
+    words = taken(config.proxy_headers, config.forwarded_allow_ips)
+    if "proto" not in words and values["secure_scheme_headers"].origin != DEFAULT:
+        notices.append(
+            "--secure-scheme-headers is of no use here: --proxy-headers does not take proto"
+        )
+    return tuple(notices)
 
 
 def _unread(directory: Path, environ: Mapping[str, str], *, has_file: bool) -> tuple[str, ...]:

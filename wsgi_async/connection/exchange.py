@@ -83,10 +83,6 @@ class ExchangeConnection(Protocol):
     remote_addr: str
     remote_port: str
 
-    @property
-    def client(self) -> str:
-        """Its client's name for log lines, as the connection has it."""
-
     def exchange_woke(self, exchange: Exchange) -> None:
         """*Loop:* the exchange's thread has something for the loop."""
 
@@ -380,10 +376,8 @@ class Exchange:
     @property
     def client(self) -> str:
         """*Any thread:* its client's name for log lines."""
-        origin = self.origin
-        if origin is None or origin.remote_addr is None:
-            return self.connection.client
-        return client_name(origin.remote_addr, origin.remote_port or "")
+        connection = self.connection
+        return client_name(connection.remote_addr, connection.remote_port, self.origin)
 
     def _make_info(self) -> RequestInfo:
         head = self.head

@@ -51,12 +51,13 @@ class IntroducedProtocol(HTTPProtocol):
         peer: object,
         introduction: Introduction,
     ) -> None:
-        super().__init__(shared, loop, introduction.source)
+        super().__init__(shared, loop, peer)
         self._introduction: Introduction | None = introduction  # until connection_made
-        address, port = remote_address(peer)
-        self._peer = client_name(address, port)
-        source = None if introduction.source is peer else self.remote_addr
-        self._proxy_fields = shared.proxy_fields(address, source)
+        address = self.remote_addr
+        self._peer = client_name(address, self.remote_port)
+        if introduction.source is not peer:
+            self.remote_addr, self.remote_port = remote_address(introduction.source)
+            self._proxy_fields = shared.proxy_fields(address, self.remote_addr)
         # While a server drains, whoever was being introduced already may still ask.
         self.is_welcome = introduction.place is not None
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 __all__ = ["Origin"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # as RequestHead
 class Origin:
     """What a believed proxy says of a request. None is always: as the connection has it.
 
-    All of it is native text, ready for the environ.
+    All of it is native text, ready for the environ. Never changed.
     """
 
     remote_addr: str | None = None

@@ -6,16 +6,21 @@ import re
 from collections.abc import Iterable
 
 from wsgi_async.errors import HTTPError
+from wsgi_async.http.tokens import TOKEN
 
-__all__ = ["read_forwarded"]
+__all__ = ["MOST_PARTS", "read_forwarded"]
+
+MOST_PARTS = 400
+"""Elements and parameters of the field at most: a hop has four parameters (RFC 7239 §4), and no
+chain of proxies has a hundred hops. A head has room for thousands, which would hold up the loop.
+What is quoted must be read from its beginning: so the nearest cannot be read without the others."""
 
 Element = dict[str, str]
 """Parameter in lower case -> value, without quotes."""
 
-_TOKEN = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 # RFC 9110 §5.6.4; backslash first, as it is in the ranges of what may be quoted
 _QUOTED = r'"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*)"'
-_PAIR = re.compile(rf"({_TOKEN})=(?:({_TOKEN})|{_QUOTED})")
+_PAIR = re.compile(rf"({TOKEN})=(?:({TOKEN})|{_QUOTED})")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _SPACE = re.compile(r"[ \t]*")
 
@@ -28,8 +33,11 @@ def read_forwarded(lines: Iterable[str]) -> list[Element]:
 
     :param lines: the values of the field's lines, each by itself: what is quoted ends in its line.
     :raises HTTPError: 400 where a line is not of the grammar, or has a parameter twice in one
-        element (RFC 7239 §4).
+        element (RFC 7239 §4), and for more than :data:`MOST_PARTS`.
     """
+    lines = list(lines)
+    if sum(line.count(",") + line.count(";") + 1 for line in lines) > MOST_PARTS:
+        raise HTTPError(400, f"The Forwarded field has more than {MOST_PARTS} parts")
     return [element for line in lines for element in _read_line(line)]
 
 

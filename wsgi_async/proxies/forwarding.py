@@ -7,11 +7,10 @@ list that is further away than the hop that was chosen, as it is its client's wo
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from wsgi_async.errors import ConfigError, HTTPError
+from wsgi_async.errors import HTTPError
 from wsgi_async.http.bounded_cache import BoundedCache
 from wsgi_async.http.origin import Origin
 from wsgi_async.http.request import RequestHead
@@ -21,9 +20,9 @@ from .named import NamedFields
 from .nodes import Node, read_node
 from .schemes import SECURE_SCHEME_HEADERS, SchemeField, scheme_fields
 from .trust import PeerSet
-from .x_forwarded import read_host, read_list, read_port, read_prefix, read_scheme
+from .x_forwarded import MOST_HOPS, read_host, read_list, read_port, read_prefix, read_scheme
 
-__all__ = ["FORWARDER_HEADERS", "MOST_HOPS", "Forwarding", "Taken", "read_taken"]
+__all__ = ["FORWARDER_HEADERS", "Forwarding", "Taken"]
 
 FORWARDER_HEADERS = ("SCRIPT_NAME", "PATH_INFO")
 """gunicorn's default."""
@@ -43,8 +42,6 @@ class Taken(enum.Enum):
     __hash__ = object.__hash__  # Enum's own is Python code
 
 
-_OFF = "off"
-
 _KEYS = {
     Taken.FOR: "HTTP_X_FORWARDED_FOR",
     Taken.HOST: "HTTP_X_FORWARDED_HOST",
@@ -56,37 +53,12 @@ _KEYS = {
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
-MOST_HOPS = 100
-"""Entries of a list at most: a client that is believed may make up thousands."""
-
 _MAX_KEPT_SIZE = 512
 _MAX_NAMES_SIZE = 2048
 
 
-def read_taken(words: str | Iterable[str], *, flag: str = "--proxy-headers") -> frozenset[Taken]:
-    """What an option such as ``for,proto`` takes; nothing for ``off``.
-
-    :param words: as a list, or one text with commas between them; in any case.
-    :param flag: the option, for errors.
-    :raises ConfigError: an unknown word, none at all, or words that exclude each other:
-        ``forwarded`` and ``off`` stand alone.
-    """
-    if isinstance(words, str):
-        words = words.split(",")
-    given = list(dict.fromkeys(word.strip().lower() for word in words if word.strip()))
-    known = [taken.value for taken in Taken] + [_OFF]
-    for word in given:
-        if word not in known:
-            raise ConfigError(
-                f"{flag} takes any of for, proto, host, port and prefix, or forwarded, or off, "
-                f"not {word!r}"
-            )
-    if not given:
-        raise ConfigError(f"{flag} names nothing: write off to take nothing from a proxy")
-    for alone in (_OFF, Taken.FORWARDED.value):
-        if alone in given and len(given) > 1:
-            raise ConfigError(f"{flag}: {alone} stands alone: leave it or the others out")
-    return frozenset(Taken(word) for word in given if word != _OFF)
+Values = tuple[str | None, ...]
+"""What the fields say, in the order of their keys; None or empty where there is none."""
 
 
 class _Hop(NamedTuple):
@@ -104,19 +76,19 @@ class Forwarding:
     """The options on forwarded fields. Made once; a head is read by :meth:`origin`.
 
     :param peers: who is believed.
-    :param taken: what is taken from them, as :func:`read_taken` gives it; nothing at all is *off*:
-        then nobody is believed in anything.
-    :param secure_scheme_headers: gunicorn's: name of a field -> the value by which it says https.
-        Where ``proto`` is taken the scheme comes from these.
+    :param taken: what is taken from them; nothing at all is *off*: then nobody is believed in
+        anything.
+    :param secure_scheme_headers: gunicorn's: ``NAME=VALUE`` of fields, with the value by which each
+        says https. Where ``proto`` is taken the scheme comes from these.
     :param forwarder_headers: gunicorn's: names with an underscore that may come from believed
         peers, whatever is `taken`; see :class:`.NamedFields`.
     :raises ConfigError: a name that no field has, or one that may not be given here.
 
     **The client** is found in X-Forwarded-For (or in the elements of Forwarded) from the right:
     each entry is who spoke to the proxy that wrote it, and counts as long as that proxy is
-    believed. So the client is the first that is not believed, or the leftmost where all are, of
-    :data:`MOST_HOPS`. Where `peers` has everyone in it, only the rightmost counts: the others are
-    the client's own word.
+    believed. So the client is the first that is not believed, or the leftmost where all are, of the
+    nearest :data:`.MOST_HOPS`. Where `peers` has everyone in it, only the rightmost counts: the
+    others are the client's own word.
 
     An entry that names nobody (``unknown``, ``_hidden``, text that is no address) ends the walk: it
     is the client, without an address. REMOTE_ADDR is then what is known for sure: the believed
@@ -144,32 +116,36 @@ class Forwarding:
         "_copies",
         "_copies_of",
         "_keys",
+        "_lists",
         "_named",
         "_needs_host",
         "_origins",
-        "_peers",
         "_scheme_fields",
-        "_taken",
+        "peers",
     )
+
+    peers: PeerSet
+    """Who is believed."""
 
     def __init__(
         self,
         peers: PeerSet,
         taken: Iterable[Taken],
         *,
-        secure_scheme_headers: Mapping[str, str] = MappingProxyType(SECURE_SCHEME_HEADERS),
+        secure_scheme_headers: Iterable[str] = SECURE_SCHEME_HEADERS,
         forwarder_headers: Iterable[str] = FORWARDER_HEADERS,
     ) -> None:
-        self._peers = peers
-        self._taken = frozenset(taken)
+        self.peers = peers
+        taken = frozenset(taken)
         fields = scheme_fields(secure_scheme_headers)
-        self._scheme_fields: tuple[SchemeField, ...] = fields if Taken.PROTO in self._taken else ()
         named = NamedFields(forwarder_headers, (field.key for field in fields))
-        self._named = named if self._taken else NamedFields(())
-        keys = [_KEYS[taken] for taken in Taken if taken in self._taken and taken in _KEYS]
-        keys += [field.key for field in self._scheme_fields]
-        self._keys = tuple(dict.fromkeys(keys))
-        self._needs_host = Taken.PORT in self._taken
+        self._named = named if taken else NamedFields(())
+        # What is looked up, and in this order: lists, then the scheme's fields.
+        self._lists = tuple(word for word in _KEYS if word in taken)
+        self._scheme_fields: tuple[SchemeField, ...] = fields if Taken.PROTO in taken else ()
+        keys = [_KEYS[word] for word in self._lists]
+        self._keys = (*keys, *(field.key for field in self._scheme_fields))
+        self._needs_host = Taken.PORT in taken
         self._copies = frozenset({"HTTP_FORWARDED", "HTTP_X_FORWARDED"}).union(
             (field.key for field in fields), named.keys
         )
@@ -182,17 +158,10 @@ class Forwarding:
         not among the variables, and so not among these."""
         return frozenset(self._keys)
 
-    def trusts(self, peer_addr: str) -> bool:
-        """Whether fields of this peer are believed; to be asked once for a connection.
-
-        :param peer_addr: its address as text; "" for a unix socket.
-        """
-        return bool(self._taken) and peer_addr in self._peers
-
     def origin(self, head: RequestHead, scheme: str = "http") -> Origin | None:
         """What the head of a request says of where it comes from.
 
-        :param head: from a peer that :meth:`trusts` has said yes to.
+        :param head: from one of :attr:`peers`.
         :param scheme: that of the connection.
         :returns: None where the connection's own facts hold; that is found out by a look-up for
             each of :attr:`keys`.
@@ -220,28 +189,27 @@ class Forwarding:
                 self._copies_of.keep(names, copies)
         return copies
 
-    def _of_fields(self, head: RequestHead, values: tuple[str | None, ...], scheme: str) -> Origin:
-        key = (scheme, *values)
-        if self._needs_host:
-            key += (head.variables.get("HTTP_HOST"),)
+    def _of_fields(self, head: RequestHead, values: Values, scheme: str) -> Origin:
+        own_host = head.variables.get("HTTP_HOST") if self._needs_host else None
+        key = (scheme, own_host, *values)
         origin = self._origins.get(key)
         if origin is not None:
             return origin
-        if Taken.FORWARDED in self._taken:
-            value = head.variables[_KEYS[Taken.FORWARDED]]
+        if self._lists == (Taken.FORWARDED,):
+            value = values[0] or ""
             if "," in value and '"' in value:
                 # Perhaps several lines: joined, a quote in one could hide the next. So each is read
                 # by itself, and what has been joined is no key.
                 return self._by_forwarded(_lines_of(head, "forwarded"), scheme)
             origin = self._by_forwarded([value], scheme)
         else:
-            origin = self._by_x_forwarded(head.variables, scheme)
+            origin = self._by_x_forwarded(values, own_host, scheme)
         if sum(len(part) for part in key if part) <= _MAX_KEPT_SIZE:
             self._origins.keep(key, origin)
         return origin
 
     def _by_forwarded(self, lines: Sequence[str], scheme: str) -> Origin:
-        elements = read_forwarded(lines)
+        elements = read_forwarded(lines)[-MOST_HOPS:]
         hop = self._walk([element.get("for", "") for element in elements])
         start = hop.place if hop is not None else 0
         told: dict[str, str] = {}
@@ -255,11 +223,12 @@ class Forwarding:
             host=None if host is None else read_host(host, "The host of Forwarded"),
         )
 
-    def _by_x_forwarded(self, variables: Mapping[str, str], scheme: str) -> Origin:
+    def _by_x_forwarded(self, values: Values, own_host: str | None, scheme: str) -> Origin:
+        count = len(self._lists)
         lists = {
-            taken: read_list(variables.get(_KEYS[taken], ""))
-            for taken in (Taken.FOR, Taken.HOST, Taken.PORT, Taken.PREFIX)
-            if taken in self._taken
+            taken: read_list(value)
+            for taken, value in zip(self._lists, values[:count], strict=True)
+            if value
         }
         hop = self._walk(lists.get(Taken.FOR, ()))
         host = _chosen(lists.get(Taken.HOST, ()), hop)
@@ -268,17 +237,18 @@ class Forwarding:
         return _origin(
             scheme,
             hop,
-            scheme=self._scheme(variables, hop),
+            scheme=self._scheme(values[count:], hop),
             host=None if host is None else read_host(host, "X-Forwarded-Host"),
             port=None if port is None else read_port(port, "X-Forwarded-Port"),
-            own_host=variables.get("HTTP_HOST"),
+            own_host=own_host,
             prefix=None if prefix is None else read_prefix(prefix, "X-Forwarded-Prefix"),
         )
 
-    def _scheme(self, variables: Mapping[str, str], hop: _Hop | None) -> str | None:
+    def _scheme(self, values: Values, hop: _Hop | None) -> str | None:
         said = set()
-        for field in self._scheme_fields:
-            value = variables.get(field.key, "")
+        for field, value in zip(self._scheme_fields, values, strict=True):
+            if not value:
+                continue
             entries = [value] if field.is_secure(value) else read_list(value)
             entry = _chosen(entries, hop)
             if entry is not None:
@@ -290,17 +260,16 @@ class Forwarding:
     def _walk(self, entries: Sequence[str]) -> _Hop | None:
         """From the nearest hop to the client."""
         node: Node | None = None
-        index = len(entries)
-        end = max(0, index - MOST_HOPS)
-        while index > end:
-            index -= 1
-            further = read_node(entries[index])
+        place = len(entries)
+        while place:
+            place -= 1
+            further = read_node(entries[place])
             if further is None:
                 break
             node = further
-            if self._peers.everyone or node.address not in self._peers:
+            if self.peers.everyone or not self.peers.has(node.address):
                 break
-        return _Hop(index, len(entries), node) if entries else None
+        return _Hop(place, len(entries), node) if entries else None
 
 
 def _lines_of(head: RequestHead, name: str) -> list[str]:
@@ -335,7 +304,7 @@ def _origin(
         told = _without_port(host)[1]
         port = read_port(told, "The port of the forwarded host") if told else default_port
     return Origin(
-        remote_addr=None if node is None else node.address,
+        remote_addr=None if node is None else str(node.address or ""),
         remote_port=None if node is None else node.port,
         scheme=scheme,
         host=host,

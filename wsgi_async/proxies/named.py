@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable
 
 from wsgi_async.errors import ConfigError, HTTPError
 from wsgi_async.http.origin import Origin
+from wsgi_async.http.tokens import is_token
 
 from .x_forwarded import read_prefix
 
 __all__ = ["NamedFields"]
 
-_NAME = re.compile(r"[-!#$%&'+.^_`|~0-9A-Z]+")
 _REFUSED = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH", "HTTP_FORWARDED", "HTTP_HOST"})
 
 
@@ -28,6 +27,7 @@ class NamedFields:
     :param names: in any case. One without an underscore needs no leave, and is passed over.
     :param taken: keys of fields that are believed for what they say, which no other spelling may
         replace.
+    :param flag: the option, for errors.
     :raises ConfigError: what is no name of a field, ``*``, and names that would pass for a field
         that is believed by itself, or for the length and type of the body.
     """
@@ -37,21 +37,25 @@ class NamedFields:
     keys: frozenset[str]
     """Names in the environ."""
 
-    def __init__(self, names: Iterable[str], taken: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        names: Iterable[str],
+        taken: Iterable[str] = (),
+        *,
+        flag: str = "--forwarder-headers",
+    ) -> None:
         refused = _REFUSED.union(taken)
         self._keys: dict[str, str] = {}
         for name in names:
             name = name.strip().upper()
             key = "HTTP_" + name.replace("-", "_")
-            if not _NAME.fullmatch(name):
-                raise ConfigError(
-                    f"forwarder_headers takes names of fields such as SCRIPT_NAME, not {name!r}"
-                )
+            if name == "*" or not is_token(name):
+                raise ConfigError(f"{flag} takes names of fields such as SCRIPT_NAME, not {name!r}")
             if "_" not in name:
                 continue
             if key in refused or key.startswith("HTTP_X_FORWARDED_"):
                 raise ConfigError(
-                    f"forwarder_headers: {name} would pass for {name.title().replace('_', '-')}, "
+                    f"{flag}: {name} would pass for {name.title().replace('_', '-')}, "
                     "which comes with hyphens only: leave it out"
                 )
             self._keys[name] = key

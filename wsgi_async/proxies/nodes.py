@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
-__all__ = ["Node", "plain_address", "read_node"]
+__all__ = ["Address", "Node", "read_address", "read_node"]
+
+Address = IPv4Address | IPv6Address
 
 _MAX_ADDRESS_SIZE = 64
 """An IPv6 address in full has 45 characters; its zone is a name of an interface, 15 in Linux."""
@@ -18,15 +20,15 @@ _WITH_PORT = re.compile(r"([^:\[\]]+|\[[^\[\]]+\]):([0-9]{1,5}|_[-A-Za-z0-9._]+)
 class Node(NamedTuple):
     """Who spoke to a proxy."""
 
-    address: str
-    """As :func:`plain_address` writes it; "" is somebody on a unix socket."""
+    address: Address | None
+    """As :func:`read_address` has it; None is somebody on a unix socket."""
     port: str
     """Decimal digits; "" where it was not told."""
 
 
-def plain_address(text: str) -> str | None:
-    """The one spelling of an address: what Python writes (RFC 5952), an IPv4 address that has an
-    IPv6 form (``::ffff:192.0.2.1``) as IPv4, and its zone (``%eth0``) kept. None where `text` is no
+def read_address(text: str) -> Address | None:
+    """An address, which has one spelling then, Python's (RFC 5952): one of IPv4 that has an IPv6
+    form (``::ffff:192.0.2.1``) is of IPv4, and a zone (``%eth0``) is kept. None where `text` is no
     address."""
     if len(text) > _MAX_ADDRESS_SIZE:
         return None
@@ -37,9 +39,8 @@ def plain_address(text: str) -> str | None:
     if isinstance(address, IPv6Address):
         if address.scope_id is not None and not _ZONE.fullmatch(address.scope_id):
             return None
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-    return str(address)
+        return address.ipv4_mapped or address
+    return address
 
 
 def read_node(text: str) -> Node | None:
@@ -53,7 +54,7 @@ def read_node(text: str) -> Node | None:
         65535 and for whatever else names nobody.
     """
     if text == "unix:":
-        return Node("", "")
+        return Node(None, "")
     port = ""
     match = _WITH_PORT.fullmatch(text)
     if match is not None:
@@ -65,7 +66,7 @@ def read_node(text: str) -> Node | None:
         else:
             port = str(int(port))
     in_brackets = text[:1] == "[" and text[-1:] == "]"
-    address = plain_address(text[1:-1] if in_brackets else text)
+    address = read_address(text[1:-1] if in_brackets else text)
     # In brackets is IPv6 only; an IPv4 address that has its form stays one.
     if address is None or (in_brackets and ":" not in text):
         return None

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wsgi_async.errors import ConfigError
+from wsgi_async.http.tokens import TOKEN
 from wsgi_async.http.variables import DROPPED, key_of
 
 from .x_forwarded import SCHEMES, read_scheme
 
 __all__ = ["SECURE_SCHEME_HEADERS", "SchemeField", "scheme_fields"]
 
-SECURE_SCHEME_HEADERS = {
-    "X-FORWARDED-PROTOCOL": "ssl",
-    "X-FORWARDED-PROTO": "https",
-    "X-FORWARDED-SSL": "on",
-}
+SECURE_SCHEME_HEADERS = (
+    "X-Forwarded-Protocol=ssl",
+    "X-Forwarded-Proto=https",
+    "X-Forwarded-Ssl=on",
+)
 """gunicorn's default."""
 
-_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_FIELD = re.compile(rf"({TOKEN})=([!-~]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +53,25 @@ class SchemeField:
         return SCHEMES.get(entry.lower(), "http")
 
 
-def scheme_fields(headers: Mapping[str, str]) -> tuple[SchemeField, ...]:
+def scheme_fields(
+    texts: Iterable[str], *, flag: str = "--secure-scheme-headers"
+) -> tuple[SchemeField, ...]:
     """The fields of gunicorn's ``secure_scheme_headers``.
 
-    :param headers: name in any case -> the value by which it says https.
+    :param texts: ``NAME=VALUE``, the name in any case, with the value by which it says https.
+    :param flag: the option, for errors.
     :raises ConfigError: what is no name of a field, has an underscore, or has no value.
     """
     fields = []
-    for name, secure in headers.items():
-        if not _TOKEN.fullmatch(name) or not secure:
-            raise ConfigError(
-                "secure_scheme_headers takes names of fields with the value by which they say "
-                f"https, not {name!r} with {secure!r}"
-            )
+    for text in texts:
+        match = _FIELD.fullmatch(text)
+        if match is None:
+            raise ConfigError(f"{flag} takes fields such as X-Forwarded-Proto=https, not {text!r}")
+        name, secure = match.groups()
         key = key_of(name)
         if key == DROPPED:
             raise ConfigError(
-                f"secure_scheme_headers: {name} never comes in: write it with hyphens, here and in "
-                "the proxy"
+                f"{flag}: {name} never comes in: write it with hyphens, here and in the proxy"
             )
         fields.append(SchemeField(name.title(), key, secure.lower()))
     return tuple(fields)

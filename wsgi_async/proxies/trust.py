@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from wsgi_async.errors import ConfigError
 from wsgi_async.http.bounded_cache import BoundedCache
 
-from .nodes import plain_address
+from .nodes import Address, read_address
 
 __all__ = ["NEARBY", "PeerSet"]
 
@@ -58,37 +58,43 @@ class PeerSet:
         self._known: BoundedCache[str, bool] = BoundedCache(1024)
 
     def __contains__(self, address: str) -> bool:
-        """Whether a peer is in it.
+        """Whether a peer is in it: remembered, for few peers have many connections.
 
         :param address: its address as text; "" for a unix socket. What is no address is not in it,
             but for ``*``.
         """
         known = self._known.get(address)
         if known is None:
-            known = self._has(address)
+            known = self.names(address)
             if len(address) <= _MAX_KEY_SIZE:
                 self._known.keep(address, known)
         return known
 
-    def _has(self, text: str) -> bool:
+    def names(self, address: str) -> bool:
+        """Likewise, and nothing is remembered: for addresses of clients, who are many."""
+        if not address:
+            return self.has(None)
+        read = read_address(address)
+        return self._takes_all if read is None else self.has(read)
+
+    def has(self, address: Address | None) -> bool:
+        """Likewise, of an address that was read; None for a unix socket."""
         if self._takes_all:
             return True
-        if not text:
+        if address is None:
             return self._takes_unix
-        plain = plain_address(text)
-        if plain is None:
-            return False
-        if plain in self._addresses or plain.partition("%")[0] in self._addresses:
-            return True
-        address = ip_address(plain)
-        return any(address in network for network in self._networks)
+        if isinstance(address, IPv6Address) and address.scope_id is not None:
+            if address in self._addresses:
+                return True
+            address = IPv6Address(int(address))
+        return address in self._addresses or any(address in net for net in self._networks)
 
 
 _WORDS = frozenset({"unix", "unix:", "*"})
 
 
-def _address(text: str, flag: str) -> str:
-    address = plain_address(text)
+def _address(text: str, flag: str) -> Address:
+    address = read_address(text)
     if address is None:
         raise ConfigError(
             f"{flag} takes addresses, networks such as 10.0.0.0/8, unix and *, not {text!r}"
@@ -97,7 +103,7 @@ def _address(text: str, flag: str) -> str:
 
 
 def _network(text: str, flag: str) -> Network:
-    base = plain_address(text.partition("/")[0])
+    base = read_address(text.partition("/")[0])
     try:
         network = ip_network(text, strict=False)
     except ValueError:
@@ -110,7 +116,7 @@ def _network(text: str, flag: str) -> Network:
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:
             network = ip_network((int(mapped), network.prefixlen - _MAPPED_BITS))
-    if base != str(network.network_address):
+    if base != network.network_address:
         raise ConfigError(
             f"{flag}: {text!r} is a host with the size of a network: write {network} for the "
             f"network, or {base} for the host"

@@ -8,7 +8,11 @@ from urllib.parse import unquote_to_bytes
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.target import valid_authority
 
-__all__ = ["read_host", "read_list", "read_port", "read_prefix", "read_scheme"]
+__all__ = ["MOST_HOPS", "read_host", "read_list", "read_port", "read_prefix", "read_scheme"]
+
+MOST_HOPS = 100
+"""Entries of a list that are looked at, the nearest ones: whoever is believed passes on what its
+client says, and a head has room for thousands."""
 
 SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 """What proxies write -> scheme; a websocket begins as a request of HTTP (RFC 6455 §3)."""
@@ -21,8 +25,9 @@ def read_list(value: str) -> list[str]:
     """The entries of a field, from the client to the nearest proxy; of all its lines, joined.
 
     Entries that are empty count for nothing (RFC 9110 §5.6.1); quotes around one are taken off.
+    What is further away than :data:`MOST_HOPS` is left out.
     """
-    entries = [entry.strip(" \t") for entry in value.split(",")]
+    entries = [entry.strip(" \t") for entry in value.rsplit(",", MOST_HOPS)[-MOST_HOPS:]]
     return [_unquoted(entry) for entry in entries if entry]
 
 

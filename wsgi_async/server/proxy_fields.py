@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from wsgi_async.config.forwarding import believed
 from wsgi_async.config.option import OFF
 from wsgi_async.config.options import Config
 from wsgi_async.connection.proxy_fields import FieldsOf, ProxyFields
@@ -44,7 +43,7 @@ def proxy_fields(config: Config, observer: Observer) -> FieldsOf:
     :param observer: is told once of each thing that an operator may want to change.
     """
     forwarding = config.forwarding()
-    peers = PeerSet(believed(config.forwarded_allow_ips))
+    peers = forwarding.peers
     theirs: ProxyFields | None = None
     if config.proxy_headers is None:
         theirs = _Believed(forwarding, observer.warning)
@@ -67,7 +66,7 @@ def proxy_fields(config: Config, observer: Observer) -> FieldsOf:
             fields = of_introducers
         if fields is None:
             return None
-        return _Introduced(fields, peer, is_hop=source in peers and not peers.everyone)
+        return _Introduced(fields, peer, is_hop=not peers.everyone and peers.names(source))
 
     return fields_of
 

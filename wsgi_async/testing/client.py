@@ -26,6 +26,7 @@ from wsgi_async.connection.connections import make_framer
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import Observer
 from wsgi_async.logs.observer import LogObserver
+from wsgi_async.server.proxy_fields import proxy_fields
 from wsgi_async.wsgi.types import Application
 
 from .cookies import Cookie, CookieJar
@@ -145,6 +146,7 @@ class TestClient:
             server=server if server is not None else ("127.0.0.1", self._origin.port),
             peer=peer,
             framer=make_framer(config),
+            proxy_fields=proxy_fields(config, Observer()),
             observer=observer if observer is not None else LogObserver(),
             raise_exceptions=raise_exceptions,
             warned=set(),

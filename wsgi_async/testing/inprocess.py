@@ -19,6 +19,7 @@ from typing import NamedTuple
 from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.config.options import Config
+from wsgi_async.connection.proxy_fields import FieldsOf
 from wsgi_async.connection.upload import largest_body, storage_error
 from wsgi_async.errors import ApplicationError, ClientDisconnected, HTTPError
 from wsgi_async.events import Observer, RequestInfo
@@ -29,7 +30,6 @@ from wsgi_async.http.request import RequestHead
 from wsgi_async.http.response import ResponseHead
 from wsgi_async.http1.framing import HTTP1Framer
 from wsgi_async.http1.reader import RequestReader, Signal
-from wsgi_async.server.proxy_fields import proxy_fields
 from wsgi_async.wsgi.calling import Step, WSGIResponse
 from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_variables
 from wsgi_async.wsgi.error_stream import ErrorStream
@@ -56,6 +56,7 @@ class Setting(NamedTuple):
     peer: object
     """The client's, as of ``getpeername``."""
     framer: HTTP1Framer
+    proxy_fields: FieldsOf
     observer: Observer
     raise_exceptions: bool
     warned: set[str]
@@ -125,7 +126,7 @@ class InProcessExchange:
         head = reader.next_event()
         assert isinstance(head, RequestHead)  # all of it is there, and errors are raised
         peer, _ = remote_address(self._setting.peer)
-        fields = proxy_fields(config, Observer())(peer)
+        fields = self._setting.proxy_fields(peer)
         if fields is not None:
             head, self._origin = fields.read(head, peer, request.origin.scheme)
         if not head.chunked and not head.content_length:
@@ -168,15 +169,12 @@ class InProcessExchange:
             processes=config.workers,
         )
         addr, port = remote_address(setting.peer)
-        client = addr, port
-        if self._origin is not None and self._origin.remote_addr is not None:
-            client = self._origin.remote_addr, self._origin.remote_port or ""
         self._info = RequestInfo(
             f"test-{next(_ids):x}",
             head.method,
             head.target,
             head.version,
-            client_name(*client),
+            client_name(addr, port, self._origin),
             head.fields,
         )
         body = self._body if self._body is not None else BodySpool(_NOTHING, 0, 0)

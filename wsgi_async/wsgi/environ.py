@@ -84,9 +84,14 @@ def remote_address(peer: object) -> tuple[str, str]:
     return "", ""
 
 
-def client_name(remote_addr: str, remote_port: str) -> str:
+def client_name(remote_addr: str, remote_port: str, origin: Origin | None = None) -> str:
     """The client's name for log lines: ``127.0.0.1:50312``, ``[::1]:50312`` or ``unix``; without
-    the port where that is not known. :func:`wsgi_async.events.client_address` reads it."""
+    the port where that is not known. :func:`wsgi_async.events.client_address` reads it.
+
+    :param origin: what a proxy says, who may name another client than the connection's.
+    """
+    if origin is not None and origin.remote_addr is not None:
+        remote_addr, remote_port = origin.remote_addr, origin.remote_port or ""
     host = f"[{remote_addr}]" if ":" in remote_addr else remote_addr
     return f"{host}:{remote_port}" if remote_port else host or "unix"
 

@@ -107,6 +107,9 @@ def test_an_error_names_its_place() -> None:
         collect({"FORWARDED_ALLOW_IPS": "proxy.example"})
     assert str(caught.value).startswith("$FORWARDED_ALLOW_IPS: takes addresses, networks such as")
     with pytest.raises(ConfigError) as caught:
+        collect(file="a.py", source='forwarder_headers = "X_FORWARDED_FOR"')
+    assert str(caught.value).startswith("a.py: --forwarder-headers: X_FORWARDED_FOR would pass")
+    with pytest.raises(ConfigError) as caught:
         collect(file="a.py", source="forwarded_allow_ips = 3")
     assert str(caught.value) == "a.py: forwarded_allow_ips cannot be 3"
 
@@ -119,16 +122,22 @@ def test_an_error_names_its_place() -> None:
             "--proxy-headers takes any of for, proto, host, port and",
         ),
         ({"proxy_headers": ""}, "--proxy-headers takes any of"),
-        ({"proxy_headers": "for,off"}, "--proxy-headers takes any of"),
-        ({"proxy_headers": "forwarded,for"}, "--proxy-headers takes any of"),
+        ({"proxy_headers": "on"}, "--proxy-headers takes any of"),
+        ({"proxy_headers": "for,off"}, "--proxy-headers: off stands alone: leave it or the others"),
+        ({"proxy_headers": "forwarded,for"}, "--proxy-headers: forwarded stands alone"),
+        ({"proxy_headers": "forwarded,off"}, "--proxy-headers: off stands alone"),
         ({"proxy_headers": "x-forwarded-by"}, "--proxy-headers takes any of"),
         ({"forwarded_allow_ips": "10.0.0.256"}, "--forwarded-allow-ips takes addresses"),
         ({"forwarded_allow_ips": 1}, "--forwarded-allow-ips takes addresses"),
         ({"forwarded_allow_ips": "10.0.0.1/24"}, "--forwarded-allow-ips: '10.0.0.1/24' is a host"),
         ({"secure_scheme_headers": "X-Scheme"}, "--secure-scheme-headers takes fields such as"),
-        ({"secure_scheme_headers": "X_Scheme=https"}, "--secure-scheme-headers takes fields such"),
-        ({"forwarder_headers": "*"}, "forwarder_headers takes names of fields such as SCRIPT_NAME"),
-        ({"forwarder_headers": "X_FORWARDED_FOR"}, "forwarder_headers: X_FORWARDED_FOR would pass"),
+        ({"secure_scheme_headers": "X_Scheme=on"}, "--secure-scheme-headers: X_Scheme never comes"),
+        ({"forwarder_headers": "*"}, "--forwarder-headers takes names of fields such as SCRIPT_"),
+        ({"forwarder_headers": "X_FORWARDED_FOR"}, "--forwarder-headers: X_FORWARDED_FOR would"),
+        (
+            {"forwarder_headers": "X_SSL", "secure_scheme_headers": "X-SSL=on"},
+            "--forwarder-headers: X_SSL would pass for X-Ssl",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(options: dict[str, Any], message: str) -> None:
@@ -136,6 +145,36 @@ def test_what_is_wrong_is_said_in_one_line(options: dict[str, Any], message: str
         Config(**options)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_what_was_typed_is_shown_as_it_was_typed() -> None:
+    with pytest.raises(ConfigError) as caught:
+        collect(proxy_headers=["of"])
+    assert str(caught.value).endswith("or forwarded, or off, not 'of'")
+
+
+NO_PROTOCOL = "--proxy-allow-from is of no use without --proxy-protocol: no connection begins"
+NO_SCHEME = "--secure-scheme-headers is of no use here: --proxy-headers does not take proto"
+
+
+@pytest.mark.parametrize(
+    ("given", "notice"),
+    [
+        ({"proxy_allow_from": "10.0.0.1"}, NO_PROTOCOL),
+        ({"environ": {"WSGI_ASYNC_PROXY_ALLOW_FROM": "127.0.0.0/8,::1,unix"}}, NO_PROTOCOL),
+        ({"file": "a.py", "source": "threads = 1\nproxy_allow_ips = '*'"}, NO_PROTOCOL),
+        ({"proxy_allow_from": "10.0.0.1", "proxy_protocol": "v2"}, ""),
+        ({"secure_scheme_headers": "X-A=on", "proxy_headers": "for"}, NO_SCHEME),
+        ({"secure_scheme_headers": "X-A=on", "proxy_headers": "off"}, NO_SCHEME),
+        ({"secure_scheme_headers": "X-A=on", "forwarded_allow_ips": "10.0.0.1"}, ""),
+        ({"secure_scheme_headers": "X-A=on"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_does_nothing_is_said_once(given: dict[str, Any], notice: str) -> None:
+    """Else somebody believes that an address is allowed, and all its requests are 400s."""
+    notices = collect(**given).notices
+    assert [text[: len(notice)] for text in notices] == [notice] * bool(notice)
 
 
 # --- gunicorn's file ----------------------------------------------------------------------------

@@ -292,6 +292,8 @@ def test_a_wrong_value_is_one_line_that_names_the_flag(name: str, given: object)
         from_options(**{name: given})
     message = str(caught.value)
     assert message.startswith(f"{BY_NAME[name].flag} takes ")
+    if isinstance(given, list) and len(given) == 1 and isinstance(given[0], str):
+        given = given[0]  # it is shown as it was typed
     assert repr(given) in message
     assert "\n" not in message
 

@@ -90,7 +90,7 @@ def by_gunicorn(peer: str, *lines: str) -> tuple[str, str] | int:
 def by_us(peer: str, *lines: str) -> tuple[str, str] | int:
     forwarding = believing("proto", ("127.0.0.1", "::1", "unix"))
     origin = None
-    if forwarding.trusts(peer):
+    if peer in forwarding.peers:
         try:
             origin = forwarding.origin(head_of(*lines, host="a", target="/shop/x"))
         except HTTPError as error:

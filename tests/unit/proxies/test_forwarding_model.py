@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields as attributes_of
 
 import pytest
-from forwarded_heads import believing
+from forwarded_heads import SECURE, believing
 from forwarding_model import Refused, told
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -16,7 +16,6 @@ from wsgi_async.errors import HTTPError
 from wsgi_async.http.origin import Origin
 from wsgi_async.http.request import RequestHead
 from wsgi_async.proxies.forwarding import FORWARDER_HEADERS
-from wsgi_async.proxies.schemes import SECURE_SCHEME_HEADERS
 
 PEERS = st.sampled_from(
     [
@@ -38,9 +37,7 @@ TAKEN = st.one_of(
     st.just(["for", "proto"]),
     st.lists(st.sampled_from(["for", "proto", "host", "port", "prefix"]), min_size=1, unique=True),
 )
-SECURE = st.sampled_from(
-    [SECURE_SCHEME_HEADERS, {"X-Forwarded-Scheme": "https", "CF-Visitor": "a,b"}, {}]
-)
+SCHEME_FIELDS = st.sampled_from([SECURE, {"X-Forwarded-Scheme": "https", "CF-Visitor": "a,b"}, {}])
 
 
 def mostly(good: Sequence[str], bad: Sequence[str]) -> st.SearchStrategy[str]:
@@ -191,7 +188,7 @@ not be taken for another."""
 
 @pytest.mark.timeout(300)  # on a busy machine it takes its time
 @settings(max_examples=300)
-@given(case=cases(), peers=PEERS, secure=SECURE, places=PLACES)
+@given(case=cases(), peers=PEERS, secure=SCHEME_FIELDS, places=PLACES)
 @example(
     case=(["forwarded"], [("Forwarded", 'for="6.6.6.6'), ("Forwarded", 'for=192.0.2.1;by="_a"')]),
     peers=("*",),
@@ -204,7 +201,7 @@ not be taken for another."""
         [("X-Forwarded-For", "unknown, 10.0.0.2"), ("X-Forwarded-Proto", "https, http")],
     ),
     peers=("10.0.0.0/8",),
-    secure=SECURE_SCHEME_HEADERS,
+    secure=SECURE,
     places=[("http", "a")],
 )
 @example(

@@ -93,7 +93,7 @@ def test_names_that_cannot_be(name: str, error: str) -> None:
     with pytest.raises(ConfigError) as caught:
         believing("for", secure={"CloudFront-Proto": "https"}, named=("SCRIPT_NAME", name))
     assert error in str(caught.value)
-    assert str(caught.value).startswith("forwarder_headers")
+    assert str(caught.value).startswith("--forwarder-headers")
 
 
 @settings(max_examples=200)
