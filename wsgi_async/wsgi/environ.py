@@ -135,6 +135,8 @@ def build_environ(
     environ["wsgi.early_hints"] = early_hints
     root = environ["SCRIPT_NAME"]
     if origin is not None:
+        if "wsgi_async.peer" not in environ:
+            environ["wsgi_async.peer"] = client_name(remote_addr, remote_port)
         _follow(environ, origin)
     elif root:
         environ["PATH_INFO"] = path_below(head.variables["PATH_INFO"], str(root))
@@ -145,9 +147,6 @@ def build_environ(
 
 def _follow(environ: dict[str, object], origin: Origin) -> None:
     """Have the environ say what `origin` says."""
-    if "wsgi_async.peer" not in environ:
-        peer = client_name(str(environ["REMOTE_ADDR"]), str(environ["REMOTE_PORT"]))
-        environ["wsgi_async.peer"] = peer
     if origin.remote_addr is not None:
         environ["REMOTE_ADDR"] = origin.remote_addr
         environ["REMOTE_PORT"] = origin.remote_port
@@ -163,10 +162,12 @@ def _follow(environ: dict[str, object], origin: Origin) -> None:
         environ["SERVER_PORT"] = "443"
     if origin.host is not None:
         environ["HTTP_HOST"] = origin.host
-    root, prefix = str(environ["SCRIPT_NAME"]), origin.prefix or ""
+    root, prefix = environ["SCRIPT_NAME"], origin.prefix
     if origin.script_name is not None:
-        root, prefix = origin.script_name, ""
-    if root or prefix or origin.script_name is not None:
-        placed = place(str(environ["PATH_INFO"]), root, prefix)
+        placed = place(str(environ["PATH_INFO"]), origin.script_name, "")
         environ["SCRIPT_NAME"], environ["PATH_INFO"] = placed
-    environ.update(origin.variables)
+    elif root or prefix:
+        placed = place(str(environ["PATH_INFO"]), str(root), prefix or "")
+        environ["SCRIPT_NAME"], environ["PATH_INFO"] = placed
+    if origin.variables:
+        environ.update(origin.variables)
