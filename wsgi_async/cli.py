@@ -493,7 +493,26 @@ def _describe(settings: Settings) -> str:
         lines.append((f"{spec.name} = {_toml(spec, value)}", origin))
     width = max(len(text) for text, _ in lines if len(text) < 60)
     texts = [f"{text:{width}}  # {origin}" for text, origin in lines]
-    return "\n".join([*texts, *(f"# {notice}" for notice in settings.notices)])
+    comments = [*_certificates(settings), *settings.notices]
+    return "\n".join([*texts, *(f"# {comment}" for comment in comments)])
+
+
+def _certificates(settings: Settings) -> list[str]:
+    """What the certificates say, a line for each; never of their keys."""
+    if not settings.config.certfile:
+        return []
+    with StandardFirst():
+        from .tls.contexts import make_contexts
+        from .tls.material import read_material
+        from .tls.settings import tls_settings
+
+        tls = tls_settings(settings.config)
+        assert tls is not None
+        try:
+            found = make_contexts(tls, read_material(tls)).certificates
+        except ConfigError as error:
+            return [str(error)]
+    return [f"{certificate.file}: {certificate}" for certificate in found]
 
 
 def _toml(spec: Option, value: Any) -> str:

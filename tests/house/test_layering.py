@@ -98,6 +98,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "launch",
         "processes",
         "system",
+        "tls",
         "wsgi",
     ),
     "entry": ("cli", "wsgi"),

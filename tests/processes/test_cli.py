@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from certificates import authority
 
 from wsgi_async.cli import main
 from wsgi_async.config.option import Group
@@ -221,6 +222,23 @@ def test_a_password_is_printed_neither_as_it_is_nor_as_another(run: Run, tmp_pat
         'keyfile_password = "file:p"'
         in run("--certfile=a", "--keyfile-password=file:p", "--print-config").out
     )
+
+
+def test_print_config_says_whose_certificates_these_are_and_until_when(
+    run: Run, tmp_path: Path
+) -> None:
+    one = authority().issue(tmp_path, "www.example.org", password="hunter2")
+    options = (f"--certfile={one.certificate}", f"--keyfile={one.key}")
+    printed = run(*options, "--keyfile-password=hunter2", "--print-config").out
+    line = rf"^# {one.certificate}: www\.example\.org.*, valid until 20..-..-.. ..:..:.. UTC$"
+    assert re.search(line, printed, re.MULTILINE)
+    assert "BEGIN" not in printed
+    assert "hunter2" not in printed
+    tomllib.loads(printed)
+    # What is wrong with the files is not what keeps one from seeing the options.
+    printed = run(*options, "--keyfile-password=wrong", "--print-config").out
+    assert re.search(rf"^# --keyfile-password .* {one.key}$", printed, re.MULTILINE)
+    assert "wrong" not in printed
 
 
 def test_arguments_in_the_environment(

@@ -15,6 +15,7 @@ bytes to the framed head; see :mod:`wsgi_async.testing.inprocess`.
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -90,6 +91,9 @@ class TestClient:
     :param application: the WSGI application.
     :param base_url: scheme, host and port for the Host field, ``wsgi.url_scheme`` and the cookies;
         ``https://…`` for an application that is served so.
+    :param https: whether `base_url` is https in any case: short for the default with that scheme.
+        Then ``wsgi.url_scheme`` is ``https``, ``HTTPS`` is ``on``, and cookies that are ``Secure``
+        come back.
     :param headers: fields of every request, behind Host, User-Agent and Accept, which they may
         replace or, with None, take away.
     :param auth: user and password for basic authentication.
@@ -118,6 +122,7 @@ class TestClient:
         application: Application,
         *,
         base_url: str = "http://localhost",
+        https: bool = False,
         headers: Fields | None = None,
         auth: tuple[str, str] | None = None,
         raise_exceptions: bool = True,
@@ -136,6 +141,8 @@ class TestClient:
         self._origin, target = split_url(base_url, Origin("", ""))
         if not self._origin.scheme or target != "/":
             raise ValueError(f"base_url is http://HOST[:PORT] or https://…, not {base_url!r}")
+        if https:
+            self._origin = dataclasses.replace(self._origin, scheme="https")
         self.cookies = CookieJar()
         """Sent with each request that they are for; set by responses, or with :meth:`set_cookie`"""
         self._headers = field_pairs(headers)

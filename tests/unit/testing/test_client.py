@@ -173,6 +173,22 @@ def test_the_environ() -> None:
     assert (shown["REMOTE_ADDR"], shown["HTTP_HOST"]) == ("", "other.example")
 
 
+def test_https_is_what_the_application_sees_and_secure_cookies_come_back() -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Set-Cookie", "sid=1; Path=/; Secure")])
+        names = ("wsgi.url_scheme", "HTTPS", "HTTP_HOST", "SERVER_PORT", "HTTP_COOKIE")
+        return [" ".join(str(environ.get(name)) for name in names).encode()]
+
+    client = TestClient(application, https=True)
+    assert client.get("/").text == "https on localhost 443 None"
+    assert client.get("/").text == "https on localhost 443 sid=1"
+    plain = TestClient(application)
+    for _ in range(2):
+        assert plain.get("/").text == "http None localhost 80 None"
+    other = TestClient(application, https=True, base_url="http://shop.example:8443")
+    assert other.get("/").text == "https on shop.example:8443 8443 None"
+
+
 def test_a_chunked_body_has_a_length() -> None:
     shown = TestClient(echo).post("/", data=iter([b"ab", b"c"])).json()
     assert (shown["CONTENT_LENGTH"], shown["body"]) == ("3", "abc")
