@@ -7,6 +7,8 @@ OpenSSL sees a byte.
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["ClientHello"]
 
 LONGEST = 16 * 1024
@@ -15,6 +17,9 @@ computers. Who sends more gets the certificate that is the default one."""
 
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _HOST_NAME = 22, 1, 0, 0
 _RECORD_HEAD, _MESSAGE_HEAD = 5, 4
+_LONGEST_RECORD = 1 << 14
+_HOST = re.compile("[!-~]+")
+"""Printing characters alone: what is told of a name may be written to a log, or to a page."""
 
 
 class ClientHello:
@@ -22,50 +27,51 @@ class ClientHello:
     is wrong with it is for OpenSSL to say."""
 
     def __init__(self) -> None:
-        self.data = b""
+        self.data = bytearray()
         """All that has come."""
         self.name: str | None = None
         """What the client asks for; None where that is nothing, or no name of a host."""
+        self._message = bytearray()
+        self._at = 0  # where the first record begins that is not in the message
 
     def feed(self, data: bytes) -> bool:
-        """Take what has come.
+        """Take what has come. What came before costs nothing again: a client may send single bytes.
 
         :returns: whether :attr:`name` is known.
         """
         self.data += data
         try:
-            message = _message(self.data)
-            if message is None:
+            self._take_records()
+            size = _MESSAGE_HEAD + int.from_bytes(self._message[1:_MESSAGE_HEAD], "big")
+            if len(self._message) < max(size, _MESSAGE_HEAD):
                 return len(self.data) > LONGEST
-            self.name = _server_name(message)
+            self.name = _server_name(self._message[_MESSAGE_HEAD:size])
         except (IndexError, UnicodeDecodeError):
             pass
         return True
 
+    def _take_records(self) -> None:
+        """Those that are whole.
 
-def _message(data: bytes) -> bytes | None:
-    """The message without its head, from the records that it is in; None where it is cut.
-
-    :raises IndexError: it is another one, or none.
-    """
-    message, at = b"", 0
-    while at + _RECORD_HEAD <= len(data):
-        size = int.from_bytes(data[at + 3 : at + 5], "big")
-        if data[at] != _HANDSHAKE or not size:
+        :raises IndexError: this is another message, or none.
+        """
+        data, message = self.data, self._message
+        if data and data[0] != _HANDSHAKE:
             raise IndexError
-        message += data[at + _RECORD_HEAD : at + _RECORD_HEAD + size]
-        at += _RECORD_HEAD + size
-        if message and message[0] != _CLIENT_HELLO:
-            raise IndexError
-        length = int.from_bytes(message[1:_MESSAGE_HEAD], "big")
-        if len(message) >= _MESSAGE_HEAD + length:
-            return message[_MESSAGE_HEAD : _MESSAGE_HEAD + length]
-    if data and data[0] != _HANDSHAKE:
-        raise IndexError
-    return None
+        while self._at + _RECORD_HEAD < len(data):
+            begin = self._at + _RECORD_HEAD
+            end = begin + _number(data, begin - 2)
+            if data[self._at] != _HANDSHAKE or begin == end or end - begin > _LONGEST_RECORD:
+                raise IndexError
+            if (message or data[begin:end])[0] != _CLIENT_HELLO:
+                raise IndexError
+            if end > len(data):
+                return
+            message += data[begin:end]
+            self._at = end
 
 
-def _server_name(message: bytes) -> str | None:
+def _server_name(message: bytearray) -> str | None:
     """
     :raises IndexError: it is malformed.
     :raises UnicodeDecodeError: the name is not ASCII.
@@ -82,10 +88,11 @@ def _server_name(message: bytes) -> str | None:
             if message[at + 2] != _HOST_NAME:
                 return None
             length = _number(message, at + 3)
-            return message[at + 5 : at + 5 + length].decode("ascii") or None
+            name = message[at + 5 : at + 5 + length].decode("ascii")
+            return name if _HOST.fullmatch(name) else None
         at += size
     return None
 
 
-def _number(data: bytes, at: int) -> int:
+def _number(data: bytearray, at: int) -> int:
     return data[at] << 8 | data[at + 1]

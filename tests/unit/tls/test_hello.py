@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import sys
 
 import pytest
 from hypothesis import given
@@ -57,6 +58,44 @@ def test_a_name_that_is_not_ascii_is_none() -> None:
     found = ClientHello()
     assert found.feed(HELLO.replace(b"www", b"w\xffw"))
     assert found.name is None
+
+
+@pytest.mark.parametrize("name", [b"w\nw", b"w w", b"\x1b[w", b"w\0w"])
+def test_a_name_that_no_host_has_is_none(name: bytes) -> None:
+    """Nobody gets a line of his own into a log by it."""
+    found = ClientHello()
+    assert found.feed(HELLO.replace(b"www", name[:3]))
+    assert found.name is None
+
+
+def test_a_byte_costs_the_same_whatever_came_before() -> None:
+    """Else 16 KB in records of a byte, each sent by itself, held the loop for seconds."""
+    # It says that it is long, and may therefore be fed for long.
+    message = b"\x01\x00\x40\x00" + bytes(3000)
+    data = in_records(b"\x16\x03\x01\x00\x00" + message, 1)
+    found = ClientHello()
+    lines = 0
+
+    def count(frame: object, event: str, arg: object) -> object:
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    def lines_of(part: bytes) -> int:
+        nonlocal lines
+        lines = 0
+        before = sys.gettrace()
+        sys.settrace(count)  # type: ignore[arg-type]
+        try:
+            for at in range(len(part)):
+                found.feed(part[at : at + 1])
+        finally:
+            sys.settrace(before)
+        return lines
+
+    first = lines_of(data[6:606])
+    found.feed(data[606:-600])
+    assert lines_of(data[-600:]) <= first * 1.2
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n", b"\x15\x03\x01\x00\x02\x02\x28", b"\0"])
