@@ -120,6 +120,7 @@ def test_a_reload_reads_them_too(site: Site, tmp_path: Path) -> None:
         first = heard(servers, renewed=False)
         pair.replace(new)
         servers.reload()
+        servers.wait_for("^heard .*false", 4)
         later = heard(servers, renewed=False)
         successors = later.keys() - first.keys()
         assert [later[pid] for pid in successors] == [["b.example"]] * 2
@@ -141,6 +142,7 @@ def test_other_options_are_followed_at_a_reload(site: Site, tmp_path: Path) -> N
         servers.wait_for("^heard ")
         path.write_text(f"certfile = ['{new.certificate}']\nkeyfile = ['{new.key}']\n")
         servers.reload()
+        servers.wait_for("^heard .*false", 2)
         assert list(heard(servers, renewed=False).values()) == [["a.example"], ["b.example"]]
         path.write_text("certfile = ['nowhere']\n")
         servers.signal(signal.SIGHUP)

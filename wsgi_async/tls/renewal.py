@@ -61,8 +61,7 @@ class Renewal:
         self._note_signature()
         self.material: Material = read_material(settings)
         self.contexts: Contexts = make_contexts(settings, self.material)
-        self._refused: Material | str | None = None
-        self._retry_at = math.inf
+        self._refused: tuple[Material | None, str] | None = None
         self._warned_at: dict[CertificateInfo, float] = {}
 
     def look(self, *, asked: bool = False) -> bool:
@@ -85,24 +84,23 @@ class Renewal:
         :raises ConfigError: the new files are wrong: once for each change, or whenever it is asked.
         """
         is_changed = self._note_signature()
-        is_due = self._clock() >= self._retry_at
-        if not (asked or is_changed or is_due):
+        if not (asked or is_changed or self._refused is not None):
             return False
+        # What was refused is tried again: its time may have come, or there is memory for it now.
+        material = None
         try:
             material = read_material(self.settings)
-        except ConfigError as error:
-            if self._refused == str(error) and not asked:
+            if material == self.material:
+                self._refused = None
                 return False
-            self._refused = str(error)
+            contexts = make_contexts(self.settings, material)
+            self._judge(contexts)
+        except ConfigError as error:
+            refused = material, str(error)
+            is_known, self._refused = self._refused == refused, refused
+            if is_known and not asked:
+                return False
             raise
-        if material == self.material:
-            self._refused, self._retry_at = None, math.inf
-            return False
-        if material == self._refused and not (asked or is_due):
-            return False
-        self._refused, self._retry_at = material, math.inf  # unless all goes well
-        contexts = make_contexts(self.settings, material)
-        self._judge(contexts)
         self._refused = None
         self._say_what_is_lost(contexts)
         self.material, self.contexts = material, contexts
@@ -119,7 +117,6 @@ class Renewal:
             if certificate.not_after <= now:
                 raise ConfigError(f"{where} has expired on {certificate.ends}")
             if certificate.not_before > now:
-                self._retry_at = certificate.not_before
                 raise ConfigError(f"{where} is not valid before {certificate.begins}")
 
     def _say_what_is_lost(self, contexts: Contexts) -> None:

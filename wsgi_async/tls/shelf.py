@@ -33,7 +33,7 @@ class Shelf:
         self._writer, self._reader = shared_file()
         # What the application forks is not to have it; our own processes are.
         both = (self._writer, self._reader)
-        holding = Holding(files=lambda: both)
+        holding = Holding(files=lambda: [file for file in both if not file.closed])
         self._number = 0
         weakref.finalize(self, _close, both, holding).atexit = False
 

@@ -112,6 +112,20 @@ def test_nobody_else_has_it() -> None:
     assert "Bad file descriptor" in found.stderr
 
 
+def test_what_a_process_that_serves_forks_has_it_neither() -> None:
+    shelf = Shelf()
+    shelf.put(OLD)
+    inode = os.fstat(shelf._reader.fileno()).st_ino
+
+    def job() -> None:
+        shelf.inherit()
+        number = shelf._reader.fileno()
+        in_process(lambda: expect(os.fstat(number).st_ino == inode, False), is_ours=False)
+        assert os.fstat(number).st_ino == inode
+
+    in_process(job)
+
+
 def test_it_is_closed_with_the_last_who_knows_it() -> None:
     # A reload with other options has another one.
     shelf = Shelf()

@@ -151,6 +151,25 @@ def test_a_new_certificate_that_has_expired_is_refused(site: Site) -> None:
     assert renewal.look()
 
 
+def test_what_could_not_be_read_for_want_of_something_is_tried_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = site.issue("a.example")
+    renewal = site.start(pair)
+    pair.replace(site.issue("b.example"))
+
+    def fail(*args: object) -> None:
+        raise ConfigError("--certfile: Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "make_contexts", fail)
+        for _ in range(3):
+            site.now += 10
+            assert not renewal.look()
+    assert len(site.heard()) == 1
+    assert renewal.look()
+
+
 def test_one_that_is_not_valid_yet_is_taken_when_it_is(site: Site) -> None:
     pair = site.issue("a.example")
     renewal = site.start(pair)
