@@ -15,7 +15,8 @@ from rawclient import RawClient, request
 from serving import LoopThread, Recorder, Served, both_loops, serving
 
 from wsgi_async.events import RequestInfo, ResponseInfo
-from wsgi_async.server.preface import Preface, PrefaceState
+from wsgi_async.server.beginning import BeginningState
+from wsgi_async.server.preface import Preface
 from wsgi_async.server.server import Server
 
 SOURCE, DESTINATION = ("203.0.113.7", 56324), ("192.0.2.11", 443)
@@ -274,7 +275,7 @@ async def wait(future: Any) -> None:
 
 
 def test_the_states_that_follow_each_other(served: Served) -> None:
-    """The table of :class:`PrefaceState` is what happens."""
+    """The table of :class:`BeginningState` is what happens."""
     with served.client() as client:
         served.wait_until(lambda: [found.state for found in prefaces(served)] == [silent])
         client.send(LINE[:3])
@@ -282,9 +283,9 @@ def test_the_states_that_follow_each_other(served: Served) -> None:
         [preface] = prefaces(served)
         client.send(LINE[3:] + CLOSE)
         answer(client)
-    assert preface.state is PrefaceState.OVER
+    assert preface.state is BeginningState.OVER
     with pytest.raises(RuntimeError, match="cannot go from OVER to BEGUN"):
         preface._enter(begun)
 
 
-silent, begun = PrefaceState.SILENT, PrefaceState.BEGUN
+silent, begun = BeginningState.SILENT, BeginningState.BEGUN

@@ -171,8 +171,9 @@ class ConnectionLife(asyncio.Protocol):
     @or_ends
     def make_way(self) -> None:
         """Give the descriptor back for another connection, at once."""
+        is_behind = self._sender.unsent > 0
         self.close_idle()
-        if self._sender.unsent:
+        if is_behind:
             self._transport.abort()  # who does not take the last answer would keep it for long
 
     @or_ends
@@ -210,10 +211,11 @@ class ConnectionLife(asyncio.Protocol):
     # --- its ends ----------------------------------------------------------------------------
 
     def _close(self) -> None:
-        """Close when all is sent; who does not take it is dropped by the pace check."""
+        """Close when all is sent; who does not take it is dropped by the pace check. All is also
+        what a transport itself has to say at its end."""
         self._enter(_CLOSING)
-        self._sender.await_client(self)
         self._transport.close()
+        self._sender.await_client(self)
 
     def _close_softly(self) -> None:
         """Stop sending, but read for a little while: closing with unread input resets the

@@ -133,9 +133,14 @@ class Sender:
 
         On Linux those its side has acknowledged: the kernel's buffer of megabytes opens in large
         steps, between which a slow client seems to stand still. Elsewhere, and on a unix socket,
-        those given to the kernel.
+        those given to the kernel. Under TLS what is on its way is more than what was written, and
+        the transport knows how much of that is in it.
         """
-        return self.written - self.unsent - _unacknowledged(self._transport)
+        unacknowledged = _unacknowledged(self._transport)
+        untaken = self._transport.get_extra_info("untaken")
+        if untaken is not None:
+            return self.written - int(untaken(unacknowledged))
+        return self.written - self.unsent - unacknowledged
 
     def begin(self) -> None:
         """Forget the last response."""

@@ -19,17 +19,18 @@ class ServerVariables:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        # One dict for all connections to an address: a kilobyte less for each.
-        self.at = lru_cache(maxsize=64)(self._at)
-        """*Loop:* those of a local address; not to be changed."""
+        # One dict for all connections to an address that are encrypted alike: a kilobyte less for
+        # each.
+        self.at = lru_cache(maxsize=256)(self._at)
+        """*Loop:* those of a local address, with what a handshake has told; not to be changed."""
 
-    def _at(self, local: object) -> dict[str, object]:
+    def _at(self, local: object, tls: tuple[tuple[str, object], ...] = ()) -> dict[str, object]:
         config = self._config
         return server_variables(
             local,
             root_path=config.root_path,
-            scheme="http",
+            scheme="https" if tls else "http",
             threads=config.threads,
             file_wrapper=FileWrapper,
             processes=config.workers,
-        )
+        ) | dict(tls)

@@ -229,10 +229,12 @@ class Upload:
 
     def lend(self, transport: asyncio.Transport) -> None:
         """The loop reads no more: an application that is behind its client may read the rest of
-        the body from the socket itself."""
+        the body from the socket itself, unless it is encrypted there."""
         body, left = self._body, self._reader.body_left
+        if body is None or not left or transport.get_extra_info("sslcontext") is not None:
+            return
         sock = transport.get_extra_info("socket")
-        if body is not None and left and sock is not None:
+        if sock is not None:
             # Where no descriptor is free the loop goes on as before.
             with contextlib.suppress(OSError):
                 body.lend(SourceFile(self._shared.budgets, sock.fileno()), left)

@@ -35,7 +35,7 @@ def sentence_for(error: str) -> str:
 
 _FIRST_BYTES = {
     0x16: "it looks like TLS, and this port speaks plain HTTP: ask for http:// and not https://, "
-    "or have TLS ended by a proxy in front",
+    "or give the server --certfile and --keyfile, or have TLS ended by a proxy in front",
     0x00: "it looks like the uwsgi protocol, and this port speaks HTTP: in nginx, use proxy_pass "
     "and not uwsgi_pass",
     0x01: "it looks like FastCGI, and this port speaks HTTP: in nginx, use proxy_pass and not "

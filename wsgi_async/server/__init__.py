@@ -2,8 +2,9 @@
 
 ``server`` has the public :class:`~wsgi_async.server.server.Server`; ``running_server`` is what it
 makes at each start. Around it: who accepts which connection (``acceptor``, with what the processes
-tell each other in ``connection_counts``), what a proxy says on it before its transport is made
-(``preface``, and ``introductions`` for the words), how descriptors are shared out
+tell each other in ``connection_counts``), what comes on it before a request (``beginning``): a
+proxy's header (``preface``, and ``introductions`` for the words), and the ``handshakes`` of TLS;
+how descriptors are shared out
 (``descriptors``), which loop runs (``event_loop``), how a server is told to end (``stopping``,
 ``signal_handling``), what is asked before it accepts (``warm_up``), what becomes of the fields that
 proxies add (``proxy_fields``), which ``certificates`` are shown and how newer ones come to be, the

@@ -430,6 +430,9 @@ def _accept_from(
     class Connection(socket.socket):
         __slots__ = ()
 
+        is_tls = getattr(sock, "is_tls", False)
+        """Of its listener, see ``system.sockets.BoundSocket``."""
+
     Connection.family = family  # type: ignore[assignment]
     Connection.type = kind  # type: ignore[assignment]
 

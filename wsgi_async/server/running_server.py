@@ -21,6 +21,7 @@ from wsgi_async.config.option import OFF
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import TICK, WARN_EVERY, Connections, Phase
 from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
+from wsgi_async.connection.introduction import IntroducedProtocol, Introduction
 from wsgi_async.connection.probes import NEGLECTED
 from wsgi_async.connection.protocol import HTTPProtocol
 from wsgi_async.connection.redirects import HTTPS_PORT
@@ -40,6 +41,7 @@ from .certificates import Certificates, own_source
 from .connection_counts import OwnCount
 from .descriptors import plan_descriptors
 from .event_loop import hold_loop
+from .handshakes import Handshakes
 from .introductions import Introductions
 from .preface import Prefaces
 from .proxy_fields import proxy_fields
@@ -137,9 +139,6 @@ class RunningServer:
             refusals=plan.refusals,
             proxy_fields=proxy_fields(config, observer),
         )
-        self._prefaces: Prefaces | None = None
-        if config.proxy_protocol != OFF:
-            self._prefaces = Prefaces(loop, self.connections, Introductions(config))
         self.certificates: Certificates | None = None
         context_source = context_source or own_source(config, observer)
         if context_source is not None:
@@ -149,6 +148,14 @@ class RunningServer:
                 lambda work: self._io_pool.submit_urgent(Call(work)),
                 observer,
                 self._own_error,
+            )
+        self._handshakes: Handshakes | None = None
+        if self.certificates is not None:
+            self._handshakes = Handshakes(loop, self.connections, self.certificates.current)
+        self._prefaces: Prefaces | None = None
+        if config.proxy_protocol != OFF:
+            self._prefaces = Prefaces(
+                loop, self.connections, Introductions(config), self._introduced
             )
         self._holdings: list[forks.Holding] = []
         self._acceptor: Acceptor | None = None
@@ -228,14 +235,35 @@ class RunningServer:
     def _make_protocol(self, peer: object) -> HTTPProtocol:
         return HTTPProtocol(self.connections, self._loop, peer)
 
+    def _begin(self, connection: socket.socket, peer: object) -> MakeProtocol | None:
+        """What makes the protocol of a connection that was accepted, where that is not always the
+        same; None where it is looked after."""
+        if self._prefaces is not None:
+            return self._prefaces.begin(connection, peer)
+        if self._handshakes is not None and self._is_tls(connection):
+            return functools.partial(self._handshakes.begin, peer)
+        return functools.partial(self._make_protocol, peer)
+
+    def _introduced(
+        self, connection: socket.socket, peer: object, introduction: Introduction
+    ) -> MakeProtocol:
+        if self._handshakes is not None and self._is_tls(connection):
+            return functools.partial(self._handshakes.begin, peer, introduction)
+        return functools.partial(
+            IntroducedProtocol, self.connections, self._loop, peer, introduction
+        )
+
+    @staticmethod
+    def _is_tls(connection: socket.socket) -> bool:
+        """By its listener; one that somebody else has accepted is, where there are certificates."""
+        return bool(getattr(connection, "is_tls", True))
+
     async def serve_once(self, connection: socket.socket, peer: object) -> None:
         """See :meth:`Server.serve_once`."""
         self.connections.phase = Phase.LEAVING
         connection.setblocking(False)
         self._holdings.append(forks.Holding(files=lambda: [connection]))
-        make_protocol: MakeProtocol | None = functools.partial(self._make_protocol, peer)
-        if self._prefaces is not None:
-            make_protocol = self._prefaces.begin(connection, peer)
+        make_protocol = self._begin(connection, peer)
         if make_protocol is not None:
             await self._loop.connect_accepted_socket(make_protocol, connection)
         await self.connections.all_closed().wait()
@@ -252,7 +280,7 @@ class RunningServer:
             own_count,
             count_open=lambda: len(connections.open),
             warn=_rarely(self._observer.warning),
-            preface=self._prefaces.begin if self._prefaces is not None else None,
+            preface=self._begin if self._prefaces or self._handshakes else None,
             cap=self._plan.connections,
             at_once=self._plan.unseen // (ACCEPT_TURNS * len(self.sockets)),
         )

@@ -50,7 +50,7 @@ def server_variables(
     :param processes: how many are to serve this application.
     """
     # PEP 3333 wants SERVER_NAME and SERVER_PORT never empty.
-    server_name, server_port = _NOWHERE, "80"
+    server_name, server_port = _NOWHERE, "443" if scheme == "https" else "80"
     if isinstance(local, tuple):
         server_name, server_port = _plain_address(local[0]), str(local[1])
     variables: dict[str, object] = {
