@@ -8,11 +8,12 @@ import re
 import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 from wsgiref.validate import validator
 
 import pytest
+from curl import curl
 from rawclient import TIMEOUT
 from serving import Served, serving
 from tools import require_program
@@ -51,12 +52,19 @@ def cut() -> Iterator[bytes]:
     raise RuntimeError("the end never comes")
 
 
-@pytest.fixture(scope="module", params=["default", "direct"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        *("default", "direct"),
+        *(pytest.param(f"{mode}-tls", marks=pytest.mark.soak) for mode in ("default", "direct")),
+    ],
+)
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     """A server with the options as they are, and one with each as different as it can be."""
     options: dict[str, Any] = {}
-    if request.param == "direct":
+    if request.param.startswith("direct"):
         options = {"request_buffering": "stream", "response_overflow": "park", "parser": "h11"}
+    options["tls"] = request.param.endswith("-tls")
     app: Any = validator(application)
     with serving(app, port=0, host="localhost", max_body_size=BODY_LIMIT, **options) as served:
         yield served
@@ -64,40 +72,10 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
 
 @pytest.fixture
 def url(served: Served) -> str:
-    return f"http://127.0.0.1:{served.server.port}"
+    return served.url.replace("localhost", "127.0.0.1")
 
 
 # --- curl
-
-
-class Curl(NamedTuple):
-    code: int
-    out: bytes
-    seen: list[str]
-    """Lines of the heads that curl received."""
-    facts: dict[str, str]
-    """What ``--write-out`` told of the last transfer."""
-
-
-def curl(*args: str | Path, stdin: bytes = b"") -> Curl:
-    """Run curl without its configuration; ``-q`` has to be the first."""
-    program = require_program("curl")
-    facts = ["http_code", "http_version", "num_connects", "size_upload", "remote_ip"]
-    show = "%{stderr}\n" + "".join(f"fact {name}=%{{{name}}}\n" for name in facts)
-    done = subprocess.run(
-        [program, "-q", "-sv", "--noproxy", "*", "-m", str(TIMEOUT), "-w", show, *args],
-        input=stdin,
-        capture_output=True,
-        timeout=2 * TIMEOUT,
-        check=False,
-    )
-    told = done.stderr.decode("latin-1")
-    return Curl(
-        done.returncode,
-        done.stdout,
-        re.findall(r"^< (.*?)\r?$", told, re.MULTILINE),
-        dict(re.findall(r"^fact (\w+)=(.*)$", told, re.MULTILINE)),
-    )
 
 
 @pytest.fixture
@@ -204,8 +182,7 @@ def test_curl_over_ipv6(served: Served) -> None:
     port = served.server.port
     if len(served.server.addresses) < 2:
         pytest.skip("this machine has no IPv6")
-    name = f"wsgi.test:{port}"
-    done = curl("--resolve", f"{name}:[::1]", f"http://{name}/peer")
+    done = curl("--resolve", f"localhost:{port}:[::1]", f"{served.url}/peer")
     assert (done.code, done.out) == (0, b"::1 ::1")
     assert done.facts["remote_ip"] == "::1"
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from wsgiref.validate import validator
 
 import httpx
@@ -31,7 +31,6 @@ class Running(NamedTuple):
     mode: str
     site: Site
     served: Served
-    port: int
 
 
 NOT_VALIDATED = {
@@ -67,22 +66,33 @@ MODES: dict[str, dict[str, str]] = {
 }
 """Options of the server: as they are, and each as different as it can be."""
 
-SITES = [f"{framework}-{mode}" for framework in FRAMEWORKS for mode in MODES]
+SITES = [
+    *(f"{framework}-{mode}-plain" for framework in FRAMEWORKS for mode in MODES),
+    *(
+        pytest.param(
+            f"{framework}-{mode}-tls",
+            marks=[] if (framework, mode) == ("flask", "direct") else [pytest.mark.soak],
+        )
+        for framework in FRAMEWORKS
+        for mode in MODES
+    ),
+]
+"""One of them over TLS, and in a long run all."""
 
 
 @pytest.fixture(scope="module", params=SITES)
 def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
-    framework, mode = request.param.split("-")
+    framework, mode, wire = request.param.split("-")
     require_module(framework)
     file = tmp_path_factory.mktemp(framework) / "data.bin"
     file.write_bytes(os.urandom(3_000_000))
     site = Site(file)
     application = FRAMEWORKS[framework](site)
-    with serving(validated(framework, application), **MODES[mode]) as served:
-        assert served.server.port is not None
-        yield Running(framework, mode, site, served, served.server.port)
+    tls = wire == "tls"
+    with serving(validated(framework, application), tls=tls, **MODES[mode]) as served:
+        yield Running(framework, mode, site, served)
 
 
 @pytest.fixture(autouse=True)
@@ -126,11 +136,18 @@ class Client(Protocol):
     def stream(self, path: str) -> contextlib.AbstractContextManager[Stream]: ...
 
 
+def standard(served: Served) -> http.client.HTTPConnection:
+    port = served.server.port
+    if served.tls is None:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=TIMEOUT, context=served.tls)
+
+
 class StandardClient:
     """http.client. Bodies without a Content-Length go out chunked, response cookies untouched."""
 
-    def __init__(self, port: int) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    def __init__(self, served: Served) -> None:
+        self.connection = standard(served)
 
     def request(
         self,
@@ -162,10 +179,14 @@ class StandardClient:
 class HttpxClient:
     """httpx, without following redirects by itself."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, served: Served) -> None:
         limits = httpx.Limits(max_connections=1)
         self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=TIMEOUT, trust_env=False
+            base_url=served.url,
+            limits=limits,
+            timeout=TIMEOUT,
+            trust_env=False,
+            verify=served.tls or False,
         )
 
     def request(
@@ -196,7 +217,7 @@ class HttpxClient:
         self.client.close()
 
 
-CLIENTS: dict[str, Callable[[int], StandardClient | HttpxClient]] = {
+CLIENTS: dict[str, Callable[[Served], StandardClient | HttpxClient]] = {
     "http.client": StandardClient,
     "httpx": HttpxClient,
 }
@@ -204,7 +225,7 @@ CLIENTS: dict[str, Callable[[int], StandardClient | HttpxClient]] = {
 
 @pytest.fixture(params=CLIENTS)
 def client(request: pytest.FixtureRequest, running: Running) -> Iterator[Client]:
-    with contextlib.closing(CLIENTS[request.param](running.port)) as client:
+    with contextlib.closing(CLIENTS[request.param](running.served)) as client:
         yield client
 
 
@@ -322,7 +343,11 @@ def test_cookies(running: Running, client: Client) -> None:
 def test_redirect(running: Running, client: Client) -> None:
     reply = client.request("/old")
     assert reply.status in (302, 303)
-    location = reply.one("location").removeprefix(f"http://127.0.0.1:{running.port}")
+    location = urlsplit(reply.one("location"))
+    port = running.served.server.port
+    assert location.scheme in ("", running.served.url.partition(":")[0])
+    assert location.netloc in ("", f"localhost:{port}", f"127.0.0.1:{port}")
+    location = location._replace(scheme="", netloc="").geturl()
     assert location == "/hello?name=moved"
     assert client.request(location).body == b"Hello, moved!"
 
@@ -357,7 +382,7 @@ def test_keep_alive(running: Running, client: Client) -> None:
     assert len(ports) == 1
 
 
-@pytest.mark.parametrize("running", ["flask-default", "django-default"], indirect=True)
+@pytest.mark.parametrize("running", ["flask-default-plain", "django-default-plain"], indirect=True)
 def test_async_view(running: Running, client: Client) -> None:
     require_module("asgiref")
     assert client.request("/async").body == b"one, two"
@@ -365,7 +390,7 @@ def test_async_view(running: Running, client: Client) -> None:
 
 def test_client_that_goes_ends_the_stream(running: Running) -> None:
     """The stream is closed although it had more to say."""
-    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=TIMEOUT)
+    connection = standard(running.served)
     connection.request("GET", "/stream?count=1000000")
     response = connection.getresponse()
     assert response.read1() == b"0\n"

@@ -19,18 +19,21 @@ SERVED = [case for case in CASES if all(case.limits)]
 TOO_LARGE = {"content-length: 2**64 + 5 is not 5"}
 """Bodies that the reader would wait for, and that no server's limit allows."""
 
+SAMPLE = 12
+"""Of so many cases one is asked over TLS also in an ordinary run."""
+
 Call = tuple[str, str, bytes]
-Start = Callable[[Limits], tuple[Served, list[Call]]]
+Start = Callable[..., tuple[Served, list[Call]]]
 
 
 @pytest.fixture(scope="module")
 def start() -> Iterator[Start]:
     """A server with the given limits, and the list of what reaches its application."""
-    servers: dict[Limits, tuple[Served, list[Call]]] = {}
+    servers: dict[tuple[Limits, bool], tuple[Served, list[Call]]] = {}
     with contextlib.ExitStack() as stack:
 
-        def start(limits: Limits) -> tuple[Served, list[Call]]:
-            if limits not in servers:
+        def start(limits: Limits, tls: bool) -> tuple[Served, list[Call]]:
+            if (limits, tls) not in servers:
                 calls: list[Call] = []
 
                 def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -45,15 +48,25 @@ def start() -> Iterator[Start]:
                     "limit_request_field_size": limits.field_size,
                     "max_header_size": limits.header_size,
                 }
-                servers[limits] = stack.enter_context(serving(app, threads=2, **options)), calls
-            return servers[limits]
+                served = stack.enter_context(serving(app, threads=2, tls=tls, **options))
+                servers[limits, tls] = served, calls
+            return servers[limits, tls]
 
         yield start
 
 
-@pytest.mark.parametrize("case", SERVED, ids=[case.id for case in SERVED])
-def test_over_a_socket(case: Case, start: Start) -> None:
-    served, calls = start(case.limits)
+def over_tls() -> Iterator[Any]:
+    for number, case in enumerate(SERVED):
+        marks = [pytest.mark.soak] if number % SAMPLE else []
+        yield pytest.param(case, True, id=f"tls: {case.id}", marks=marks)
+
+
+@pytest.mark.parametrize(
+    ("case", "tls"),
+    [*(pytest.param(case, False, id=case.id) for case in SERVED), *over_tls()],
+)
+def test_over_a_socket(case: Case, tls: bool, start: Start) -> None:
+    served, calls = start(case.limits, tls)
     calls.clear()
     expected = list(case.requests)
     with served.client() as client:

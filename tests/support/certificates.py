@@ -26,6 +26,7 @@ __all__ = [
     "Days",
     "Pair",
     "authority",
+    "certificate_of_authority",
     "local_pair",
     "self_made",
 ]
@@ -158,9 +159,20 @@ def authority() -> Authority:
 @functools.cache
 def local_pair() -> Pair:
     """A good one for this machine, for all tests of a process to which any will do."""
+    return authority().issue(_directory(), *LOCAL)
+
+
+@functools.cache
+def certificate_of_authority() -> Path:
+    """What those trust that trust :func:`authority`."""
+    return authority().write(_directory())
+
+
+@functools.cache
+def _directory() -> Path:
     directory = tempfile.mkdtemp(prefix="wsgi-async-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    return authority().issue(Path(directory), *LOCAL)
+    return Path(directory)
 
 
 def self_made(directory: Path, *names: str, file: str = "self-made") -> Pair:
