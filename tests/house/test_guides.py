@@ -20,7 +20,6 @@ ACTIONS = "`--help` `--print-config` `--check-config` `--guide` `--version`"
 ELSEWHERE = {
     "django": {"--nostatic", "--insecure"},
     "proxies": {"--trusted-proxy", "--trusted-proxy-headers"},
-    "tls": {"--webroot"},
 }
 """Options of other programs that a guide names."""
 MISSING = {

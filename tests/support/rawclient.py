@@ -179,6 +179,13 @@ class RawClient:
             self._received += data
         return self.receive(len(self._received))
 
+    def pieces(self) -> Iterator[bytes]:
+        """The same, piece by piece."""
+        if self._received:
+            yield self.receive(len(self._received))
+        while data := self.socket.recv(65536):
+            yield data
+
     def is_dropped(self) -> bool:
         """Wait for the end of the connection, orderly or not; True unless bytes came instead."""
         with contextlib.suppress(ConnectionResetError):
