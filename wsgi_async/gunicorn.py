@@ -25,6 +25,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
+from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker as BaseWorker
 
 from .config.options import Config
@@ -47,6 +48,10 @@ from .server.server import Server
 from .server.stopping import Stop, obey
 from .system.forks import take_signal
 from .system.sockets import BoundSocket
+from .tls.contexts import make_contexts
+from .tls.given import GivenContext
+from .tls.material import read_material
+from .tls.settings import tls_settings
 from .wsgi.types import Application
 
 __all__ = ["Worker"]
@@ -59,6 +64,7 @@ LINGER = 1.0
 
 _TAKEN = (
     *("backlog", "forwarder_headers", "graceful_timeout", "keepalive"),
+    *("ca_certs", "cert_reqs", "certfile", "ciphers", "keyfile"),
     *("limit_request_field_size", "limit_request_fields", "limit_request_line"),
     *("proxy_allow_ips", "proxy_protocol", "root_path", "secure_scheme_headers", "threads"),
 )
@@ -77,12 +83,13 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no type annotati
 
         :raises RuntimeError: a setting that this worker cannot follow: gunicorn shows it as it is.
         """
-        if cfg.is_ssl:
-            raise RuntimeError(f"{cls.__module__}.{cls.__name__} serves no TLS: see --certfile")
         if getattr(cfg, "protocol", "http") != "http":
             raise RuntimeError(f"{cls.__module__}.{cls.__name__} speaks HTTP: see --protocol")
         try:
             config = _config(cfg)
+            settings = tls_settings(config)
+            if settings is not None and not _has_own_context(cfg):
+                make_contexts(settings, read_material(settings))  # for what is wrong with the files
         except ConfigError as error:
             raise RuntimeError(str(error)) from None
         notices = header_map_notices(getattr(cfg, "header_map", "drop"), "gunicorn")
@@ -139,6 +146,8 @@ class _Serving:
             application, config=config, observer=observer, observers=worker.subscribers
         )
         self._server.is_supervised = True
+        if _has_own_context(worker.cfg):
+            self._server.context_source = GivenContext(ssl_context(worker.cfg))
         self._stops: asyncio.Queue[Stop] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         timeout = worker.timeout  # half of gunicorn's
@@ -153,6 +162,8 @@ class _Serving:
             self._handle(number, self._quit)
         self._handle(signal.SIGUSR1, self._report)
         sockets = [BoundSocket(fileno=os.dup(sock.fileno())) for sock in worker.sockets]
+        for sock in sockets:
+            sock.is_tls = bool(worker.cfg.is_ssl)
         await self._server.start(sockets)
         worker.booted = True
         self._beat()
@@ -236,6 +247,12 @@ def _config(cfg: Any) -> Config:
         max_connections=min(cfg.worker_connections, possible),
         request_timeout=0,
     )
+
+
+def _has_own_context(cfg: Any) -> bool:
+    """Whether there is a hook ``ssl_context``, in whose stead nothing else is renewed."""
+    hook = cfg.settings["ssl_context"]
+    return bool(cfg.is_ssl) and hook.get() is not type(hook).default
 
 
 def _knows_proxies(cfg: Any) -> bool:

@@ -84,6 +84,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "logs",
         "server",
         "system",
+        "tls",
         "wsgi",
     ),
     "foreign": ("_imports", "config", "errors", "logs", "system", "wsgi"),
@@ -111,6 +112,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "logs",
         "server",
         "system",
+        "tls",
         "wsgi",
     ),
     "testing": (

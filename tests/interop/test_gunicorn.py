@@ -179,7 +179,7 @@ def test_requests_may_take_longer_than_the_timeout(directory: Path, fifo: Path) 
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        (("--certfile", "x.pem", "--keyfile", "x.pem"), r"Worker serves no TLS: see --certfile"),
+        (("--certfile", "x.pem", "--cert-reqs", "2"), r"^Error: --cert-reqs required needs --ca-"),
         (
             ("--forwarder-headers", "*"),
             r"^Error: --forwarder-headers takes names of fields such as",

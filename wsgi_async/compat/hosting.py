@@ -22,9 +22,10 @@ from wsgi_async.system.sockets import BoundSocket
 __all__ = ["Host", "share"]
 
 
-def share(sockets: Sequence[socket.socket]) -> list[BoundSocket]:
+def share(sockets: Sequence[socket.socket], *, is_tls: bool = False) -> list[BoundSocket]:
     """The same sockets by descriptors of their own, for a server to close.
 
+    :param is_tls: whether TLS is spoken on them.
     :raises ConfigError: one of them is closed.
     """
     shared: list[BoundSocket] = []
@@ -33,6 +34,7 @@ def share(sockets: Sequence[socket.socket]) -> list[BoundSocket]:
             duplicate = BoundSocket(fileno=os.dup(sock.fileno()))
             shared.append(duplicate)
             duplicate.setblocking(False)
+            duplicate.is_tls = is_tls
     except OSError as error:
         for duplicate in shared:
             duplicate.close()
@@ -45,6 +47,7 @@ class Host:
 
     :param server: the server, not running.
     :param sockets: bound sockets; they are shared, see above.
+    :param is_tls: whether TLS is spoken on them.
     :param every: seconds between two calls of `act`, and
     :param act: called on the loop while it serves; None: nothing is.
     """
@@ -54,11 +57,13 @@ class Host:
         server: Server,
         sockets: Sequence[socket.socket],
         *,
+        is_tls: bool = False,
         every: float = 0.5,
         act: Callable[[], object] | None = None,
     ) -> None:
         self._server = server
         self._sockets = sockets
+        self._is_tls = is_tls
         self._every = every
         self._act = act
         self._lock = threading.Lock()
@@ -110,7 +115,7 @@ class Host:
             self._loop = asyncio.get_running_loop()
             if self._is_asked:
                 return
-        await self._server.start(share(self._sockets))
+        await self._server.start(share(self._sockets, is_tls=self._is_tls))
         acting = asyncio.ensure_future(self._keep_acting()) if self._act is not None else None
         self._has_started.set()
         try:

@@ -30,6 +30,7 @@ from wsgi_async.server.server import Server
 from wsgi_async.system.sockets import address_of, bind, close_all, listen
 
 from .hosting import Host
+from .ssl_arguments import IGNORED, TAKEN, read_arguments
 
 __all__ = ["WSGIServer"]
 
@@ -52,7 +53,10 @@ class WSGIServer:
         `log`.
     :param handler_class: None only: there are no such handlers here.
     :param environ: what to add to each request's environ.
-    :param ssl_args: none yet.
+    :param ssl_args: for TLS: ``certfile``, ``keyfile``, ``ca_certs``, ``cert_reqs`` and ``ciphers``
+        as of :class:`~wsgi_async.Config` (the files are looked at again while it serves), and
+        ``ssl_version``; or ``ssl_context``, an :class:`ssl.SSLContext`. What else gevent takes is
+        of no use here.
     :raises ConfigError: an argument is wrong, or cannot be had here.
 
     All methods are for any thread.
@@ -74,13 +78,16 @@ class WSGIServer:
         **ssl_args: Any,
     ) -> None:
         _refuse(handler_class, ssl_args)
+        tls, self._context = read_arguments(ssl_args, ssl_args.pop("ssl_context", None))
         self.application = application
         self.environ: dict[str, Any] = dict(environ or {})
         self._config = Config(
             bind=() if isinstance(listener, socket.socket) else (_address(listener),),
             threads=_threads(spawn),
             backlog=2048 if backlog is None else backlog,
+            **tls,
         )
+        self._is_tls = bool(self._config.certfile) or self._context is not None
         self._observer = _StreamLog(
             _stream(log, sys.stderr, _INFO), _stream(error_log, None, _ERROR)
         )
@@ -134,7 +141,7 @@ class WSGIServer:
             self._sockets = [self._given]
         else:
             try:
-                self._sockets = list(bind(self._config.bind))
+                self._sockets = list(bind(self._config.bind, is_tls=self._is_tls))
             except ConfigError as error:
                 cause = error.__cause__
                 if isinstance(cause, OSError):  # what programs for gevent catch
@@ -158,7 +165,8 @@ class WSGIServer:
             return
         self.init_socket()
         server = Server(self._call, config=self._config, observer=self._observer)
-        host = Host(server, self._sockets)
+        server.context_source = self._context
+        host = Host(server, self._sockets, is_tls=self._is_tls)
         try:
             host.start()
         except BaseException:
@@ -229,12 +237,9 @@ class WSGIServer:
 def _refuse(handler_class: object, ssl_args: dict[str, Any]) -> None:
     if handler_class is not None:
         raise ConfigError("handler_class: there are no request handlers here; use WSGI middleware")
-    if ssl_args:
-        name = next(iter(ssl_args))
-        known = {"keyfile", "certfile", "ca_certs", "cert_reqs", "ciphers", "ssl_context"}
-        if name in known | {"ssl_version", "server_side", "do_handshake_on_connect"}:
-            raise ConfigError(f"{name}: there is no TLS yet; put nginx or HAProxy in front for it")
-        raise ConfigError(f"WSGIServer has no argument {name}")
+    for name in ssl_args:
+        if name not in (*TAKEN, *IGNORED, "ssl_context"):
+            raise ConfigError(f"WSGIServer has no argument {name}")
 
 
 def _address(listener: object) -> str:

@@ -35,6 +35,7 @@ from wsgi_async.events import RequestInfo, ResponseInfo, client_address
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
+from wsgi_async.tls.given import wrapped_with
 from wsgi_async.wsgi.types import Environ
 
 from .hosting import Host
@@ -225,7 +226,8 @@ class WSGIServer(simple_server.WSGIServer):
                     patience = listener.gettimeout()
                     listener.setblocking(False)  # the client may be gone again
                     try:
-                        return listener.accept()
+                        # One that was wrapped would shake hands here, and wait for it.
+                        return socket.socket.accept(listener)
                     except (BlockingIOError, ConnectionAbortedError):
                         continue
                     finally:
@@ -244,16 +246,20 @@ class WSGIServer(simple_server.WSGIServer):
 
     def _new_host(self, poll_interval: float) -> Host:
         acts = type(self).service_actions is not socketserver.BaseServer.service_actions
+        server = self._new_server(threads=self.threads)
         return Host(
-            self._new_server(threads=self.threads),
+            server,
             self._sockets,
+            is_tls=server.context_source is not None,
             every=poll_interval,
             act=self.service_actions if acts else None,
         )
 
     def _new_server(self, **options: Any) -> Server:
         config = Config(backlog=self.request_queue_size, **options)
-        return Server(self._call, config=config, observer=_HandlerLog(self))
+        server = Server(self._call, config=config, observer=_HandlerLog(self))
+        server.context_source = wrapped_with(self.socket)
+        return server
 
     # --- requests
 

@@ -34,9 +34,11 @@ from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
 from wsgi_async.system import forks
 from wsgi_async.system.sockets import bind, close_all, listen
+from wsgi_async.tls.given import GivenContext
 
 from .hosting import share
 from .options import Error, OptionParser, define, options, parse_command_line, parse_config_file
+from .ssl_arguments import TAKEN, read_arguments
 
 __all__ = [
     "Error",
@@ -275,6 +277,9 @@ class HTTPServer:
         is connected. X-Real-Ip is not read.
     :param trusted_downstream: proxies to be passed over in X-Forwarded-For. Where there are some,
         only they and this machine are believed.
+    :param ssl_options: for TLS: a dict of ``certfile``, ``keyfile``, ``ca_certs``, ``cert_reqs``,
+        ``ciphers`` as of :class:`~wsgi_async.Config` and ``ssl_version``, or an
+        :class:`ssl.SSLContext`. The files of a dict are looked at again while it serves.
     :param more: of Tornado's other arguments those that are off.
     :raises ConfigError: an argument is wrong, or cannot be had here.
     """
@@ -289,6 +294,7 @@ class HTTPServer:
         max_body_size: int | None = None,
         xheaders: bool = False,
         trusted_downstream: Iterable[str] | None = None,
+        ssl_options: Any = None,
         **more: Any,
     ) -> None:
         if not isinstance(request_callback, WSGIContainer):
@@ -313,10 +319,13 @@ class HTTPServer:
                 "proxy_headers": BARE,
                 "secure_scheme_headers": ("X-Scheme=https", "X-Forwarded-Proto=https"),
             }
+        tls, self._context = _tls(ssl_options)
         self._config = Config(
             threads=request_callback.threads,
+            **tls,
             **{name: value for name, value in options.items() if value is not None},
         )
+        self._is_tls = bool(self._config.certfile) or self._context is not None
         self._container = request_callback
         self._pending: list[socket.socket] = []
         self._running: list[Server] = []
@@ -381,8 +390,9 @@ class HTTPServer:
     async def _start(self, loop: IOLoop, sockets: list[socket.socket]) -> None:
         """One of our servers for each call: it knows its addresses from its start."""
         server = Server(self._container.wsgi_application, config=self._config)
+        server.context_source = self._context
         try:
-            await server.start(share(sockets))
+            await server.start(share(sockets, is_tls=self._is_tls))
         except BaseException as error:
             loop._fail(error)
             return
@@ -409,9 +419,18 @@ class HTTPServer:
             server.force()
 
 
+def _tls(ssl_options: Any) -> tuple[dict[str, Any], GivenContext | None]:
+    if ssl_options is None or isinstance(ssl_options, dict):
+        arguments = dict(ssl_options or {})
+        for name in arguments:
+            if name not in TAKEN:
+                raise ConfigError(f"ssl_options has no {name}")
+        return read_arguments(arguments)
+    return read_arguments({}, ssl_options)
+
+
 _REFUSED = {
-    "ssl_options": "there is no TLS yet; put nginx or HAProxy in front for it",
-    "protocol": "there is no TLS yet; X-Forwarded-Proto of a proxy on this machine is believed",
+    "protocol": "give ssl_options; X-Forwarded-Proto of a proxy on this machine is believed",
     "decompress_request": "use a WSGI middleware",
     "chunk_size": "it has no meaning here",
     "max_buffer_size": "use max_body_size",

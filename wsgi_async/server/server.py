@@ -21,7 +21,7 @@ from wsgi_async.errors import ConfigError
 from wsgi_async.events import INTERRUPTED_AFTER, FanOut, Observer
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.system.greenlets import refuse_greenlets
-from wsgi_async.system.sockets import BoundSocket, address_of
+from wsgi_async.system.sockets import BoundSocket, address_of, close_all
 from wsgi_async.tls.current import ContextSource
 from wsgi_async.wsgi.types import Application
 
@@ -141,9 +141,13 @@ class Server:
             raise RuntimeError("this server is running already")
         refuse_greenlets()
         max_lost = self.config.threads * (2 if self.is_supervised else 1)
-        self._running = running = RunningServer(
-            self.application, self.config, self.observer, max_lost, self.context_source
-        )
+        try:
+            self._running = running = RunningServer(
+                self.application, self.config, self.observer, max_lost, self.context_source
+            )
+        except BaseException:
+            close_all(sockets or ())  # as it does where it fails later
+            raise
         try:
             await running.start(sockets, own_count, permission, deaf)
         except BaseException:

@@ -200,7 +200,6 @@ def test_address_in_use_is_an_os_error() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"keyfile": "a.key", "certfile": "a.crt"}, "there is no TLS yet"),
         ({"handler_class": object}, "no request handlers"),
         ({"spawn": "many"}, "spawn takes"),
         ({"spawn": 0}, "spawn takes"),

@@ -174,7 +174,6 @@ def test_address_in_use_is_an_os_error() -> None:
             ),
             "takes addresses",
         ),
-        (lambda: HTTPServer(WSGIContainer(application), ssl_options={"a": 1}), "no TLS yet"),
         (lambda: HTTPServer(WSGIContainer(application), anything=1), "no argument anything"),
         (lambda: HTTPServer(WSGIContainer(application)).start(4), "--workers n"),
         (lambda: HTTPServer(WSGIContainer(application)).listen(70000), "from 0 to 65535"),
