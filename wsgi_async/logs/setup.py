@@ -14,23 +14,32 @@ see :func:`reclaim`.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import io
 import logging
 import os
 import stat
 import sys
-import traceback
-from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import append
 
+from .handlers import (
+    Formatter,
+    Handler,
+    access_logger,
+    app_logger,
+    call_handlers,
+    forget_stderr,
+    logger,
+    put_stderr,
+    remember_stderr,
+    renew_stderr,
+    writer,
+)
 from .sinks import Sink
-from .text import one_line
-from .thread import LogWriter, Mode
+from .thread import Mode
 
 __all__ = [
     "Mode",
@@ -51,111 +60,11 @@ __all__ = [
     "write_by_thread",
 ]
 
-logger = logging.getLogger("wsgi_async")
-access_logger = logging.getLogger("wsgi_async.access")
-app_logger = logging.getLogger("wsgi_async.application")
-
 
 def is_configured() -> bool:
     """Whether the program has set up logging, so that somebody sees what is logged here."""
     return logger.hasHandlers()
 
-
-# --- Formats and handlers
-
-
-class _Formatter(logging.Formatter):
-    """One line a record; a traceback is indented beneath it. An application's own text is its own:
-    it has a level and a time of the application's, or wants none.
-
-    A traceback ends with the exception's own text, which may hold what a client sent: control
-    characters are escaped, and its lines, being indented, cannot pass for records.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            "%(asctime)s [%(process)d] [%(levelname)s] %(message)s", "[%Y-%m-%d %H:%M:%S %z]"
-        )
-
-    def format(self, record: logging.LogRecord) -> str:
-        record.message = record.getMessage()
-        if record.name == app_logger.name:
-            return record.message
-        record.asctime = self.formatTime(record, self.datefmt)
-        text = self.formatMessage(record)
-        # Not the text that another handler's formatter has left in the record.
-        trace = self.formatException(record.exc_info) if record.exc_info else record.exc_text
-        if trace:
-            text += "".join("\n  " + one_line(line) for line in trace.split("\n"))
-        return text
-
-
-class _Handler(logging.Handler):
-    """Has a sink's records formatted where they are made, and written by :data:`_writer`.
-
-    The application's ``logging.config``, which closes all handlers, leaves it as it is.
-
-    :param origin: the option, and the absolute path or the stream.
-    """
-
-    def __init__(self, sink: Sink, origin: tuple[str, object], encoding: str) -> None:
-        super().__init__()
-        self.sink = sink
-        self.origin = origin
-        self.encoding = encoding
-        _writer.add(sink)
-
-    @property
-    def path(self) -> str:
-        """The file's; empty for a standard stream."""
-        return self.origin[1] if isinstance(self.origin[1], str) else ""
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        if _IS_WRITTEN in vars(record):
-            return False
-        # Without a handler's lock: formatting needs none, and writing has its own.
-        kept: Any = self.filter(record)
-        if kept:
-            self.emit(kept if isinstance(kept, logging.LogRecord) else record)
-        return bool(kept)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            text = self.format(record) + "\n"
-            _writer.put(self.sink, text.encode(self.encoding, "backslashreplace"))
-        except Exception:
-            self.handleError(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        # logging's own writes to sys.stderr, and waits where that takes nothing.
-        if logging.raiseExceptions:
-            with contextlib.suppress(Exception):
-                message = f"{record.msg!r}, logged in {record.pathname}:{record.lineno}"
-                lines = [f"Cannot format {message}", *traceback.format_exc().splitlines()]
-                put_stderr("".join(f"{one_line(line)}\n" for line in lines))
-
-    def renew(self) -> None:
-        """Open the log again where the application has closed its descriptor."""
-        try:
-            others = [append(self.path)] if self.path else []
-        except OSError:
-            others = []
-        self.sink.renew((*others, 2, 1))
-        for other in others:
-            os.close(other)
-
-    def discard(self) -> None:
-        """Close the descriptor."""
-        _writer.discard(self.sink)
-
-
-def _tell(count: int, name: str, why: str) -> None:
-    """*Any thread:* records of the log with this name were dropped."""
-    what = f"1 line of the {name} was" if count == 1 else f"{count} lines of the {name} were"
-    logger.error("%s dropped: %s", what, why)
-
-
-_writer = LogWriter(_tell)
 
 _NAMES = {"--error-logfile": "error log", "--access-logfile": "access log"}
 
@@ -189,36 +98,15 @@ def configure(*, error_logfile: str, access_logfile: str, log_level: str) -> Non
     """
     errors = _handler(error_logfile, sys.stderr, "--error-logfile")
     access = _handler(access_logfile or "-", sys.stdout, "--access-logfile")
-    errors.setFormatter(_Formatter())
+    errors.setFormatter(Formatter())
     for old in [handler for handler in _opened if handler not in (errors, access)]:
         _opened.remove(old)
         old.discard()
-    _remember_stderr(errors)
+    remember_stderr(errors)
     _attach(logger, errors, log_level.upper())
     _attach(access_logger, access, "INFO")
     app_logger.setLevel(1)
     app_logger.disabled = False
-
-
-def _remember_stderr(errors: logging.Handler) -> None:
-    """For what the application logs there: where the error log is it too, the lines of both are in
-    the order in which they were made."""
-    global _stderr
-    if isinstance(errors, _Handler) and not errors.path:
-        _stderr = errors.sink
-    elif _stderr is None or not any(_stderr is sink for sink in _own_sinks):
-        try:
-            _stderr = Sink(os.dup(2), "log on standard error")
-        except OSError:  # closed
-            _stderr = None
-            return
-        _own_sinks.append(_stderr)
-        _writer.add(_stderr)
-
-
-_stderr: Sink | None = None
-_own_sinks: list[Sink] = []
-"""What is open of it beside the logs."""
 
 
 def _handler(name: str, stream: TextIO | None, flag: str) -> logging.Handler:
@@ -256,14 +144,14 @@ def _stream_handler(stream: TextIO | None, flag: str) -> logging.Handler:
     return logging.StreamHandler(stream)
 
 
-def _open_handler(descriptor: int, origin: tuple[str, object], encoding: str) -> _Handler:
+def _open_handler(descriptor: int, origin: tuple[str, object], encoding: str) -> Handler:
     sink = Sink(descriptor, _NAMES[origin[0]], tells=origin[0] == "--error-logfile")
-    handler = _Handler(sink, origin, encoding)
+    handler = Handler(sink, origin, encoding)
     _opened.append(handler)
     return handler
 
 
-_opened: list[_Handler] = []
+_opened: list[Handler] = []
 """Those whose descriptors are open."""
 
 
@@ -293,10 +181,7 @@ def release() -> None:
     for handler in _opened:
         handler.discard()
     _opened.clear()
-    global _stderr
-    _stderr = None
-    while _own_sinks:
-        _writer.discard(_own_sinks.pop())
+    forget_stderr()
 
 
 # --- What the application says
@@ -309,8 +194,7 @@ def reclaim() -> None:
     that the application has closed all descriptors that it did not know."""
     for opened in _opened:
         opened.renew()
-    for sink in _own_sinks:
-        sink.renew((2,))
+    renew_stderr()
     for target, (handler, level) in _attached.items():
         target.disabled = False
         # One that names a logger takes level and handlers of those beneath it.
@@ -325,17 +209,6 @@ def reclaim() -> None:
         app_logger.setLevel(app_logger.level or 1)
 
 
-def put_stderr(text: str) -> bool:
-    """*Any thread:* write lines to the standard error that :func:`configure` has found, as those of
-    the logs are written. False where it has found none, and nothing is done.
-
-    :param text: whole lines; perhaps none.
-    """
-    if _stderr is not None and text:
-        _writer.put(_stderr, text.encode("utf-8", "backslashreplace"))
-    return _stderr is not None
-
-
 _HANDLE, _CALL_HANDLERS = logging.Logger.handle, logging.Logger.callHandlers
 
 
@@ -348,7 +221,7 @@ def put_access(format: str, *args: object) -> bool:
     """
     handler = _attached[access_logger].handler if access_logger in _attached else None
     if (
-        type(handler) is not _Handler
+        type(handler) is not Handler
         or access_logger.handlers != [handler]
         or access_logger.propagate
         or access_logger.filters
@@ -362,7 +235,7 @@ def put_access(format: str, *args: object) -> bool:
         or logging.getLogRecordFactory() is not logging.LogRecord
     ):
         return False
-    _writer.put(handler.sink, (format % args + "\n").encode(handler.encoding, "backslashreplace"))
+    writer.put(handler.sink, (format % args + "\n").encode(handler.encoding, "backslashreplace"))
     return True
 
 
@@ -371,15 +244,15 @@ def put_access(format: str, *args: object) -> bool:
 
 def set_mode(mode: Mode) -> None:
     """Whether a record is written at all costs; see :class:`Mode`, DIRECT or POLLED."""
-    _writer.mode = mode
+    writer.mode = mode
 
 
 def write_by_thread() -> None:
     """*Main thread:* from now on a thread writes the logs, and another one runs what handlers the
     application has given the loggers of this package; until :func:`flush`."""
     for target in _ours():
-        vars(target)["callHandlers"] = partial(_call_handlers, target)
-    _writer.start()
+        vars(target)["callHandlers"] = partial(call_handlers, target)
+    writer.start()
 
 
 def _ours() -> list[logging.Logger]:
@@ -391,7 +264,7 @@ def _ours() -> list[logging.Logger]:
 def flush() -> None:
     """*Any thread:* before this process ends, write what the thread has still to write, within a
     second, and end it. Nothing, and at once, where there is none."""
-    if not _writer.flush():
+    if not writer.flush():
         _spare_shutdown()
 
 
@@ -409,57 +282,6 @@ def _spare_shutdown() -> None:
             logging._handlerList.remove(reference)  # type: ignore[attr-defined]
 
 
-def _call_handlers(target: logging.Logger, record: logging.LogRecord) -> None:
-    """In the place of :meth:`logging.Logger.callHandlers`."""
-    # Not logging's own: programs that watch logs replace the method of the class.
-    call = type(target).callHandlers
-    if _has_only_ours(target) or not _writer.calls_elsewhere:
-        call(target, record)
-        return
-    # Ours now: their lines wait for no handler of another's.
-    for handler in _handlers_of(target):
-        if type(handler) is _Handler and record.levelno >= handler.level:
-            handler.handle(record)
-    _complete(record)
-    vars(record)[_IS_WRITTEN] = True
-    _writer.call(partial(call, target, record))
-
-
-_IS_WRITTEN = "_wsgi_async_is_written"
-"""The attribute of a record that our handlers have had already."""
-
-
-def _handlers_of(target: logging.Logger) -> Iterator[logging.Handler]:
-    current: logging.Logger | None = target
-    while current is not None:
-        yield from current.handlers
-        current = current.parent if current.propagate else None
-
-
-def _has_only_ours(target: logging.Logger) -> bool:
-    return all(type(handler) in _OURS for handler in _handlers_of(target))
-
-
-_OURS = (_Handler, logging.NullHandler)
-"""They wait for nobody, and may be called by who logs."""
-
-_PLAIN = {bool, float, int, str, type(None)}
-
-
-def _complete(record: logging.LogRecord) -> None:
-    """Let a record refer to nothing that may change before it is written, or that should not live
-    so long: the frames of a traceback, and all that is in them."""
-    args = record.args
-    if args and not (isinstance(args, tuple) and _PLAIN.issuperset(map(type, args))):
-        record.msg, record.args = record.getMessage(), None
-    if record.exc_info:
-        record.exc_text = record.exc_text or _plain.formatException(record.exc_info)
-        record.exc_info = None
-
-
-_plain = logging.Formatter()
-
-
 # --- What the operator says
 
 
@@ -474,7 +296,7 @@ def error_descriptor() -> int:
     It stays the same when the log is reopened. Standard error's where there is no better.
     """
     attached = _attached.get(logger)
-    if attached is not None and isinstance(attached.handler, _Handler):
+    if attached is not None and isinstance(attached.handler, Handler):
         return attached.handler.sink.descriptor
     return 2
 
@@ -494,4 +316,4 @@ def reopen() -> None:
         except OSError as error:
             logger.warning("Cannot reopen the log %r: %s", handler.path, error.strerror)
             continue
-        _writer.switch(handler.sink, new)
+        writer.switch(handler.sink, new)
