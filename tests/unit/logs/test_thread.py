@@ -168,8 +168,11 @@ def test_who_logs_does_not_wait_for_a_pipe_that_nobody_reads(
     assert time.monotonic() - began < 10
     lines = pipe.read_until(lambda data: count - told.count == data.count(b"\n")).splitlines()
     numbers = list(map(int, lines))
-    assert numbers == list(range(len(numbers)))
-    assert MAX_HELD / (size + OVERHEAD) - 1 < len(numbers) < count
+    held = int(MAX_HELD / (size + OVERHEAD)) - 1
+    assert numbers[:held] == list(range(held))
+    # Where the thread fills the pipe late, there is room for some again after others were dropped.
+    assert numbers == sorted(set(numbers))
+    assert held < len(numbers) < count
     told.wait_for(count - len(numbers))
     assert {(name, why) for _, name, why in told.reports} == {
         ("access log", "nobody reads it fast enough")
