@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import os
 import re
@@ -16,7 +17,7 @@ from typing import Any
 import hypothesis
 import pytest
 from processes import Site
-from serving import Served, serving
+from serving import PACKAGE, Served, serving
 
 from wsgi_async.connection import waits
 from wsgi_async.system.sockets import DEFAULT_ADDRESS, parse_address
@@ -40,11 +41,16 @@ hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 
 
-def pytest_configure() -> None:
-    """Take the settings of whoever started the tests from them and from all that they start."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the settings of whoever started the tests from them and from all that they start.
+
+    Compile what the many processes that they start import: of a fresh clone each would do it again.
+    """
     for name in [name for name in os.environ if SETTINGS.fullmatch(name)]:
         del os.environ[name]
     os.umask(0o022)  # other users read what tests write
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(PACKAGE, quiet=2)
     if len(tempfile.gettempdir()) > LONG_DIRECTORY and os.access("/tmp", os.W_OK):
         os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
 

@@ -8,18 +8,19 @@ import ssl
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tools import require_program
+from serving import Served, serving
+from tools import require_module, require_program
 
 from benchmarks import apps
 from benchmarks.clients import download, handshakes, secure
 from benchmarks.clients.hold import Holder
 from benchmarks.harness import certificates
-from benchmarks.harness.model import Load, Running, WrongAnswer
+from benchmarks.harness.model import Load, Running, Scenario, WrongAnswer
 from benchmarks.scenarios import SCENARIOS, wrk
 from benchmarks.scenarios.answers import ask
 from benchmarks.scenarios.idle import Idle
@@ -218,3 +219,61 @@ def test_a_peer_is_measured(directory: Path, name: str) -> None:
         assert sample.extra["held"] == 20
     else:
         assert sample.value > 0
+
+
+class Ours:
+    """A server in this process, by TLS."""
+
+    threads = 8
+    tls = True
+    name = "wsgi_async"
+
+    def __init__(self, found: Served) -> None:
+        assert found.server.port is not None
+        self.port = found.server.port
+
+    def memory(self) -> int:
+        return 0
+
+    def descriptors(self) -> int:
+        return 0
+
+
+@contextlib.contextmanager
+def served(directory: Path, application: Callable[..., Any]) -> Iterator[Ours]:
+    """wsgi_async by TLS, as the scenarios know a server."""
+    files = {"certfile": certificates.CERTIFICATE, "keyfile": certificates.KEY}
+    given = {option: str(directory / file) for option, file in files.items()}
+    with serving(application, **given) as found:
+        yield Ours(found)
+
+
+OVER_TLS = [one for one in SCENARIOS.values() if one.tls]
+
+
+@pytest.mark.parametrize("scenario", OVER_TLS, ids=lambda scenario: scenario.name)
+def test_each_measures_wsgi_async(directory: Path, scenario: Scenario) -> None:
+    require_program("wrk")
+    if "flask" in scenario.name:
+        require_module("flask")
+    with served(directory, getattr(apps, scenario.application)) as ours:
+        sample = SMALL.get(scenario.name, scenario.measure)(ours, LOAD)
+    assert sample.errors == 0
+    if scenario.name == "tls-idle":
+        assert sample.extra["held"] == 20
+    else:
+        assert sample.value > 0
+
+
+def other_body(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    start_response("200 OK", [("Content-Length", "6")])
+    return [b"other\n"]
+
+
+@pytest.mark.parametrize("scenario", OVER_TLS, ids=lambda scenario: scenario.name)
+def test_a_wrong_answer_voids_each(directory: Path, scenario: Scenario) -> None:
+    with (
+        served(directory, other_body) as ours,
+        pytest.raises(WrongAnswer, match=r"other|bytes"),
+    ):
+        SMALL.get(scenario.name, scenario.measure)(ours, LOAD)

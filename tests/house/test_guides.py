@@ -20,12 +20,7 @@ ACTIONS = "`--help` `--print-config` `--check-config` `--guide` `--version`"
 ELSEWHERE = {
     "django": {"--nostatic", "--insecure"},
     "proxies": {"--trusted-proxy", "--trusted-proxy-headers"},
-    "tls": {
-        *("--ssl-certfile", "--ssl-keyfile", "--ssl-keyfile-password", "--ssl-ca-certs"),
-        *("--ssl-cert-reqs", "--ssl-ciphers", "--ssl-certificate", "--ssl-ca"),
-        *("--ssl-client-verify", "--ssl-protocol-min", "--verify-mode", "--ssl-version"),
-        "--webroot",
-    },
+    "tls": {"--webroot"},
 }
 """Options of other programs that a guide names."""
 MISSING = {

@@ -23,7 +23,6 @@ CLIENT = "127.0.0.2"
 """Any address of 127.0.0.0/8 may be a client's here."""
 STRANGER = "203.0.113.9"
 """What a client says it is."""
-FRAMEWORKS = ["secure_flask", "secure_django"]
 
 
 certificate = pytest.fixture(scope="module")(made_certificate)
@@ -119,8 +118,15 @@ def server(way: str, site: str, directory: Path, bind: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("transport", ["tcp", "unix"])
-@pytest.mark.parametrize("site", FRAMEWORKS)
+@pytest.mark.parametrize(
+    ("site", "transport"),
+    [
+        ("secure_flask", "tcp"),
+        ("secure_django", "unix"),
+        pytest.param("secure_flask", "unix", marks=pytest.mark.soak),
+        pytest.param("secure_django", "tcp", marks=pytest.mark.soak),
+    ],
+)
 def test_no_redirect_for_ever(
     site: str, transport: str, way: str, tmp_path: Path, certificate: Certificate
 ) -> None:

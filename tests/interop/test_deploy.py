@@ -25,6 +25,7 @@ from wsgi_async.config.option import parse_duration
 from wsgi_async.system.systemd import VARIABLES
 
 DEPLOY = ROOT / "examples" / "deploy"
+SERVICES = [path.name for path in sorted(DEPLOY.glob("*.service"))]
 
 APPLICATION = """
 import json, os
@@ -35,9 +36,9 @@ def application(environ, start_response):
 """
 
 
-def unit() -> dict[str, str]:
-    """The settings of mysite.service; of a repeated one the last."""
-    text = (DEPLOY / "mysite.service").read_text().replace("\\\n", " ")
+def unit(name: str = "mysite.service") -> dict[str, str]:
+    """The settings of a unit; of a repeated one the last."""
+    text = (DEPLOY / name).read_text().replace("\\\n", " ")
     return dict(re.findall(r"^([A-Za-z]+)=(.*)$", text, re.MULTILINE))
 
 
@@ -138,9 +139,10 @@ def test_the_server_takes_them(where: str, tmp_path: Path) -> None:
 
 
 def test_nobody_is_killed_before_the_graceful_timeout() -> None:
-    words = commands()["mysite.service"]
-    graceful = given(words, "--graceful-timeout") + given(words, "--drain-delay")
-    assert parse_duration(unit()["TimeoutStopSec"]) > graceful + 5
+    for service in SERVICES:
+        words = shlex.split(unit(service)["ExecStart"])
+        graceful = given(words, "--graceful-timeout") + given(words, "--drain-delay")
+        assert parse_duration(unit(service)["TimeoutStopSec"]) > graceful + 5
     assert given(commands()["Procfile"], "--graceful-timeout") + 5 <= 30
     text = (DEPLOY / "Dockerfile").read_text()
     match = re.search(r"--stop-timeout ([0-9]+) ", text)
@@ -162,12 +164,13 @@ def test_haproxy_notices_before_the_drain_delay_ends() -> None:
 # --- systemd
 
 
-def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SERVICES)
+def test_systemd_accepts_the_units(name: str, tmp_path: Path) -> None:
     program = require_program("systemd-analyze")
     told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     version = re.match(r"systemd ([0-9]+)", told.stdout)
     assert version is not None
-    text = (DEPLOY / "mysite.service").read_text()
+    text = (DEPLOY / name).read_text()
     # It looks whether the program is there.
     text = text.replace("/srv/mysite/venv/bin/wsgi-async", sys.executable)
     if int(version[1]) < 253:
@@ -177,11 +180,13 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
         assert "\nType=notify-reload\n" in text
         text = text.replace("\nType=notify-reload\n", "\n")
         text = text.replace(old[0], old[0].replace("#", ""))
-    service = tmp_path / "mysite.service"
+    service = tmp_path / name
     service.write_text(text)
-    shutil.copy(DEPLOY / "mysite.socket", tmp_path)
+    units = [service]
+    if (DEPLOY / name).with_suffix(".socket").exists():
+        units.append(Path(shutil.copy((DEPLOY / name).with_suffix(".socket"), tmp_path)))
     done = subprocess.run(
-        [program, "verify", "--man=no", str(service), str(tmp_path / "mysite.socket")],
+        [program, "verify", "--man=no", *map(str, units)],
         timeout=TIMEOUT,
         capture_output=True,
         text=True,

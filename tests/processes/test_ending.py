@@ -9,7 +9,6 @@ import time
 import pytest
 from processes import Life, Site
 from rawclient import TIMEOUT
-from serving import both_loops
 
 SOON = ("--graceful-timeout", "1s")
 LATER = ("--graceful-timeout", "30s")
@@ -44,7 +43,6 @@ threading.Thread(target=work, name='finite', daemon=False).start()
 """
 FINITE = FINITE_FOR.format(seconds=1.2)
 
-ways = pytest.mark.parametrize("way", [(), ("--preload",)], ids=["", "preload"])
 endless = pytest.mark.parametrize(
     "left", [THREAD, EXECUTOR, SPINNING], ids=["thread", "executor", "spinning"]
 )
@@ -64,7 +62,7 @@ def source(left: str) -> str:
     )
 
 
-@both_loops
+@pytest.mark.parametrize("loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.soak)])
 @endless
 def test_a_thread_that_goes_on_for_ever_is_left_behind(site: Site, loop: str, left: str) -> None:
     """Once the grace is over, with the exit functions called, and without a false reason."""
@@ -82,7 +80,10 @@ def test_a_thread_that_goes_on_for_ever_is_left_behind(site: Site, loop: str, le
 
 
 @endless
-@ways
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param((), id="", marks=pytest.mark.soak), pytest.param(("--preload",), id="preload")],
+)
 def test_without_a_supervisor_nothing_stays(site: Site, left: str, way: tuple[str, ...]) -> None:
     site.write_source(source(left))
     with site.serve(*SOON, *way) as servers:

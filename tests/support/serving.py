@@ -21,7 +21,7 @@ from rawclient import TIMEOUT, Address, RawClient
 
 import wsgi_async
 from wsgi_async.connection.connections import Connections
-from wsgi_async.events import Observer, RequestInfo, ResponseInfo
+from wsgi_async.events import CertificateInfo, Observer, RequestInfo, ResponseInfo
 from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
 
@@ -102,6 +102,11 @@ class Recorder(Observer):
 
     def started(self, addresses: tuple[str, ...], threads: int, loop: str, parser: str) -> None:
         self._add("started", addresses, threads, loop, parser)
+
+    def certificates(
+        self, certificates: tuple[CertificateInfo, ...], *, are_renewed: bool = False
+    ) -> None:
+        self._add("certificates", certificates, are_renewed)
 
     def stopping(self, in_flight: int) -> None:
         self._add("stopping", in_flight)

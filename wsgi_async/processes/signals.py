@@ -11,9 +11,10 @@ SIGNALS: dict[signal.Signals, str] = {
     "accepting, finish what is in flight within `--graceful-timeout`, and end with code 0.",
     signal.SIGINT: "The same (Ctrl-C). The second one ends at once.",
     signal.SIGQUIT: "End at once.",
-    signal.SIGHUP: "Reload: read the configuration again, and replace the processes one by one by "
-    "ones that load the application anew. Each must be ready, its `--warmup` answered, before an "
-    "old one goes. Where the new code does not start, the old processes go on.",
+    signal.SIGHUP: "Reload: read the configuration and the certificates again, and replace the "
+    "processes one by one by ones that load the application anew. Each must be ready, its "
+    "`--warmup` answered, before an old one goes. Where the new code does not start, the old "
+    "processes go on.",
     signal.SIGUSR1: "Reopen the log files, and log each request in flight with the stack of its "
     "thread.",
     signal.SIGUSR2: "Nothing; it is logged.",
