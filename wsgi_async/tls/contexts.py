@@ -35,6 +35,8 @@ class Contexts:
     that of another pair for the names which are in there."""
     certificates: tuple[CertificateInfo, ...]
     """What is shown, in the order of the pairs."""
+    notices: tuple[str, ...] = ()
+    """What an operator may have meant otherwise, a line each."""
 
 
 def make_contexts(settings: TLSSettings, material: Material) -> Contexts:
@@ -55,7 +57,12 @@ def make_contexts(settings: TLSSettings, material: Material) -> Contexts:
         made.append((context, certificate))
     first = made[0][0]
     first.by_name = NameTable((certificate.names, context) for context, certificate in made)
-    return Contexts(first, tuple(certificate for _, certificate in made))
+    notices = [
+        f"--certfile {certificate.file} is shown to nobody, for those before it have all its names"
+        for context, certificate in made[1:]
+        if all(first.by_name.find(name) is not context for name in certificate.names)
+    ]
+    return Contexts(first, tuple(certificate for _, certificate in made), tuple(notices))
 
 
 class ServerConnection(ssl.SSLObject):

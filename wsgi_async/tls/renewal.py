@@ -62,6 +62,7 @@ class Renewal:
         self.material: Material = read_material(settings)
         self.contexts: Contexts = make_contexts(settings, self.material)
         self._refused: tuple[Material | None, str] | None = None
+        self._noticed: tuple[str, ...] = ()
         self._warned_at: dict[CertificateInfo, float] = {}
 
     def look(self, *, asked: bool = False) -> bool:
@@ -75,6 +76,7 @@ class Renewal:
             is_new = self.take(asked=asked)
         except ConfigError as error:
             self._warn(f"Certificates are not renewed, the former ones stay: {error}")
+        self._say_notices()
         self._warn_of_expiry()
         return is_new
 
@@ -125,6 +127,12 @@ class Renewal:
         lost = [name for name in dict.fromkeys(before) if name not in names]
         if lost:
             self._warn(f"No certificate is for {', '.join(lost)} any more")
+
+    def _say_notices(self) -> None:
+        for notice in self.contexts.notices:
+            if notice not in self._noticed:
+                self._warn(notice)
+        self._noticed = self.contexts.notices
 
     def _warn_of_expiry(self) -> None:
         now = self._clock()

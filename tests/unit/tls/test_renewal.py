@@ -83,7 +83,7 @@ def test_names_that_are_lost_are_told(site: Site) -> None:
     # It may be meant so; where it is not, somebody has put another site's files there.
     pair = site.issue("a.example", "b.example")
     renewal = site.start(pair, site.issue("c.example"))
-    pair.replace(site.issue("c.example"))
+    pair.replace(site.issue("d.example"))
     assert renewal.look()
     assert site.heard() == ["No certificate is for a.example, b.example any more"]
 
@@ -257,6 +257,17 @@ def test_fourteen_days_before_the_end_there_is_a_warning_a_day(site: Site) -> No
     assert re.search(
         r"of a.example has expired on [-0-9]+ [:0-9]+ UTC: clients refuse it", heard[-1]
     )
+
+
+def test_one_that_nobody_is_shown_is_told_once(site: Site) -> None:
+    # As for nginx, which chooses by the kind of key; OpenSSL does not tell Python of it.
+    first = site.issue("a.example", "*.b.example")
+    second = site.issue("*.b.example", "a.example")
+    renewal = site.start(first, second, site.issue("a.example", "c.example"))
+    renewal.look()
+    renewal.look()
+    line = f"--certfile {second.certificate} is shown to nobody, for those before it have all its"
+    assert site.heard() == [f"{line} names"]
 
 
 def test_one_that_is_short_lived_is_warned_of_in_its_last_third(site: Site) -> None:
