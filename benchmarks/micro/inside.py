@@ -16,7 +16,14 @@ from wsgi_async.connection.protocol import HTTPProtocol
 from wsgi_async.events import Observer
 from wsgi_async.server.proxy_fields import proxy_fields
 from wsgi_async.testing import FakeLoop, FakeTransport
-from wsgi_async.threads import BlockedWriters, Mailbox, Overflow, ResponseBounds
+from wsgi_async.threads import (
+    BlockedWriters,
+    Mailbox,
+    Overflow,
+    Patience,
+    ResponseBounds,
+    SpoolTurns,
+)
 from wsgi_async.threads.pool import Task, ThreadPool
 
 __all__ = [
@@ -164,6 +171,8 @@ def bounds(budgets: Budgets, config: Config) -> ResponseBounds:
         budgets=budgets,
         blocked=BlockedWriters(config.threads // 2),
         others_wait=lambda: False,
+        patience=Patience(config.threads // 2),
+        turns=SpoolTurns(lambda: False, lambda: 0),
         warn=lambda why: raising(RuntimeError(why)),
     )
 

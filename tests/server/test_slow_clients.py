@@ -240,21 +240,31 @@ def test_endless_streams_are_suspended(
 
 
 @both_loops
-def test_at_most_half_of_the_threads_may_block(loop: str, serve: Serve) -> None:
-    """``block`` holds threads, so who has been blocked the longest is given up for the others."""
+@pytest.mark.parametrize("waiting", [0, 4])
+def test_at_most_half_of_the_threads_may_block(loop: str, waiting: int, serve: Serve) -> None:
+    """``block`` holds threads, beyond those that may wait beside others, so who has been blocked
+    the longest is given up for the others."""
     app = App()
-    served = serve(app, loop=loop, threads=8, response_overflow="block", **NO_DEADLINES)
+    served = serve(
+        app,
+        loop=loop,
+        threads=8,
+        response_overflow="block",
+        waiting_threads=waiting,
+        **NO_DEADLINES,
+    )
     with contextlib.ExitStack() as stack:
         readers = connect_all(served, stack, 12)
         for reader in readers:
             reader.send(request("/endless"))
-        served.recorder.wait_for("request_finished", 8)
+        served.recorder.wait_for("request_finished", 8 - waiting)
         served.wait_until(lambda: served.pool.busy == 4)
         assert len(served.blocked) == 4
+        assert served.pool.aside == waiting
         for _ in range(20):
             with served.client() as client:
                 assert client.get().body == b"quick"
-        assert app.closed.qsize() == 8
+        assert app.closed.qsize() == 8 - waiting
         assert served.recorder.of("request_refused") == []
     served.wait_until_idle()
     assert app.closed.qsize() == 12

@@ -97,12 +97,21 @@ class Rig:
     """A pool, a thread line and an application."""
 
     def __init__(
-        self, line: Line, application: App, threads: int, queue_size: int, observer: Observer
+        self,
+        line: Line,
+        application: App,
+        threads: int,
+        queue_size: int,
+        observer: Observer,
+        max_aside: int = 0,
     ) -> None:
         self.line = line
         self.observer = observer
         self.errors: list[BaseException] = []
-        self.pool = ThreadPool(threads, queue_size, name="pool", on_error=self.errors.append)
+        self.pool = ThreadPool(
+            threads, queue_size, name="pool", max_aside=max_aside, on_error=self.errors.append
+        )
+        line.stand_in = self.pool.stand_in
         self.pool.start()
         self.gateway = Gateway(
             application, self.pool, line.mailbox, line.bounds, observer, request_ids()

@@ -39,7 +39,12 @@ class Rig:
     """A running pool, and the errors that its tasks let out."""
 
     def __init__(
-        self, threads: int, queue_size: int, name: str = "test", max_lost: int = 0
+        self,
+        threads: int,
+        queue_size: int,
+        name: str = "test",
+        max_lost: int = 0,
+        max_aside: int = 0,
     ) -> None:
         self.errors: queue.Queue[BaseException] = queue.Queue()
         self.returned: queue.Queue[Call] = queue.Queue()
@@ -49,6 +54,7 @@ class Rig:
             queue_size,
             name=name,
             max_lost=max_lost,
+            max_aside=max_aside,
             on_error=self.errors.put,
             on_returned=self._has_returned,
         )
@@ -88,8 +94,8 @@ class Rig:
 def pools() -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
-    def start(threads: int = 1, queue_size: int = 10, name: str = "test", max_lost: int = 0) -> Rig:
-        rig = Rig(threads, queue_size, name, max_lost)
+    def start(threads: int = 1, queue_size: int = 10, name: str = "test", **bounds: int) -> Rig:
+        rig = Rig(threads, queue_size, name, **bounds)
         rigs.append(rig)
         rig.pool.start()
         rig.wait_until_idle()

@@ -16,13 +16,16 @@ from wsgi_async.threads import (
     BlockedWriters,
     Mailbox,
     Overflow,
+    Patience,
     Producer,
     ResponseBounds,
     ResponsePipe,
     ResponseWriter,
+    SpoolTurns,
     response_writer,
 )
 from wsgi_async.threads.response_states import CONSUMER_MOVES, PRODUCER_MOVES, Consumer
+from wsgi_async.threads.stand_ins import StandIn
 
 WAIT = 10.0
 KIB = 1024
@@ -51,10 +54,13 @@ class Line:
         files: int = 64,
         blocked: int = 4,
         others_wait: Callable[[], bool] = lambda: False,
+        patience: int = 4,
     ) -> None:
         self.wakes: queue.Queue[Callable[[], None]] = queue.Queue()
         self.errors: list[BaseException] = []
         self.warnings: list[str] = []
+        self.stand_in: Callable[[], StandIn | None] = lambda: None
+        """No thread has another one to stand in for it, unless a test says so."""
         self.mailbox = Mailbox(self.wakes.put, self.errors.append)
         self.budgets = Budgets(
             memory=process_memory, disk=process_disk, files=files, directory=str(directory)
@@ -66,7 +72,10 @@ class Line:
             budgets=self.budgets,
             blocked=BlockedWriters(blocked),
             others_wait=others_wait,
+            patience=Patience(patience),
+            turns=SpoolTurns(others_wait, lambda: 0),
             warn=self.warnings.append,
+            stand_in=lambda: self.stand_in(),
         )
 
     def turn(self) -> None:

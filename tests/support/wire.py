@@ -27,7 +27,14 @@ from wsgi_async.events import FanOut, Observer, RequestInfo, ResponseInfo
 from wsgi_async.http1 import reader as http1
 from wsgi_async.server.proxy_fields import proxy_fields
 from wsgi_async.testing import FakeLoop, FakeTransport
-from wsgi_async.threads import BlockedWriters, Mailbox, Overflow, ResponseBounds
+from wsgi_async.threads import (
+    BlockedWriters,
+    Mailbox,
+    Overflow,
+    Patience,
+    ResponseBounds,
+    SpoolTurns,
+)
 from wsgi_async.threads.pool import Running, ThreadPool
 
 TIMEOUT = 10.0
@@ -386,6 +393,8 @@ class Site:
             budgets=self.budgets,
             blocked=BlockedWriters(config.threads // 2),
             others_wait=lambda: self.pool.queued > 0,
+            patience=Patience(config.threads // 2),
+            turns=SpoolTurns(lambda: self.pool.queued > 0, lambda: self.pool.submitted),
             warn=self.observer.error,
         )
         observer: Observer = self.observer

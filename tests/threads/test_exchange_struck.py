@@ -18,7 +18,16 @@ from threadline import KIB, MIB, WAIT, no_leaks
 from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.connection import exchange as exchange_module
 from wsgi_async.system.stacks import raise_in
-from wsgi_async.threads import RequestBody, bounds, mailbox, places, task_queues, tasks
+from wsgi_async.threads import (
+    RequestBody,
+    bounds,
+    mailbox,
+    places,
+    spool_turns,
+    stand_ins,
+    task_queues,
+    tasks,
+)
 from wsgi_async.threads import interim_heads as interim
 from wsgi_async.threads import pool as pool_module
 from wsgi_async.threads import request_body as body
@@ -30,8 +39,8 @@ from wsgi_async.wsgi import calling as wsgi_module
 from wsgi_async.wsgi import early_hints as hints
 from wsgi_async.wsgi.calling import direct
 
-RESPONSES = (writer, account, producer, pipe)
-POOL = (pool_module, places, task_queues, tasks)
+RESPONSES = (writer, account, producer, pipe, spool_turns)
+POOL = (pool_module, places, task_queues, tasks, stand_ins)
 MODULES = (exchange_module, wsgi_module, *POOL, mailbox, *RESPONSES, body, bounds, interim, hints)
 
 
@@ -52,10 +61,18 @@ class Iterable:
 class Scene:
     """An application, and what a client asks of it."""
 
-    def __init__(self, chunks: list[bytes], *, overflow: str = "spool", sends: str = "") -> None:
+    def __init__(
+        self,
+        chunks: list[bytes],
+        *,
+        overflow: str = "spool",
+        sends: str = "",
+        others_wait: bool = False,
+    ) -> None:
         self.chunks = chunks
         self.overflow = overflow
         self.sends = sends
+        self.others_wait = others_wait
 
     def make(self) -> Application:
         return Application(self)
@@ -90,6 +107,7 @@ SCENES = {
     "ahead of its client": Scene([b"x" * 100 * KIB] * 4),
     "parked": Scene([b"x" * 2 * MIB] * 3, overflow="park"),
     "blocked": Scene([b"x" * 100 * KIB] * 4, overflow="block"),
+    "aside": Scene([b"x" * 100 * KIB] * 4, others_wait=True),
 }
 
 
@@ -111,7 +129,7 @@ def finish(rig: Rig, connection: Connection, striker: Striker) -> None:
     """Be the loop, which looks after its pool and its mailbox at each tick, until all is over."""
     side = connection.side
     deadline = time.monotonic() + WAIT
-    while side.end is None or rig.pool.busy or rig.pool.queued:
+    while side.end is None or rig.pool.busy or rig.pool.queued or rig.pool.aside:
         assert time.monotonic() < deadline, f"{striker}: {side.end}"
         if side.unsent:
             side.drain()
@@ -134,8 +152,14 @@ def test_wherever_a_request_is_struck(name: str, tmp_path: Path) -> None:
         striker, application = Striker(*MODULES, at=at), scene.make()
         striker.is_paused = True
         with no_leaks() as make_line, striker.armed():
-            line = make_line(tmp_path, overflow=scene.overflow, memory=64 * KIB)
-            rig = Rig(line, application, 1, 10, Notes())
+            line = make_line(
+                tmp_path,
+                overflow=scene.overflow,
+                memory=64 * KIB,
+                others_wait=lambda: scene.others_wait,
+            )
+            line.bounds.turns._left = 0.0
+            rig = Rig(line, application, 1, 10, Notes(), max_aside=scene.others_wait)
             deadline = time.monotonic() + WAIT
             while rig.pool.busy:
                 assert time.monotonic() < deadline

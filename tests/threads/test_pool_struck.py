@@ -12,11 +12,11 @@ import pytest
 from striking import Striker, StruckError
 
 from wsgi_async.system.stacks import raise_in
-from wsgi_async.threads import places, task_queues, tasks
+from wsgi_async.threads import places, stand_ins, task_queues, tasks
 from wsgi_async.threads import pool as pool_module
 from wsgi_async.threads.pool import TRIES, Call, ThreadPool
 
-MODULES = (pool_module, places, task_queues, tasks)
+MODULES = (pool_module, places, stand_ins, task_queues, tasks)
 WAIT = 10.0
 THREADS = 2
 
@@ -48,6 +48,7 @@ class Rig:
             50,
             name="struck",
             max_lost=2,
+            max_aside=2,
             on_error=self.errors.append,
             on_returned=lambda task, seconds: self.returned.append(task),
         )
@@ -92,6 +93,7 @@ class Rig:
     def check_the_counters(self) -> None:
         pool = self.pool
         assert (pool.alive, pool.busy, pool.queued, pool.lost) == (THREADS, 0, 0, 0)
+        assert (pool.aside, pool._extra) == (0, None)
         assert (pool._waking, len(pool._sleepers), len(set(pool._sleepers))) == (None, 2, 2)
         assert pool.completed == self.news
         assert all(place.next is None and place.task is None for place in pool._places)
@@ -137,7 +139,29 @@ def a_lost_thread(rig: Rig) -> None:
     rig.settle()
 
 
-@pytest.mark.parametrize("scene", [many_tasks, a_lost_thread], ids=lambda scene: scene.__name__)
+def a_thread_aside(rig: Rig) -> None:
+    """Another one takes its place, and waits in its stead as it goes on."""
+    opened = threading.Event()
+
+    def wait() -> None:
+        stand_in = rig.pool.stand_in()
+        assert stand_in is not None
+        for _ in range(2):
+            stand_in.release()
+            opened.wait(WAIT)
+            stand_in.claim()
+
+    task = rig.submit(wait)
+    rig.until(lambda: rig.pool.aside or task.abandoned)
+    rig.submit()
+    opened.set()
+    rig.until(lambda: not rig.pool.aside)
+    rig.settle()
+
+
+@pytest.mark.parametrize(
+    "scene", [many_tasks, a_lost_thread, a_thread_aside], ids=lambda scene: scene.__name__
+)
 def test_wherever_a_thread_is_struck(scene: Callable[[Rig], None]) -> None:
     places: Counter[str] = Counter()
     for at in range(1, 2000):

@@ -241,6 +241,14 @@ class Config:
         minimum=1,
         maximum=10_000,
     )
+    waiting_threads: int = option(
+        256,
+        group=Group.CAPACITY,
+        help="Further threads that may wait for clients which do not take what they have asked "
+        "for, so that --threads run the application all the same. None beside --threads 1.",
+        minimum=0,
+        maximum=10_000,
+    )
     queue_size: int = option(
         2048,
         group=Group.CAPACITY,

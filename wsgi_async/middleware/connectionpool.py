@@ -307,7 +307,8 @@ class Pooled:
 
     ``environ["wsgi_async.pool"].get()`` borrows it, see :class:`Loan`; it goes back when the
     response has been closed. A response that streams has it until then: with ``--response-overflow
-    park`` there may be more of those than threads, so give the pool a size.
+    park``, and where threads wait beside others (``--waiting-threads``), there may be more of those
+    than threads, so give the pool a size.
 
     :param application: the WSGI application.
     :param pool: a :class:`ConnectionPool`; one without a size becomes as large as the server has

@@ -30,7 +30,14 @@ from wsgi_async.connection.timing import exchange_for
 from wsgi_async.events import Observer
 from wsgi_async.system import forks
 from wsgi_async.system.sockets import BoundSocket, bind, close_all, hold, https_port, listen
-from wsgi_async.threads import BlockedWriters, Mailbox, Overflow, ResponseBounds
+from wsgi_async.threads import (
+    BlockedWriters,
+    Mailbox,
+    Overflow,
+    Patience,
+    ResponseBounds,
+    SpoolTurns,
+)
 from wsgi_async.threads.pool import Call, Task, ThreadPool
 from wsgi_async.tls.current import ContextSource
 from wsgi_async.wsgi.calling import direct
@@ -104,6 +111,8 @@ class RunningServer:
             config.threads,
             config.queue_size,
             max_lost=max_lost,
+            # Who asks for one thread may rely on it that nothing runs on another one.
+            max_aside=config.waiting_threads if config.threads > 1 else 0,
             on_error=self._own_error,
             on_returned=Exchange.has_returned,
             soon=loop.call_soon,
@@ -111,15 +120,19 @@ class RunningServer:
         self._io_pool: ThreadPool[Task] = ThreadPool(
             IO_THREADS, 0, name="wsgi_async-io", on_error=self._own_error
         )
+        self._turns = SpoolTurns(self._is_crowded, lambda: self._pool.submitted)
         bounds = ResponseBounds(
             overflow=Overflow(config.response_overflow),
             memory=config.response_buffer,
             disk=config.spool_limit,
             budgets=budgets,
             blocked=BlockedWriters(config.threads // 2),
-            others_wait=lambda: self._pool.queued > 0,
+            others_wait=self._others_wait,
+            patience=Patience(config.threads // 2),
+            turns=self._turns,
             warn=_rarely(observer.error),
             in_background=lambda work: self._io_pool.submit_urgent(Call(work)),
+            stand_in=self._pool.stand_in,
         )
         gateway = Gateway(
             application=direct(application),
@@ -173,6 +186,13 @@ class RunningServer:
     @property
     def requests(self) -> int:
         return self._pool.completed
+
+    def _others_wait(self) -> bool:
+        return self._pool.queued > 0
+
+    def _is_crowded(self) -> bool:
+        # A disk that cannot keep up may hold a thread for long.
+        return self._pool.queued > 0 or self._pool.busy > self._config.threads // 2
 
     def _own_error(self, error: BaseException) -> None:
         # Whoever calls this goes on, also where there is no memory for a line of the log.
@@ -303,6 +323,7 @@ class RunningServer:
 
     def _look_after(self) -> None:
         self.connections.tick(self._loop.time(), time.time())
+        self._turns.fill()
         if self._acceptor is not None:
             self._acceptor.tend()
 

@@ -1,19 +1,20 @@
 """The thread line: where pool threads and the loop thread meet.
 
 ``pool`` has the threads, each in one of its ``places``, and the ``task_queues`` they take their
-``tasks`` from; ``mailbox`` wakes the loop. Responses go by ``response_writer``, at once or by a
-``response_pipe``. Of that, ``response_producer`` is the pool thread's side, the module itself the
-loop's, and ``response_account`` what both share; they stand where ``response_states`` allows, what
-waits on disk is a ``backlog``, and ``bounds`` say what all may hold. Bodies come by
-``request_body``, which ``input_stream`` makes a file of. What goes before a response are
-``interim_heads``.
+``tasks`` from; those that wait for a client have ``stand_ins``. ``mailbox`` wakes the loop.
+Responses go by ``response_writer``, at once or by a ``response_pipe``. Of that,
+``response_producer`` is the pool thread's side, the module itself the loop's, and
+``response_account`` what both share; they stand where ``response_states`` allows, what waits on
+disk is a ``backlog``, ``spool_turns`` say whose is written next beside others, and ``bounds`` what
+all may hold. Bodies come by ``request_body``, which ``input_stream`` makes a file of. What goes
+before a response are ``interim_heads``.
 
 What both sides touch, all of it:
 
 * Here: the pool's queues and places, under its lock; the mailbox; a response's writer, what goes
-  before it, its pipe with the backlog, and the writers that wait (``bounds``); a body that is
-  read as it arrives, and while it is lent the connection's socket. Each says in itself how neither
-  side meets the other.
+  before it, its pipe with the backlog, the writers that wait (``bounds``) and their turns; the
+  permit that one thread waits with in another one's stead; a body that is read as it arrives, and
+  while it is lent the connection's socket. Each says in itself how neither side meets the other.
 * The exchange (``connection/exchange.py``, and ``connection/timing.py`` if it is timed): a thread
   has it from its submission to the end of a step, the loop has it before and after. Meanwhile the
   loop changes only its state, which the thread reads, and reads its context; its facts for the log
@@ -54,7 +55,7 @@ May import: buffers, errors, http, system.
 """
 
 from .backlog import Extent
-from .bounds import LARGE_FILE, BlockedWriters, Overflow, ResponseBounds
+from .bounds import LARGE_FILE, BlockedWriters, Overflow, Patience, ResponseBounds
 from .input_stream import InputStream
 from .interim_heads import InterimHeads
 from .mailbox import Mailbox, Posted
@@ -63,6 +64,7 @@ from .response_account import Progress
 from .response_pipe import ResponsePipe, Taken
 from .response_states import Producer
 from .response_writer import ForkedWriter, ResponseWriter, Whole
+from .spool_turns import SpoolTurns
 
 __all__ = [
     "LARGE_FILE",
@@ -73,6 +75,7 @@ __all__ = [
     "InterimHeads",
     "Mailbox",
     "Overflow",
+    "Patience",
     "Posted",
     "Producer",
     "Progress",
@@ -80,6 +83,7 @@ __all__ = [
     "ResponseBounds",
     "ResponsePipe",
     "ResponseWriter",
+    "SpoolTurns",
     "Taken",
     "Whole",
 ]

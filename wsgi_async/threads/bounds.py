@@ -13,7 +13,10 @@ from typing import Protocol
 
 from wsgi_async.buffers.budgets import Budgets
 
-__all__ = ["LARGE_FILE", "BlockedWriters", "Evictable", "Overflow", "ResponseBounds"]
+from .spool_turns import SpoolTurns
+from .stand_ins import StandIn
+
+__all__ = ["LARGE_FILE", "BlockedWriters", "Evictable", "Overflow", "Patience", "ResponseBounds"]
 
 TRANSPORT_HIGH_WATER = 64 * 1024
 """asyncio's own default; less where ``response_buffer`` is small."""
@@ -92,6 +95,37 @@ class BlockedWriters:
         return len(self._writers)
 
 
+class Patience:
+    """Which threads wait a moment for their client, in their place in the pool.
+
+    :param limit: how many may do so while others wait for a thread.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = max(1, limit)
+        self._lock = threading.Lock()
+        self._writers: set[object] = set()
+
+    @property
+    def is_exhausted(self) -> bool:
+        """*Any thread:* whether no more than those that do should."""
+        return len(self._writers) >= self._limit
+
+    def enter(self, writer: object) -> None:
+        """*Pool thread:* `writer` is about to wait."""
+        with self._lock:
+            self._writers.add(writer)
+
+    def leave(self, writer: object) -> None:
+        """*Pool thread:* it no longer waits."""
+        with self._lock:
+            self._writers.discard(writer)
+
+
+def _nobody() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)  # each look into a named tuple is slow
 class ResponseBounds:
     """What all responses of one server share."""
@@ -105,10 +139,15 @@ class ResponseBounds:
     blocked: BlockedWriters
     others_wait: Callable[[], bool]
     """Whether other work waits for a thread."""
+    patience: Patience
+    turns: SpoolTurns
     warn: Callable[[str], None]
     """Told of a failing disk: what follows from it, a colon, its own word. *Any thread.*"""
     in_background: Callable[[Callable[[], object]], object] = operator.call
     """Has something done that would hold up the loop. *Any thread.*"""
+    stand_in: Callable[[], StandIn | None] = _nobody
+    """Has another thread take the place of this one, which is about to wait for its client. *Pool
+    thread.*"""
 
     @property
     def high_water(self) -> int:

@@ -11,6 +11,7 @@ import enum
 import threading
 from typing import Generic
 
+from .stand_ins import Permit
 from .tasks import T
 
 __all__ = ["NEXT", "Orphan", "Place", "Stage", "Standing"]
@@ -33,6 +34,7 @@ class Standing(enum.Enum):
     """What a thread is to its pool."""
 
     SERVING = "it takes tasks"
+    ASIDE = "another one has its place: it finishes its task, and takes no other"
     LOST = "it was given up as it ran one: it takes no other, and an exception may be raised in it"
     SHIELDED = "it was given up, and nothing is raised in it any more: there is at most one"
     TOLD = "it was given up, and it was told that it has returned"
@@ -41,12 +43,14 @@ class Standing(enum.Enum):
 
 
 _SERVING = Standing.SERVING
+_ASIDE = Standing.ASIDE
 _LOST = Standing.LOST
 _SHIELDED = Standing.SHIELDED
 _TOLD = Standing.TOLD
 
 NEXT: dict[Standing, set[Standing]] = {
-    _SERVING: {_LOST},
+    _SERVING: {_ASIDE, _LOST},
+    _ASIDE: {_SERVING, _LOST},
     _LOST: {_SHIELDED, _TOLD},
     _SHIELDED: {_SHIELDED, _TOLD},
     _TOLD: set(),
@@ -60,7 +64,7 @@ class Orphan(Generic[T]):
 
     has_begun = True
 
-    def __init__(self, task: T, turn: int) -> None:
+    def __init__(self, task: T | Permit, turn: int) -> None:
         self.task = task
         self.turn = turn
         self.tries = 0
@@ -81,6 +85,7 @@ class Place(Generic[T]):
         "lost_at",
         "name",
         "next",
+        "permit",
         "sleeper",
         "stage",
         "standing",
@@ -97,7 +102,7 @@ class Place(Generic[T]):
         self.sleeper = threading.Lock()
         """What it sleeps on."""
         self.sleeper.acquire()
-        self.task: T | Orphan[T] | None = None
+        self.task: T | Orphan[T] | Permit | None = None
         """What it runs; None while it sleeps."""
         self.turn = 0
         """That of the task when it was taken."""
@@ -108,6 +113,8 @@ class Place(Generic[T]):
         self.next: threading.Lock | None = None
         """The sleeping thread that it is to wake. Nobody else is woken until it has."""
         self.standing = _SERVING
+        self.permit: Permit | None = None
+        """What another thread waits with, so that this one may run, since it stands aside."""
         self.lost_at = 0.0
 
     def change(self, standing: Standing) -> None:
@@ -120,6 +127,8 @@ class Place(Generic[T]):
     @property
     def own_task(self) -> T | None:
         """*Any thread:* what it runs, or has just run, whether it does so or closes it for another
-        one."""
+        one. Not what it only waits with."""
         task = self.task
-        return task.task if isinstance(task, Orphan) else task
+        if isinstance(task, Orphan):
+            task = task.task
+        return None if isinstance(task, Permit) else task

@@ -2,8 +2,8 @@
 
 Guarantees:
 
-* At most `threads` tasks run at once, those of lost threads aside; each thread is a daemon and has
-  a name.
+* At most `threads` tasks run at once, those of lost threads not counted; each thread is a daemon
+  and has a name.
 * ``submit`` refuses (returns False) instead of growing its queue beyond `queue_size`.
 * ``submit_urgent`` never refuses: resumed iterations and closes must always find a place.
   The two queues are served alternately, so neither can starve the other.
@@ -12,8 +12,12 @@ Guarantees:
   decorators), costs that thread at most, which is replaced. A task that it had not begun goes back
   to the head of its queue; one that it had is told so (:meth:`Task.abandon`).
 * A task that never returns costs nobody a thread either, once somebody has said so: :meth:`lose`
-  gives its thread up and starts another. A lost thread never takes a task again. There are never
-  more than `threads` + `max_lost` threads.
+  gives its thread up and starts another. A lost thread never takes a task again.
+* A task that waits for a client need not cost a thread: :meth:`stand_in` has another one take its
+  thread's place. That thread may run again, to the end of its task, only while one of the others
+  waits (:mod:`.stand_ins`). Where none does for a second, for all may need what it holds, one such
+  thread goes on all the same.
+* There are never more than `threads` + `max_lost` + `max_aside` threads.
 * A task is either run or, if it is withdrawn before, not; never both.
 * No lock is held while a task runs.
 
@@ -44,10 +48,15 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple
 
 from .places import Orphan, Place, Stage, Standing
+from .stand_ins import Permit, StandIn
 from .task_queues import TaskQueues
 from .tasks import Call, T, Task
 
 __all__ = ["Call", "Running", "Task", "ThreadPool"]
+
+PATIENCE = 1.0
+"""Seconds that a thread which stands aside waits for one that is free, before it may go on as the
+only one beside all others."""
 
 TRIES = 8
 """How many threads a task may cost that fails to be abandoned."""
@@ -66,6 +75,7 @@ _TAKEN = Stage.TAKEN
 _CALLED = Stage.CALLED
 _OVER = Stage.OVER
 _SERVING = Standing.SERVING
+_ASIDE = Standing.ASIDE
 _LOST = Standing.LOST
 _SHIELDED = Standing.SHIELDED
 _TOLD = Standing.TOLD
@@ -101,6 +111,7 @@ class ThreadPool(Generic[T]):
     :param name: threads are called ``name-1``, ``name-2`` …
     :param max_lost: how many lost threads are replaced. At so many ``submit`` refuses, whatever
         the queue, until one of them returns.
+    :param max_aside: how many threads may stand aside, see :meth:`stand_in`.
     :param on_error: told of an exception that a task let out. *Pool thread.*
     :param on_returned: told of the task of a lost thread that has returned or raised at last, when
         the pool does not count the thread any more, and how many seconds after it was lost. *Pool
@@ -116,12 +127,14 @@ class ThreadPool(Generic[T]):
         *,
         name: str = "wsgi_async",
         max_lost: int = 0,
+        max_aside: int = 0,
         on_error: Callable[[BaseException], None],
         on_returned: Callable[[T, float], object] | None = None,
         soon: Callable[[Callable[[], object]], object] | None = None,
     ) -> None:
         self.threads = threads
         self.max_lost = max_lost
+        self.max_aside = max_aside
         self.submitted = 0
         """Tasks accepted so far: one crossing of the thread line each."""
         self.completed = 0
@@ -138,6 +151,9 @@ class ThreadPool(Generic[T]):
         """The one that was woken last and is not awake yet. Nobody else is woken meanwhile."""
         self._places: set[Place[T]] = set()
         self._lost: set[Place[T]] = set()
+        self._aside: set[Place[T]] = set()
+        self._extra: Place[T] | None = None
+        """The one that stands aside and runs although nobody waits instead."""
         self._started = 0
         self._starting = threading.Lock()
         """Held while threads are started: a thread that is not alive has ended."""
@@ -176,18 +192,24 @@ class ThreadPool(Generic[T]):
 
     @property
     def alive(self) -> int:
-        """*Any thread:* threads that have not ended, lost ones aside."""
-        return len(self._places)
+        """*Any thread:* threads that have not ended, lost ones not counted."""
+        return len(self._places) + len(self._aside)
 
     @property
     def busy(self) -> int:
-        """*Any thread:* of those, the ones that run a task now, or are about to."""
+        """*Any thread:* of those, the ones that run a task now, or are about to; those that stand
+        aside not counted, for others wait while they do."""
         return len(self._places) - len(self._sleepers)
 
     @property
     def lost(self) -> int:
         """*Any thread:* lost threads that have not returned."""
         return len(self._lost)
+
+    @property
+    def aside(self) -> int:
+        """*Any thread:* threads that stand aside, see :meth:`stand_in`."""
+        return len(self._aside)
 
     @property
     def is_exhausted(self) -> bool:
@@ -211,8 +233,8 @@ class ThreadPool(Generic[T]):
         """*Any thread:* what each thread runs, or has just run, the lost ones included."""
         with self._lock:
             return [
-                Running(place.ident, place.name, task, place.standing is not _SERVING)
-                for place in (*self._places, *self._lost)
+                Running(place.ident, place.name, task, place in self._lost)
+                for place in self._all_places()
                 if (task := place.own_task) is not None
             ]
 
@@ -220,8 +242,11 @@ class ThreadPool(Generic[T]):
         """*A pool thread, where it is the only thread there is:* its task. Takes no lock, which a
         thread that a fork has left behind may hold."""
         ident = threading.get_ident()
-        places = (*self._places, *self._lost)
+        places = self._all_places()
         return next((place.own_task for place in places if place.ident == ident), None)
+
+    def _all_places(self) -> list[Place[T]]:
+        return [*self._places, *self._lost, *self._aside]
 
     def neglected(self) -> tuple[object, object] | None:
         """*Any thread:* the tasks at the heads of the two queues, where a thread has nothing to do,
@@ -280,7 +305,7 @@ class ThreadPool(Generic[T]):
             if task in self._queues.withdrawn or task.has_begun:
                 return False
             # A thread shows in its place what it has taken, until that says that it has begun.
-            if any(place.task is task for place in (*self._places, *self._lost)):
+            if any(place.task is task for place in self._all_places()):
                 return False
             self._queues.withdraw(task)  # the last call: what is withdrawn is told to be
         return True
@@ -295,14 +320,17 @@ class ThreadPool(Generic[T]):
         :returns: the thread's ident; None, and nothing done, where no thread runs it any more.
         """
         with self._lock:
-            place = next((place for place in self._places if place.task is task), None)
+            places = (*self._places, *self._aside)
+            place = next((place for place in places if place.task is task), None)
             if place is None:
                 return None
             place.change(_LOST)
             place.lost_at = time.monotonic()
             self._places.discard(place)
+            self._aside.discard(place)
             self._lost.add(place)
             self._replace_lost()
+        self._end_permit(place)
         self._start_threads()
         self._tell_end()
         return place.ident
@@ -324,6 +352,69 @@ class ThreadPool(Generic[T]):
                     return has_struck
         return None
 
+    def stand_in(self) -> StandIn | None:
+        """*Pool thread, in its task:* have another thread take its place, for it is about to wait.
+
+        It goes on by what this returns: it is to ``release`` before it waits, and to ``claim``
+        after that, any number of times. It takes no other task, and ends with the one it has.
+
+        :returns: None where it keeps its place: `max_aside` have none, no thread can be started,
+            the pool stops, or the thread is lost.
+        """
+        with self._lock:
+            place = self._place_here()
+            if place is None or self._state is not _OPEN or len(self._aside) >= self.max_aside:
+                return None
+            # Struck from here on, it ends with its task and is replaced.
+            place.change(_ASIDE)
+            self._aside.add(place)
+            self._places.discard(place)
+            self._replace_lost()
+        self._start_threads()
+        if self._is_short and self._came_back(place):
+            return None
+        return StandIn(lambda: self._claim(place), lambda: self._end_permit(place))
+
+    def _place_here(self) -> Place[T] | None:
+        ident = threading.get_ident()
+        for place in self._places:
+            if place.ident == ident:
+                return place
+        return None
+
+    def _came_back(self, place: Place[T]) -> bool:
+        """Give a thread its place back, if nobody has it."""
+        with self._lock:
+            if place.standing is not _ASIDE or len(self._places) >= self.threads:
+                return False
+            self._places.add(place)
+            place.change(_SERVING)
+            self._aside.discard(place)
+        return True
+
+    def _claim(self, place: Place[T]) -> None:
+        """Have one of the others wait, so that this thread, which stands aside, may run."""
+        with self._lock:
+            if place.standing is not _ASIDE or self._state is not _OPEN:
+                return
+            permit = place.permit = Permit()
+            self._queues.urgent.append(permit)
+            if place.next is None:
+                self._choose_next(place)
+        self._wake_next(place)
+        while not permit.await_grant(PATIENCE):
+            # Perhaps all of them wait for something that this one holds.
+            with self._lock:
+                if self._extra is None:
+                    self._extra = place
+                    return
+
+    def _end_permit(self, place: Place[T]) -> None:
+        if place.permit is not None:
+            place.permit.end()
+        if self._extra is place:  # nobody else makes it another one then
+            self._extra = None
+
     def stop(self, on_stopped: Callable[[], object]) -> None:
         """*Any thread, once:* let the threads end when both queues are empty.
 
@@ -342,7 +433,7 @@ class ThreadPool(Generic[T]):
         """*Any thread, now and then:* replace threads that have ended without a word: one that was
         struck before it began, or in its own code again and again."""
         with self._starting, self._lock:
-            places = [*self._places, *self._lost]
+            places = self._all_places()
             dead = [place for place in places if place.thread and not place.thread.is_alive()]
             if self._is_short:
                 self._replace_lost()
@@ -399,12 +490,13 @@ class ThreadPool(Generic[T]):
             return
         if stage is _TAKEN and place.standing is _SERVING:
             queues = self._queues
-            back: deque[T] | deque[T | Orphan[T]] = queues.new if is_new else queues.urgent
+            back: deque[T] | deque[T | Orphan[T] | Permit]
+            back = queues.new if is_new else queues.urgent
             # No call comes between: what it holds is here or there.
             place.stage, place.counts = _OVER, False
             back.appendleft(task)  # type: ignore[arg-type]
             return
-        orphan = task if isinstance(task, Orphan) else Orphan(task, place.turn)
+        orphan: Orphan[T] = task if isinstance(task, Orphan) else Orphan(task, place.turn)
         orphan.tries += 1
         self.completed += is_new
         place.stage, place.counts = _OVER, False
@@ -452,7 +544,7 @@ class ThreadPool(Generic[T]):
         is_mine = False
         try:
             with self._lock:
-                if self._state is not _STOPPING or self._places:
+                if self._state is not _STOPPING or self._places or self._aside:
                     return
                 self._enter(_ENDED)
                 is_mine = True
@@ -468,7 +560,7 @@ class ThreadPool(Generic[T]):
             place.ident = threading.get_ident()
             try:
                 self._serve(place)
-                if place.standing is not _SERVING:
+                if place.standing is _LOST or place.standing is _SHIELDED:
                     self._shield(place)
             finally:
                 self._settle(place)
@@ -484,10 +576,12 @@ class ThreadPool(Generic[T]):
             self._take_back(place)
             self._places.discard(place)
             self._lost.discard(place)
+            self._aside.discard(place)
             self._replace_lost()
             if place.next is None and (self._queues.new or self._queues.urgent):
                 self._choose_next(place)
         self._wake_next(place)
+        self._end_permit(place)
         self._start_threads()
         self._tell_end()
         if place.standing is _LOST or place.standing is _SHIELDED:
@@ -502,7 +596,7 @@ class ThreadPool(Generic[T]):
         sleeper = place.sleeper
         lock, queues = self._lock, self._queues
         while True:
-            upcoming: T | Orphan[T] | None = None
+            upcoming: T | Orphan[T] | Permit | None = None
             with lock:
                 if place.counts:
                     self.completed += 1  # the task before this one
@@ -549,10 +643,12 @@ class ThreadPool(Generic[T]):
             except BaseException as error:
                 self._clear_up(place, task, error)
 
-    def _clear_up(self, place: Place[T], task: T | Orphan[T], error: BaseException) -> None:
+    def _clear_up(
+        self, place: Place[T], task: T | Orphan[T] | Permit, error: BaseException
+    ) -> None:
         """A task has let something out."""
         task.abandon(place.turn)
-        if place.standing is _SERVING:
+        if place.standing is _SERVING or place.standing is _ASIDE:
             self._report(error)
 
     @staticmethod

@@ -10,6 +10,8 @@ from .backlog import Backlog
 from .bounds import LARGE_FILE, Overflow, ResponseBounds
 from .mailbox import Mailbox, Posted
 from .response_states import ENDED, LEFT, Consumer, Producer
+from .spool_turns import Turn
+from .stand_ins import StandIn
 
 __all__ = ["FREE_MEMORY", "LOOSE_CHUNKS", "Progress", "ResponseAccount"]
 
@@ -50,6 +52,7 @@ class ResponseAccount:
         "_chunks",
         "_consumer",
         "_in_transport",
+        "_is_called",
         "_join_at",
         "_lock",
         "_mailbox",
@@ -60,7 +63,9 @@ class ResponseAccount:
         "_room",
         "_room_made",
         "_slice_end",
+        "_stand_in",
         "_taken",
+        "_turn",
         "head",
         "length",
         "parks",
@@ -93,6 +98,8 @@ class ResponseAccount:
         self._room = FREE_MEMORY if bounds.memory > FREE_MEMORY else bounds.memory
         self._room_made: threading.Condition | None = None
         self._slice_end = 0.0
+        self._stand_in: StandIn | None = None
+        self._turn: Turn | None = None
         self._backlog: Backlog | None = None
         self._parks = bounds.overflow is _PARK
         self.parks = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from wsgi_async.buffers.spool import SourceFile, SpoolFile
 from wsgi_async.errors import ClientDisconnected, StorageExhausted
@@ -13,6 +14,7 @@ from .backlog import Backlog
 from .bounds import STALLED, BlockedWriters, Overflow
 from .response_account import LOOSE_CHUNKS, ResponseAccount
 from .response_states import ENDED, LEFT, Consumer, Producer
+from .spool_turns import Turn
 
 __all__ = ["ResponseProducer"]
 
@@ -23,6 +25,9 @@ but the GIL's next switch to begin; without this a fast generator would go throu
 SPOOL_GRACES = 10
 """How often it waits for as long while nobody else waits for a thread: a client that drains the
 buffer in that time is worth a thread that is free, and its response no disk."""
+
+LONG_GRACE = SPOOL_GRACE * SPOOL_GRACES
+"""What it waits in all."""
 
 SLICE = 0.05
 """Seconds after which a parked-mode iteration gives its thread to others that queue."""
@@ -164,9 +169,14 @@ class ResponseProducer(ResponseAccount):
             self._post()
         elif consumer is _GONE:
             self.release()  # its thread is the last
+        if self._stand_in is not None:
+            self._stand_in = None  # it refers to this
+            self._bounds.turns.call_next()
 
     def _add(self, data: bytes) -> bool:
         """Put one piece behind the others. False where that was more than may wait in RAM."""
+        if self._producer is _SPOOLING:
+            self._let_others_pass()
         with self._lock:
             producer = self._producer
             if self._consumer in LEFT or (producer is not _RUNNING and producer is not _SPOOLING):
@@ -232,24 +242,94 @@ class ResponseProducer(ResponseAccount):
         else:
             self.finish()
 
+    # --- what comes of a chunk that is too much ----------------------------------------------
+
     def _overflow(self) -> None:
         """The writer is full and this thread may not be suspended."""
         bounds = self._bounds
         if bounds.overflow is _SPOOL and bounds.budgets.has_disk:
-            for _ in range(SPOOL_GRACES):
-                if self._wait_for_room(SPOOL_GRACE):
+            if self._drains_soon():
+                return
+            while not bounds.turns.may_begin() and self._stands_aside():
+                if self._wait_for_turn():
                     return
-                if bounds.others_wait():
-                    break
             if self._start_spooling():
                 return
         self._block()
 
+    def _drains_soon(self) -> bool:
+        """Whether a client that is quick has made room, after a moment in which nobody else needs
+        this thread."""
+        patience, others_wait = self._bounds.patience, self._bounds.others_wait
+        if others_wait() and (self._stand_in is not None or patience.is_exhausted):
+            return False
+        try:
+            patience.enter(self)
+            has_room = self._wait_a_moment(others_wait)
+            patience.leave(self)
+        except BaseException:
+            patience.leave(self)  # as in _block()
+            raise
+        return has_room
+
+    def _wait_a_moment(self, others_wait: Callable[[], bool]) -> bool:
+        if self._stand_in is not None:
+            return self._wait_for_room(LONG_GRACE)
+        for _ in range(SPOOL_GRACES):
+            if self._wait_for_room(SPOOL_GRACE):
+                return True
+            if others_wait():
+                break
+        return False
+
+    def _let_others_pass(self) -> None:
+        """Before the next piece goes into the file: wait while others need a thread, until it is
+        this response's turn or its client has caught up."""
+        turn = self._turn
+        if turn is None:
+            turn = self._turn = Turn(self._bounds.turns)
+        elif turn.is_over() and self._stands_aside():
+            self._wait_for_turn()
+
+    def _wait_for_turn(self) -> bool:
+        """Whether there is room, where it is this response's turn to be written to its file, or it
+        has caught up with its client."""
+        turns = self._bounds.turns
+        self._is_called = False
+        try:
+            turns.enter(self)
+            has_room = self._wait_for_room(None, self._is_called_or_low)
+            turns.leave(self)
+        except BaseException:
+            turns.leave(self)  # as in _block()
+            raise
+        self._turn = None
+        return has_room
+
+    def call(self) -> None:
+        """*Any thread:* it is its turn: see :class:`.spool_turns.SpoolTurns`."""
+        with self._lock:
+            self._is_called = True
+            if self._room_made is not None:
+                self._room_made.notify_all()
+
+    def _is_called_or_low(self) -> bool:
+        return self._is_called or self._is_low()
+
+    def _stands_aside(self) -> bool:
+        """Whether another thread has the place of this one in the pool, from now on if need be."""
+        if self._stand_in is None:
+            self._stand_in = self._bounds.stand_in()
+        return self._stand_in is not None
+
     def _block(self) -> None:
-        """Hold this thread until the client has taken enough. The last resort, and ``block``."""
+        """Hold this thread until the client has taken enough; in the pool another one has its
+        place, as far as there may be more of them. The last resort, and ``block``."""
         blocked = self._bounds.blocked
         self.progress_at = time.monotonic()
         try:
+            if self._stand_in is None:
+                blocked.enter(self)
             self._wait_among(blocked)
             blocked.leave(self)
         except BaseException:
@@ -257,29 +337,45 @@ class ResponseProducer(ResponseAccount):
             raise
 
     def _wait_among(self, blocked: BlockedWriters) -> None:
-        blocked.enter(self)
-        while not self._wait_for_room(STALLED):
+        if self._drains_soon():
+            return
+        while not self._stands_aside():
+            if self._wait_for_room(STALLED):
+                return
             blocked.relieve()
+        blocked.leave(self)
+        self._wait_for_room(None)
 
-    def _wait_for_room(self, timeout: float | None) -> bool:
+    def _wait_for_room(
+        self, timeout: float | None, is_over: Callable[[], bool] | None = None
+    ) -> bool:
         """Wait until the writer is at its low water.
 
+        :param is_over: or until this is so.
+        :returns: whether it is at its low water.
         :raises ClientDisconnected: the client went away meanwhile, or this writer was evicted.
         """
+        is_over = is_over or self._is_low
+        stand_in = self._stand_in
+        try:
+            self.waits += 1
+            if stand_in is not None:
+                stand_in.release()
+            self._wait_until(lambda: is_over() or self._consumer in LEFT, timeout)
+            if stand_in is not None:
+                stand_in.claim()
+        finally:
+            self.waits += 1
+        with self._lock:
+            if self._consumer in LEFT:
+                raise ClientDisconnected("the client has gone")
+            return self._is_low()
+
+    def _wait_until(self, is_over: Callable[[], bool], timeout: float | None) -> None:
         with self._lock:
             if self._room_made is None:
                 self._room_made = threading.Condition(self._lock)
-            self.waits += 1
-            try:
-                has_room = self._room_made.wait_for(self._is_low_or_gone, timeout)
-            finally:
-                self.waits += 1
-            if self._consumer in LEFT:
-                raise ClientDisconnected("the client has gone")
-            return has_room
-
-    def _is_low_or_gone(self) -> bool:
-        return self._is_low() or self._consumer in LEFT
+            self._room_made.wait_for(is_over, timeout)
 
     def _start_spooling(self) -> bool:
         bounds = self._bounds
@@ -297,6 +393,7 @@ class ResponseProducer(ResponseAccount):
             backlog.start = backlog.end = 0
             self._backlog = backlog
             self._producer = _SPOOLING
+        self._turn = None
         return True
 
     def _append_to_spool(self, data: bytes) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from typing import Generic
 
 from .places import Orphan
+from .stand_ins import Permit
 from .tasks import T
 
 __all__ = ["TaskQueues"]
@@ -32,7 +33,7 @@ class TaskQueues(Generic[T]):
         self._size = size
         self.new: deque[T] = deque()
         """Its first ones may be withdrawn: whoever looks at them or takes one trims first."""
-        self.urgent: deque[T | Orphan[T]] = deque()
+        self.urgent: deque[T | Orphan[T] | Permit] = deque()
         self.urgent_next = False
         """Whose turn it is: a pendulum between the two queues, and no state of anything."""
         self.withdrawn: set[T] = set()
@@ -46,7 +47,7 @@ class TaskQueues(Generic[T]):
         return max(0, len(self.new) + len(self.urgent) - len(self.withdrawn))
 
     @property
-    def heads(self) -> tuple[T | None, T | Orphan[T] | None]:
+    def heads(self) -> tuple[T | None, T | Orphan[T] | Permit | None]:
         """The task that has waited the longest in each; None where there is none."""
         self.trim()
         return (self.new[0] if self.new else None, self.urgent[0] if self.urgent else None)
