@@ -169,7 +169,13 @@ class Forwarding:
         """
         variables = head.variables
         values = tuple(map(variables.get, self._keys))
-        origin = self._of_fields(head, values, scheme) if any(values) else None
+        origin = None
+        if any(values):
+            own_host = variables.get("HTTP_HOST") if self._needs_host else None
+            key = (scheme, own_host, *values)
+            origin = self._origins.get(key)
+            if origin is None:
+                origin = self._read(head, scheme, own_host, values)
         if head.drops and self._named.keys:
             return self._named.add(head.fields, origin)
         return origin
@@ -189,12 +195,7 @@ class Forwarding:
                 self._copies_of.keep(names, copies)
         return copies
 
-    def _of_fields(self, head: RequestHead, values: Values, scheme: str) -> Origin:
-        own_host = head.variables.get("HTTP_HOST") if self._needs_host else None
-        key = (scheme, own_host, *values)
-        origin = self._origins.get(key)
-        if origin is not None:
-            return origin
+    def _read(self, head: RequestHead, scheme: str, own_host: str | None, values: Values) -> Origin:
         if self._lists == (Taken.FORWARDED,):
             value = values[0] or ""
             if "," in value and '"' in value:
@@ -204,6 +205,7 @@ class Forwarding:
             origin = self._by_forwarded([value], scheme)
         else:
             origin = self._by_x_forwarded(values, own_host, scheme)
+        key = (scheme, own_host, *values)
         if sum(len(part) for part in key if part) <= _MAX_KEPT_SIZE:
             self._origins.keep(key, origin)
         return origin
