@@ -46,7 +46,7 @@ from .hooks import Hooks
 from .option import OFF, did_you_mean
 from .options import ALL_OPTIONS, LAUNCH_OPTIONS, OPTIONS, Config, LaunchConfig
 
-__all__ = ["ForeignFile", "Settings", "Value", "gather", "knows"]
+__all__ = ["SECRETS", "ForeignFile", "Settings", "Value", "gather", "knows"]
 
 PREFIX = "WSGI_ASYNC_"
 COMMAND_LINE = "command line"
@@ -104,6 +104,10 @@ ReadForeign = Callable[[str, Path, Mapping[str, str]], ForeignFile | None]
 where the name is not that of one."""
 
 Layer = dict[str, Value]
+
+SECRETS = tuple(f"{PREFIX}{spec.name.upper()}" for spec in ALL_OPTIONS if spec.is_secret)
+"""Variables that are for the server alone. The application and what it starts have no use for them,
+and pages of errors show what is in the environment."""
 
 
 def knows(name: str) -> bool:

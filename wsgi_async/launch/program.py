@@ -25,7 +25,7 @@ from wsgi_async.applications.composition import compose
 from wsgi_async.buffers.budgets import require_directory
 from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.options import Config
-from wsgi_async.config.sources import Settings
+from wsgi_async.config.sources import SECRETS, Settings
 from wsgi_async.config.tls_options import password_file
 from wsgi_async.connection.exchange import current_request_id
 from wsgi_async.errors import EXIT_FAILED, ConfigError, LoadError
@@ -334,7 +334,7 @@ class Loading:
 
     def __call__(self, entered: Callable[[], object], warn: Warn) -> Application:
         settings, environ, identity = self._settings, self._environ, self._identity
-        for name in VARIABLES:
+        for name in (*VARIABLES, *SECRETS):
             environ.pop(name, None)
         if identity is not None:
             environ.update(identity.variables)

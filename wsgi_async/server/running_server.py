@@ -211,7 +211,9 @@ class RunningServer:
         config = self._config
         if sockets is None:
             sockets = bind(
-                config.bind, socket_mode=config.socket_mode, is_tls=bool(config.certfile)
+                config.bind,
+                socket_mode=config.socket_mode,
+                is_tls=self.certificates is not None,
             )
         self.sockets = list(sockets)
         self._holdings = [hold(self.sockets), forks.Holding(in_child=self._disown)]

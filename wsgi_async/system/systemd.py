@@ -33,12 +33,16 @@ VARIABLES = frozenset(
 the service ready or gone; one that saw the rest would take other descriptors for sockets."""
 
 _FIRST_DESCRIPTOR = 3
+_SCHEMES = ("http", "https")
 # "0", a sign, a blank or another script's digits are not what a manager writes; int() takes them.
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def inherited_sockets(environ: Mapping[str, str], *, pid: int | None = None) -> tuple[str, ...]:
     """The bind addresses of the sockets that a manager passed: ``fd://3``, ``fd://4``, ...
+
+    Of one that has the name ``http`` or ``https`` (``FileDescriptorName=`` in its unit) that is the
+    scheme: units may pass them in any order.
 
     Nothing where there are none, or where they are another process's: LISTEN_PID names the one
     they are for, and a child of it inherits the variables (sd_listen_fds(3)).
@@ -54,7 +58,12 @@ def inherited_sockets(environ: Mapping[str, str], *, pid: int | None = None) -> 
     # Nobody passes a million sockets; a typing error must not make as many addresses.
     if not _NUMBER.fullmatch(text) or len(text) > 5:
         raise ConfigError(f"$LISTEN_FDS is the number of sockets passed, not {text!r}")
-    return tuple(f"fd://{_FIRST_DESCRIPTOR + number}" for number in range(int(text)))
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    addresses = (f"fd://{_FIRST_DESCRIPTOR + number}" for number in range(int(text)))
+    return tuple(
+        f"{name}://{address}" if name in _SCHEMES else address
+        for address, name in zip(addresses, [*names, *[""] * int(text)], strict=False)
+    )
 
 
 class Notifier:

@@ -32,6 +32,10 @@ PID = {"LISTEN_PID": "4242"}
         ({**PID, "LISTEN_FDS": "0"}, ()),
         ({**PID, "LISTEN_FDS": "1"}, ("fd://3",)),
         ({**PID, "LISTEN_FDS": "3", "LISTEN_FDNAMES": "a:b:c"}, ("fd://3", "fd://4", "fd://5")),
+        (
+            {**PID, "LISTEN_FDS": "4", "LISTEN_FDNAMES": "https:http:https.socket"},
+            ("https://fd://3", "http://fd://4", "fd://5", "fd://6"),
+        ),
         ({"LISTEN_PID": "4243", "LISTEN_FDS": "1"}, ()),
         ({"LISTEN_PID": " 4242", "LISTEN_FDS": "1"}, ()),
         ({"LISTEN_PID": "4243", "LISTEN_FDS": "many"}, ()),
