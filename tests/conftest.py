@@ -17,7 +17,7 @@ from typing import Any
 import hypothesis
 import pytest
 from processes import Site
-from serving import PACKAGE, Served, serving
+from serving import APPS, PACKAGE, Served, serving
 
 from wsgi_async.connection import waits
 from wsgi_async.system.sockets import DEFAULT_ADDRESS, parse_address
@@ -50,7 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     os.umask(0o022)  # other users read what tests write
     if not hasattr(config, "workerinput"):
-        compileall.compile_dir(PACKAGE, quiet=2)
+        for directory in (PACKAGE, APPS):
+            compileall.compile_dir(directory, quiet=2)
     if len(tempfile.gettempdir()) > LONG_DIRECTORY and os.access("/tmp", os.W_OK):
         os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
 

@@ -174,7 +174,7 @@ def test_one_that_resets_after_it_has_ended_its_side(loop: str, serve: Serve, he
     assert held.asked == ["/held"]
 
 
-@both_loops
+@pytest.mark.parametrize("loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.soak)])
 def test_a_client_that_is_read_from_again_is_not_looked_at(
     loop: str, serve: Serve, held: Held
 ) -> None:
