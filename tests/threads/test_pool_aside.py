@@ -230,3 +230,38 @@ def test_where_all_threads_wait_for_what_it_holds_it_goes_on(
     until(lambda: rig.pool.alive == 2)
     assert rig.pool._extra is None
     rig.wait_until_idle()
+
+
+def test_a_thread_that_sleeps_is_left_asleep_in_its_stead(make: Callable[..., Rig]) -> None:
+    """It costs no switch of threads; and what comes is served by the others alone."""
+    rig = make(threads=2, max_aside=1)
+    [waiter] = aside(rig)
+    rig.wait_until_idle()
+    waiter.lets.release()
+    assert waiter.runs.acquire(timeout=WAIT)
+    assert rig.pool.busy == 1
+    assert all(place.task is None for place in rig.pool._places), "nobody was woken for it"
+    gate = rig.gate()
+    late = Call(int)
+    assert rig.pool.submit(late)
+    assert rig.pool.neglected() is None, "no thread is idle, though one sleeps"
+    assert not late.has_begun
+    waiter.goes_on.release()
+    until(lambda: late.has_begun)
+    gate.opened.set()
+    rig.wait_until_idle()
+    assert len(rig.pool._sleepers) == len(set(rig.pool._sleepers)) == 2
+
+
+def test_at_a_stop_the_one_that_was_left_asleep_ends_too(make: Callable[..., Rig]) -> None:
+    rig = make(threads=2, max_aside=1)
+    [waiter] = aside(rig)
+    rig.wait_until_idle()
+    waiter.lets.release()
+    assert waiter.runs.acquire(timeout=WAIT)
+    rig.pool.stop(rig.stopped.set)
+    until(lambda: rig.pool.alive == 2)
+    assert not rig.stopped.is_set()
+    waiter.goes_on.release()
+    assert rig.stopped.wait(WAIT)
+    assert rig.pool.alive == 0

@@ -81,6 +81,7 @@ class Place(Generic[T]):
 
     __slots__ = (
         "counts",
+        "held",
         "ident",
         "lost_at",
         "name",
@@ -115,6 +116,8 @@ class Place(Generic[T]):
         self.standing = _SERVING
         self.permit: Permit | None = None
         """What another thread waits with, so that this one may run, since it stands aside."""
+        self.held: threading.Lock | None = None
+        """Or the sleeper of one that sleeps on meanwhile, whatever there is to do."""
         self.lost_at = 0.0
 
     def change(self, standing: Standing) -> None:

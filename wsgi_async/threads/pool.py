@@ -256,7 +256,10 @@ class ThreadPool(Generic[T]):
             queues.trim()
             if not queues.new and not queues.urgent:
                 return None
-            is_idle = any(place.task is None for place in self._places)
+            held = {place.held for place in self._aside}
+            is_idle = any(
+                place.task is None and place.sleeper not in held for place in self._places
+            )
             return queues.heads if is_idle else None
 
     def submit(self, task: T) -> bool:
@@ -330,7 +333,7 @@ class ThreadPool(Generic[T]):
             self._aside.discard(place)
             self._lost.add(place)
             self._replace_lost()
-        self._end_permit(place)
+        self._give_way(place)
         self._start_threads()
         self._tell_end()
         return place.ident
@@ -373,7 +376,7 @@ class ThreadPool(Generic[T]):
         self._start_threads()
         if self._is_short and self._came_back(place):
             return None
-        return StandIn(lambda: self._claim(place), lambda: self._end_permit(place))
+        return StandIn(lambda: self._claim(place), lambda: self._give_way(place))
 
     def _place_here(self) -> Place[T] | None:
         ident = threading.get_ident()
@@ -397,6 +400,10 @@ class ThreadPool(Generic[T]):
         with self._lock:
             if place.standing is not _ASIDE or self._state is not _OPEN:
                 return
+            if self._sleepers:
+                place.held = self._sleepers[0]  # the coldest
+                del self._sleepers[0]
+                return
             permit = place.permit = Permit()
             self._queues.urgent.append(permit)
             if place.next is None:
@@ -409,11 +416,29 @@ class ThreadPool(Generic[T]):
                     self._extra = place
                     return
 
-    def _end_permit(self, place: Place[T]) -> None:
+    def _give_way(self, place: Place[T]) -> None:
+        """What may run in place of this thread, which stood aside, or stands so, may run again."""
+        if place.held is not None:
+            self._give_back(place)
         if place.permit is not None:
             place.permit.end()
         if self._extra is place:  # nobody else makes it another one then
             self._extra = None
+
+    def _give_back(self, place: Place[T]) -> None:
+        with self._lock:
+            sleeper = place.held
+            if sleeper is None:
+                return
+            if self._state is not _OPEN:
+                if sleeper.locked():
+                    sleeper.release()
+            elif sleeper not in self._sleepers:
+                self._sleepers.append(sleeper)
+            place.held = None
+            if place.next is None and (self._queues.new or self._queues.urgent):
+                self._choose_next(place)
+        self._wake_next(place)
 
     def stop(self, on_stopped: Callable[[], object]) -> None:
         """*Any thread, once:* let the threads end when both queues are empty.
@@ -581,7 +606,7 @@ class ThreadPool(Generic[T]):
             if place.next is None and (self._queues.new or self._queues.urgent):
                 self._choose_next(place)
         self._wake_next(place)
-        self._end_permit(place)
+        self._give_way(place)
         self._start_threads()
         self._tell_end()
         if place.standing is _LOST or place.standing is _SHIELDED:

@@ -3,8 +3,9 @@
 A thread that waits for long *stands aside*: another one takes its place, so that the pool has as
 many threads as before. It keeps its task to the end, for what that holds may belong to this thread
 (locals, a database's connection). But it may run only while one of the pool's threads waits in its
-stead, so that no more tasks run at once than the pool has threads: that one runs a
-:class:`Permit`, which comes by the queue of urgent tasks.
+stead, so that no more tasks run at once than the pool has threads: one that sleeps is left asleep,
+and where all are busy the next one runs a :class:`Permit`, which comes by the queue of urgent
+tasks.
 """
 
 from __future__ import annotations
