@@ -182,9 +182,8 @@ def test_systemd_accepts_the_units(name: str, tmp_path: Path) -> None:
         text = text.replace(old[0], old[0].replace("#", ""))
     service = tmp_path / name
     service.write_text(text)
-    units = [service]
-    if (DEPLOY / name).with_suffix(".socket").exists():
-        units.append(Path(shutil.copy((DEPLOY / name).with_suffix(".socket"), tmp_path)))
+    sockets = unit(name).get("Requires", "").split()
+    units = [service, *(Path(shutil.copy(DEPLOY / each, tmp_path)) for each in sockets)]
     done = subprocess.run(
         [program, "verify", "--man=no", *map(str, units)],
         timeout=TIMEOUT,

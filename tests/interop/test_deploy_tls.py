@@ -175,7 +175,7 @@ def test_certbot(directory: Path) -> None:
 
 
 def test_credentials(directory: Path) -> None:
-    """The socket is passed, and the files are where systemd puts its copies."""
+    """The sockets are passed by their names, and the files are where systemd puts its copies."""
     program = require_program("systemd-socket-activate")
     pair = authority().issue(directory, HOST)
     credentials = directory / "credentials"
@@ -196,10 +196,14 @@ def test_credentials(directory: Path) -> None:
             ("--workers 4", "--workers 1"),
         ],
     )
+    units = (DEPLOY / "mysite-credentials-http.socket", DEPLOY / "mysite-credentials.socket")
+    names = [re.findall(r"^FileDescriptorName=(.*)$", path.read_text(), re.M) for path in units]
     with contextlib.ExitStack() as stack:
-        with ReservedPort() as reserved:
-            port = reserved.number
-            activate = [program, f"--listen=127.0.0.1:{port}", f"--setenv=PYTHONPATH={ROOT}"]
+        with ReservedPort() as other, ReservedPort() as reserved:
+            plain, port = other.number, reserved.number
+            activate = [program, *(f"--listen=127.0.0.1:{number}" for number in (plain, port))]
+            activate += [f"--fdname={':'.join(name for [name] in names)}"]
+            activate += [f"--setenv=PYTHONPATH={ROOT}"]
             activate += [sys.executable, "-m", "wsgi_async", *words]
             # Command runs Python; this one becomes that program.
             command = stack.enter_context(
@@ -207,6 +211,8 @@ def test_credentials(directory: Path) -> None:
             )
             command.wait_for(rf"Listening on 127\.0\.0\.1:{port}")
         assert facts_from(port)["environ"]["HTTPS"] == "on"
+        redirected = Front({"http": plain}, None).ask("http", "/page")
+        assert redirected.headers["Location"] == f"https://{HOST}:{port}/page"
         command.signal(signal.SIGTERM)
         assert command.wait() == 0
 
