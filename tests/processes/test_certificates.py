@@ -62,6 +62,12 @@ def heard(servers: Servers, *, renewed: bool) -> dict[int, list[str]]:
     return found
 
 
+def shelves(pid: int) -> list[str]:
+    """The descriptors of a process that are of files in memory."""
+    links = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return [link for link in links if "memfd:wsgi_async" in link]
+
+
 def issue(directory: Path, *names: str, **options: object) -> Pair:
     """A pair in a directory of its own that only its owner may enter."""
     own = directory / f"issued-{names[0]}"
@@ -144,6 +150,14 @@ def test_other_options_are_followed_at_a_reload(site: Site, tmp_path: Path) -> N
         servers.reload()
         servers.wait_for("^heard .*false", 2)
         assert list(heard(servers, renewed=False).values()) == [["a.example"], ["b.example"]]
+        # Each set of options has a file in memory, to write and to read. Those of the start stay,
+        # and those in force; what was in between goes with its last process.
+        for _ in range(2):
+            for pair in (old, new):
+                path.write_text(f"certfile = ['{pair.certificate}']\nkeyfile = ['{pair.key}']\n")
+                servers.reload()
+        servers.reload()
+        assert len(shelves(servers.process.pid)) == 4
         path.write_text("certfile = ['nowhere']\n")
         servers.signal(signal.SIGHUP)
         servers.wait_for(r"Not reloaded: --certfile \S+/nowhere: No such file or directory$")

@@ -164,6 +164,8 @@ class ServerProgram(Program):
         end_with_parent()
         for sock in self.common.sockets:
             sock.disown_file()
+        if self._certificates is not None:
+            self._certificates.disown()
         # SIGABRT writes the stacks of all threads, also where Python code cannot run any more.
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
         warn = (lambda _: None) if is_one_of_many else LogObserver().warning

@@ -68,9 +68,13 @@ class SharedContexts:
         except OSError as error:  # no memory for it: the next change, or restart, helps
             self._warn(f"The new certificates cannot be handed to the processes: {error.strerror}")
 
+    def disown(self) -> None:
+        """*In a new process:* only read from here on. Harmless if repeated."""
+        self._shelf.inherit()
+
     def inherit(self) -> InheritedContexts:
         """*In a process that serves, once:* its own, the newest that there are."""
-        self._shelf.inherit()
+        self.disown()
         inherited = InheritedContexts(self.settings, self._shelf, self.contexts, self._warn)
         inherited.look()  # a loader is older than what the parent may have found meanwhile
         return inherited
