@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from certificates import LOCAL, authority
 from tools import python, running
 
 pytest.importorskip("django")
@@ -81,6 +82,19 @@ def test_it_serves_the_project(project: Path, where: str) -> None:
             assert response.read() == b"True new"
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
+
+
+def test_it_serves_by_tls_and_django_knows(project: Path, tmp_path: Path) -> None:
+    """With no setting of Django's: `is_secure()` decides on cookies, redirects and CSRF."""
+    pair = authority().issue(tmp_path, *LOCAL)
+    urls = URLS.replace("{request.META['wsgi.multithread']}", "{request.is_secure()}")
+    (project / "shop" / "urls.py").write_text(urls)
+    files = ("--certfile", str(pair.certificate), "--keyfile", str(pair.key))
+    command = python("manage.py", "runwsgiasync", "127.0.0.1:0", *files)
+    with running(*command, cwd=project) as process:
+        url = process.wait_for(r"https://127\.0\.0\.1:\d+")[0]
+        with urllib.request.urlopen(url, context=authority().client()) as response:
+            assert response.read() == b"True yes"
 
 
 @pytest.mark.parametrize(

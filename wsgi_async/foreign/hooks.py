@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.sources import Value
+from wsgi_async.config.tls_options import CERT_REQS
 from wsgi_async.errors import ConfigError
 from wsgi_async.logs.setup import access_logger, logger
 from wsgi_async.wsgi.file_wrapper import FileWrapper
@@ -67,6 +68,24 @@ class Log(_StandIn):
     log = staticmethod(logger.log)
 
 
+def _first(values: tuple[str, ...]) -> str | None:
+    return values[0] if values else None
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_FORMS: dict[str, Callable[[Any], Any]] = {
+    "ca_certs": lambda file: file or None,
+    "cert_reqs": CERT_REQS.index,
+    "certfile": _first,
+    "ciphers": lambda ciphers: ciphers or None,
+    "keyfile": _first,
+}
+"""gunicorn's form of a value, where ours is another one."""
+
+
 class Configuration(_StandIn):
     """``cfg``: the settings of the file by gunicorn's names, with the values that are in force."""
 
@@ -75,6 +94,11 @@ class Configuration(_StandIn):
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.settings = dict(values)
         self.__dict__.update(values)
+
+    @property
+    def is_ssl(self) -> bool:
+        """Whether there is a certificate."""
+        return bool(self.settings.get("certfile"))
 
 
 class Arbiter(_StandIn):
@@ -134,7 +158,9 @@ class GunicornHooks(Hooks):
         self._hooks = hooks
         self._name = name
         known = {
-            setting: values[option].value for setting, option in names.items() if option in values
+            setting: _FORMS.get(setting, _as_it_is)(values[option].value)
+            for setting, option in names.items()
+            if option in values and setting != "ssl_version"  # of which there is a part only
         }
         self._cfg = Configuration({**settings, **known})
         self._server = Arbiter(self._cfg)

@@ -275,3 +275,20 @@ def test_hooks_know_what_is_in_force(tmp_path: Path, arity: int) -> None:
     )
     settings.hooks.starting(2)
     assert settings.hooks._server.seen == (2, ("a:1",))  # type: ignore[attr-defined]
+
+
+def test_hooks_find_tls_in_gunicorns_form(tmp_path: Path) -> None:
+    """A file's name is text there, and not one of several."""
+    seen = (
+        "def on_starting(server):\n"
+        "    cfg = server.cfg\n"
+        "    server.seen = cfg.is_ssl, cfg.certfile, cfg.keyfile, cfg.ca_certs, cfg.cert_reqs\n"
+    )
+    settings = collect(
+        tmp_path, f"certfile = 'a.pem'\nca_certs = 'ca.pem'\ncert_reqs = 1\nthreads = 1\n{seen}"
+    )
+    settings.hooks.starting(1)
+    assert settings.hooks._server.seen == (True, "a.pem", None, "ca.pem", 1)  # type: ignore[attr-defined]
+    settings = collect(tmp_path, f"threads = 1\n{seen}")
+    settings.hooks.starting(1)
+    assert settings.hooks._server.seen == (False, None, None, None, 0)  # type: ignore[attr-defined]
