@@ -352,3 +352,17 @@ def test_who_takes_little_at_a_time_is_not(serve: Serve, loop: str) -> None:
             pause.wait(0.1)
     assert served.recorder.of("connection_dropped") == []
     served.wait_until_idle()
+
+
+@both_loops
+def test_the_warm_up_is_told_what_requests_will_be_told(serve: Serve, loop: str) -> None:
+    """An application that sends plain HTTP elsewhere would warm up nothing else."""
+    seen: list[tuple[object, object]] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.append((environ["wsgi.url_scheme"], environ.get("HTTPS")))
+        return hello(environ, start_response)
+
+    serve(application, loop=loop, tls=True, warmup=("/",))
+    serve(application, loop=loop, warmup=("/",))
+    assert seen == [("https", "on"), ("http", None)]

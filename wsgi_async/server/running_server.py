@@ -40,6 +40,7 @@ from wsgi_async.threads import (
 )
 from wsgi_async.threads.pool import Call, Task, ThreadPool
 from wsgi_async.tls.current import ContextSource
+from wsgi_async.tls.facts import ENCRYPTED
 from wsgi_async.wsgi.calling import direct
 from wsgi_async.wsgi.types import Application
 
@@ -223,7 +224,7 @@ class RunningServer:
             self._pool.start()
             self._io_pool.start()
             for target in config.warmup:
-                await warm_up(target, self._make_protocol, config.boot_timeout)
+                await warm_up(target, self._make_warming, config.boot_timeout)
             if config.request_timeout:
                 self._sweep.start()  # the warm-up had a time limit of its own
             if config.redirect_to_https:  # the warm-up's own requests are plain HTTP
@@ -256,6 +257,14 @@ class RunningServer:
 
     def _make_protocol(self, peer: object) -> HTTPProtocol:
         return HTTPProtocol(self.connections, self._loop, peer)
+
+    def _make_warming(self, peer: object) -> HTTPProtocol:
+        """For a request of our own, which is in the clear: what the application is told is what its
+        clients' requests will tell it."""
+        if self.sockets and all(sock.is_tls for sock in self.sockets):
+            introduction = Introduction(peer, tls=ENCRYPTED)
+            return IntroducedProtocol(self.connections, self._loop, peer, introduction)
+        return self._make_protocol(peer)
 
     def _begin(self, connection: socket.socket, peer: object) -> MakeProtocol | None:
         """What makes the protocol of a connection that was accepted, where that is not always the

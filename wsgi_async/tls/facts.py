@@ -7,10 +7,13 @@ from typing import Any
 
 from .names import distinguished_name, relative_names
 
-__all__ = ["Facts", "facts_of"]
+__all__ = ["ENCRYPTED", "Facts", "facts_of"]
 
 Facts = tuple[tuple[str, object], ...]
 """Names and values. Connections with equal facts can share one dict: tuples can be looked up."""
+
+ENCRYPTED: Facts = (("HTTPS", "on"), ("wsgi.url_scheme", "https"))
+"""What all of them have in common."""
 
 
 def facts_of(connection: ssl.SSLObject) -> Facts:
@@ -21,8 +24,7 @@ def facts_of(connection: ssl.SSLObject) -> Facts:
     """
     cipher = connection.cipher()
     facts: dict[str, object] = {
-        "HTTPS": "on",
-        "wsgi.url_scheme": "https",
+        **dict(ENCRYPTED),
         "SSL_PROTOCOL": connection.version() or "",
         "SSL_CIPHER": cipher[0] if cipher is not None else "",
         "SSL_CLIENT_VERIFY": "NONE",

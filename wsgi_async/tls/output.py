@@ -70,7 +70,8 @@ class TLSOutput(asyncio.Transport):
         self._out: OutState = _FLOWING
         self._life: LifeState = _OPEN
         self._failure: TLSFailure | None = None
-        self._backlog: deque[bytes | memoryview] = deque()
+        # None most of the time: an empty deque is most of a kilobyte.
+        self._backlog: deque[bytes | memoryview] | None = None
         self._waiting = 0  # bytes in it
         self._progress = Progress()
         self._taken = 0
@@ -123,6 +124,8 @@ class TLSOutput(asyncio.Transport):
             if self._life is _ENDING:
                 raise RuntimeError("Cannot call write() after write_eof()")
             return
+        if self._backlog is None:
+            self._backlog = deque()
         for data in list_of_data:
             if data:
                 self._backlog.append(data if type(data) is bytes else bytes(data))
@@ -140,12 +143,13 @@ class TLSOutput(asyncio.Transport):
                 if left <= 0:
                     self._yield()
                     return
-                left -= self._write_batch()
+                left -= self._write_batch(self._backlog)
                 if self._out is not _FLOWING and self._out is not _YIELDING:
                     return
         except Exception as error:
             self._fail(error)
             return
+        self._backlog = None
         if self._life is not _OPEN:
             # Not here: asyncio's own transports tell their loss twice if they are closed as they
             # say that they have drained.
@@ -163,8 +167,8 @@ class TLSOutput(asyncio.Transport):
                 self._protocol.pause_writing()
         self._loop.call_soon(self._write_on)
 
-    def _write_batch(self) -> int:
-        backlog, progress = self._backlog, self._progress
+    def _write_batch(self, backlog: deque[bytes | memoryview]) -> int:
+        progress = self._progress
         encrypt, fetch = self._object.write, self._outgoing.read
         pieces: list[bytes] = []
         size = 0
@@ -275,7 +279,7 @@ class TLSOutput(asyncio.Transport):
             self._enter_life(_LOST)
         if self._out is not _ENDED:
             self._enter_out(_ENDED)
-        self._backlog.clear()
+        self._backlog = None
         self._waiting = 0
 
     # --- what may be asked ------------------------------------------------------------------------

@@ -167,8 +167,13 @@ class TLSTransport(TLSOutput, asyncio.Protocol):
             self._enter_in(_HANDSHAKE)
             self._shake_hands(data)
             return
-        plain, self._owner = self._plain, None
-        protocol = owner.without_tls(plain)
+        plain = self._plain
+        try:
+            protocol = owner.without_tls(plain)
+        except Exception as error:
+            self._fail(error)
+            return
+        self._owner = None
         self._let_go()
         plain.set_protocol(protocol)
         protocol.connection_made(plain)

@@ -8,6 +8,7 @@ import pytest
 from secure import TLS_1_2, TLS_1_3, Recording, Secure
 
 from wsgi_async.tls.output import BATCH, RECORD, STRETCH, UNASKED
+from wsgi_async.tls.transport import WIRE_RECORD
 
 versions = pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
 
@@ -109,6 +110,40 @@ def test_each_write_is_one_of_the_plain_transport() -> None:
     assert len(secure.plain.writes) == before + 3
     secure.read()
     assert secure.got == b"head and body" + b"head" + bytes(RECORD) + b"tail" + bytes(BATCH)
+
+
+def test_no_more_than_a_record_goes_through_a_bio() -> None:
+    """OpenSSL's keep for good what they once had room for."""
+
+    class Watched:
+        def __init__(self, bio: ssl.MemoryBIO) -> None:
+            self.bio = bio
+            self.sizes: list[int] = []
+
+        @property
+        def pending(self) -> int:
+            return self.bio.pending
+
+        def write(self, data: bytes) -> int:
+            self.sizes.append(len(data))
+            return self.bio.write(data)
+
+        def read(self) -> bytes:
+            data = self.bio.read()
+            self.sizes.append(len(data))
+            return data
+
+    secure = Secure().shake_hands()
+    incoming = Watched(secure.transport._incoming)
+    outgoing = Watched(secure.transport._outgoing)
+    secure.transport._incoming, secure.transport._outgoing = incoming, outgoing  # type: ignore[assignment]
+    secure.send(bytes(300_000))
+    secure.transport.write(bytes(300_000))
+    secure.loop.run_pending()
+    secure.read()
+    assert recording(secure).received == secure.got == bytes(300_000)
+    assert max(incoming.sizes) <= WIRE_RECORD
+    assert max(outgoing.sizes) <= WIRE_RECORD + 1000  # the tickets, once
 
 
 @pytest.mark.parametrize("end", ["close", "write_eof"])
