@@ -180,11 +180,11 @@ def test_who_leaves_within_a_file_leaves_nothing(loop: str, file: Path) -> None:
 def test_slow_readers_get_all_and_cost_no_more_threads_than_without_tls(
     loop: str, overflow: str
 ) -> None:
-    """4 threads, 12 clients that do not read 4 MiB; with ``block`` two threads may be theirs."""
+    """4 threads, 6 clients that do not read 4 MiB; with ``block`` two threads may be theirs."""
     with serving(
         Application(), loop=loop, tls=True, threads=4, response_overflow=overflow, **NO_DEADLINES
     ) as served:
-        count = 2 if overflow == "block" else 12
+        count = 2 if overflow == "block" else 6
         with contextlib.ExitStack() as stack:
             readers = [
                 stack.enter_context(served.client(receive_buffer=4096)) for _ in range(count)
