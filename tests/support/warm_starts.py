@@ -9,6 +9,7 @@ As a program, ``python warm_starts.py DESCRIPTOR``, it is that process.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import select
@@ -117,6 +118,8 @@ class WarmlyStarted:
 def _serve(channel: socket.socket) -> None:
     import wsgi_async.cli
     import wsgi_async.launch.parent  # noqa: F401
+
+    gc.freeze()  # else a process that ends copies all that it shares with this one
 
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, 1 << 16, 1)
