@@ -181,12 +181,15 @@ class TLSTransport(TLSOutput, asyncio.Protocol):
 
     def _shake_hands(self, data: bytes) -> None:
         assert self._owner is not None
+        data, rest = data[:WIRE_RECORD], data[WIRE_RECORD:]
         try:
             self._incoming.write(data)
             self._object.do_handshake()
             protocol = self._owner.handshake_done(self)
         except ssl.SSLWantReadError:
             self._send_pending()
+            if rest:
+                self._receive(rest)
             return
         except Exception as error:
             self._fail(error)
@@ -200,8 +203,10 @@ class TLSTransport(TLSOutput, asyncio.Protocol):
         self._enter_in(_FLOWING)
         self._owner, self._protocol = None, protocol
         protocol.connection_made(self)
-        if self._in is _FLOWING and self._life is _OPEN:
-            self._take(*self._decrypt())
+        if self._in is not _FLOWING:
+            self._receive(rest)
+        elif self._life is _OPEN:
+            self._take(*self._decrypt(rest))
 
     def _decrypt(self, data: bytes = b"") -> tuple[bytes, Exception | None]:
         """Decrypt what is in the BIO, and then `data`.

@@ -112,27 +112,40 @@ def test_each_write_is_one_of_the_plain_transport() -> None:
     assert secure.got == b"head and body" + b"head" + bytes(RECORD) + b"tail" + bytes(BATCH)
 
 
+class Watched:
+    """A BIO, and how much was put into it or taken from it at once."""
+
+    def __init__(self, bio: ssl.MemoryBIO) -> None:
+        self.bio = bio
+        self.sizes: list[int] = []
+
+    @property
+    def pending(self) -> int:
+        return self.bio.pending
+
+    def write(self, data: bytes) -> int:
+        self.sizes.append(len(data))
+        return self.bio.write(data)
+
+    def read(self) -> bytes:
+        data = self.bio.read()
+        self.sizes.append(len(data))
+        return data
+
+
+def test_an_upload_that_comes_with_the_handshake_goes_through_a_record_at_a_time() -> None:
+    """A client of TLS 1.3 sends its last message and its request together."""
+    secure = Secure()
+    secure.plain.receive(secure.flight())
+    incoming = Watched(secure.transport._incoming)
+    secure.transport._incoming = incoming  # type: ignore[assignment]
+    secure.plain.receive(secure.flight() + secure.encrypted(bytes(300_000)))
+    assert recording(secure).received == bytes(300_000)
+    assert max(incoming.sizes) <= WIRE_RECORD
+
+
 def test_no_more_than_a_record_goes_through_a_bio() -> None:
     """OpenSSL's keep for good what they once had room for."""
-
-    class Watched:
-        def __init__(self, bio: ssl.MemoryBIO) -> None:
-            self.bio = bio
-            self.sizes: list[int] = []
-
-        @property
-        def pending(self) -> int:
-            return self.bio.pending
-
-        def write(self, data: bytes) -> int:
-            self.sizes.append(len(data))
-            return self.bio.write(data)
-
-        def read(self) -> bytes:
-            data = self.bio.read()
-            self.sizes.append(len(data))
-            return data
-
     secure = Secure().shake_hands()
     incoming = Watched(secure.transport._incoming)
     outgoing = Watched(secure.transport._outgoing)
