@@ -47,6 +47,18 @@ def test_variables_are_there_while_the_application_is_loaded(site: Site) -> None
         assert servers.ask()[1] == "v1"
 
 
+@pytest.mark.parametrize("way", [(), ("--preload",)], ids=["", "preload"])
+def test_what_the_parent_has_imported_is_spared_the_collector(
+    site: Site, way: tuple[str, ...]
+) -> None:
+    """Else each process copies it, at the latest when it ends."""
+    site.write(
+        "v1", before="import gc, sys\nprint('frozen', gc.get_freeze_count(), file=sys.stderr)"
+    )
+    with site.serve(*way) as servers:
+        assert int(servers.wait_for("^frozen ([0-9]+)$")[1]) > 5000
+
+
 def test_a_directory_that_becomes_another_one(site: Site, tmp_path: Path) -> None:
     """A deployment that swaps a symbolic link, and reloads."""
     current = tmp_path / "current"

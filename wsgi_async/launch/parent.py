@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 from collections.abc import Callable, MutableMapping
@@ -99,7 +100,11 @@ def launch(
             settings = reread()
             return make(settings, sharing.of(absolute(settings.config, start)))
 
-        code = supervise(make(settings, first), make_next, notifier, identity, watcher)
+        program = make(settings, first)
+        # What is imported by now stays: spare the collector of each process from it, and the
+        # pages it is on from being copied.
+        gc.freeze()
+        code = supervise(program, make_next, notifier, identity, watcher)
         # Here or in any process that has come back from its part, unless that has seen to it.
         grace = LAST if code else config.graceful_timeout or math.inf
         end_within(grace, code, LogObserver().error, descriptor=logs.error_descriptor())
