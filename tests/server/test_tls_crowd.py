@@ -70,9 +70,10 @@ def resident(pid: int) -> int:
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize(
-    "asks", ["", r"GET / HTTP/1.1\r\nHost: a\r\n\r\n"], ids=["silent", "asked"]
+    ("loop", "asks"),
+    [("uvloop", ""), ("uvloop", GET), ("asyncio", GET)],
+    ids=["silent", "asked", "asyncio"],
 )
 def test_five_thousand_idle_connections(
     loop: str, asks: str, descriptors: None, capsys: pytest.CaptureFixture[str]

@@ -80,6 +80,22 @@ def test_an_upload_may_end_with_close_notify(served: Served, tls: ssl.SSLContext
         assert client.response("POST").body == hashlib.sha256(body).hexdigest().encode()
 
 
+def test_what_follows_close_notify_is_ignored(served: Served, tls: ssl.SSLContext) -> None:
+    """RFC 8446 §6.1. It might be anything, a request that somebody else has put there included."""
+    calls.clear()
+    with served.client(tls=tls) as client, served.client(tls=tls) as other:
+        client.socket.wire.sendall(
+            client.socket.encrypt(request("/a"))
+            + client.socket.goodbye()
+            + request("/plain")
+            + other.socket.encrypt(request("/other"))
+        )
+        assert client.response().body == b"/a"
+        assert client.read_to_end() == b""
+        assert client.socket.said_goodbye
+    assert calls == ["/a"]
+
+
 def test_a_request_that_is_cut_by_close_notify_reaches_no_application(
     served: Served, tls: ssl.SSLContext
 ) -> None:
