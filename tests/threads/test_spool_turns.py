@@ -68,8 +68,8 @@ def test_beside_others_all_of_them_have_a_share_of_the_time() -> None:
     rig = Rig(is_crowded=True)
     had = 0.0
     for _ in range(400):
-        while rig.turns.spend(0.001):
-            had += 0.001
+        while rig.turns.spend(0.0001):
+            had += 0.0001
         rig.now += 0.25
         rig.turns.fill()
     assert had == pytest.approx(100 * SHARE, rel=0.3)

@@ -248,11 +248,14 @@ class ResponseProducer(ResponseAccount):
         """The writer is full and this thread may not be suspended."""
         bounds = self._bounds
         if bounds.overflow is _SPOOL and bounds.budgets.has_disk:
+            turn = self._turn = Turn(bounds.turns)
             if self._drains_soon():
                 return
-            while not bounds.turns.may_begin() and self._stands_aside():
+            has_time = not turn.is_over()
+            while not has_time and self._stands_aside():
                 if self._wait_for_turn():
                     return
+                has_time = bounds.turns.may_begin()
             if self._start_spooling():
                 return
         self._block()
@@ -286,9 +289,8 @@ class ResponseProducer(ResponseAccount):
         """Before the next piece goes into the file: wait while others need a thread, until it is
         this response's turn or its client has caught up."""
         turn = self._turn
-        if turn is None:
-            turn = self._turn = Turn(self._bounds.turns)
-        elif turn.is_over() and self._stands_aside():
+        assert turn is not None  # it has begun with one
+        if turn.is_over() and self._stands_aside():
             self._wait_for_turn()
 
     def _wait_for_turn(self) -> bool:
@@ -303,7 +305,7 @@ class ResponseProducer(ResponseAccount):
         except BaseException:
             turns.leave(self)  # as in _block()
             raise
-        self._turn = None
+        self._turn = Turn(turns)
         return has_room
 
     def call(self) -> None:
@@ -393,7 +395,6 @@ class ResponseProducer(ResponseAccount):
             backlog.start = backlog.end = 0
             self._backlog = backlog
             self._producer = _SPOOLING
-        self._turn = None
         return True
 
     def _append_to_spool(self, data: bytes) -> None:
