@@ -102,7 +102,9 @@ class TLSOutput(asyncio.Transport):
         """It has drained."""
         if self._out is _FULL:
             self._enter_out(_YIELDING)
-            self._write_on()
+            # Not here: asyncio's own transports tell their loss twice if a send fails as they say
+            # that they have drained.
+            self._loop.call_soon(self._write_on)
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """As of asyncio."""
@@ -140,6 +142,10 @@ class TLSOutput(asyncio.Transport):
         left = STRETCH
         try:
             while self._backlog:
+                if self._plain.is_closing():
+                    # It is lost, and about to say so. writelines() of CPython 3.12 and 3.13 would
+                    # go on to watch its descriptor, which the next connection is about to get.
+                    return
                 if left <= 0:
                     self._yield()
                     return

@@ -39,10 +39,10 @@ def test_what_a_slow_client_has_not_taken_is_counted_as_it_was_written() -> None
     sizes = [len(data)]
     while sizes[-1]:
         secure.plain.take(10_000)
+        secure.loop.run_pending()
         sizes.append(secure.transport.get_write_buffer_size())
         assert sizes[-1] < sizes[-2]
         assert sizes[-2] - sizes[-1] < 10_300  # between two marks the proportion is taken
-        secure.loop.run_pending()
     secure.read()
     assert secure.got == data
     assert recording(secure).told == ["made", "pause", "resume"]
@@ -83,6 +83,7 @@ def test_marks_of_zero_are_kept() -> None:
     secure.transport.write(b"x")
     assert recording(secure).told == ["made", "pause"]
     secure.plain.take()
+    secure.loop.run_pending()
     assert recording(secure).told == ["made", "pause", "resume"]
     assert secure.transport.get_write_buffer_size() == 0
 
@@ -97,6 +98,29 @@ def test_others_have_their_turn_in_a_long_write() -> None:
     secure.loop.run_pending()
     assert secure.read() == "ended"
     assert secure.got == bytes(3 * STRETCH)
+
+
+def test_what_waits_is_not_written_as_the_plain_transport_says_that_it_has_drained() -> None:
+    """A send that fails there would have asyncio's own tell their loss twice."""
+    secure = Secure(window=100_000).shake_hands()
+    secure.transport.write(bytes(STRETCH))
+    before = len(secure.plain.writes)
+    secure.plain.take()
+    assert len(secure.plain.writes) == before
+    secure.loop.run_pending()
+    secure.read()
+    assert secure.got == bytes(STRETCH)
+
+
+def test_what_waits_is_dropped_with_a_connection_that_is_lost() -> None:
+    """CPython 3.12's writelines() would watch a descriptor that is about to be another's."""
+    secure = Secure().shake_hands()
+    secure.transport.write(bytes(3 * STRETCH))
+    before = len(secure.plain.writes)
+    secure.plain.reset()
+    secure.loop.run_pending()
+    assert len(secure.plain.writes) == before
+    assert recording(secure).told == ["made", "pause", "lost"]
 
 
 def test_each_write_is_one_of_the_plain_transport() -> None:
