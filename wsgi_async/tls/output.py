@@ -277,7 +277,10 @@ class TLSOutput(asyncio.Transport):
             self._send_pending()
         self._let_go()
         # The loops write what there is at the end of their turn; an abort before it would lose it.
-        self._loop.call_soon(self._plain.abort)
+        try:
+            self._loop.call_soon(self._plain.abort)
+        except Exception:  # no memory for it: then at once
+            self._plain.abort()
 
     def _let_go(self) -> None:
         """Nothing more is to be read or written."""
