@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from wsgi_async.config.options import Config
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.tls.inherited import SharedContexts
@@ -17,6 +19,7 @@ class Sharing:
 
     def __init__(self) -> None:
         self._last: SharedContexts | None = None
+        self._all: weakref.WeakSet[SharedContexts] = weakref.WeakSet()
 
     def of(self, config: Config) -> SharedContexts | None:
         """The contexts that these options come to; None where there is no TLS.
@@ -31,7 +34,13 @@ class Sharing:
             self._last.reread()
         else:
             self._last = SharedContexts(settings, LogObserver().warning)
+            self._all.add(self._last)
         return self._last
+
+    def close(self) -> None:
+        """*In any process, as it ends:* close all of them."""
+        for shared in self._all:
+            shared.close()
 
 
 def check_certificates(config: Config) -> None:

@@ -113,6 +113,7 @@ def launch(
         # A process that has been forked meanwhile ends here as well; what it did not make stays.
         close_all(common.sockets)
         common.holding.release()
+        sharing.close()
         if pidfile is not None:
             pidfile.remove()
 

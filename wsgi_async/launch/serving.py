@@ -154,6 +154,7 @@ def _serve_processes(
     finally:
         close_all(common.sockets)
         common.holding.release()
+        sharing.close()
         if os.getpid() != parent:
             # What the program does after serve(), and at its exit, is its first process's to do.
             flush()

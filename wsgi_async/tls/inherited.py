@@ -72,6 +72,10 @@ class SharedContexts:
         """*In a new process:* only read from here on. Harmless if repeated."""
         self._shelf.inherit()
 
+    def close(self) -> None:
+        """*In any process:* nothing new is to come. Harmless if repeated."""
+        self._shelf.close()
+
     def inherit(self) -> InheritedContexts:
         """*In a process that serves, once:* its own, the newest that there are."""
         self.disown()

@@ -35,7 +35,10 @@ class Shelf:
         both = (self._writer, self._reader)
         holding = Holding(files=lambda: [file for file in both if not file.closed])
         self._number = 0
-        weakref.finalize(self, _close, both, holding).atexit = False
+        self.close = weakref.finalize(self, _close, both, holding)
+        """It is needed no more. Harmless if repeated."""
+        # At the end of a program there is no later moment in which this is called by itself.
+        self.close.atexit = False
 
     def put(self, material: Material) -> None:
         """*In the parent:* this is the newest."""
