@@ -169,7 +169,10 @@ def test_what_the_application_forks_has_no_key_and_no_connection(site: Site) -> 
         with servers.client() as client:
             child = int(client.get("/spawn").body)
             try:
-                links = [os.readlink(path) for path in Path(f"/proc/{child}/fd").iterdir()]
+                links = []
+                for path in Path(f"/proc/{child}/fd").iterdir():
+                    with contextlib.suppress(FileNotFoundError):  # of a library that it has loaded
+                        links.append(os.readlink(path))
                 assert not [link for link in links if "socket:" in link or "memfd" in link], links
             finally:
                 os.kill(child, signal.SIGKILL)
