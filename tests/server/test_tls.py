@@ -212,9 +212,8 @@ def test_a_response_that_was_cut_has_no_close_notify(
             is_cut = False
         except (Cut, ConnectionResetError):
             is_cut = True
-    if version == "1.0":
-        assert is_cut == fails
-    else:
+    assert is_cut == fails
+    if version == "1.1":
         assert got.endswith(b"0\r\n\r\n") != fails
     served.wait_until_idle()
 

@@ -299,7 +299,9 @@ class ConnectionLife(asyncio.Protocol):
         else:
             self._shared.gateway.observer.connection_dropped(self._client(), "its response was cut")
             self._let_exchange_go("the response was cut")
-            self._close()
+            self._enter(_CLOSING)
+            self._sender.cut()
+            self._sender.await_client(self)
 
     def _let_exchange_go(self, why: str, *, status: int = 499) -> None:
         """The client will get no more of this response; `status` where its head is not out."""

@@ -192,6 +192,14 @@ class Sender:
         with contextlib.suppress(OSError, RuntimeError):
             self._transport.write_eof()
 
+    def cut(self) -> None:
+        """Close once what was written is sent, and it is not all: TLS has a word for that it is."""
+        cut = self._transport.get_extra_info("cut")
+        if cut is None:
+            self._transport.close()
+        else:
+            cut()
+
     # --- responses -------------------------------------------------------------------------------
 
     def respond(self, framed: FramedHead, body: bytes) -> None:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from .failures import TLSFailure, reason
 from .progress import Progress
-from .states import LIFE_NEXT, OUT_NEXT, LifeState, OutState, check
+from .states import LEFT, LIFE_NEXT, OUT_NEXT, LifeState, OutState, check
 
 __all__ = ["BATCH", "RECORD", "STRETCH", "UNASKED", "TLSOutput"]
 
@@ -34,7 +34,7 @@ UNASKED = 16 * 1024
 _FLOWING, _FULL = OutState.FLOWING, OutState.FULL
 _YIELDING, _ENDED = OutState.YIELDING, OutState.ENDED
 _OPEN, _ENDING = LifeState.OPEN, LifeState.ENDING
-_CLOSING, _LOST = LifeState.CLOSING, LifeState.LOST
+_CLOSING, _CUTTING, _LOST = LifeState.CLOSING, LifeState.CUTTING, LifeState.LOST
 
 
 class TLSOutput(asyncio.Transport):
@@ -231,9 +231,16 @@ class TLSOutput(asyncio.Transport):
 
     def close(self) -> None:
         """Read no more; say ``close_notify`` and close once all is sent."""
-        if self._life is _CLOSING or self._life is _LOST:
+        self._leave(_CLOSING)
+
+    def cut(self) -> None:
+        """As :meth:`close`, without a ``close_notify``: what was written is not all."""
+        self._leave(_CUTTING)
+
+    def _leave(self, state: LifeState) -> None:
+        if self._life in LEFT:
             return
-        self._enter_life(_CLOSING)
+        self._enter_life(state)
         if self._protocol is None:
             self._plain.close()
         elif not self._backlog:
@@ -250,6 +257,10 @@ class TLSOutput(asyncio.Transport):
         elif self._life is _CLOSING:
             if self._out is not _ENDED:
                 self._say_end()
+            self._plain.close()
+        elif self._life is _CUTTING:
+            if self._out is not _ENDED:
+                self._enter_out(_ENDED)
             self._plain.close()
 
     def _say_end(self) -> None:
@@ -295,8 +306,7 @@ class TLSOutput(asyncio.Transport):
 
     def is_closing(self) -> bool:
         """Whether the connection is closed or about to be."""
-        life = self._life
-        return life is _CLOSING or life is _LOST or self._plain.is_closing()
+        return self._life in LEFT or self._plain.is_closing()
 
     def get_write_buffer_size(self) -> int:
         """Bytes written that the kernel does not have; 1 where those are TLS's own alone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TypeVar
 
-__all__ = ["IN_NEXT", "LIFE_NEXT", "OUT_NEXT", "InState", "LifeState", "OutState", "check"]
+__all__ = ["IN_NEXT", "LEFT", "LIFE_NEXT", "OUT_NEXT", "InState", "LifeState", "OutState", "check"]
 
 
 class InState(enum.Enum):
@@ -38,6 +38,7 @@ class LifeState(enum.Enum):
     OPEN = "as ever"
     ENDING = "what was written is sent, and close_notify"
     CLOSING = "the same, and then it is closed"
+    CUTTING = "what was written is sent, and it is closed without close_notify"
     LOST = "the plain transport is gone, or about to be"
 
     __hash__ = object.__hash__
@@ -58,11 +59,14 @@ OUT_NEXT: dict[OutState, set[OutState]] = {
     OutState.ENDED: set(),
 }
 LIFE_NEXT: dict[LifeState, set[LifeState]] = {
-    LifeState.OPEN: {LifeState.ENDING, LifeState.CLOSING, LifeState.LOST},
-    LifeState.ENDING: {LifeState.CLOSING, LifeState.LOST},
+    LifeState.OPEN: {LifeState.ENDING, LifeState.CLOSING, LifeState.CUTTING, LifeState.LOST},
+    LifeState.ENDING: {LifeState.CLOSING, LifeState.CUTTING, LifeState.LOST},
     LifeState.CLOSING: {LifeState.LOST},
+    LifeState.CUTTING: {LifeState.LOST},
     LifeState.LOST: set(),
 }
+LEFT = frozenset({LifeState.CLOSING, LifeState.CUTTING, LifeState.LOST})
+"""Those in which nothing that arrives is passed on."""
 
 
 _S = TypeVar("_S", InState, OutState, LifeState)

@@ -8,8 +8,8 @@ other may go on (RFC 8446 §6.1).
   water it waits as it is, and is encrypted by and by: no second copy of it is held.
 * OpenSSL's memory BIOs never give back what they once had. No more than a record goes through them
   at a time, so that an idle connection holds little.
-* ``write_eof()`` and ``close()`` say ``close_notify``; ``abort()`` does not, and by that a client
-  tells a response that was cut from a whole one (RFC 9112 §9.8).
+* ``write_eof()`` and ``close()`` say ``close_notify``; ``cut()`` and ``abort()`` do not, and by
+  that a client tells a response that was cut from a whole one (RFC 9112 §9.8).
 * A client that ends its TCP side without a ``close_notify`` has ended all the same: a request is
   complete by its own framing alone, so nothing that was cut passes for a whole.
 * After the handshake of TLS 1.3 the session tickets go out with whatever is written first.
@@ -26,7 +26,7 @@ from typing import Any, Protocol, cast
 
 from .failures import TLSFailure
 from .output import RECORD, TLSOutput
-from .states import IN_NEXT, InState, LifeState, check
+from .states import IN_NEXT, LEFT, InState, LifeState, check
 
 __all__ = ["Owner", "TLSTransport"]
 
@@ -42,7 +42,7 @@ in its own words. No request of HTTP does."""
 # A global is quicker than an enum's attribute.
 _SILENT, _HANDSHAKE, _FLOWING = InState.SILENT, InState.HANDSHAKE, InState.FLOWING
 _HELD, _RESUMING, _ENDED = InState.HELD, InState.RESUMING, InState.ENDED
-_OPEN, _CLOSING, _LOST = LifeState.OPEN, LifeState.CLOSING, LifeState.LOST
+_OPEN = LifeState.OPEN
 
 
 class Owner(Protocol):
@@ -72,7 +72,8 @@ class TLSTransport(TLSOutput, asyncio.Protocol):
     """The server's side of one encrypted connection.
 
     ``get_extra_info`` knows ``ssl_object`` and ``sslcontext``, as of the loops' own transports;
-    ``untaken``, which is :meth:`untaken`; and what the plain transport knows, its ``socket`` too.
+    ``untaken`` and ``cut``, which are :meth:`untaken` and :meth:`cut`; and what the plain transport
+    knows, its ``socket`` too.
 
     :param loop: the loop that runs it.
     :param context: whose certificate is shown, and what else is agreed on.
@@ -144,7 +145,7 @@ class TLSTransport(TLSOutput, asyncio.Protocol):
     def _receive(self, data: bytes) -> None:
         """Any case but the usual one."""
         state = self._in
-        if self._life is _CLOSING or self._life is _LOST:
+        if self._life in LEFT:
             return
         if state is _FLOWING:
             self._take(*self._decrypt(data))
@@ -254,7 +255,7 @@ class TLSTransport(TLSOutput, asyncio.Protocol):
     def _end_input(self) -> None:
         """Nothing more will come: tell the protocol, once it has what came before."""
         protocol, state = self._protocol, self._in
-        if self._life is _CLOSING or self._life is _LOST or protocol is None:
+        if self._life in LEFT or protocol is None:
             return
         if state is _HELD or state is _RESUMING:
             self._holds_end = True
@@ -290,7 +291,7 @@ class TLSTransport(TLSOutput, asyncio.Protocol):
             self._plain.resume_reading()
 
     def _read_on(self) -> None:
-        if self._in is not _RESUMING or self._life is _CLOSING or self._life is _LOST:
+        if self._in is not _RESUMING or self._life in LEFT:
             return
         self._enter_in(_FLOWING)
         self._plain.resume_reading()
@@ -321,4 +322,6 @@ class TLSTransport(TLSOutput, asyncio.Protocol):
             return self._object
         if name == "untaken":
             return self.untaken
+        if name == "cut":
+            return self.cut
         return self._plain.get_extra_info(name, default)

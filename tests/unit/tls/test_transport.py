@@ -236,7 +236,28 @@ def test_close_says_so(version: ssl.TLSVersion) -> None:
     secure.transport.write(b"ignored, as of asyncio")
 
 
-def test_abort_does_not() -> None:
+@versions
+@pytest.mark.parametrize("size", [7, 1 << 20])
+def test_a_cut_does_not(size: int, version: ssl.TLSVersion) -> None:
+    """What was written arrives all the same, and no reset takes it away."""
+    secure = Secure(version=version, window=100_000).shake_hands()
+    secure.transport.write(bytes(size))
+    cut = secure.transport.get_extra_info("cut")
+    cut()
+    cut()
+    secure.transport.close()
+    assert secure.transport.is_closing()
+    secure.plain.take()
+    secure.loop.run_pending()
+    assert secure.read() == "open"
+    assert secure.got == bytes(size)
+    assert recording(secure).told[-1] == "lost"
+    assert secure.plain.has_ended
+    assert not secure.plain.was_reset
+    secure.transport.write(b"ignored, as of asyncio")
+
+
+def test_abort_does_not_either() -> None:
     """By that a client tells a response that was cut."""
     secure = Secure().shake_hands()
     secure.transport.write(b"half of")
