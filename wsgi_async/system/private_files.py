@@ -69,6 +69,9 @@ def _in_memory() -> IO[bytes] | None:
         try:
             file = open(create(_NAME), "r+b", buffering=0)  # noqa: SIM115
             undo.callback(file.close)
+            # It begins with a mode for everybody: who may only read it, a process that runs as
+            # somebody else, could open it by /proc to write.
+            os.fchmod(file.fileno(), 0o600)
             os.close(os.open(_path(file), os.O_RDONLY | os.O_CLOEXEC))
         except OSError:  # a kernel that refuses it, or no /proc
             return None

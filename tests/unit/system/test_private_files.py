@@ -25,6 +25,7 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_path_is_there_as_long_as_it_is_needed(kind: str, tmp_path: Path) -> None:
     with private_path(b"secret") as path:
         assert Path(path).read_bytes() == Path(path).read_bytes() == b"secret"
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
         files = list(tmp_path.iterdir())
         assert len(files) == (kind == "disk")
         assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
@@ -41,6 +42,7 @@ def test_what_is_shared_has_no_name_and_goes_to_no_program(kind: str, tmp_path: 
         assert os.pread(reader.fileno(), 100, 0) == b"secret"
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.pwrite(reader.fileno(), b"other", 0)
+        assert stat.S_IMODE(os.fstat(reader.fileno()).st_mode) == 0o600
         assert not os.get_inheritable(writer.fileno())
         assert not os.get_inheritable(reader.fileno())
 
