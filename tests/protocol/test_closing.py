@@ -137,6 +137,25 @@ def test_lingering_does_not_wait_for_ever_for_a_client_that_takes_nothing() -> N
         assert client.transport.was_reset
 
 
+def test_what_a_transport_says_at_its_end_is_not_waited_for_for_ever() -> None:
+    """Of TLS that is the close_notify, and the kernel may have room for all that came before it."""
+    with Site(send_timeout=5) as site:
+        client = site.connect()
+        transport, write_eof = client.transport, client.transport.write_eof
+
+        def say_more() -> None:
+            write_eof()
+            transport.get_write_buffer_size = lambda: 1  # type: ignore[method-assign]
+
+        transport.write_eof = say_more  # type: ignore[method-assign]
+        client.send("bad\r\n\r\n", "GET")
+        site.advance(4)
+        assert not transport.is_closing()
+        site.advance(3)
+        assert transport.is_lost
+        assert transport.was_reset
+
+
 def test_a_shut_down_that_fails_is_no_error() -> None:
     """shutdown(2) says ENOTCONN where the peer's reset has arrived and was not read yet."""
 

@@ -224,8 +224,8 @@ class ConnectionLife(asyncio.Protocol):
             self._close()
             return
         self._enter(_LINGERING)
+        self._sender.end()  # first: of what a transport has to say then, the pace is judged too
         self._sender.await_client(self)
-        self._sender.end()
         self._input.resume(self, None)
 
     def _reset(self) -> None:
