@@ -102,9 +102,12 @@ class TLSOutput(asyncio.Transport):
         """It has drained."""
         if self._out is _FULL:
             self._enter_out(_YIELDING)
-            # Not here: asyncio's own transports tell their loss twice if a send fails as they say
-            # that they have drained.
-            self._loop.call_soon(self._write_on)
+            if self._backlog:
+                # Not here: asyncio's own transports tell their loss twice if a send fails as they
+                # say that they have drained.
+                self._loop.call_soon(self._write_on)
+            else:
+                self._write_on()
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """As of asyncio."""
