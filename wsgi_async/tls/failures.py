@@ -14,13 +14,14 @@ class TLSFailure(ConnectionError):
     """
 
 
+_GONE = "the client closed the connection"
 _BY_CLIENT = "the client does not accept the certificate"
 _WORDS = {
     "HTTP_REQUEST": "the client speaks plain HTTP",
     "NO_SHARED_CIPHER": "client and server have no cipher in common",
     "NO_SUITABLE_SIGNATURE_ALGORITHM": "the client knows no signature of the certificate's kind",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client has shown no certificate",
-    "UNEXPECTED_EOF_WHILE_READING": "the client closed the connection",
+    "UNEXPECTED_EOF_WHILE_READING": _GONE,
     "UNSUPPORTED_PROTOCOL": "the client speaks no version of TLS that is allowed here",
     "VERSION_TOO_LOW": "the client speaks no version of TLS that is allowed here",
     "WRONG_VERSION_NUMBER": "what the client sends is not TLS",
@@ -37,6 +38,8 @@ def reason(error: Exception) -> str:
     """What `error` says, without where in OpenSSL's source it says so."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the client's certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLZeroReturnError):  # by close_notify, and OpenSSL has no reason
+        return _GONE
     if isinstance(error, ssl.SSLError):
         name = str(error.reason or "")
         return _WORDS.get(name) or name.replace("_", " ").lower() or "TLS error"

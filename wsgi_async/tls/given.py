@@ -17,6 +17,7 @@ class GivenContext:
     as the server runs. What the program changes in it holds for new connections.
 
     :param context: for a server; it has a certificate. Its ALPN is set: HTTP/1.1 is what is spoken.
+        Renegotiation and compression are off.
     :raises ConfigError: it is none.
     """
 
@@ -28,6 +29,7 @@ class GivenContext:
                 "this context for TLS is a client's: make it by "
                 "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)"
             )
+        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols(ALPN)
         self.contexts = Contexts(context, ())
 

@@ -18,6 +18,7 @@ from wsgi_async.compat.pywsgi import WSGIServer
 from wsgi_async.compat.simple_server import WSGIRequestHandler, make_server
 from wsgi_async.compat.tornado import HTTPServer, IOLoop, WSGIContainer, bind_sockets
 from wsgi_async.errors import ConfigError
+from wsgi_async.tls.given import GivenContext
 
 
 def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -121,6 +122,14 @@ def test_clients_that_must_show_a_certificate(pair: Pair, ca: Authority, tmp_pat
 def test_pywsgi_takes_a_context(pair: Pair, ca: Authority) -> None:
     with pywsgi(ssl_context=context_of(pair)) as port:
         assert ask(port, ca.client()) == b"https on"
+
+
+def test_what_no_client_may_do_is_off_in_a_context_that_is_given() -> None:
+    """OpenSSL before 3.0 has clients renegotiate, again and again (CVE-2011-1473)."""
+    off = ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options &= ~off
+    assert GivenContext(context).contexts.context.options & off == off
 
 
 def test_tornado_takes_a_context(pair: Pair, ca: Authority) -> None:

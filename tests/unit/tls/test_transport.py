@@ -126,6 +126,14 @@ def test_a_client_that_does_not_trust_the_certificate_is_named_so() -> None:
     assert secure.told[-1].startswith("failed: the client does not accept the certificate")
 
 
+def test_a_client_that_says_close_notify_in_the_handshake_has_gone() -> None:
+    secure = Secure(version=TLS_1_2)
+    secure.plain.receive(secure.flight())
+    secure.plain.receive(b"\x15\x03\x03\x00\x02\x01\x00")
+    secure.loop.run_pending()
+    assert secure.told == ["begins", "shakes", "failed: the client closed the connection"]
+
+
 def test_other_protocols_get_the_plain_transport_and_all_that_has_come() -> None:
     secure = Secure()
     secure.plain.receive(b"GET / HT")
