@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 import pytest
 from pools import WAIT, Rig, pools, until
+from striking import StruckError
 
+from wsgi_async.system.stacks import raise_in
 from wsgi_async.threads import pool as pool_module
+from wsgi_async.threads.places import Place
 from wsgi_async.threads.pool import Call
-from wsgi_async.threads.stand_ins import StandIn
+from wsgi_async.threads.stand_ins import Permit, StandIn
 
 make = pytest.fixture(pools)
 
@@ -265,3 +268,103 @@ def test_at_a_stop_the_one_that_was_left_asleep_ends_too(make: Callable[..., Rig
     waiter.goes_on.release()
     assert rig.stopped.wait(WAIT)
     assert rig.pool.alive == 0
+
+
+def test_one_that_is_struck_where_it_was_left_asleep_is_never_woken_again(
+    make: Callable[..., Rig],
+) -> None:
+    """Nobody would wake on it, and until somebody does no other thread is woken."""
+    rig = make(threads=2, max_aside=1)
+    [waiter] = aside(rig)
+    rig.wait_until_idle()
+    waiter.lets.release()
+    assert waiter.runs.acquire(timeout=WAIT)
+    [held] = [place for place in rig.pool._places if place.sleeper not in rig.pool._sleepers]
+    raise_in(held.ident, StruckError)
+    held.sleeper.release()  # as it is struck before it sleeps
+    assert isinstance(rig.errors.get(timeout=WAIT), StruckError)
+    until(lambda: held not in rig.pool._places)
+    waiter.goes_on.release()
+    until(lambda: rig.pool.aside == 0)
+    rig.wait_until_idle()
+    assert set(rig.pool._sleepers) == {place.sleeper for place in rig.pool._places}
+    for gate in rig.occupy():
+        gate.opened.set()
+
+
+def test_one_that_is_struck_as_it_gives_way_wakes_the_next_all_the_same(
+    make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its task may go on for long, and nobody else would be woken meanwhile."""
+    rig = make(threads=2, max_aside=1)
+    [waiter] = aside(rig)
+    rig.wait_until_idle()
+    waiter.lets.release()
+    assert waiter.runs.acquire(timeout=WAIT)
+    gate, late = rig.gate(), Call(int)
+    assert rig.pool.submit(late)
+    wake_next, strikes = rig.pool._wake_next, [StruckError]
+
+    def struck(place: Place[Call]) -> None:
+        if strikes:
+            raise strikes.pop()
+        wake_next(place)
+
+    monkeypatch.setattr(rig.pool, "_wake_next", struck)
+    assert waiter.stand_in is not None
+    with pytest.raises(StruckError):
+        waiter.stand_in.release()
+    until(lambda: late.has_begun)
+    gate.opened.set()
+    waiter.goes_on.release()
+
+
+def test_where_too_many_are_lost_to_be_replaced_a_thread_keeps_its_place(
+    make: Callable[..., Rig],
+) -> None:
+    """Else views that hang behind slow clients would leave no thread to serve the others."""
+    rig = make(threads=2, max_lost=1, max_aside=2)
+    waiters = [Waiter(rig) for _ in range(4)]
+    for waiter in waiters:
+        rig.pool.submit_urgent(waiter)
+        waiter.wait()
+        if waiter.stand_in is not None:
+            assert rig.pool.lose(waiter) is not None
+        assert len(rig.pool._places) == 2
+        assert rig.pool.alive + rig.pool.lost <= 5, "threads + max_lost + max_aside"
+    assert [waiter.stand_in is not None for waiter in waiters] == [True, True, False, False]
+    for waiter in waiters:
+        waiter.end()
+    until(lambda: (rig.pool.alive, rig.pool.lost) == (2, 0))
+
+
+def test_one_that_is_lost_is_not_the_one_more_that_may_run(
+    make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hang, and others may hold what all wait for."""
+    monkeypatch.setattr(pool_module, "PATIENCE", 0.2)
+    rig = make(threads=1, max_lost=2, max_aside=1)
+    [waiter] = aside(rig)
+    gate = rig.gate()
+    waiter.lets.release()
+    until(lambda: rig.pool.queued == 1)
+    assert rig.pool.lose(waiter) is not None
+    assert waiter.runs.acquire(timeout=WAIT)
+    assert rig.pool._extra is None
+    waiter.goes_on.release()
+    gate.opened.set()
+
+
+def test_two_may_end_a_permit_at_once() -> None:
+    """The loop that gives its thread up, and that thread."""
+
+    class Lock:
+        def locked(self) -> bool:
+            return True  # a moment before somebody else lets it go
+
+        def release(self) -> None:
+            raise RuntimeError("release unlocked lock")
+
+    permit = Permit()
+    permit._over = Lock()  # type: ignore[assignment]
+    permit.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from striking import StruckError
 
 from wsgi_async.threads import spool_turns
 from wsgi_async.threads.spool_turns import MOST, SHARE, SpoolTurns, Turn
@@ -113,3 +114,21 @@ def test_the_share_is_small() -> None:
     """It is what others lose."""
     assert spool_turns.SHARE <= 0.03
     assert spool_turns.MOST <= 0.03
+
+
+def test_who_is_called_by_a_thread_that_is_struck_is_called_all_the_same() -> None:
+    """It waits no more as far as the others know, so nobody else would call it."""
+
+    class Struck(Response):
+        def call(self) -> None:
+            super().call()
+            if self.called == 1:
+                raise StruckError
+
+    rig = Rig(is_crowded=False)
+    response = Struck()
+    rig.turns.enter(response)
+    with pytest.raises(StruckError):
+        rig.turns.call_next()
+    assert response.called == 2
+    assert not rig.turns.waiting

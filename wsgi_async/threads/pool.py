@@ -362,11 +362,11 @@ class ThreadPool(Generic[T]):
         after that, any number of times. It takes no other task, and ends with the one it has.
 
         :returns: None where it keeps its place: `max_aside` have none, no thread can be started,
-            the pool stops, or the thread is lost.
+            too many are lost, the pool stops, or the thread is lost.
         """
         with self._lock:
             place = self._place_here()
-            if place is None or self._state is not _OPEN or len(self._aside) >= self.max_aside:
+            if place is None or self._state is not _OPEN or not self._has_room_aside():
                 return None
             # Struck from here on, it ends with its task and is replaced.
             place.change(_ASIDE)
@@ -377,6 +377,12 @@ class ThreadPool(Generic[T]):
         if self._is_short and self._came_back(place):
             return None
         return StandIn(lambda: self._claim(place), lambda: self._give_way(place))
+
+    def _has_room_aside(self) -> bool:
+        """With the lock held: whether there may be one more, and another one in its place. Of those
+        that are lost some may have stood aside."""
+        can_be_replaced = len(self._places) + len(self._lost) <= self.threads + self.max_lost
+        return can_be_replaced and len(self._aside) < self.max_aside
 
     def _place_here(self) -> Place[T] | None:
         ident = threading.get_ident()
@@ -405,13 +411,12 @@ class ThreadPool(Generic[T]):
                 del self._sleepers[0]
                 return
             permit = place.permit = Permit()
-            self._queues.urgent.append(permit)
-            if place.next is None:
-                self._choose_next(place)
-        self._wake_next(place)
+            self._queues.urgent.append(permit)  # nobody sleeps that would have to be woken
         while not permit.await_grant(PATIENCE):
             # Perhaps all of them wait for something that this one holds.
             with self._lock:
+                if place.standing is not _ASIDE:
+                    return
                 if self._extra is None:
                     self._extra = place
                     return
@@ -426,19 +431,32 @@ class ThreadPool(Generic[T]):
             self._extra = None
 
     def _give_back(self, place: Place[T]) -> None:
-        with self._lock:
-            sleeper = place.held
-            if sleeper is None:
-                return
-            if self._state is not _OPEN:
-                if sleeper.locked():
-                    sleeper.release()
-            elif sleeper not in self._sleepers:
-                self._sleepers.append(sleeper)
-            place.held = None
-            if place.next is None and (self._queues.new or self._queues.urgent):
-                self._choose_next(place)
-        self._wake_next(place)
+        try:
+            with self._lock:
+                sleeper = place.held
+                if sleeper is None:
+                    return
+                if self._state is not _OPEN:
+                    if sleeper.locked():
+                        sleeper.release()
+                    place.held = None
+                else:
+                    self._let_sleep(place, sleeper)
+                if place.next is None and (self._queues.new or self._queues.urgent):
+                    self._choose_next(place)
+            self._wake_next(place)
+        except BaseException:
+            self._wake_next(place)  # it may have been struck, and its task goes on for long
+            raise
+
+    def _let_sleep(self, place: Place[T], sleeper: threading.Lock) -> None:
+        """With the lock held: have one that was left asleep for `place` be one that may be woken,
+        unless it was struck meanwhile and has ended."""
+        sleepers = self._sleepers
+        if sleeper in [other.sleeper for other in self._places]:
+            sleepers = [sleeper, *sleepers]  # it is the coldest still
+        # No call comes between: struck before, this is done again, and after that it is not.
+        place.held, self._sleepers = None, sleepers
 
     def stop(self, on_stopped: Callable[[], object]) -> None:
         """*Any thread, once:* let the threads end when both queues are empty.

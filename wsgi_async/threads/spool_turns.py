@@ -91,12 +91,18 @@ class SpoolTurns:
         """*Any thread:* call the one that has waited for the longest, if there is time for it."""
         if not self._waiting or not self.may_begin():
             return
-        with self._lock:
-            response = next(iter(self._waiting), None)
+        response = None
+        try:
+            with self._lock:
+                response = next(iter(self._waiting), None)
+                if response is not None:
+                    del self._waiting[response]
             if response is not None:
-                del self._waiting[response]
-        if response is not None:
-            response.call()
+                response.call()
+        except BaseException:
+            if response is not None:
+                response.call()  # this thread may have been struck, and nobody else calls it
+            raise
 
 
 class Turn:
