@@ -220,10 +220,11 @@ def test_where_all_threads_wait_for_what_it_holds_it_goes_on(
     for waiter in waiters:
         waiter.lets.release()
     until(lambda: rig.pool._extra is not None)
-    ran = [waiter for waiter in waiters if waiter.runs.acquire(timeout=0.2)]
-    assert len(ran) == 1, "one, and no more"
-    ran[0].goes_on.release()
-    others = [waiter for waiter in waiters if waiter not in ran]
+    until(lambda: any(waiter.runs._value for waiter in waiters))
+    [first] = [waiter for waiter in waiters if waiter.runs.acquire(blocking=False)]
+    others = [waiter for waiter in waiters if waiter is not first]
+    assert not any(waiter.runs.acquire(timeout=0.1) for waiter in others), "one, and no more"
+    first.goes_on.release()
     until(lambda: any(waiter.runs._value for waiter in others))
     for gate in gates:
         gate.opened.set()
@@ -254,6 +255,42 @@ def test_a_thread_that_sleeps_is_left_asleep_in_its_stead(make: Callable[..., Ri
     gate.opened.set()
     rig.wait_until_idle()
     assert len(rig.pool._sleepers) == len(set(rig.pool._sleepers)) == 2
+
+
+def test_at_a_stop_it_goes_on_whoever_is_busy(
+    make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that hang in the application must not keep others from closing what they have."""
+    monkeypatch.setattr(pool_module, "PATIENCE", 3600.0)
+    rig = make(threads=2, max_aside=3)
+    waiters = aside(rig, 3)
+    gates = rig.occupy()
+    for waiter in waiters:
+        waiter.lets.release()
+    until(lambda: rig.pool.queued == 3)
+    rig.pool.stop(rig.stopped.set)
+    for waiter in waiters:
+        assert waiter.runs.acquire(timeout=WAIT)
+        waiter.goes_on.release()
+    until(lambda: rig.pool.aside == 0)
+    assert not rig.stopped.is_set()
+    for gate in gates:
+        gate.opened.set()
+    assert rig.stopped.wait(WAIT)
+
+
+def test_one_that_has_ended_has_nobody_wait(make: Callable[..., Rig]) -> None:
+    """Its response may go on in another thread (``park``): nobody would let them go again."""
+    rig = make(threads=2, max_aside=1)
+    [waiter] = aside(rig)
+    waiter.end()
+    until(lambda: rig.pool.alive == 2)
+    rig.wait_until_idle()
+    assert waiter.stand_in is not None
+    waiter.stand_in.release()
+    waiter.stand_in.claim()
+    for gate in rig.occupy():
+        gate.opened.set()
 
 
 def test_at_a_stop_the_one_that_was_left_asleep_ends_too(make: Callable[..., Rig]) -> None:

@@ -177,6 +177,36 @@ def test_the_write_callable_has_its_thread_replaced_too(make: Make, overflow: st
     assert line.budgets.disk.peak == 0
 
 
+def test_what_is_parked_leaves_what_its_thread_has_of_the_pool(make: Make) -> None:
+    """It goes on in another thread, which has a place of its own, or none."""
+    line, crowd = crowded(make, overflow="park")
+    client = Client(line)
+
+    def work() -> None:
+        pipe = client.writer.start(HEAD, None)
+        for _ in range(64):
+            pipe.write_and_wait(BLOCK)
+        assert pipe._stand_in is not None
+        assert pipe.park()
+
+    producer = Producer(work)
+    line.turn()
+    until(lambda: crowd.story)
+    deadline = time.monotonic() + WAIT
+    while client.resumes.empty():
+        assert time.monotonic() < deadline
+        if client.unsent:
+            client.drain()
+        else:
+            turn_if_woken(line)
+    assert producer.result() is None
+    assert crowd.aside == 1
+    assert client.pipe._stand_in is None
+    client.pipe.finish()
+    read_all(client, line)
+    assert client.body == BLOCK * 64
+
+
 def test_a_full_disk_has_its_thread_replaced_too(make: Make) -> None:
     line, crowd = crowded(make, disk=2 * MIB)
     crowd.waits = False

@@ -404,7 +404,8 @@ class ThreadPool(Generic[T]):
     def _claim(self, place: Place[T]) -> None:
         """Have one of the others wait, so that this thread, which stands aside, may run."""
         with self._lock:
-            if place.standing is not _ASIDE or self._state is not _OPEN:
+            # Of one that has ended nobody would take back what it is given here.
+            if place not in self._aside or self._state is not _OPEN:
                 return
             if self._sleepers:
                 place.held = self._sleepers[0]  # the coldest
@@ -461,6 +462,8 @@ class ThreadPool(Generic[T]):
     def stop(self, on_stopped: Callable[[], object]) -> None:
         """*Any thread, once:* let the threads end when both queues are empty.
 
+        Threads that stand aside wait for no other any more: there may be little time for them.
+
         `on_stopped` is called by the last of them. Lost threads are not awaited. A task that never
         returns keeps its thread; being a daemon, that thread does not keep the process.
         """
@@ -468,8 +471,11 @@ class ThreadPool(Generic[T]):
             self._on_stopped = on_stopped
             self._enter(_STOPPING)
             sleepers, self._sleepers = self._sleepers, []
+            permits = [place.permit for place in self._aside if place.permit is not None]
         for sleeper in sleepers:
             sleeper.release()
+        for permit in permits:
+            permit.grant()
         self._tell_end()
 
     def mend(self) -> None:

@@ -140,6 +140,7 @@ class ResponseProducer(ResponseAccount):
             No wake could do that at shutdown, when the last threads end with the last task.
         """
         self._slice_end = 0.0
+        self._stand_in = None  # it is this thread's, and another one may go on
         with self._lock:
             consumer = self._consumer
             if consumer in LEFT:

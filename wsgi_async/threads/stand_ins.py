@@ -35,11 +35,15 @@ class Permit:
 
     def run(self) -> None:
         """*Pool thread:* wait in the other one's stead."""
-        self._granted.release()
+        self.grant()
         self._over.acquire()
 
     def abandon(self, turn: int) -> None:
         """*Pool thread:* see :meth:`.Task.abandon`."""
+        self.grant()
+
+    def grant(self) -> None:
+        """*Any thread:* the other one may go on, whoever waits. May be called again."""
         self._open(self._granted)
 
     def await_grant(self, timeout: float) -> bool:
@@ -50,7 +54,7 @@ class Permit:
         return self._granted.acquire(timeout=timeout)
 
     def end(self) -> None:
-        """*Any thread:* the other one may go on. May be called again."""
+        """*Any thread:* who waits in the other one's stead may go on. May be called again."""
         self._open(self._over)
 
     @staticmethod
