@@ -148,6 +148,16 @@ def test_it_keeps_its_place_where_no_thread_can_be_started(
     waiter.end()
 
 
+def test_the_loop_does_not_wait_for_threads_that_others_start(make: Callable[..., Rig]) -> None:
+    """Many may stand aside at once, and a thread says that it has started when its turn comes."""
+    rig = make()
+    with rig.pool._starting:
+        loop = threading.Thread(target=rig.pool.mend)
+        loop.start()
+        loop.join(WAIT)
+        assert not loop.is_alive()
+
+
 def test_a_lost_thread_has_no_place_to_give(make: Callable[..., Rig]) -> None:
     rig = make(threads=2, max_lost=1, max_aside=1)
     began, lost = threading.Event(), threading.Event()

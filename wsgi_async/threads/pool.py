@@ -481,6 +481,8 @@ class ThreadPool(Generic[T]):
     def mend(self) -> None:
         """*Any thread, now and then:* replace threads that have ended without a word: one that was
         struck before it began, or in its own code again and again."""
+        if self._starting.locked():
+            return  # the next time will do: the loop does not wait for others to start theirs
         with self._starting, self._lock:
             places = self._all_places()
             dead = [place for place in places if place.thread and not place.thread.is_alive()]
