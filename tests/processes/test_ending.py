@@ -9,6 +9,7 @@ import time
 import pytest
 from processes import Life, Site
 from rawclient import TIMEOUT
+from serving import one_loop_in_time
 
 SOON = ("--graceful-timeout", "1s")
 LATER = ("--graceful-timeout", "30s")
@@ -62,7 +63,7 @@ def source(left: str) -> str:
     )
 
 
-@pytest.mark.parametrize("loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.soak)])
+@one_loop_in_time
 @endless
 def test_a_thread_that_goes_on_for_ever_is_left_behind(site: Site, loop: str, left: str) -> None:
     """Once the grace is over, with the exit functions called, and without a false reason."""

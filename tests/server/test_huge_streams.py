@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from rawclient import RawClient, request
-from serving import Served, both_loops
+from serving import Served, one_loop_in_time
 
 Serve = Callable[..., Served]
 
@@ -98,7 +98,7 @@ def read_whole(client: RawClient) -> None:
         left -= len(client.receive(min(left, 1 << 20)))
 
 
-@both_loops
+@one_loop_in_time
 @ALL_OVERFLOWS
 @pytest.mark.parametrize("path", ["/stream", "/write"])
 def test_who_asks_for_a_lot_and_reads_nothing_is_noticed_by_nobody(
@@ -147,7 +147,7 @@ def test_who_asks_for_a_lot_and_reads_nothing_is_noticed_by_nobody(
         assert all(len(threads) == 1 for threads in app.threads), "each stayed on its thread"
 
 
-@both_loops
+@one_loop_in_time
 def test_what_the_disk_takes_is_written_to_it_when_nobody_needs_the_threads(
     loop: str, serve: Serve
 ) -> None:
@@ -178,7 +178,7 @@ def test_what_the_disk_takes_is_written_to_it_when_nobody_needs_the_threads(
     served.wait_until_idle()
 
 
-@both_loops
+@one_loop_in_time
 @ALL_OVERFLOWS
 def test_at_a_stop_they_are_let_go(loop: str, overflow: str, serve: Serve) -> None:
     app = App()

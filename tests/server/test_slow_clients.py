@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from rawclient import RawClient, request
-from serving import Served, both_loops
+from serving import Served, both_loops, one_loop_in_time
 
 Serve = Callable[..., Served]
 
@@ -142,7 +142,7 @@ def within_bounds(served: Served, name: str, before: int, capsys: Any) -> None:
     assert grown < bound
 
 
-@both_loops
+@one_loop_in_time
 @pytest.mark.parametrize("overflow", ["spool", "park"])
 @pytest.mark.parametrize("memory", [pytest.param("256M", marks=pytest.mark.soak), "8M"])
 def test_who_does_not_read_or_trickles_costs_no_thread(
@@ -239,7 +239,7 @@ def test_endless_streams_are_suspended(
     assert app.closed.qsize() == count
 
 
-@both_loops
+@one_loop_in_time
 @pytest.mark.parametrize("waiting", [0, 4])
 def test_at_most_half_of_the_threads_may_block(loop: str, waiting: int, serve: Serve) -> None:
     """``block`` holds threads, beyond those that may wait beside others, so who has been blocked

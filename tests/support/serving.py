@@ -33,6 +33,7 @@ __all__ = [
     "Recorder",
     "Served",
     "both_loops",
+    "one_loop_in_time",
     "serving",
 ]
 
@@ -45,6 +46,11 @@ ROOT = PACKAGE.parent
 
 both_loops = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 """Parametrizes a test by the kind of its server's loop."""
+
+one_loop_in_time = pytest.mark.parametrize(
+    "loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.soak)]
+)
+"""The same for a long test: the second loop with the other long ones."""
 
 
 class LoopThread:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from rawclient import TIMEOUT, RawClient, request
-from serving import Served, both_loops
+from serving import Served, both_loops, one_loop_in_time
 
 from wsgi_async.connection.departures import Departures
 from wsgi_async.errors import ClientDisconnected
@@ -174,7 +174,7 @@ def test_one_that_resets_after_it_has_ended_its_side(loop: str, serve: Serve, he
     assert held.asked == ["/held"]
 
 
-@pytest.mark.parametrize("loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.soak)])
+@one_loop_in_time
 def test_a_client_that_is_read_from_again_is_not_looked_at(
     loop: str, serve: Serve, held: Held
 ) -> None:
