@@ -343,10 +343,11 @@ def test_starved_clients_are_a_rate_of_zero(serve: Serve) -> None:
 
 @needs_wrk
 def test_connections_that_are_not_kept_are_counted(serve: Serve) -> None:
-    served = serve(apps.mixed, max_connections=20)
-    sample = Idle(connections=60)(Target(served), LOAD)
-    assert 0 < sample.extra["held"] <= 20
-    assert sample.errors == 60 - sample.extra["held"]
+    # Room for two of the loads, as one may begin while the last one's connections are still closed.
+    served = serve(apps.mixed, max_connections=40)
+    sample = Idle(connections=80)(Target(served), LOAD)
+    assert 0 < sample.extra["held"] <= 40
+    assert sample.errors == 80 - sample.extra["held"]
 
 
 @needs_wrk
