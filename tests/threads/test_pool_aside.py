@@ -223,7 +223,7 @@ def test_where_all_threads_wait_for_what_it_holds_it_goes_on(
     make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A database's connection out of a pool that has no more of them, for one."""
-    monkeypatch.setattr(pool_module, "PATIENCE", 0.01)
+    monkeypatch.setattr(pool_module, "CLAIM_TIME", 0.01)
     rig = make(threads=2, max_aside=3)
     waiters = aside(rig, 3)
     gates = rig.occupy()
@@ -271,7 +271,7 @@ def test_at_a_stop_it_goes_on_whoever_is_busy(
     make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Threads that hang in the application must not keep others from closing what they have."""
-    monkeypatch.setattr(pool_module, "PATIENCE", 3600.0)
+    monkeypatch.setattr(pool_module, "CLAIM_TIME", 3600.0)
     rig = make(threads=2, max_aside=3)
     waiters = aside(rig, 3)
     gates = rig.occupy()
@@ -389,7 +389,7 @@ def test_one_that_is_lost_is_not_the_one_more_that_may_run(
     make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may hang, and others may hold what all wait for."""
-    monkeypatch.setattr(pool_module, "PATIENCE", 0.2)
+    monkeypatch.setattr(pool_module, "CLAIM_TIME", 0.2)
     rig = make(threads=1, max_lost=2, max_aside=1)
     [waiter] = aside(rig)
     gate = rig.gate()

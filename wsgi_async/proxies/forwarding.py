@@ -175,7 +175,7 @@ class Forwarding:
             key = (scheme, own_host, *values)
             origin = self._origins.get(key)
             if origin is None:
-                origin = self._read(head, scheme, own_host, values)
+                origin = self._read(head, scheme, own_host, values, key)
         if head.drops and self._named.keys:
             return self._named.add(head.fields, origin)
         return origin
@@ -195,7 +195,9 @@ class Forwarding:
                 self._copies_of.keep(names, copies)
         return copies
 
-    def _read(self, head: RequestHead, scheme: str, own_host: str | None, values: Values) -> Origin:
+    def _read(
+        self, head: RequestHead, scheme: str, own_host: str | None, values: Values, key: Values
+    ) -> Origin:
         if self._lists == (Taken.FORWARDED,):
             value = values[0] or ""
             if "," in value and '"' in value:
@@ -205,7 +207,6 @@ class Forwarding:
             origin = self._by_forwarded([value], scheme)
         else:
             origin = self._by_x_forwarded(values, own_host, scheme)
-        key = (scheme, own_host, *values)
         if sum(len(part) for part in key if part) <= _MAX_KEPT_SIZE:
             self._origins.keep(key, origin)
         return origin

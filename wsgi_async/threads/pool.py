@@ -54,7 +54,7 @@ from .tasks import Call, T, Task
 
 __all__ = ["Call", "Running", "Task", "ThreadPool"]
 
-PATIENCE = 1.0
+CLAIM_TIME = 1.0
 """Seconds that a thread which stands aside waits for one that is free, before it may go on as the
 only one beside all others."""
 
@@ -252,15 +252,14 @@ class ThreadPool(Generic[T]):
         """*Any thread:* the tasks at the heads of the two queues, where a thread has nothing to do,
         be it that it sleeps or that it is about to wake; else None."""
         with self._lock:
-            queues = self._queues
-            queues.trim()
-            if not queues.new and not queues.urgent:
+            heads = self._queues.heads
+            if heads == (None, None):
                 return None
             held = {place.held for place in self._aside}
             is_idle = any(
                 place.task is None and place.sleeper not in held for place in self._places
             )
-            return queues.heads if is_idle else None
+            return heads if is_idle else None
 
     def submit(self, task: T) -> bool:
         """*Any thread, or the loop of `soon`:* queue a task.
@@ -413,7 +412,7 @@ class ThreadPool(Generic[T]):
                 return
             permit = place.permit = Permit()
             self._queues.urgent.append(permit)  # nobody sleeps that would have to be woken
-        while not permit.await_grant(PATIENCE):
+        while not permit.await_grant(CLAIM_TIME):
             # Perhaps all of them wait for something that this one holds.
             with self._lock:
                 if place.standing is not _ASIDE:

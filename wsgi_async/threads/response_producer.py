@@ -26,9 +26,6 @@ SPOOL_GRACES = 10
 """How often it waits for as long while nobody else waits for a thread: a client that drains the
 buffer in that time is worth a thread that is free, and its response no disk."""
 
-LONG_GRACE = SPOOL_GRACE * SPOOL_GRACES
-"""What it waits in all."""
-
 SLICE = 0.05
 """Seconds after which a parked-mode iteration gives its thread to others that queue."""
 
@@ -278,7 +275,7 @@ class ResponseProducer(ResponseAccount):
 
     def _wait_a_moment(self, others_wait: Callable[[], bool]) -> bool:
         if self._stand_in is not None:
-            return self._wait_for_room(LONG_GRACE)
+            return self._wait_for_room(SPOOL_GRACE * SPOOL_GRACES)  # it keeps nobody waiting
         for _ in range(SPOOL_GRACES):
             if self._wait_for_room(SPOOL_GRACE):
                 return True
