@@ -47,7 +47,6 @@ class Host:
 
     :param server: the server, not running.
     :param sockets: bound sockets; they are shared, see above.
-    :param is_tls: whether TLS is spoken on them.
     :param every: seconds between two calls of `act`, and
     :param act: called on the loop while it serves; None: nothing is.
     """
@@ -57,13 +56,11 @@ class Host:
         server: Server,
         sockets: Sequence[socket.socket],
         *,
-        is_tls: bool = False,
         every: float = 0.5,
         act: Callable[[], object] | None = None,
     ) -> None:
         self._server = server
         self._sockets = sockets
-        self._is_tls = is_tls
         self._every = every
         self._act = act
         self._lock = threading.Lock()
@@ -115,7 +112,7 @@ class Host:
             self._loop = asyncio.get_running_loop()
             if self._is_asked:
                 return
-        await self._server.start(share(self._sockets, is_tls=self._is_tls))
+        await self._server.start(share(self._sockets, is_tls=self._server.is_tls))
         acting = asyncio.ensure_future(self._keep_acting()) if self._act is not None else None
         self._has_started.set()
         try:

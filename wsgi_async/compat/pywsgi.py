@@ -166,7 +166,7 @@ class WSGIServer:
         self.init_socket()
         server = Server(self._call, config=self._config, observer=self._observer)
         server.context_source = self._context
-        host = Host(server, self._sockets, is_tls=self._is_tls)
+        host = Host(server, self._sockets)
         try:
             host.start()
         except BaseException:

@@ -250,7 +250,6 @@ class WSGIServer(simple_server.WSGIServer):
         return Host(
             server,
             self._sockets,
-            is_tls=server.context_source is not None,
             every=poll_interval,
             act=self.service_actions if acts else None,
         )

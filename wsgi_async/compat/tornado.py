@@ -325,7 +325,6 @@ class HTTPServer:
             **tls,
             **{name: value for name, value in options.items() if value is not None},
         )
-        self._is_tls = bool(self._config.certfile) or self._context is not None
         self._container = request_callback
         self._pending: list[socket.socket] = []
         self._running: list[Server] = []
@@ -392,7 +391,7 @@ class HTTPServer:
         server = Server(self._container.wsgi_application, config=self._config)
         server.context_source = self._context
         try:
-            await server.start(share(sockets, is_tls=self._is_tls))
+            await server.start(share(sockets, is_tls=server.is_tls))
         except BaseException as error:
             loop._fail(error)
             return

@@ -156,6 +156,11 @@ class Connections:
             self._none_open.set()
         return self._none_open
 
+    def succeed(self, place: OpenConnection) -> None:
+        """Another one stands for this connection from now on."""
+        self.open.discard(place)
+        self.refused.discard(place)
+
     def forget(self, connection: OpenConnection) -> None:
         """A connection is lost. Harmless if repeated."""
         self.waits.forget(connection)

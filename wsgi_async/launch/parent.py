@@ -82,9 +82,11 @@ def launch(
             pidfile.create()
         settings.hooks.listening()
 
-        def make(settings: Settings, certificates: SharedContexts | None) -> ServerProgram:
+        def make(
+            settings: Settings, config: Config, certificates: SharedContexts | None
+        ) -> ServerProgram:
             return ServerProgram(
-                absolute(settings.config, start),
+                config,
                 common,
                 explain,
                 loader=Loading(settings, environ, start, identity, application),
@@ -98,9 +100,10 @@ def launch(
 
         def make_next() -> ServerProgram:
             settings = reread()
-            return make(settings, sharing.of(absolute(settings.config, start)))
+            config = absolute(settings.config, start)
+            return make(settings, config, sharing.of(config))
 
-        program = make(settings, first)
+        program = make(settings, config, first)
         # What is imported by now stays: spare the collector of each process from it, and the
         # pages it is on from being copied.
         gc.freeze()

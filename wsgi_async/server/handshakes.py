@@ -77,8 +77,7 @@ class Handshake(Beginning):
         self._transport = transport
         place = self._introduction.place
         if place is not None:
-            self.shared.open.discard(place)
-            self.shared.refused.discard(place)
+            self.shared.succeed(place)
         self.join()
         if self.shared.phase is Phase.DRAINING and place is None:
             self.end()

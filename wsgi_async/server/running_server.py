@@ -132,7 +132,7 @@ class RunningServer:
             patience=Patience(config.threads // 2),
             turns=self._turns,
             warn=_rarely(observer.error),
-            in_background=lambda work: self._io_pool.submit_urgent(Call(work)),
+            in_background=self._in_background,
             stand_in=self._pool.stand_in,
         )
         gateway = Gateway(
@@ -154,23 +154,16 @@ class RunningServer:
             proxy_fields=proxy_fields(config, observer),
         )
         self.certificates: Certificates | None = None
-        context_source = context_source or own_source(config, observer)
-        if context_source is not None:
-            self.certificates = Certificates(
-                loop,
-                context_source,
-                lambda work: self._io_pool.submit_urgent(Call(work)),
-                observer,
-                self._own_error,
-            )
         self._handshakes: Handshakes | None = None
-        if self.certificates is not None:
+        source = context_source or own_source(config, observer)
+        if source is not None:
+            self.certificates = Certificates(
+                loop, source, self._in_background, observer, self._own_error
+            )
             self._handshakes = Handshakes(loop, self.connections, self.certificates.current)
         self._prefaces: Prefaces | None = None
         if config.proxy_protocol != OFF:
-            self._prefaces = Prefaces(
-                loop, self.connections, Introductions(config), self._introduced
-            )
+            self._prefaces = Prefaces(loop, self.connections, Introductions(config), self._maker)
         self._holdings: list[forks.Holding] = []
         self._acceptor: Acceptor | None = None
         self._tick = Repeating(loop, TICK, self._look_after, self._own_error)
@@ -193,7 +186,10 @@ class RunningServer:
 
     def _is_crowded(self) -> bool:
         # A disk that cannot keep up may hold a thread for long.
-        return self._pool.queued > 0 or self._pool.busy > self._config.threads // 2
+        return self._others_wait() or self._pool.busy > self._config.threads // 2
+
+    def _in_background(self, work: Callable[[], object]) -> None:
+        self._io_pool.submit_urgent(Call(work))
 
     def _own_error(self, error: BaseException) -> None:
         # Whoever calls this goes on, also where there is no memory for a line of the log.
@@ -271,23 +267,19 @@ class RunningServer:
         same; None where it is looked after."""
         if self._prefaces is not None:
             return self._prefaces.begin(connection, peer)
-        if self._handshakes is not None and self._is_tls(connection):
-            return functools.partial(self._handshakes.begin, peer)
-        return functools.partial(self._make_protocol, peer)
+        return self._maker(connection, peer)
 
-    def _introduced(
-        self, connection: socket.socket, peer: object, introduction: Introduction
+    def _maker(
+        self, connection: socket.socket, peer: object, introduction: Introduction | None = None
     ) -> MakeProtocol:
-        if self._handshakes is not None and self._is_tls(connection):
+        # By its listener; one that somebody else has accepted is, where there are certificates.
+        if self._handshakes is not None and getattr(connection, "is_tls", True):
             return functools.partial(self._handshakes.begin, peer, introduction)
+        if introduction is None:
+            return functools.partial(self._make_protocol, peer)
         return functools.partial(
             IntroducedProtocol, self.connections, self._loop, peer, introduction
         )
-
-    @staticmethod
-    def _is_tls(connection: socket.socket) -> bool:
-        """By its listener; one that somebody else has accepted is, where there are certificates."""
-        return bool(getattr(connection, "is_tls", True))
 
     async def serve_once(self, connection: socket.socket, peer: object) -> None:
         """See :meth:`Server.serve_once`."""

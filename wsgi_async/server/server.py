@@ -217,6 +217,11 @@ class Server:
         return self.stuck_threads
 
     @property
+    def is_tls(self) -> bool:
+        """Whether TLS is spoken on sockets of which nothing else is said."""
+        return bool(self.config.certfile) or self.context_source is not None
+
+    @property
     def lost_threads(self) -> int:
         """Threads that were given up, see ``request_timeout``, and have not come back."""
         return self._running.lost_threads if self._running is not None else 0

@@ -16,6 +16,7 @@ from wsgi_async.errors import ConfigError
 from wsgi_async.events import CertificateInfo
 from wsgi_async.system.private_files import private_path
 
+from .failures import words_of
 from .material import PairBytes
 from .names import distinguished_name, names_of
 from .settings import PairFiles
@@ -153,11 +154,10 @@ class ServerPair:
         return f"{where}: OpenSSL cannot read it: {said_by(error)}"
 
 
-def said_by(error: Exception) -> str:
+def said_by(error: ssl.SSLError) -> str:
     """OpenSSL's words, without its numbers and lines of source."""
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.lower().replace("_", " ")
-    return re.sub(r"^\[\w+\] | \(_ssl\.c:\d+\)$", "", str(error.args[-1] if error.args else error))
+    text = str(error.args[-1] if error.args else error)
+    return words_of(error) or re.sub(r"^\[\w+\] | \(_ssl\.c:\d+\)$", "", text)
 
 
 def _handshake(server: ssl.SSLContext, leaf: str) -> dict[str, Any]:

@@ -12,19 +12,18 @@ __all__ = ["ENCRYPTED", "Facts", "facts_of"]
 Facts = tuple[tuple[str, object], ...]
 """Names and values. Connections with equal facts can share one dict: tuples can be looked up."""
 
-ENCRYPTED: Facts = (("HTTPS", "on"), ("wsgi.url_scheme", "https"))
-"""What all of them have in common."""
+ENCRYPTED: Facts = (("HTTPS", "on"),)
+"""What is known of a connection of which only this is known: that it is encrypted."""
 
 
 def facts_of(connection: ssl.SSLObject) -> Facts:
-    """What the requests of a connection find in their environ.
+    """What the requests of a connection find in their environ, besides that it is encrypted.
 
     ``SSL_CLIENT_CERT`` and the names in it are there where the client has shown a certificate,
     which then is one that was accepted.
     """
     cipher = connection.cipher()
     facts: dict[str, object] = {
-        **dict(ENCRYPTED),
         "SSL_PROTOCOL": connection.version() or "",
         "SSL_CIPHER": cipher[0] if cipher is not None else "",
         "SSL_CLIENT_VERIFY": "NONE",

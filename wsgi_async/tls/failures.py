@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-__all__ = ["TLSFailure", "reason"]
+__all__ = ["GONE", "TLSFailure", "reason", "words_of"]
 
 
 class TLSFailure(ConnectionError):
@@ -14,14 +14,14 @@ class TLSFailure(ConnectionError):
     """
 
 
-_GONE = "the client closed the connection"
+GONE = "the client closed the connection"
 _BY_CLIENT = "the client does not accept the certificate"
 _WORDS = {
     "HTTP_REQUEST": "the client speaks plain HTTP",
     "NO_SHARED_CIPHER": "client and server have no cipher in common",
     "NO_SUITABLE_SIGNATURE_ALGORITHM": "the client knows no signature of the certificate's kind",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client has shown no certificate",
-    "UNEXPECTED_EOF_WHILE_READING": _GONE,
+    "UNEXPECTED_EOF_WHILE_READING": GONE,
     "UNSUPPORTED_PROTOCOL": "the client speaks no version of TLS that is allowed here",
     "VERSION_TOO_LOW": "the client speaks no version of TLS that is allowed here",
     "WRONG_VERSION_NUMBER": "what the client sends is not TLS",
@@ -39,8 +39,12 @@ def reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the client's certificate is not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLZeroReturnError):  # by close_notify, and OpenSSL has no reason
-        return _GONE
+        return GONE
     if isinstance(error, ssl.SSLError):
-        name = str(error.reason or "")
-        return _WORDS.get(name) or name.replace("_", " ").lower() or "TLS error"
+        return _WORDS.get(error.reason or "") or words_of(error) or "TLS error"
     return type(error).__name__
+
+
+def words_of(error: ssl.SSLError) -> str:
+    """OpenSSL's reason in words; "" where it gives none."""
+    return (error.reason or "").replace("_", " ").lower()

@@ -63,7 +63,7 @@ class ClientHello:
             end = begin + _number(data, begin - 2)
             if data[self._at] != _HANDSHAKE or begin == end or end - begin > _LONGEST_RECORD:
                 raise IndexError
-            if (message or data[begin:end])[0] != _CLIENT_HELLO:
+            if (message[0] if message else data[begin]) != _CLIENT_HELLO:
                 raise IndexError
             if end > len(data):
                 return

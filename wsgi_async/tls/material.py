@@ -6,7 +6,7 @@ else; see :mod:`~wsgi_async.tls.shelf`. There is a private key in them: they are
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_bytes
@@ -34,7 +34,7 @@ class Material:
 
     pairs: tuple[PairBytes, ...]
     password: str | None = None
-    ca_certs: bytes | None = field(default=None)
+    ca_certs: bytes | None = None
 
     def to_bytes(self) -> bytes:
         """For another process of ours; :meth:`from_bytes` is the way back."""

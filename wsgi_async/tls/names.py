@@ -56,9 +56,10 @@ class NameTable(Generic[T]):
         return self._wild.get(rest) if label else None
 
 
-def relative_names(certificate: Mapping[str, Any], whose: str = "subject") -> list[tuple[str, str]]:
-    """Types and values of a subject or issuer, in their order, from what `getpeercert` has told."""
-    return [(kind, value) for relative in certificate.get(whose, ()) for kind, value in relative]
+def relative_names(certificate: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Types and values of a subject, in their order, from what `getpeercert` has told."""
+    subject = certificate.get("subject", ())
+    return [(kind, value) for relative in subject for kind, value in relative]
 
 
 def names_of(certificate: Mapping[str, Any]) -> tuple[str, ...]:
@@ -70,14 +71,14 @@ def names_of(certificate: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(value for kind, value in alternatives if kind in ("DNS", "IP Address"))
 
 
-def distinguished_name(certificate: Mapping[str, Any], whose: str = "subject") -> str:
-    """A subject or issuer as RFC 4514 writes it, and mod_ssl: ``CN=www.example.org,O=Example``.
+def distinguished_name(certificate: Mapping[str, Any]) -> str:
+    """A subject as RFC 4514 writes it, and mod_ssl: ``CN=www.example.org,O=Example``.
 
     The last part comes first. Control characters are written as ``\\0a``, so it is one line.
     """
     return ",".join(
         "+".join(f"{_SHORT.get(kind, kind)}={_escaped(value)}" for kind, value in relative)
-        for relative in reversed(certificate.get(whose, ()))
+        for relative in reversed(certificate.get("subject", ()))
     )
 
 
