@@ -168,7 +168,7 @@ def test_a_browser_that_does_not_trust_it_asks_nothing(tmp_path: Path) -> None:
     directory.mkdir()
     pair = certificates.Authority().issue(directory, *certificates.LOCAL)
     site = Site()
-    options = {"certfile": str(pair.certificate), "keyfile": str(pair.key)}
+    options = pair.options
     with serving(site, **options) as served:
         url = f"https://localhost:{served.server.port}/"
         with browsing(url, tmp_path):

@@ -49,7 +49,7 @@ def wait_until_all_show(servers: Servers, version: str, processes: int) -> None:
 @contextlib.contextmanager
 def loaded(pair: Pair, *args: str, site: Site) -> Iterator[tuple[Servers, Load]]:
     """A server with this pair, and the load; all answers are right at the end."""
-    files = ("--certfile", str(pair.certificate), "--keyfile", str(pair.key))
+    files = pair.flags
     with site.serve(*files, *args, program=OFTEN) as servers:
         with servers.load() as load:
             load.wait_for_each(2)
@@ -112,7 +112,7 @@ def test_a_key_for_root_alone_is_renewed_for_another_user(
 
 def test_a_reload_beside_a_renewal_loses_none(site: Site, tmp_path: Path) -> None:
     pair = issue(tmp_path, "v0")
-    files = ("--certfile", str(pair.certificate), "--keyfile", str(pair.key))
+    files = pair.flags
     with site.serve(*files, "--workers=2") as servers:
         with servers.load() as load:
             load.wait_for_each(2)
@@ -133,7 +133,7 @@ def test_a_session_is_resumed_in_any_process(
 ) -> None:
     """As long as they show what the parent has made: who is replaced, and a reload, end none."""
     pair = issue(tmp_path, "v0")
-    files = ("--certfile", str(pair.certificate), "--keyfile", str(pair.key))
+    files = pair.flags
     with site.serve(*files, "--workers=2", *preload) as servers:
         tls = authority().client()
         session = get_session(servers, tls)
@@ -158,7 +158,7 @@ def test_authorities_that_change(site: Site, tmp_path: Path, workers: int) -> No
     clients = [each.issue(tmp_path, "me@example.org", file=f"me{id(each)}") for each in (old, new)]
     known, stranger = (authority().client(client) for client in clients)
     ca = old.write(tmp_path)
-    files = ("--certfile", str(pair.certificate), "--keyfile", str(pair.key))
+    files = pair.flags
     options = ("--ca-certs", str(ca), "--cert-reqs", "required", "--workers", f"{workers}")
     with site.serve(*files, *options, program=OFTEN) as servers:
         session = get_session(servers, known)

@@ -49,7 +49,7 @@ def served(site: Site, *args: str, **options: Any) -> Iterator[tuple[Servers, di
 def test_two_addresses_and_the_way_from_the_one_to_the_other(site: Site, tmp_path: Path) -> None:
     """In two processes: each of them answers for itself."""
     pair = authority().issue(tmp_path, "localhost")
-    args = ("--certfile", str(pair.certificate), "--keyfile", str(pair.key), "--workers", "2")
+    args = (*pair.flags, "--workers", "2")
     addresses = ("-b", "https://127.0.0.1:0", "-b", "http://127.0.0.1:0")
     to = ("--redirect-to-https", "localhost")
     with served(site, *args, *addresses, *to) as (_, ports):

@@ -16,7 +16,7 @@ from processes import Servers, Site, release
 from proxy_headers import line
 from rawclient import RawClient, request
 
-PAIR = ("--certfile", str(local_pair().certificate), "--keyfile", str(local_pair().key))
+PAIR = local_pair().flags
 PAUSES = (0.002, 0.01, 0.05, 0.3, 1.5)
 
 workers = pytest.mark.parametrize("count", ["1", "2"])

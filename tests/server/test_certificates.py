@@ -35,16 +35,12 @@ def shown(served: Served) -> str:
         return str(name.removesuffix(".example"))
 
 
-def options(pair: Pair) -> dict[str, str]:
-    return {"certfile": str(pair.certificate), "keyfile": str(pair.key)}
-
-
 @both_loops
 def test_files_that_have_changed_are_taken_by_itself(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: str
 ) -> None:
     monkeypatch.setattr(certificates, "LOOK_EVERY", 0.02)
-    with serving(hello, loop=loop, tls=True, **options(pair)) as served:
+    with serving(hello, loop=loop, tls=True, **pair.options) as served:
         [first] = served.recorder.wait_for("certificates")
         assert first[1] is False
         assert shown(served) == "old"
@@ -62,7 +58,7 @@ def test_whoever_knows_of_new_ones_has_them_taken_at_once(
 ) -> None:
     # The application may have gone to another directory since.
     monkeypatch.chdir(tmp_path)
-    names = {name: os.path.relpath(path) for name, path in options(pair).items()}
+    names = {name: os.path.relpath(path) for name, path in pair.options.items()}
     with serving(hello, tls=True, **names) as served:
         monkeypatch.chdir("/")
         for version in ("one", "two"):
@@ -92,6 +88,6 @@ def test_files_that_are_wrong_end_the_start(pair: Pair) -> None:
     pair.key.write_bytes(b"")
     with (
         pytest.raises(ConfigError, match="no private key in PEM"),
-        serving(hello, tls=True, **options(pair)),
+        serving(hello, tls=True, **pair.options),
     ):
         pass

@@ -41,7 +41,7 @@ def ask(
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, str]:
     pair = authority().issue(tmp_path, "localhost")
-    return {"certfile": str(pair.certificate), "keyfile": str(pair.key)}
+    return pair.options
 
 
 def test_who_follows_arrives(files: dict[str, str]) -> None:

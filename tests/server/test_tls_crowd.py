@@ -14,7 +14,7 @@ from certificates import certificate_of_authority, local_pair
 from rawclient import request
 from serving import Command
 
-PAIR = ("--certfile", str(local_pair().certificate), "--keyfile", str(local_pair().key))
+PAIR = local_pair().flags
 
 COUNT = 5000
 MOST = 40 * 1024

@@ -20,7 +20,7 @@ from shown import echo
 
 from wsgi_async.connection.connections import Connections
 
-PAIR = ("--certfile", str(local_pair().certificate), "--keyfile", str(local_pair().key))
+PAIR = local_pair().flags
 
 
 def hello_of(name: str | None = "localhost") -> bytes:

@@ -53,6 +53,16 @@ class Pair(NamedTuple):
     """Of the key."""
 
     @property
+    def options(self) -> dict[str, str]:
+        """For a server that is made by a call."""
+        return {"certfile": str(self.certificate), "keyfile": str(self.key)}
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """For one on a command line."""
+        return ("--certfile", str(self.certificate), "--keyfile", str(self.key))
+
+    @property
     def leaf(self) -> str:
         """The first certificate alone, as PEM: what the other side is shown."""
         begin = "-----BEGIN CERTIFICATE-----"

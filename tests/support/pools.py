@@ -12,7 +12,7 @@ from wsgi_async.threads.pool import Call, ThreadPool
 WAIT = 10.0
 
 
-def until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], object]) -> None:
     """Look again and again: a thread that goes to sleep tells nobody."""
     deadline = time.monotonic() + WAIT
     while not condition():

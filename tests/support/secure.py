@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 import functools
 import ssl
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
-from certificates import LOCAL, authority
+from certificates import authority, local_pair
 
 from wsgi_async.testing import FakeLoop, FakeTransport
 from wsgi_async.tls.transport import TLSTransport
@@ -25,9 +23,8 @@ TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 def server_context() -> ssl.SSLContext:
     """One with a certificate for this machine."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as directory:
-        pair = authority().issue(Path(directory), *LOCAL)
-        context.load_cert_chain(pair.certificate, pair.key)
+    pair = local_pair()
+    context.load_cert_chain(pair.certificate, pair.key)
     return context
 
 

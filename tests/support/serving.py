@@ -247,8 +247,7 @@ def serving(
     :param tls: with a certificate that clients trust.
     """
     if tls:
-        pair = local_pair()
-        options = {"certfile": str(pair.certificate), "keyfile": str(pair.key), **options}
+        options = {**local_pair().options, **options}
     if "bind" not in options:
         options = {"port": 0, "host": "127.0.0.1", **options}
     recorder = Recorder()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from exchanges import Notes, Rig
-from producers import Make, Producer, lines
+from pools import until
+from producers import Make, Producer, drain_all, lines
 from threadline import HEAD, KIB, MIB, WAIT, Client, Line, no_leaks
 
 from wsgi_async.errors import ClientDisconnected
@@ -52,13 +52,6 @@ def turn_if_woken(line: Line) -> None:
         line.turn()
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.0005)
-
-
 def produce(client: Client, blocks: int, write: str = "write") -> Producer:
     def work() -> None:
         pipe = client.writer.start(HEAD, None)
@@ -67,14 +60,6 @@ def produce(client: Client, blocks: int, write: str = "write") -> Producer:
         pipe.finish()
 
     return Producer(work)
-
-
-def read_all(client: Client, line: Line) -> None:
-    while client.end is None:
-        if client.unsent:
-            client.drain()
-        else:
-            line.turn()
 
 
 def test_beside_others_it_waits_for_its_client_and_takes_no_disk(make: Make) -> None:
@@ -86,7 +71,7 @@ def test_beside_others_it_waits_for_its_client_and_takes_no_disk(make: Make) -> 
     assert crowd.aside == 1
     assert line.used[1:] == (0, 0)
     assert client.pipe.progress[0] <= 2 * MIB
-    read_all(client, line)
+    drain_all(client, line)
     assert producer.result() is None
     assert client.body == BLOCK * 256
     assert crowd.aside == 1, "it stays aside to its end"
@@ -106,7 +91,7 @@ def test_it_is_written_to_its_file_once_nobody_waits_any_more(make: Make) -> Non
     line.bounds.turns.fill()
     assert producer.result() is None
     assert line.budgets.disk.used > 14 * MIB
-    read_all(client, line)
+    drain_all(client, line)
     assert client.body == BLOCK * 256
 
 
@@ -142,7 +127,7 @@ def test_who_is_written_to_a_file_stops_where_others_come(make: Make) -> None:
     line.bounds.turns.call_next()
     until(lambda: line.budgets.disk.used > used)
     until(lambda: line.bounds.turns.waiting)
-    read_all(client, line)
+    drain_all(client, line)
     assert producer.result() is None
     assert client.body == BLOCK * 256
 
@@ -158,7 +143,7 @@ def test_the_end_of_one_calls_the_next(make: Make) -> None:
     line.bounds.turns.fill()
     assert all(producer.result() is None for producer in producers)
     for client in clients:
-        read_all(client, line)
+        drain_all(client, line)
         assert client.body == BLOCK * 64
 
 
@@ -171,7 +156,7 @@ def test_the_write_callable_has_its_thread_replaced_too(make: Make, overflow: st
     until(lambda: crowd.story)
     assert crowd.aside == 1
     assert len(line.bounds.blocked) == 0, "it holds no thread"
-    read_all(client, line)
+    drain_all(client, line)
     assert producer.result() is None
     assert client.body == BLOCK * 64
     assert line.budgets.disk.peak == 0
@@ -203,7 +188,7 @@ def test_what_is_parked_leaves_what_its_thread_has_of_the_pool(make: Make) -> No
     assert crowd.aside == 1
     assert client.pipe._stand_in is None
     client.pipe.finish()
-    read_all(client, line)
+    drain_all(client, line)
     assert client.body == BLOCK * 64
 
 
@@ -215,7 +200,7 @@ def test_a_full_disk_has_its_thread_replaced_too(make: Make) -> None:
     line.turn()
     until(lambda: crowd.story)
     assert len(line.bounds.blocked) == 0
-    read_all(client, line)
+    drain_all(client, line)
     assert producer.result() is None
     assert client.body == BLOCK * 256
 
@@ -242,7 +227,7 @@ def test_without_a_stand_in_it_goes_to_its_file_as_ever(make: Make) -> None:
     line.turn()
     assert producer.result() is None
     assert line.budgets.disk.used > 14 * MIB
-    read_all(client, line)
+    drain_all(client, line)
     assert client.body == BLOCK * 256
 
 
@@ -261,7 +246,7 @@ def test_half_of_the_threads_may_wait_a_moment_beside_others(
     until(lambda: crowd.aside == 1)
     assert line.bounds.patience.is_exhausted
     for client in clients:
-        read_all(client, line)
+        drain_all(client, line)
     assert all(producer.result() is None for producer in producers)
     assert not line.bounds.patience.is_exhausted
 

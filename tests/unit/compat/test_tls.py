@@ -98,7 +98,7 @@ def test_pywsgi_takes_files_as_gevent_does(pair: Pair, ca: Authority) -> None:
 
 
 def test_tornado_takes_a_dict_of_files(pair: Pair, ca: Authority) -> None:
-    files = {"certfile": str(pair.certificate), "keyfile": str(pair.key)}
+    files = pair.options
     assert tornado(files, ca.client()) == b"https on"
 
 

@@ -20,8 +20,8 @@ from wsgi_async.tls.shelf import Shelf
 OLD, NEW = (Material((PairBytes(name, b"key"),), "Paßwort") for name in (b"old", b"new"))
 
 
-def in_process(job: Callable[[], object], *, is_ours: bool = True) -> None:
-    """Have a new process assert something."""
+def begin_process(job: Callable[[], object], *, is_ours: bool = True) -> int:
+    """Have a new process assert something: its number."""
     if is_ours:
         with keeping():
             pid = os.fork()
@@ -34,7 +34,15 @@ def in_process(job: Callable[[], object], *, is_ours: bool = True) -> None:
             code = 0
         finally:
             os._exit(code)
+    return pid
+
+
+def end_process(pid: int) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def in_process(job: Callable[[], object], *, is_ours: bool = True) -> None:
+    end_process(begin_process(job, is_ours=is_ours))
 
 
 def expect(found: object, expected: object) -> None:
@@ -68,19 +76,11 @@ def test_a_process_takes_what_is_newer_than_what_it_has() -> None:
         shelf.forget()
         assert shelf.take() == NEW
 
-    with keeping():
-        pid = os.fork()
-    if not pid:
-        code = 1
-        try:
-            job()
-            code = 0
-        finally:
-            os._exit(code)
+    pid = begin_process(job)
     os.read(read[0], 1)
     shelf.put(NEW)
     os.write(write[1], b".")
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    end_process(pid)
     for descriptor in (*write, *read):
         os.close(descriptor)
 
