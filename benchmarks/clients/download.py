@@ -174,10 +174,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, required=True, help="of the body, in bytes")
     parser.add_argument("--end", required=True, help="last characters of the body")
     options = parser.parse_args()
-    try:
-        wire.say(**run(options))
-    except ValueError as error:
-        raise SystemExit(f"wrong answer: {error}") from None
+    wire.tell(run, options)
 
 
 if __name__ == "__main__":

@@ -157,10 +157,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--body", required=True, help="of a right response")
     options = parser.parse_args()
-    try:
-        wire.say(**run(options))
-    except ValueError as error:
-        raise SystemExit(f"wrong answer: {error}") from None
+    wire.tell(run, options)
 
 
 if __name__ == "__main__":

@@ -104,10 +104,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--connections", type=int, default=4, help="of the busy ones")
     options = parser.parse_args()
-    try:
-        wire.say(**run(options))
-    except ValueError as error:
-        raise SystemExit(f"wrong answer: {error}") from None
+    wire.tell(run, options)
 
 
 if __name__ == "__main__":

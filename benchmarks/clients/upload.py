@@ -127,10 +127,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--size", type=int, required=True, help="of the body, in bytes")
     options = parser.parse_args()
-    try:
-        wire.say(**run(options))
-    except ValueError as error:
-        raise SystemExit(f"wrong answer: {error}") from None
+    wire.tell(run, options)
 
 
 if __name__ == "__main__":

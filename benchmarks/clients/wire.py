@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import re
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["HOST", "Head", "abort", "connect", "request", "say", "until_told"]
+__all__ = ["HOST", "Head", "abort", "connect", "request", "say", "tell", "until_told"]
 
 HOST = "127.0.0.1"
 LARGEST_HEAD = 65536
@@ -97,6 +99,19 @@ def abort(sock: socket.socket) -> None:
 def say(**facts: float) -> None:
     """Print them as one line of JSON."""
     print(json.dumps(facts), flush=True)
+
+
+def tell(
+    run: Callable[[argparse.Namespace], dict[str, float]], options: argparse.Namespace
+) -> None:
+    """Say what a run has found.
+
+    :raises SystemExit: a response was wrong.
+    """
+    try:
+        say(**run(options))
+    except ValueError as error:
+        raise SystemExit(f"wrong answer: {error}") from None
 
 
 def until_told(seconds: float) -> None:

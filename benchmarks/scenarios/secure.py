@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from benchmarks import apps
 from benchmarks.harness.model import Load, Running, Sample, Scenario
 from benchmarks.scenarios import bodies, programs, throughput
@@ -31,45 +33,39 @@ def handshakes(server: Running, load: Load) -> Sample:
     )
 
 
+_over_tls = functools.partial(Scenario, also=ALSO, tls=True)
+
 SCENARIOS = (
-    Scenario(
+    _over_tls(
         name="tls",
         about="The constant answer over TLS 1.3, 64 keep-alive connections.",
         application="hello",
         unit="requests/s",
         measure=throughput.hello,
-        also=ALSO,
-        tls=True,
     ),
-    Scenario(
+    _over_tls(
         name="tls-flask",
         about="The JSON view in Flask over TLS 1.3; varied heads.",
         application="flask",
         unit="requests/s",
         measure=throughput.json_view,
-        also=ALSO,
-        tls=True,
     ),
-    Scenario(
+    _over_tls(
         name="tls-handshakes",
         about="A new connection with a full handshake of TLS 1.3 for each request, 16 at a time; "
         "no session is gone on with.",
         application="hello",
         unit="requests/s",
         measure=handshakes,
-        also=ALSO,
-        tls=True,
     ),
-    Scenario(
+    _over_tls(
         name="tls-file",
         about="A file of 64 MiB by wsgi.file_wrapper over TLS 1.3, 4 connections.",
         application="file",
         unit="MB/s",
         measure=bodies.file,
-        also=ALSO,
-        tls=True,
     ),
-    Scenario(
+    _over_tls(
         name="tls-idle",
         about="5,000 idle connections over TLS 1.3 that have had one answer each: memory of the "
         "server's processes per connection.",
@@ -77,7 +73,5 @@ SCENARIOS = (
         unit="bytes",
         measure=Idle(connections=5_000),
         more_is_better=False,
-        also=ALSO,
-        tls=True,
     ),
 )
