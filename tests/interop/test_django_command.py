@@ -89,8 +89,7 @@ def test_it_serves_by_tls_and_django_knows(project: Path, tmp_path: Path) -> Non
     pair = authority().issue(tmp_path, *LOCAL)
     urls = URLS.replace("{request.META['wsgi.multithread']}", "{request.is_secure()}")
     (project / "shop" / "urls.py").write_text(urls)
-    files = pair.flags
-    command = python("manage.py", "runwsgiasync", "127.0.0.1:0", *files)
+    command = python("manage.py", "runwsgiasync", "127.0.0.1:0", *pair.flags)
     with running(*command, cwd=project) as process:
         url = process.wait_for(r"https://127\.0\.0\.1:\d+")[0]
         with urllib.request.urlopen(url, context=authority().client()) as response:

@@ -42,8 +42,7 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebo
 def secured(pair: Pair, *args: str, site: Site, program: str | None = OFTEN) -> Iterator[Servers]:
     """A server that shows this pair, and says what its processes hear of it."""
     (site.directory / "heard.py").write_text(HEARD)
-    files = pair.flags
-    with site.serve(*files, "--subscriber=heard:Heard", *args, program=program) as servers:
+    with site.serve(*pair.flags, "--subscriber=heard:Heard", *args, program=program) as servers:
         servers.wait_for("Listening on https://")
         yield servers
         servers.signal(signal.SIGTERM)
@@ -184,8 +183,7 @@ def test_one_that_has_expired_is_told_at_the_start(
     site: Site, tmp_path: Path, check: tuple[str, ...]
 ) -> None:
     pair = issue(tmp_path, "a.example", valid=EXPIRED)
-    files = pair.flags
-    with site.serve(*files, *check) as servers:
+    with site.serve(*pair.flags, *check) as servers:
         servers.wait_for("the certificate of a.example has expired on .*: clients refuse it")
         if not check:
             servers.wait_for("Listening on ")

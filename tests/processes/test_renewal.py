@@ -49,8 +49,7 @@ def wait_until_all_show(servers: Servers, version: str, processes: int) -> None:
 @contextlib.contextmanager
 def loaded(pair: Pair, *args: str, site: Site) -> Iterator[tuple[Servers, Load]]:
     """A server with this pair, and the load; all answers are right at the end."""
-    files = pair.flags
-    with site.serve(*files, *args, program=OFTEN) as servers:
+    with site.serve(*pair.flags, *args, program=OFTEN) as servers:
         with servers.load() as load:
             load.wait_for_each(2)
             yield servers, load
@@ -112,8 +111,7 @@ def test_a_key_for_root_alone_is_renewed_for_another_user(
 
 def test_a_reload_beside_a_renewal_loses_none(site: Site, tmp_path: Path) -> None:
     pair = issue(tmp_path, "v0")
-    files = pair.flags
-    with site.serve(*files, "--workers=2") as servers:
+    with site.serve(*pair.flags, "--workers=2") as servers:
         with servers.load() as load:
             load.wait_for_each(2)
             pair.replace(issue(tmp_path, "v1"))
@@ -133,8 +131,7 @@ def test_a_session_is_resumed_in_any_process(
 ) -> None:
     """As long as they show what the parent has made: who is replaced, and a reload, end none."""
     pair = issue(tmp_path, "v0")
-    files = pair.flags
-    with site.serve(*files, "--workers=2", *preload) as servers:
+    with site.serve(*pair.flags, "--workers=2", *preload) as servers:
         tls = authority().client()
         session = get_session(servers, tls)
         before = servers.wait_for_pids(2)
@@ -158,9 +155,8 @@ def test_authorities_that_change(site: Site, tmp_path: Path, workers: int) -> No
     clients = [each.issue(tmp_path, "me@example.org", file=f"me{id(each)}") for each in (old, new)]
     known, stranger = (authority().client(client) for client in clients)
     ca = old.write(tmp_path)
-    files = pair.flags
     options = ("--ca-certs", str(ca), "--cert-reqs", "required", "--workers", f"{workers}")
-    with site.serve(*files, *options, program=OFTEN) as servers:
+    with site.serve(*pair.flags, *options, program=OFTEN) as servers:
         session = get_session(servers, known)
         assert is_served(servers, known, session)
         assert not is_served(servers, stranger)

@@ -117,7 +117,11 @@ def test_what_we_know_of_tls_is_not_mixed_with_what_a_proxy_says(serve: Serve, l
     assert found["SSL_PROTOCOL"] == "TLSv1.3"
     assert found["SSL_CIPHER"] != "RC4"
     assert "SSL_CLIENT_S_DN_CN" not in found
+    assert (found["wsgi.url_scheme"], found["HTTPS"]) == ("https", "on")
     assert found["wsgi_async.peer"].startswith("127.0.0.1:")
+    with served.client(opening=tcp(("192.0.2.1", 5), ("192.0.2.2", 443), b"")) as client:
+        found = told(client)
+    assert (found["wsgi.url_scheme"], found["HTTPS"]) == ("https", "on")
 
 
 @both_loops

@@ -54,12 +54,12 @@ class Pair(NamedTuple):
 
     @property
     def options(self) -> dict[str, str]:
-        """For a server that is made by a call."""
+        """The two files, for a server that is made by a call."""
         return {"certfile": str(self.certificate), "keyfile": str(self.key)}
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """For one on a command line."""
+        """The two files, for one on a command line."""
         return ("--certfile", str(self.certificate), "--keyfile", str(self.key))
 
     @property

@@ -98,8 +98,7 @@ def test_pywsgi_takes_files_as_gevent_does(pair: Pair, ca: Authority) -> None:
 
 
 def test_tornado_takes_a_dict_of_files(pair: Pair, ca: Authority) -> None:
-    files = pair.options
-    assert tornado(files, ca.client()) == b"https on"
+    assert tornado(pair.options, ca.client()) == b"https on"
 
 
 def test_clients_that_must_show_a_certificate(pair: Pair, ca: Authority, tmp_path: Path) -> None:
