@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, required=True, help="of the body, in bytes")
     parser.add_argument("--end", required=True, help="last characters of the body")
     options = parser.parse_args()
-    wire.tell(run, options)
+    wire.run_and_say(run, options)
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--body", required=True, help="of a right response")
     options = parser.parse_args()
-    wire.tell(run, options)
+    wire.run_and_say(run, options)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--connections", type=int, default=4, help="of the busy ones")
     options = parser.parse_args()
-    wire.tell(run, options)
+    wire.run_and_say(run, options)
 
 
 if __name__ == "__main__":

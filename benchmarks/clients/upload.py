@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--size", type=int, required=True, help="of the body, in bytes")
     options = parser.parse_args()
-    wire.tell(run, options)
+    wire.run_and_say(run, options)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["HOST", "Head", "abort", "connect", "request", "say", "tell", "until_told"]
+__all__ = ["HOST", "Head", "abort", "connect", "request", "run_and_say", "say", "until_told"]
 
 HOST = "127.0.0.1"
 LARGEST_HEAD = 65536
@@ -101,10 +101,10 @@ def say(**facts: float) -> None:
     print(json.dumps(facts), flush=True)
 
 
-def tell(
+def run_and_say(
     run: Callable[[argparse.Namespace], dict[str, float]], options: argparse.Namespace
 ) -> None:
-    """Say what a run has found.
+    """Run, and say what was found.
 
     :raises SystemExit: a response was wrong.
     """

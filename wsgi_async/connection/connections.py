@@ -156,8 +156,8 @@ class Connections:
             self._none_open.set()
         return self._none_open
 
-    def succeed(self, place: OpenConnection) -> None:
-        """Another one stands for this connection from now on."""
+    def replaced(self, place: OpenConnection) -> None:
+        """Another one stands for its connection from now on: its handshake, or its protocol."""
         self.open.discard(place)
         self.refused.discard(place)
 

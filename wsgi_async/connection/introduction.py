@@ -73,7 +73,7 @@ class IntroducedProtocol(HTTPProtocol):
         assert introduction is not None
         self._introduction = None  # a header may be long, and a connection live for days
         if introduction.place is not None:
-            shared.succeed(introduction.place)
+            shared.replaced(introduction.place)
         super().connection_made(transport)
         self.server_variables = self._variables(introduction, transport)
         if shared.phase is Phase.DRAINING:
@@ -92,7 +92,7 @@ class IntroducedProtocol(HTTPProtocol):
         if tls:  # what the proxy knows of its client's TLS is not to be mixed with what we know
             said = {name: said[name] for name in said if not name.startswith(("SSL_", "HTTPS"))}
         peer = client_name(*remote_address(self._peer))
-        return {**own, **said, "wsgi_async.peer": peer}
+        return {**own, **said, **dict(tls), "wsgi_async.peer": peer}
 
 
 class MisdirectedProtocol(IntroducedProtocol):

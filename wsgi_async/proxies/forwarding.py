@@ -196,7 +196,12 @@ class Forwarding:
         return copies
 
     def _read(
-        self, head: RequestHead, scheme: str, own_host: str | None, values: Values, key: Values
+        self,
+        head: RequestHead,
+        scheme: str,
+        own_host: str | None,
+        values: Values,
+        key: tuple[str | None, ...],
     ) -> Origin:
         if self._lists == (Taken.FORWARDED,):
             value = values[0] or ""

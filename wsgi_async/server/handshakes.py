@@ -77,7 +77,7 @@ class Handshake(Beginning):
         self._transport = transport
         place = self._introduction.place
         if place is not None:
-            self.shared.succeed(place)
+            self.shared.replaced(place)
         self.join()
         if self.shared.phase is Phase.DRAINING and place is None:
             self.end()

@@ -163,7 +163,9 @@ class RunningServer:
             self._handshakes = Handshakes(loop, self.connections, self.certificates.current)
         self._prefaces: Prefaces | None = None
         if config.proxy_protocol != OFF:
-            self._prefaces = Prefaces(loop, self.connections, Introductions(config), self._maker)
+            self._prefaces = Prefaces(
+                loop, self.connections, Introductions(config), self._protocol_maker
+            )
         self._holdings: list[forks.Holding] = []
         self._acceptor: Acceptor | None = None
         self._tick = Repeating(loop, TICK, self._look_after, self._own_error)
@@ -267,12 +269,14 @@ class RunningServer:
         same; None where it is looked after."""
         if self._prefaces is not None:
             return self._prefaces.begin(connection, peer)
-        return self._maker(connection, peer)
+        return self._protocol_maker(connection, peer)
 
-    def _maker(
+    def _protocol_maker(
         self, connection: socket.socket, peer: object, introduction: Introduction | None = None
     ) -> MakeProtocol:
-        # By its listener; one that somebody else has accepted is, where there are certificates.
+        """What makes the protocol of a connection, with what a proxy has said of it."""
+        # Whether it speaks TLS, its listener says; one that somebody else has accepted does where
+        # there are certificates.
         if self._handshakes is not None and getattr(connection, "is_tls", True):
             return functools.partial(self._handshakes.begin, peer, introduction)
         if introduction is None:

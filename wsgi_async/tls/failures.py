@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-__all__ = ["GONE", "TLSFailure", "reason", "words_of"]
+__all__ = ["CLIENT_CLOSED", "TLSFailure", "reason", "words_of"]
 
 
 class TLSFailure(ConnectionError):
@@ -14,14 +14,14 @@ class TLSFailure(ConnectionError):
     """
 
 
-GONE = "the client closed the connection"
+CLIENT_CLOSED = "the client closed the connection"
 _BY_CLIENT = "the client does not accept the certificate"
 _WORDS = {
     "HTTP_REQUEST": "the client speaks plain HTTP",
     "NO_SHARED_CIPHER": "client and server have no cipher in common",
     "NO_SUITABLE_SIGNATURE_ALGORITHM": "the client knows no signature of the certificate's kind",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client has shown no certificate",
-    "UNEXPECTED_EOF_WHILE_READING": GONE,
+    "UNEXPECTED_EOF_WHILE_READING": CLIENT_CLOSED,
     "UNSUPPORTED_PROTOCOL": "the client speaks no version of TLS that is allowed here",
     "VERSION_TOO_LOW": "the client speaks no version of TLS that is allowed here",
     "WRONG_VERSION_NUMBER": "what the client sends is not TLS",
@@ -39,7 +39,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the client's certificate is not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLZeroReturnError):  # by close_notify, and OpenSSL has no reason
-        return GONE
+        return CLIENT_CLOSED
     if isinstance(error, ssl.SSLError):
         return _WORDS.get(error.reason or "") or words_of(error) or "TLS error"
     return type(error).__name__

@@ -24,7 +24,7 @@ import contextlib
 import ssl
 from typing import Any, Protocol, cast
 
-from .failures import GONE, TLSFailure
+from .failures import CLIENT_CLOSED, TLSFailure
 from .output import RECORD, TLSOutput
 from .states import IN_NEXT, LEFT, InState, LifeState, check
 
@@ -123,7 +123,7 @@ class TLSTransport(TLSOutput, asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client's TCP side has ended."""
         if self._in is _SILENT or self._in is _HANDSHAKE:
-            self._drop(TLSFailure(GONE))
+            self._drop(TLSFailure(CLIENT_CLOSED))
         else:
             self._end_input()
         return True
@@ -137,7 +137,7 @@ class TLSTransport(TLSOutput, asyncio.Protocol):
         if protocol is not None:
             protocol.connection_lost(failure or exc)
         elif owner is not None:
-            why = GONE if failure is None else str(failure)
+            why = CLIENT_CLOSED if failure is None else str(failure)
             owner.handshake_failed("" if is_silent else why)
 
     # --- what arrives ----------------------------------------------------------------------------
