@@ -85,7 +85,8 @@ def wait_until_at_rest(served: Served, app: App) -> None:
         looks = looks + 1 if produced == seen else 0
         seen = produced
         has_begun = len(app.produced) == CLIENTS
-        return has_begun and looks > 50 and not served.pool.busy and not served.pool.queued
+        waits = served.pool.queued or served.connections.gateway.bounds.turns.waiting
+        return has_begun and looks > 50 and not served.pool.busy and not waits
 
     served.wait_until(nothing_moves, "threads are held, or it goes on")
 

@@ -84,7 +84,7 @@ def connect_all(served: Served, stack: contextlib.ExitStack, count: int) -> list
 
 
 def wait_until_at_rest(served: Served) -> None:
-    """Wait until no thread is held, no request waits for one, and nothing moves any more.
+    """Wait until no thread is held, nothing waits for one, and nothing moves any more.
 
     The kernel's buffers fill up first, so a stream is suspended and resumed a few times; it stays
     suspended when fifty looks in as many turns of the loop have seen no new task.
@@ -95,7 +95,8 @@ def wait_until_at_rest(served: Served) -> None:
         nonlocal seen, looks
         looks = looks + 1 if served.pool.submitted == seen else 0
         seen = served.pool.submitted
-        return looks > 50 and not served.pool.busy and not served.pool.queued
+        held = served.pool.busy or served.pool.aside
+        return looks > 50 and not held and not served.pool.queued
 
     served.wait_until(nothing_moves, "slow clients hold threads")
     assert len(served.blocked) == 0

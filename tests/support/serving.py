@@ -211,6 +211,7 @@ class Served:
             "transfers": len(connections.paces),
             "waits": sum(map(len, connections.waits.values())),
             "busy threads": self.pool.busy,
+            "threads aside": self.pool.aside,
             "queued tasks": self.pool.queued,
             "blocked threads": len(self.blocked),
             "memory": self.budgets.memory.used,
