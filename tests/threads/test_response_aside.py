@@ -147,6 +147,23 @@ def test_the_end_of_one_calls_the_next(make: Make) -> None:
         assert client.body == BLOCK * 64
 
 
+def test_who_has_filled_his_file_calls_the_next(make: Make) -> None:
+    """It needs its turn no more, and may wait for its client for as long as that likes."""
+    line, crowd = crowded(make, disk=MIB)
+    clients = [Client(line) for _ in range(5)]
+    producers = [produce(client, 64) for client in clients]
+    while line.bounds.turns.waiting < 5:
+        turn_if_woken(line)
+    crowd.waits = False
+    line.bounds.turns.fill()
+    until(lambda: not line.bounds.turns.waiting)
+    until(lambda: line.budgets.disk.used > 4 * MIB)
+    for client, producer in zip(clients, producers, strict=True):
+        drain_all(client, line)
+        assert producer.result() is None
+        assert client.body == BLOCK * 64
+
+
 @pytest.mark.parametrize("overflow", ["spool", "park", "block"])
 def test_the_write_callable_has_its_thread_replaced_too(make: Make, overflow: str) -> None:
     line, crowd = crowded(make, overflow=overflow)

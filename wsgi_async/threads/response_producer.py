@@ -327,6 +327,8 @@ class ResponseProducer(ResponseAccount):
         place, as far as there may be more of them. The last resort, and ``block``."""
         blocked = self._bounds.blocked
         self.progress_at = time.monotonic()
+        if self._stand_in is not None:
+            self._bounds.turns.call_next()  # it needs its turn no more
         try:
             if self._stand_in is None:
                 blocked.enter(self)
