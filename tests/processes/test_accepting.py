@@ -127,8 +127,9 @@ def test_the_spread_is_of_open_connections(processes: Callable[..., Processes]) 
     deadline = time.monotonic() + TIMEOUT
     while served.connections()["0"]:
         assert time.monotonic() < deadline
-    # The next ones are for the process that has lost all it had.
-    spread = served.open(32)
+    # The next ones are for the process that has lost all it had: one by one, for of many at once
+    # an eighth more than an even share may go to the other.
+    spread = Counter(told(served.connect()) for _ in range(32))
     assert spread[loser] >= 24, spread
 
 
