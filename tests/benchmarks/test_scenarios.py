@@ -112,6 +112,7 @@ def test_the_names_are_those_of_the_scenarios() -> None:
     assert {scenario.unit for scenario in SCENARIOS.values()} == units
 
 
+@pytest.mark.soak
 @needs_wrk
 @pytest.mark.parametrize(
     "scenario",
@@ -140,6 +141,7 @@ def test_each_measures_wsgi_async(scenario: Scenario, serve: Serve) -> None:
         assert 0 < sample.extra["import_ms"] < 30_000
 
 
+@pytest.mark.soak
 @needs_wrk
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_frameworks_are_measured(name: str, tmp_path: Path) -> None:
@@ -154,6 +156,7 @@ def test_frameworks_are_measured(name: str, tmp_path: Path) -> None:
     assert sample.errors == 0
 
 
+@pytest.mark.soak
 @needs_wrk
 @pytest.mark.parametrize("name", PROCESSES)
 def test_two_processes_are_measured(name: str, tmp_path: Path) -> None:

@@ -208,6 +208,7 @@ def test_wrk_asks_over_tls(directory: Path) -> None:
     assert report.errors == 0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["tls-handshakes", "tls-idle"])
 def test_a_peer_is_measured(directory: Path, name: str) -> None:
     require_program("wrk")
@@ -251,6 +252,7 @@ def served(directory: Path, application: Callable[..., Any]) -> Iterator[Ours]:
 OVER_TLS = [one for one in SCENARIOS.values() if one.tls]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("scenario", OVER_TLS, ids=lambda scenario: scenario.name)
 def test_each_measures_wsgi_async(directory: Path, scenario: Scenario) -> None:
     require_program("wrk")

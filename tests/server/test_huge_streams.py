@@ -101,7 +101,7 @@ def read_whole(client: RawClient) -> None:
 
 @one_loop_in_time
 @ALL_OVERFLOWS
-@pytest.mark.parametrize("path", ["/stream", "/write"])
+@pytest.mark.parametrize("path", ["/stream", pytest.param("/write", marks=pytest.mark.soak)])
 def test_who_asks_for_a_lot_and_reads_nothing_is_noticed_by_nobody(
     loop: str, overflow: str, path: str, serve: Serve
 ) -> None:
@@ -148,6 +148,7 @@ def test_who_asks_for_a_lot_and_reads_nothing_is_noticed_by_nobody(
         assert all(len(threads) == 1 for threads in app.threads), "each stayed on its thread"
 
 
+@pytest.mark.soak
 @one_loop_in_time
 def test_what_the_disk_takes_is_written_to_it_when_nobody_needs_the_threads(
     loop: str, serve: Serve
