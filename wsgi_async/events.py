@@ -124,6 +124,18 @@ class ResponseInfo(NamedTuple):
     send: float | None = None
     """The rest: only the client was waited for."""
 
+    # Further facts, likewise only where somebody wants timings.
+    received: int | None = None
+    """Bytes of the request's body that came, without chunked framing; None where nobody asked."""
+    thread: str | None = None
+    """The name of the thread that took it first; None where none did."""
+    was_spooled: bool = False
+    """Whether some of a body, the request's or the response's, has waited in a temporary file."""
+    was_parked: bool = False
+    """Whether the iteration was suspended for its client (``response_overflow=park``)."""
+    is_given_up: bool = False
+    """Whether its thread was given up (``request_timeout``)."""
+
 
 class CertificateInfo(NamedTuple):
     """One of the server's own certificates. ``str()`` of it is a line for an operator."""
@@ -168,8 +180,8 @@ class Observer:
     where it is overridden."""
 
     wants_timings: bool = False
-    """Whether the parts of its time are to be measured for it too: that is two system calls for
-    each stretch a thread works on it."""
+    """Whether the parts of its time, and what else :class:`ResponseInfo` has behind them, are to be
+    measured for it too: that is two system calls for each stretch a thread works on it."""
 
     def started(
         self,

@@ -213,6 +213,11 @@ class BodySpool:
         self._budgets.memory.release(self._memory)
         self._memory = 0
 
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether a file has been made for it."""
+        return self._file is not None
+
     def open(self) -> BinaryIO:
         """The whole body as a file at its start. Call once, when all has been appended."""
         if self._file is None:

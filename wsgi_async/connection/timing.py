@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import cast
+from typing import Any, cast
 
 from wsgi_async.events import Observer, ResponseInfo, hears
 from wsgi_async.http.request import RequestHead
@@ -36,7 +36,16 @@ class Stopwatch:
     :param mailbox: what is posted goes there.
     """
 
-    __slots__ = ("_cpu_before", "_cpu_from", "_ident", "_mailbox", "cpu", "taken_at", "work")
+    __slots__ = (
+        "_cpu_before",
+        "_cpu_from",
+        "_ident",
+        "_mailbox",
+        "cpu",
+        "taken_at",
+        "thread",
+        "work",
+    )
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
@@ -46,6 +55,8 @@ class Stopwatch:
         """Processor time, up to the last news."""
         self.taken_at: float | None = None
         """When a thread took it first."""
+        self.thread: str | None = None
+        """The name of that thread."""
         self.work: tuple[float, float | None] = (0.0, None)
         """What the stretches that are over took, and since when a thread is at another one. One
         value, so that the loop never sees half of a change."""
@@ -57,6 +68,7 @@ class Stopwatch:
         self._cpu_from = time.thread_time()
         now = time.monotonic()
         if self.taken_at is None:
+            self.thread = threading.current_thread().name
             self.taken_at = now
         self.work = (self.work[0], now)
 
@@ -81,7 +93,7 @@ class Stopwatch:
 class TimedExchange(Exchange):
     """Measures the parts of its time."""
 
-    __slots__ = ("_came_at", "_queued_at", "_watch")
+    __slots__ = ("_came_at", "_collected", "_queued_at", "_watch")
 
     def __init__(
         self, gateway: Gateway, connection: ExchangeConnection, head: RequestHead, began: float
@@ -89,12 +101,16 @@ class TimedExchange(Exchange):
         super().__init__(gateway, connection, head, began)
         # Not the loop's time, which goes by the millisecond, and stands still while it works.
         self._came_at = self._queued_at = time.monotonic()
+        self._collected = (0, False)  # bytes of a body, and whether they are in a file
         self._watch = watch = Stopwatch(gateway.mailbox)
         self.writer = ResponseWriter(gateway.bounds, cast("Mailbox", watch), self)
 
     def submit(self) -> bool:
         """See there."""
         self._queued_at = time.monotonic()
+        spool = self.spool
+        if spool is not None:  # who withdraws it from the queue drops this
+            self._collected = spool.size, spool.is_on_disk
         return super().submit()
 
     def run(self) -> None:
@@ -116,7 +132,7 @@ class TimedExchange(Exchange):
 
     def ended(self, status: int, body_size: int, complete: bool, now: float) -> ResponseInfo:
         """See there. The parts add up to the duration."""
-        info = super().ended(status, body_size, complete, now)
+        info = super().ended(status, body_size, complete, now)._replace(**self._facts())
         end = time.monotonic()
         duration = end - self._came_at
         if self.state is ExchangeState.ANSWERED:
@@ -139,6 +155,20 @@ class TimedExchange(Exchange):
             cpu=watch.cpu if is_told else None,
             send=max(0.0, duration - upload - queue - app),
         )
+
+    def _facts(self) -> dict[str, Any]:
+        """*Loop:* what else a :class:`ResponseInfo` has where somebody asks."""
+        received, was_spooled = self._collected
+        if self.body is not None:
+            received = self.body.size
+        pipe = self.writer.pipe
+        return {
+            "received": received,
+            "thread": self._watch.thread,
+            "was_spooled": was_spooled or (pipe is not None and pipe.was_spooled),
+            "was_parked": self.turn > 0,
+            "is_given_up": self.state is ExchangeState.GIVEN_UP,
+        }
 
 
 class StartedExchange(Exchange):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from wsgi_async.buffers.spool import SpoolFile
 from wsgi_async.http.response import ResponseHead
 
 from .backlog import Backlog
@@ -128,6 +129,12 @@ class ResponseAccount:
     def is_being_read(self) -> bool:
         """*Any thread:* whether an I/O thread reads a block of the file, which goes first."""
         return self._consumer is _READING
+
+    @property
+    def was_spooled(self) -> bool:
+        """*Any thread, until it is released:* whether some of it has been in a temporary file."""
+        backlog = self._backlog
+        return backlog is not None and type(backlog.file) is SpoolFile
 
     @property
     def progress(self) -> Progress:
