@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from . import heads
 from .answering import PIECES, open_cookie, open_response, open_wsgi, stream
 from .benchmark import Benchmark, Opened
+from .encrypting import open_bare, open_transport
 from .inside import closing, hello
 from .reading import open_environ, open_fast_path, open_lines, open_reader
 from .serving import BURST, open_pool, open_protocol
@@ -65,6 +66,8 @@ def _all() -> list[Benchmark]:
             "a request, ten chunks",
             of(whole, heads.hello, stream, answer=STREAMED),
         ),
+        ("tls.bare", "a small exchange, by OpenSSL alone, its client included", open_bare),
+        ("tls.transport", "the same, by our transport", open_transport),
     ]
     pools: list[tuple[str, str, Callable[[ExitStack], Opened]]] = [
         ("pool.1", "a task and back, one thread", of(open_pool, 1, 1)),
