@@ -26,6 +26,7 @@ NAMES = [
 CORE = (
     *("http", "http1", "proxies", "wsgi", "buffers", "threads", "connection", "server"),
     *("config", "system", "processes", "launch", "applications", "logs", "help"),
+    *("scoreboard", "operations"),
 )
 """Packages whose docstring is the table of their contents."""
 OTHERS = {

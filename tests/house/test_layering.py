@@ -19,6 +19,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "errors": (),
     "_lazy": ("_imports",),
     "events": ("errors",),
+    "scoreboard": (),
     "system": ("errors",),
     "http": ("errors",),
     "http1": ("errors", "http"),
@@ -59,7 +60,8 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "processes": ("errors", "events", "system"),
     "middleware": ("_lazy", "errors", "events", "http", "logs", "system", "wsgi"),
     "applications": ("config", "errors", "events", "http", "middleware", "system", "wsgi"),
-    "help": ("config", "errors", "processes"),
+    "help": ("config", "errors", "processes", "scoreboard"),
+    "operations": ("errors", "events", "logs", "scoreboard", "server", "system"),
     "launch": (
         "_imports",
         "applications",
@@ -202,6 +204,7 @@ OWNERS: dict[str, set[str]] = {
     "dotenv": {"system.surroundings"},
     "werkzeug": {"applications.static"},
     "watchfiles": {"launch.file_watcher"},
+    "prometheus_client": {"operations.exposition"},
     "pwd": {"system.user"},
     "grp": {"system.user"},
     "logging": {

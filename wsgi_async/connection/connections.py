@@ -33,7 +33,7 @@ from .queue_watch import QueueWatch
 from .redirects import Redirects
 from .request_timeouts import RequestTimeouts
 from .server_variables import ServerVariables
-from .vitals import take_vitals
+from .vitals import Vitals, take_vitals
 from .waits import Waits
 
 __all__ = ["TICK", "Connections", "Phase", "make_framer"]
@@ -217,14 +217,21 @@ class Connections:
     def _answer_probe(
         self, probes: Probes, head: RequestHead, now: float
     ) -> tuple[ResponseHead, bytes]:
-        vitals = take_vitals(
+        is_leaving = self.phase is not Phase.SERVING
+        return probes.answer(head, self.vitals(now), is_leaving=is_leaving)
+
+    def vitals(self, now: float) -> Vitals:
+        """How the server is.
+
+        :param now: the loop's time.
+        """
+        return take_vitals(
             self.gateway.pool,
             now,
             connections=len(self.open),
             uptime=now - self._began,
             neglected=self.queue_watch.seconds(now),
         )
-        return probes.answer(head, vitals, is_leaving=self.phase is not Phase.SERVING)
 
     def make_room(self, newcomer: OpenConnection, now: float) -> bool:
         """Where the cap is passed, close a connection that nobody misses.

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable
 from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS, in_groups
 from wsgi_async.processes.signals import SIGNALS
+from wsgi_async.scoreboard.table import METRICS, PROCESS, Kind
 
 from . import DIRECTORY
 
 __all__ = [
     "TABLES",
     "filled",
+    "metrics_table",
     "options_in_groups",
     "options_table",
     "refresh",
@@ -53,12 +55,25 @@ def signals_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def metrics_table() -> str:
+    """The metrics as a Markdown table: name, kind, labels with their values, meaning."""
+    rows = ["| Metric | Kind | Labels | Meaning |", "|---|---|---|---|"]
+    for metric in METRICS:
+        labels = [f"`{label.name}` ({', '.join(label.values)})" for label in metric.labels]
+        if metric.kind is Kind.GAUGE:
+            labels.insert(0, f"`{PROCESS}`")
+        cells = (f"`{metric.name}`", metric.kind.value, "; ".join(labels), metric.help)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
 def shown_default(spec: Option) -> str:
     """The default as it is shown; empty for an option whose help says what happens without it."""
     return "" if spec.name in ("host", "factory") else spec.format(spec.default)
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "metrics": metrics_table,
     "options": options_in_groups,
     "signals": signals_table,
 }

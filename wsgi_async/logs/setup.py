@@ -47,6 +47,7 @@ __all__ = [
     "app_logger",
     "configure",
     "descriptors",
+    "dropped",
     "error_descriptor",
     "flush",
     "is_configured",
@@ -283,6 +284,12 @@ def _spare_shutdown() -> None:
 
 
 # --- What the operator says
+
+
+def dropped() -> int:
+    """*Any thread:* how many lines of this process's logs nobody has taken, so that they were
+    dropped."""
+    return writer.dropped
 
 
 def descriptors() -> list[int]:

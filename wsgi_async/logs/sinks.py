@@ -47,6 +47,8 @@ class Drops:
         self.name = name
         self.count = 0
         """Those that nobody has been told of."""
+        self.total = 0
+        """All that there ever were."""
         self.why = ""
         """Why the last one was."""
         self._told_at = -math.inf
@@ -58,6 +60,7 @@ class Drops:
         :param is_behind: whether it is for those that wait, so that it is over once none does.
         """
         self.count += records
+        self.total += records
         self.why = why
         self._is_behind = self._is_behind or is_behind
 

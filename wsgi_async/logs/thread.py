@@ -67,6 +67,7 @@ class LogWriter:
         self._lock = threading.RLock()
         self._sinks: tuple[Sink, ...] = ()
         self._calls = HandlerCalls(self._call_lost)
+        self._dropped_before = 0  # by sinks that are closed
         self._is_awake = False
         self._is_ending = False
         self._set_up()
@@ -101,6 +102,7 @@ class LogWriter:
         """*Any thread:* close a sink."""
         with self._lock:
             self._sinks = tuple(other for other in self._sinks if other is not sink)
+            self._dropped_before += sink.drops.total
             sink.close()
 
     def put(self, sink: Sink, record: bytes) -> None:
@@ -131,6 +133,13 @@ class LogWriter:
         with self._lock:
             if self._mode is Mode.QUEUED:
                 self._rouse()
+
+    @property
+    def dropped(self) -> int:
+        """*Any thread:* records that were dropped so far, whether that has been told or not."""
+        with self._lock:
+            here = sum(sink.drops.total for sink in self._sinks)
+            return self._dropped_before + here + self._calls.drops.total
 
     @property
     def calls_elsewhere(self) -> bool:

@@ -8,7 +8,8 @@ how descriptors are shared out
 (``descriptors``), which loop runs (``event_loop``), how a server is told to end (``stopping``,
 ``signal_handling``), what is asked before it accepts (``warm_up``), what becomes of the fields that
 proxies add (``proxy_fields``), which ``certificates`` are shown and how newer ones come to be, the
-table of requests in flight (``in_flight``), and work that a loop repeats (``repeating``).
+table of requests in flight (``in_flight``), how full it is (``figures``), and work that a loop
+repeats (``repeating``).
 
 Runs on: the loop thread.
 

@@ -28,6 +28,7 @@ from wsgi_async.wsgi.types import Application
 from . import in_flight as inflight
 from .connection_counts import OwnCount
 from .event_loop import loop_name, new_event_loop
+from .figures import Figures, take_figures
 from .running_server import RunningServer
 from .signal_handling import serve_until_signalled
 
@@ -235,6 +236,12 @@ class Server:
     def requests(self) -> int:
         """Requests that the application has completed since the last start."""
         return self._running.requests if self._running is not None else self._requests
+
+    def figures(self) -> Figures | None:
+        """How full it is; None where it does not run."""
+        if self._running is None:
+            return None
+        return take_figures(self._running.connections, asyncio.get_running_loop().time())
 
     def describe_in_flight(self) -> list[str]:
         """Lines of text for an operator: how many requests are in flight, and of each its age,

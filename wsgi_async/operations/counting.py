@@ -1,0 +1,177 @@
+"""The subscriber that counts: it fills a process's area of the scoreboard.
+
+All of it runs on the loop, so the area has one writer. What pool threads know of a request comes
+with the wake that there is anyway (``ResponseInfo``); what the log's threads drop is asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+
+from wsgi_async.events import CertificateInfo, Observer, RequestInfo, ResponseInfo
+from wsgi_async.logs.setup import dropped
+from wsgi_async.scoreboard import table
+from wsgi_async.scoreboard.board import Area
+from wsgi_async.scoreboard.table import ConnectionKind, Metric, ThreadKind
+from wsgi_async.server.figures import Figures
+from wsgi_async.system.usage import open_files, resident_memory
+
+__all__ = ["SAMPLE_EVERY", "CountingObserver"]
+
+SAMPLE_EVERY = 1.0
+"""Seconds between two calls of :meth:`CountingObserver.sample`."""
+
+FILES_EVERY = 10
+"""Of so many calls one counts the descriptors, which may take a while."""
+
+
+class CountingObserver(Observer):
+    """Counts what happens in a serving process. *Loop.*
+
+    :param area: of this process, which begins with it.
+    """
+
+    wants_timings = True
+
+    def __init__(self, area: Area) -> None:
+        area.begin()
+        area.set(table.UP, 1.0)
+        area.set(table.STARTED, time.time())
+        area.set(table.IN_FLIGHT, 0.0)
+        self._area = area
+        self._ints = area.ints
+        self._floats = area.floats
+        # Of each method, the place of its first class of status.
+        self._methods = {
+            method: area.index(table.REQUESTS, method, table.STATUSES[0])
+            for method in table.METHODS
+        }
+        self._other = self._methods[table.OTHER]
+        self._in_flight = area.index(table.IN_FLIGHT)
+        self._received = area.index(table.RECEIVED)
+        self._sent = area.index(table.SENT)
+        self._duration = _Histogram(area, table.DURATION)
+        self._queue = _Histogram(area, table.QUEUE)
+        self._application = _Histogram(area, table.APPLICATION)
+        self._cpu = _Histogram(area, table.CPU)
+        self._dropped = dropped()
+        self._samples = 0
+
+    # --- events ------------------------------------------------------------------------------
+
+    def request_started(self, request: RequestInfo) -> None:
+        self._floats[self._in_flight] += 1.0
+
+    def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
+        self._floats[self._in_flight] -= 1.0
+        ints = self._ints
+        self._count(request.method, response.status)
+        ints[self._sent] += response.body_size
+        if response.received:
+            ints[self._received] += response.received
+        self._duration.add(response.duration)
+        if response.queue is not None:
+            self._queue.add(response.queue)
+        if response.app is not None:
+            self._application.add(response.app)
+        if response.cpu is not None:
+            self._cpu.add(response.cpu)
+        if not response.complete:
+            self._area.add(table.CUT)
+        if response.was_spooled:
+            self._area.add(table.SPOOLED)
+        if response.was_parked:
+            self._area.add(table.PARKED)
+        if response.is_given_up:
+            self._area.add(table.GIVEN_UP)
+
+    def _count(self, method: str, status: int) -> None:
+        # PEP 3333 lets an application have any three digits.
+        row = self._methods.get(method, self._other)
+        self._ints[row + (status // 100 if 100 <= status < 600 else 5) - 1] += 1
+
+    def request_refused(
+        self,
+        client: str,
+        status: int,
+        detail: str,
+        request: RequestInfo | None = None,
+        *,
+        is_running: bool = False,
+    ) -> None:
+        self._area.add(table.REFUSED, table.REFUSALS.get(status, table.OTHER))
+        if not is_running:  # else it is told finished too
+            self._count(request.method if request is not None else "", status)
+
+    def connection_dropped(self, client: str, why: str) -> None:
+        self._area.add(table.DROPPED)
+
+    def certificates(
+        self, certificates: tuple[CertificateInfo, ...], *, are_renewed: bool = False
+    ) -> None:
+        if certificates:
+            self._area.set(table.TLS_EXPIRY, min(each.not_after for each in certificates))
+
+    # --- now and then ------------------------------------------------------------------------
+
+    def sample(self, figures: Figures | None) -> None:
+        """Note how full the process is, about once in :data:`SAMPLE_EVERY`.
+
+        :param figures: what ``Server.figures()`` says.
+        """
+        area = self._area
+        area.set(table.MEMORY, resident_memory())
+        if self._samples % FILES_EVERY == 0:
+            area.set(table.FILES, open_files())
+        self._samples += 1
+        gone = dropped()
+        area.add(table.LOG_DROPPED, by=gone - self._dropped)
+        self._dropped = gone
+        if figures is None:
+            return
+        vitals = figures.vitals
+        for kind, count in (
+            (ThreadKind.BUSY, vitals.busy),
+            (ThreadKind.IDLE, max(0, vitals.threads - vitals.busy)),
+            (ThreadKind.ASIDE, figures.aside),
+            (ThreadKind.LOST, vitals.lost),
+        ):
+            area.set(table.THREADS, count, kind.value)
+        waiting = (
+            (ConnectionKind.NEW, figures.new),
+            (ConnectionKind.HEAD, figures.heads),
+            (ConnectionKind.IDLE, figures.idle),
+            (ConnectionKind.LINGERING, figures.lingering),
+        )
+        for state, count in waiting:
+            area.set(table.CONNECTIONS, count, state.value)
+        busy = vitals.connections - sum(count for _, count in waiting)
+        area.set(table.CONNECTIONS, max(0, busy), ConnectionKind.BUSY.value)
+        area.set(table.CONNECTIONS_LIMIT, figures.connections_limit)
+        area.set(table.QUEUED, vitals.queued)
+        area.set(table.OLDEST_WAIT, vitals.oldest_wait)
+        for metric, limit, budget in (
+            (table.BUFFERED, table.BUFFER_LIMIT, figures.budgets.memory),
+            (table.SPOOL, table.SPOOL_LIMIT, figures.budgets.disk),
+            (table.SPOOL_FILES, table.SPOOL_FILES_LIMIT, figures.budgets.files),
+        ):
+            area.set(metric, budget.used)
+            area.set(limit, budget.limit)
+
+
+class _Histogram:
+    """A histogram of an area, for who adds to it with each request."""
+
+    __slots__ = ("_begin", "_bounds", "_floats", "_ints", "_sum")
+
+    def __init__(self, area: Area, metric: Metric) -> None:
+        self._ints = area.ints
+        self._floats = area.floats
+        self._bounds = metric.bounds
+        self._begin = area.index(metric)
+        self._sum = self._begin + len(metric.bounds) + 1
+
+    def add(self, value: float) -> None:
+        self._ints[self._begin + bisect_left(self._bounds, value)] += 1
+        self._floats[self._sum] += value
