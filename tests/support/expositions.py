@@ -46,8 +46,12 @@ def filled_board() -> Scoreboard:
     parent = board.parent
     parent.begin()
     parent.set(table.UP, 1.0)
-    parent.set(table.WANTED, 1.0)
     parent.add(table.RESTARTS, table.RestartReason.DIED.value)
+    reading = board.read()
+    for metric in table.METRICS:
+        for labels in metric.series if metric.kind is table.Kind.GAUGE else ():
+            if not list(reading.gauge(metric, *labels)):  # it is the parent's to tell
+                parent.set(metric, 1.0, *labels)
     return board
 
 

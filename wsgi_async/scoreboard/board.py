@@ -232,7 +232,7 @@ class Scoreboard:
 
     @property
     def parent(self) -> Area:
-        """The parent's area."""
+        """The parent's area. It begins it too: what is in one that never began is not read."""
         return self._areas[PARENT]
 
     @property
