@@ -18,7 +18,8 @@ that serves), gunicorn's ``post_worker_init`` with ``worker.subscribe(Slow())``,
 **Costs.** Who hears what is looked at once, when the server is made. A method that a subscriber
 does not override is never called; what nobody hears is neither measured nor put together. A
 request's start costs something where :meth:`~Observer.request_started` is overridden, its end where
-:meth:`~Observer.request_finished` is, the parts of its time where ``wants_timings`` is set too.
+:meth:`~Observer.request_finished` is, the parts of its time where ``wants_timings`` is set too, and
+likewise the response's fields and the environ.
 
 **Failures.** What a subscriber raises is told to the others' :meth:`~Observer.error`, once for each
 subscriber, and goes no further; it is told on. Only KeyboardInterrupt passes.
@@ -40,7 +41,7 @@ in: with ``--workers`` there is one in each, and the parent has only the log.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -136,6 +137,15 @@ class ResponseInfo(NamedTuple):
     is_given_up: bool = False
     """Whether its thread was given up (``request_timeout``)."""
 
+    # Each only where an observer asks for it.
+    fields: tuple[tuple[str, str], ...] | None = None
+    """Name and value of the response's fields, as the application gave them, latin-1; None where
+    nobody asked (:attr:`Observer.wants_fields`), and where the response is the server's own."""
+    environ: Mapping[str, object] | None = None
+    """The environ as the application has left it, whose thread may still be changing it: for
+    reading one key or another, not to be kept. None where nobody asked
+    (:attr:`Observer.wants_environ`), and where no thread came to call the application."""
+
 
 class CertificateInfo(NamedTuple):
     """One of the server's own certificates. ``str()`` of it is a line for an operator."""
@@ -178,6 +188,12 @@ class Observer:
     wants_requests: bool | None = None
     """Whether :meth:`request_finished` is to be called, which costs a few objects a request. None:
     where it is overridden."""
+
+    wants_fields: bool = False
+    """Whether it is to be told the response's fields."""
+
+    wants_environ: bool = False
+    """Whether it is to be given the environ, which lives a little longer for it."""
 
     wants_timings: bool = False
     """Whether the parts of its time, and what else :class:`ResponseInfo` has behind them, are to be
@@ -350,7 +366,8 @@ class FanOut(Observer):
                 setattr(self, event, self._make_teller(event, hearers))
         finished = [each for each in self.subscribers if hears(each, "request_finished")]
         self.wants_requests = bool(finished)
-        self.wants_timings = any(getattr(each, "wants_timings", False) for each in finished)
+        for want in ("wants_environ", "wants_fields", "wants_timings"):
+            setattr(self, want, any(getattr(each, want, False) for each in finished))
         self._last_resort = last_resort
         self._reported: dict[int, object] = {}
 

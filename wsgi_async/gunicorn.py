@@ -13,6 +13,7 @@ In gunicorn's configuration file, subscribers of :mod:`wsgi_async.events` are at
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import math
 import os
@@ -40,6 +41,8 @@ from .foreign.gunicorn import (
 )
 from .foreign.hooks import RequestHooks
 from .launch.ending import LAST, end_within
+from .logs.access_entry import ServerEntry, basic_user, plain_text
+from .logs.access_format import COMBINED
 from .logs.observer import LogObserver
 from .logs.setup import access_logger, logger
 from .server.descriptors import plan_descriptors
@@ -273,16 +276,41 @@ def _follow(log: Any) -> None:
         ours.disabled = False
 
 
-class _Observer(LogObserver):
-    """Writes the access log by gunicorn's logger, in the format and to the places it is set to.
+_LINE = "wsgi_async_line"
+"""An atom for gunicorn's logger: the whole line."""
 
-    It knows nothing of a response's fields.
-    """
+
+class _Line:
+    """Text that gunicorn's logger takes as it is: in a `str` it would escape quotes."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
+class _Observer(LogObserver):
+    """Writes the access log by gunicorn's logger, to the places that it is set to: in gunicorn's
+    own way, or, where the format has a name or an atom of ours, as one atom that is the line."""
 
     def __init__(self, log: Any, cfg: Any) -> None:
         wanted = getattr(log, "access_log_enabled", bool(cfg.accesslog)) or cfg.statsd_host
-        super().__init__(access=bool(wanted))
+        text = str(cfg.access_log_format)
+        try:
+            super().__init__(access=bool(wanted), format=text)
+        except ConfigError:  # of an atom that it does not know gunicorn makes a hyphen
+            super().__init__(access=bool(wanted), format=COMBINED)
+            self.wants_fields = self.wants_environ = bool(wanted)
         self._log = log
+        self._line = ""
+        if self._format.has_ours and wanted:
+            cfg.set("access_log_format", f"%({_LINE})s")
+            log.atoms = self._atoms
+
+    def _atoms(self, *facts: object) -> dict[str, object]:
+        """*Loop:* in the place of the logger's own."""
+        return {_LINE: _Line(self._line)}
 
     def started(
         self,
@@ -297,35 +325,57 @@ class _Observer(LogObserver):
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
         if response.is_logged:
             return
-        path, _, query = request.target.partition("?")
-        address, port = client_address(request.client)
-        environ = {
-            "REQUEST_METHOD": request.method,
-            "RAW_URI": request.target,
-            "SERVER_PROTOCOL": request.version,
-            "PATH_INFO": path,
-            "QUERY_STRING": query,
-            "REMOTE_ADDR": address,
-            "REMOTE_PORT": port,
-        }
-        for name, value in request.fields:
-            environ.setdefault(f"HTTP_{name.upper().replace('-', '_')}", value)
+        came = time.time() - response.duration
+        status, size = response.status, response.body_size
+        entry = ServerEntry(request.client, came, request, status, size, response)
+        if self._format.has_ours:
+            self._line = self._format.line(entry)
+        fields = [(name.upper(), value) for name, value in request.fields]
         answer = SimpleNamespace(
-            status=str(response.status),
-            status_code=response.status,
-            sent=response.body_size,
-            headers=[],
+            status=str(status),
+            status_code=status,
+            sent=size,
+            headers=response.fields or [],
             response_length=None,
         )
         self._log.access(
             answer,
             SimpleNamespace(
-                headers=[(name.upper(), value) for name, value in request.fields],
+                headers=[(name, value) for name, value in fields if name not in _SECRET],
                 method=request.method,
                 uri=request.target,
-                path=path,
-                query=query,
+                path=request.target.partition("?")[0],
+                query=entry.query,
             ),
-            environ,
+            _environ(request, response, entry),
             timedelta(seconds=response.duration),
         )
+
+
+_SECRET = ("AUTHORIZATION", "PROXY-AUTHORIZATION")
+"""Fields that no log has."""
+
+
+def _environ(request: RequestInfo, response: ResponseInfo, entry: ServerEntry) -> dict[str, object]:
+    """What gunicorn's logger looks for a request's variables in."""
+    address, port = client_address(request.client)
+    environ: dict[str, object] = {
+        "REQUEST_METHOD": request.method,
+        "RAW_URI": request.target,
+        "SERVER_PROTOCOL": request.version,
+        "PATH_INFO": entry.path,
+        "QUERY_STRING": entry.query,
+        "REMOTE_ADDR": address,
+        "REMOTE_PORT": port,
+    }
+    for name, value in request.fields:
+        environ.setdefault(f"HTTP_{name.upper().replace('-', '_')}", value)
+    if response.environ is not None:
+        texts = {name: plain_text(value) for name, value in dict(response.environ).items()}
+        environ.update({name: text for name, text in texts.items() if text is not None})
+    environ.pop("HTTP_PROXY_AUTHORIZATION", None)
+    if user := basic_user(str(environ.pop("HTTP_AUTHORIZATION", ""))):
+        # It is read from there, and no more of it is needed.
+        nothing_else = base64.b64encode(f"{user}:".encode()).decode()
+        environ["HTTP_AUTHORIZATION"] = f"Basic {nothing_else}"
+    return environ

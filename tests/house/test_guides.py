@@ -12,7 +12,14 @@ from tools import ROOT
 
 import wsgi_async.middleware
 from wsgi_async.config.other_servers import ABSENT
-from wsgi_async.help.tables import filled, options_in_groups, options_table, signals_table
+from wsgi_async.help.tables import (
+    atoms_table,
+    filled,
+    json_table,
+    options_in_groups,
+    options_table,
+    signals_table,
+)
 from wsgi_async.testing import TestClient
 
 GUIDES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(HELP.glob("*.md"))}
@@ -24,7 +31,7 @@ ELSEWHERE = {
 }
 """Options of other programs that a guide names."""
 MISSING = {
-    "logging": {"--access-logformat", "--log-config"},
+    "logging": {"--log-config"},
     "proxies": {"--trusted-proxy-count"},
 }
 """Options that a guide says are not there yet."""
@@ -49,6 +56,11 @@ def test_the_tables_are_the_generated_ones(guide: str) -> None:
 def test_options_and_signals_have_their_tables() -> None:
     assert section(GUIDES["options"], "options") == options_in_groups().strip()
     assert section(GUIDES["signals"], "signals") == signals_table().strip()
+
+
+def test_atoms_and_keys_of_the_access_log_have_their_tables() -> None:
+    assert section(GUIDES["logging"], "atoms") == atoms_table().strip()
+    assert section(GUIDES["logging"], "json") == json_table().strip()
 
 
 def test_the_keys_of_the_environ_are_those_of_a_request() -> None:

@@ -41,7 +41,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "threads",
         "wsgi",
     ),
-    "logs": ("errors", "events", "system"),
+    "logs": ("errors", "events", "http", "system"),
     "server": (
         "_imports",
         "buffers",
@@ -60,7 +60,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "processes": ("errors", "events", "system"),
     "middleware": ("_lazy", "errors", "events", "http", "logs", "system", "wsgi"),
     "applications": ("config", "errors", "events", "http", "middleware", "system", "wsgi"),
-    "help": ("config", "errors", "processes", "scoreboard"),
+    "help": ("config", "errors", "logs", "processes", "scoreboard"),
     "operations": ("errors", "events", "logs", "scoreboard", "server", "system"),
     "launch": (
         "_imports",

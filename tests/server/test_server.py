@@ -249,7 +249,9 @@ def test_a_spool_directory_that_is_full_at_the_start_is_used_when_it_has_room(
     assert served.budgets.has_disk
 
 
-@pytest.mark.parametrize("option", ["access_logfile", "error_logfile", "log_level"])
+@pytest.mark.parametrize(
+    "option", ["access_logfile", "access_logformat", "error_logfile", "log_level"]
+)
 def test_an_embedded_server_takes_no_option_that_would_do_nothing(option: str) -> None:
     with pytest.raises(ConfigError, match=rf"{option} .* observer=LogObserver\(access=True\)"):
         Server(lambda environ, start_response: [], port=0, **{option: "info"})

@@ -19,7 +19,7 @@ REQUEST = RequestInfo(
     fields=(
         ("Host", "localhost"),
         ("User-Agent", "curl/8"),
-        ("Authorization", "Basic c2VjcmV0OnNlY3JldA=="),
+        ("Authorization", "Basic YWRhOmxvdmVsYWNl"),
         ("REFERER", "http://a/"),
     ),
 )

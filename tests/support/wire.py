@@ -22,6 +22,7 @@ from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
 from wsgi_async.connection.protocol import HTTPProtocol
 from wsgi_async.connection.request_timeouts import SWEEP
 from wsgi_async.connection.states import ConnectionState
+from wsgi_async.connection.telling import application_for
 from wsgi_async.connection.timing import exchange_for
 from wsgi_async.events import FanOut, Observer, RequestInfo, ResponseInfo
 from wsgi_async.http1 import reader as http1
@@ -401,7 +402,7 @@ class Site:
         if subscribers:
             observer = FanOut((observer, *subscribers), lambda message, error: None)
         gateway = Gateway(
-            application,
+            application_for(observer, application),
             self.pool,
             self.mailbox,
             bounds,

@@ -562,6 +562,16 @@ class Config:
         metavar="FILE",
         takes="a file, or -",
     )
+    access_logformat: str = option(
+        "combined",
+        group=Group.LOGS,
+        scope=Scope.PROCESS,
+        help="Format of the access log: combined, common, json, or text with gunicorn's atoms and "
+        "ours, such as '%(h)s %(r)s %(s)s %(app)s': see --guide logging.",
+        metavar="FORMAT",
+        check=bool,
+        takes="combined, common, json or text with atoms such as %(h)s",
+    )
     error_logfile: str = option(
         "-",
         group=Group.LOGS,

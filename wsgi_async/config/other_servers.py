@@ -78,7 +78,6 @@ _LOG_CONFIG = (
 
 ABSENT: dict[str, str] = {
     # gunicorn
-    "--access-logformat": "the access log is in the combined format",
     "--dogstatsd-tags": "",
     "--log-config": _LOG_CONFIG,
     "--log-config-json": _LOG_CONFIG,
@@ -107,7 +106,8 @@ ABSENT: dict[str, str] = {
     "--url-scheme": "wsgi.url_scheme is https where a proxy in --forwarded-allow-ips sends "
     "X-Forwarded-Proto: https",
     # granian
-    "--access-log-fmt": "the access log is in the combined format",
+    "--access-log-fmt": "write --access-logformat, with gunicorn's names: %(h)s for %(addr)s, "
+    "%(r)s for method, path and protocol, %(L)s for the duration; see --guide logging",
     "--backpressure": "see --queue-size",
     "--http1-header-read-timeout": "see --header-timeout",
     "--http1-keep-alive": "see --keep-alive",

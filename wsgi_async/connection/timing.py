@@ -14,6 +14,7 @@ the thread is: it has no other way to learn it.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from typing import Any, cast
@@ -24,6 +25,7 @@ from wsgi_async.http.response import ResponseHead
 from wsgi_async.threads import Mailbox, Posted, ResponseWriter
 
 from .exchange import Exchange, ExchangeConnection, ExchangeState, Gateway
+from .telling import EnvironExchange, FieldsExchange
 
 __all__ = ["StartedExchange", "TimedExchange", "exchange_for"]
 
@@ -192,19 +194,23 @@ class StartedExchange(Exchange):
         self._gateway.observer.request_started(self.info)
 
 
-class _StartedTimedExchange(StartedExchange, TimedExchange):
-    __slots__ = ()
-
-
-_KINDS: dict[tuple[bool, bool], type[Exchange]] = {
-    (False, False): Exchange,
-    (False, True): TimedExchange,
-    (True, False): StartedExchange,
-    (True, True): _StartedTimedExchange,
-}
+@functools.cache
+def _joined(kinds: tuple[type[Exchange], ...]) -> type[Exchange]:
+    """One that is all of these: a class of its own for each combination that is asked for."""
+    name = "".join(kind.__name__.removesuffix("Exchange") for kind in kinds)
+    return type(f"{name}Exchange", kinds, {"__slots__": ()})
 
 
 def exchange_for(observer: Observer) -> type[Exchange]:
     """The kind of exchange that tells this observer what it wants to know, and no more."""
-    is_timed = bool(observer.wants_requests) and observer.wants_timings
-    return _KINDS[hears(observer, "request_started"), is_timed]
+    hears_of_ends = bool(observer.wants_requests)
+    wanted = {
+        StartedExchange: hears(observer, "request_started"),
+        FieldsExchange: hears_of_ends and observer.wants_fields,
+        EnvironExchange: hears_of_ends and observer.wants_environ,
+        TimedExchange: hears_of_ends and observer.wants_timings,
+    }
+    kinds = tuple(kind for kind, is_wanted in wanted.items() if is_wanted)
+    if len(kinds) > 1:
+        return _joined(kinds)
+    return kinds[0] if kinds else Exchange

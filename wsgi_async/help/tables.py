@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS, in_groups
+from wsgi_async.logs.access_atoms import ATOMS, KEYS, NAMED
 from wsgi_async.processes.signals import SIGNALS
 from wsgi_async.scoreboard.table import METRICS, PROCESS, Kind
 
@@ -18,7 +19,9 @@ from . import DIRECTORY
 
 __all__ = [
     "TABLES",
+    "atoms_table",
     "filled",
+    "json_table",
     "metrics_table",
     "options_in_groups",
     "options_table",
@@ -55,6 +58,30 @@ def signals_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def atoms_table() -> str:
+    """What a format of the access log is made of, as a Markdown table: atom, unit, what it is."""
+    rows = ["| Atom | Unit | What it is |", "|---|---|---|"]
+    rows += [
+        f"| `%({name})s` | {atom.unit} | {atom.meaning} |"
+        for name, atom in ATOMS.items()
+        if atom.is_gunicorns
+    ]
+    rows += [f"| `%({{NAME}}{end})s` | | {named.meaning} |" for end, named in NAMED.items()]
+    rows += [
+        f"| `%({name})s` | {atom.unit} | {atom.meaning} |"
+        for name, atom in ATOMS.items()
+        if not atom.is_gunicorns
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def json_table() -> str:
+    """The keys of the access log in JSON as a Markdown table: key, unit, what it is."""
+    rows = ["| Key | Unit | What it is |", "|---|---|---|"]
+    rows += [f"| `{name}` | {key.unit} | {key.meaning} |" for name, key in KEYS.items()]
+    return "\n".join(rows) + "\n"
+
+
 def metrics_table() -> str:
     """The metrics as a Markdown table: name, kind, labels with their values, meaning."""
     rows = ["| Metric | Kind | Labels | Meaning |", "|---|---|---|---|"]
@@ -73,6 +100,8 @@ def shown_default(spec: Option) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "atoms": atoms_table,
+    "json": json_table,
     "metrics": metrics_table,
     "options": options_in_groups,
     "signals": signals_table,

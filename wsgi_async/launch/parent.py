@@ -30,7 +30,7 @@ from wsgi_async.wsgi.types import Application
 from .certificates import Sharing, check_certificates
 from .ending import LAST, end_within
 from .file_watcher import Watcher
-from .log_files import configure_logs, give_logs
+from .log_files import check_logs, configure_logs, give_logs, log_observer
 from .program import Common, Explain, Loading, ServerProgram, absolute, call_safely, import_late
 from .reloading import Reloading, fixed_at_start
 
@@ -145,7 +145,7 @@ def supervise(
 
     :param make: makes the next program, for a reload.
     """
-    observer = LogObserver(access=bool(program.config.access_logfile))
+    observer = log_observer(program.config)
     reloading = Reloading(program, make, observer, identity)
     parent = ServerParent(reloading, observer, identity, watcher)
     own = os.getpid()
@@ -167,6 +167,7 @@ def check(
     identity = resolve(settings.launch.user, settings.launch.group)
     _watcher(settings, start)  # for what is wrong with it
     check_certificates(settings.config)
+    check_logs(settings.config)
     loading = Loading(settings, environ, start, identity, application)
     loaded = loading(lambda: None, LogObserver().warning)
     make_subscribers(settings)  # for what is wrong with them

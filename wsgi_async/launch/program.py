@@ -49,6 +49,7 @@ from wsgi_async.tls.renewal import LOOK_EVERY
 from wsgi_async.wsgi.types import Application
 
 from .child import serve_under_supervisor
+from .log_files import log_observer
 
 __all__ = [
     "Common",
@@ -237,7 +238,7 @@ class ServerProgram(Program):
         application = self.hooks.loaded(application)
         logs.write_by_thread()
         source = None if self._certificates is None else self._certificates.inherit()
-        log = LogObserver(access=bool(config.access_logfile), announces=False)
+        log = log_observer(config, announces=False)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             stuck = runner.run(
                 serve_under_supervisor(

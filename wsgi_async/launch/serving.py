@@ -14,7 +14,6 @@ from wsgi_async.config.options import Config
 from wsgi_async.errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError, WsgiAsyncError
 from wsgi_async.events import Observer, check_subscriber
 from wsgi_async.logs import setup as logs
-from wsgi_async.logs.observer import LogObserver
 from wsgi_async.processes import BootFailed
 from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
@@ -24,7 +23,7 @@ from wsgi_async.system.systemd import Notifier
 from wsgi_async.wsgi.types import Application
 
 from .certificates import Sharing
-from .log_files import configure_logs
+from .log_files import configure_logs, log_observer
 from .parent import open_sockets, supervise
 from .program import ServerProgram
 
@@ -97,7 +96,7 @@ def _serve_alone(
     *,
     configures_logs: bool,
 ) -> None:
-    log = LogObserver(access=bool(config.access_logfile))
+    log = log_observer(config)
     server = Server(application, config=config, observer=log, observers=subscribers)
     if configures_logs:
         logs.write_by_thread()

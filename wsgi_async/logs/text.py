@@ -6,7 +6,7 @@ import re
 import time
 from functools import lru_cache
 
-__all__ = ["escape", "log_time", "one_line"]
+__all__ = ["escape", "log_time", "one_line", "rfc3339"]
 
 # Not printable ASCII, or a quote or backslash: what would make a quoted log field ambiguous.
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
@@ -42,3 +42,21 @@ def log_time(now: float) -> str:
 def _second(second: int) -> str:
     local = time.localtime(second)
     return time.strftime(f"%d/{_MONTHS[local.tm_mon - 1]}/%Y:%H:%M:%S %z", local)
+
+
+def rfc3339(now: float) -> str:
+    """``2026-10-10T13:55:36.042+02:00``: local time with its offset (RFC 3339 §5.6).
+
+    :param now: as of ``time.time()``.
+    """
+    second, milliseconds = divmod(int(now * 1000), 1000)
+    before, after = _second_and_offset(second)
+    return f"{before}.{milliseconds:03d}{after}"
+
+
+@lru_cache(maxsize=8)
+def _second_and_offset(second: int) -> tuple[str, str]:
+    local = time.localtime(second)
+    sign = "-" if local.tm_gmtoff < 0 else "+"
+    hours, minutes = divmod(abs(local.tm_gmtoff) // 60, 60)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", local), f"{sign}{hours:02d}:{minutes:02d}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -12,21 +10,20 @@ from typing import TYPE_CHECKING
 from wsgi_async.errors import ClientDisconnected, ConfigError, RequestTimeout
 from wsgi_async.events import HAS_ACCESS_LINE
 from wsgi_async.http.statuses import BODILESS
+from wsgi_async.logs.access_atoms import Need
+from wsgi_async.logs.access_entry import basic_user, joined, plain_text, variable_of
+from wsgi_async.logs.access_format import COMBINED, AccessFormat
 from wsgi_async.logs.setup import access_logger
-from wsgi_async.logs.text import escape, log_time
 from wsgi_async.wsgi.types import Environ, Fields, OptExcInfo
 
 from .interface import request_line, watch
+from .requestid import KEY
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
 
 __all__ = ["COMBINED", "AccessLog"]
 
-COMBINED = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
-"""Apache's "combined" format."""
-
-_SECRET = ("authorization", "proxy-authorization")
 _GONE = 499
 """nginx's code for a client that left before there was a status."""
 
@@ -40,18 +37,20 @@ class AccessLog:
     server is going to.
 
     :param application: the WSGI application.
-    :param format: ``%(NAME)s`` with gunicorn's names: ``h`` client, ``l`` ``-``, ``u`` user,
-        ``t`` time of the request, ``r`` request line, ``m`` method, ``U`` path, ``q`` query, ``H``
-        protocol, ``s`` status, ``B`` bytes of the body, ``b`` likewise or ``-``, ``f`` referer,
-        ``a`` user agent; the duration as ``T`` seconds, ``L`` seconds with decimals, ``M``
-        milliseconds, ``D`` microseconds; ``p`` process id, ``{NAME}i`` a field of the request,
-        ``{NAME}o`` of the response, ``{NAME}e`` of the environ. What is not there is ``-``; so is
-        Authorization, always. What a client sent is escaped.
+    :param format: ``combined``, ``common``, ``json``, or text with atoms ``%(NAME)s``, as those of
+        ``--access-logformat``: ``h`` client, ``u`` user (``REMOTE_USER``, or whom the scheme Basic
+        names), ``t`` time of the request, ``r`` request line, ``m`` method, ``U`` path, ``q``
+        query, ``H`` protocol, ``s`` status, ``B`` bytes of the body, ``b`` likewise or ``-``, ``f``
+        referer, ``a`` user agent; the duration as ``T`` seconds, ``L`` seconds with decimals, ``M``
+        milliseconds, ``D`` microseconds; ``p`` process id, ``id`` that of :class:`.RequestId`,
+        ``{NAME}i`` a field of the request, ``{NAME}o`` of the response, ``{NAME}e`` of the environ.
+        What is not there is ``-`` (in JSON null); so is Authorization, always. What a client sent
+        is escaped. What only the server knows, such as ``queue``, is an error.
     :param logger: default: ``wsgi_async.access``, in the place of the line that the server writes
         there for a request with ``--access-logfile``. Without that option the command line has
         these lines on standard output.
     :param clock: seconds, monotonic.
-    :raises ConfigError: `format` has an unknown name or is not well-formed.
+    :raises ConfigError: `format` has an unknown atom or is not well-formed.
     """
 
     def __init__(
@@ -62,16 +61,13 @@ class AccessLog:
         logger: logging.Logger | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if re.search(r"%[^(%]|%$", format.replace("%%", "")):
-            raise ConfigError(f"AccessLog: each % in the format is one of %(NAME)s: {format!r}")
-        try:
-            format % _Entry({"REQUEST_METHOD": "GET"}, 0.0)
-        except KeyError as error:
-            raise ConfigError(f"AccessLog: the format has no such name: {error}") from None
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"AccessLog: bad format {format!r}: {error}") from None
+        self._format = AccessFormat(format, "AccessLog")
+        if Need.TIMINGS in self._format.needs and not self._format.is_json:
+            raise ConfigError(
+                "AccessLog: where the time of a request went only the server knows: give this "
+                f"format to --access-logformat: {format!r}"
+            )
         self._application = application
-        self._format = format
         self._logger = logger or access_logger
         self._clock = clock
 
@@ -104,7 +100,7 @@ class AccessLog:
 
         def ended(size: int, error: BaseException | None) -> None:
             entry.end(size, error, self._clock() - began)
-            self._logger.info("%s", self._format % entry)
+            self._logger.info(self._format.template, *self._format.args(entry))
 
         try:
             result = self._application(environ, start)
@@ -115,22 +111,25 @@ class AccessLog:
 
 
 class _Entry:
-    """What there is to say of one request; looked up by the names of the format."""
+    """What there is to say of one request: see :class:`.access_entry.Entry`."""
+
+    response = None  # what only the server knows
 
     def __init__(self, environ: Environ, came: float) -> None:
         # Now, because an application may move what it has dealt with from one to the other.
-        self._line = request_line(environ)
-        self._path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+        self.line: tuple[str, str, str] | None = request_line(environ)
+        self.path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
         self._environ = environ
-        self._came = came
+        self.came = came
         self._headers: Fields = []
-        self._status = 0
-        self._size = 0
-        self._seconds = 0.0
+        self.status = 0
+        self.size = 0
+        self.seconds = 0.0
+        self.is_complete: bool | None = None
         self.written = 0
 
     def start(self, status: str, headers: Fields) -> None:
-        self._status = int(status[:3])
+        self.status = int(status[:3])
         self._headers = list(headers)
 
     def end(self, size: int, error: BaseException | None, seconds: float) -> None:
@@ -141,74 +140,51 @@ class _Entry:
         :param seconds: how long it took.
         """
         size += self.written
-        if not size and (error is not None or not self._status):
-            self._status = _status_of(error)
-        elif self._line[0] == "HEAD" or self._status in BODILESS:
+        self.is_complete = error is None
+        if not size and (error is not None or not self.status):
+            self.status = _status_of(error)
+        elif (self.line is not None and self.line[0] == "HEAD") or self.status in BODILESS:
             size = 0
         else:
             for name, value in self._headers:
                 if name.lower() == "content-length":
                     size = min(size, int(value))  # the server sends no more
-        self._size = size
-        self._seconds = seconds
+        self.size = size
+        self.seconds = seconds
 
-    def __getitem__(self, name: str) -> str | int:
-        if name[:1] == "{":
-            return self._named(name)
-        if name not in _ATOMS:
-            raise KeyError(name)
-        value = _ATOMS[name](self)
-        return (escape(value) or "-") if isinstance(value, str) else value
+    @property
+    def host(self) -> str:
+        return self._text("REMOTE_ADDR")
 
-    def _named(self, name: str) -> str:
-        """``{NAME}i``, ``{NAME}o`` or ``{NAME}e``."""
-        inner, brace, source = name[1:].rpartition("}")
-        if not brace or source not in ("i", "o", "e"):
-            raise KeyError(name)
-        field = inner.lower()
-        if field.removeprefix("http_").replace("_", "-") in _SECRET:
-            return "-"
-        if source == "o":
-            values = [value for key, value in self._headers if key.lower() == field]
-            return escape(", ".join(values)) or "-"
-        return escape(self._variable(inner, is_field=source == "i")) or "-"
+    @property
+    def id(self) -> str:
+        return self._text(KEY)
 
-    def _variable(self, name: str, *, is_field: bool) -> str:
-        if is_field:
-            name = name.upper().replace("-", "_")
-            if name not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-                name = "HTTP_" + name
-        return str(self._environ.get(name, ""))
+    @property
+    def query(self) -> str:
+        return self._text("QUERY_STRING")
 
-    def text(self, name: str) -> str:
-        """A variable of the environ."""
-        return self._variable(name, is_field=False)
+    @property
+    def user(self) -> str:
+        return self._text("REMOTE_USER") or basic_user(self.field("authorization") or "")
+
+    def _text(self, name: str) -> str:
+        return plain_text(self._environ.get(name)) or ""
+
+    def field(self, name: str) -> str | None:
+        variable = name.upper().replace("-", "_")
+        if variable not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            variable = f"HTTP_{variable}"
+        return plain_text(self._environ.get(variable))
+
+    def response_field(self, name: str) -> str | None:
+        return joined(self._headers, name)
+
+    def variable(self, name: str) -> str | None:
+        return variable_of(self._environ, name)
 
 
 def _status_of(error: BaseException | None) -> int:
     if isinstance(error, ClientDisconnected):
         return _GONE
     return 504 if isinstance(error, RequestTimeout) else 500
-
-
-_ATOMS: dict[str, Callable[[_Entry], str | int]] = {
-    "h": lambda entry: entry.text("REMOTE_ADDR"),
-    "l": lambda entry: "-",
-    "u": lambda entry: entry.text("REMOTE_USER"),
-    "t": lambda entry: f"[{log_time(entry._came)}]",
-    "r": lambda entry: " ".join(entry._line),
-    "m": lambda entry: entry._line[0],
-    "U": lambda entry: entry._path,
-    "q": lambda entry: entry.text("QUERY_STRING"),
-    "H": lambda entry: entry._line[2],
-    "s": lambda entry: entry._status,
-    "B": lambda entry: entry._size,
-    "b": lambda entry: entry._size or "-",
-    "f": lambda entry: entry.text("HTTP_REFERER"),
-    "a": lambda entry: entry.text("HTTP_USER_AGENT"),
-    "T": lambda entry: int(entry._seconds),
-    "L": lambda entry: f"{entry._seconds:.6f}",
-    "M": lambda entry: int(entry._seconds * 1e3),
-    "D": lambda entry: int(entry._seconds * 1e6),
-    "p": lambda entry: f"<{os.getpid()}>",
-}

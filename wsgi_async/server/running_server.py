@@ -26,6 +26,7 @@ from wsgi_async.connection.probes import NEGLECTED
 from wsgi_async.connection.protocol import HTTPProtocol
 from wsgi_async.connection.redirects import HTTPS_PORT
 from wsgi_async.connection.request_timeouts import SWEEP
+from wsgi_async.connection.telling import application_for
 from wsgi_async.connection.timing import exchange_for
 from wsgi_async.events import Observer
 from wsgi_async.system import forks
@@ -136,7 +137,7 @@ class RunningServer:
             stand_in=self._pool.stand_in,
         )
         gateway = Gateway(
-            application=direct(application),
+            application=application_for(observer, direct(application)),
             pool=self._pool,
             mailbox=Mailbox(loop.call_soon_threadsafe, self._own_error),
             bounds=bounds,

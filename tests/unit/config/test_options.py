@@ -48,7 +48,12 @@ def test_the_options_of_a_launch_are_typed_fields_as_well() -> None:
 def test_each_option_says_who_can_follow_it() -> None:
     by_scope = {scope: [s.name for s in ALL_OPTIONS if s.scope is scope] for scope in Scope}
     assert by_scope[Scope.LAUNCH] == [spec.name for spec in LAUNCH_OPTIONS]
-    assert by_scope[Scope.PROCESS] == ["access_logfile", "error_logfile", "log_level"]
+    assert by_scope[Scope.PROCESS] == [
+        "access_logfile",
+        "access_logformat",
+        "error_logfile",
+        "log_level",
+    ]
     assert set(by_scope[Scope.FLEET]) == {
         "cpu_affinity",
         "max_requests",
@@ -110,6 +115,7 @@ def test_no_flag_is_written_twice() -> None:
         ("header", ()),
         ("server_header", True),
         ("access_logfile", ""),
+        ("access_logformat", "combined"),
         ("error_logfile", "-"),
         ("log_level", "info"),
     ],

@@ -57,6 +57,7 @@ graceful_timeout = 10
 keepalive = 5
 preload_app = True
 accesslog = "-"
+access_log_format = '%(h)s "%(r)s" %({x-forwarded-for}i)s'
 errorlog = "/var/log/e.log"
 loglevel = "DEBUG"
 umask = 0o027
@@ -78,6 +79,7 @@ threads = 4
     assert (config.timeout, config.graceful_timeout, config.keep_alive) == (20.0, 10.0, 5.0)
     assert (config.preload, config.backlog) == (True, 64)
     assert (config.access_logfile, config.error_logfile) == ("-", "/var/log/e.log")
+    assert config.access_logformat == '%(h)s "%(r)s" %({x-forwarded-for}i)s'
     assert config.log_level == "debug"
     assert config.limit_request_line == UNLIMITED
     assert settings.launch.app == "site:app"

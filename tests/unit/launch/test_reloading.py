@@ -24,7 +24,8 @@ class Following(Hooks):
 
 
 def program(**config: Any) -> ServerProgram:
-    options = {"error_logfile": "-", "access_logfile": "", "log_level": "info", "certfile": ()}
+    options = {"error_logfile": "-", "access_logfile": "", "log_level": "info"}
+    options |= {"access_logformat": "combined", "certfile": ()}
     whole = SimpleNamespace(
         config=SimpleNamespace(**(options | config)),
         fixed={},

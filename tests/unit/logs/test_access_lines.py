@@ -124,7 +124,7 @@ def test_a_handler_beside_ours_gets_a_record_with_all_its_parts(path: Path) -> N
     assert logged(path).count(LINE) == 1
     (record,) = kept.records
     assert isinstance(record.args, tuple)
-    assert record.args[3:5] == (200, 13)
+    assert record.args[4:6] == (200, 13)
     assert LINE in record.getMessage()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import re
@@ -246,19 +247,32 @@ def test_the_names_of_the_format() -> None:
 @pytest.mark.parametrize(
     ("format", "message"),
     [
-        ("%(x)s", "no such name: 'x'"),
-        ("%({a}x)s", "no such name: '{a}x'"),
-        ("%({a)s", "no such name"),
-        ("%s", "each % in the format"),
-        ("%(s)s 5%", "each % in the format"),
-        ("%(h)", "bad format"),
-        ("%(h)d", "bad format"),
-        ("%(h", "bad format"),
+        ("%(x)s", "AccessLog: there is no %(x)s: see --guide logging"),
+        ("%(s)s 5%", "AccessLog: each % is %% or begins %(NAME)s, which '%' does not"),
+        ("%(h)d", "AccessLog: %(h)d cannot be: write %(h)s"),
+        ("%(h)s %(queue)s", "AccessLog: where the time of a request went only the server knows"),
     ],
 )
 def test_a_bad_format_is_an_error(format: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(message)):
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
         AccessLog(lists, format=format)
+
+
+def test_json_has_null_for_what_only_the_server_knows() -> None:
+    environ = environ_of(HTTP_USER_AGENT='a"b', HTTP_AUTHORIZATION="Basic YWRhOng=")
+    environ["wsgi_async.request_id"] = "id-7"
+    found = json.loads(line_of(stream(b"abc"), "json", environ))
+    assert (found["status"], found["body_size"], found["complete"]) == (200, 3, True)
+    assert (found["user_agent"], found["user"], found["id"]) == ('a"b', "ada", "id-7")
+    assert (found["client"], found["referer"]) == ("192.0.2.7", None)
+    assert {found[key] for key in ("queue", "app", "cpu", "received", "thread")} == {None}
+    assert json.loads(line_of(raises(ValueError("oh")), "json"))["complete"] is False
+
+
+def test_whom_the_server_or_another_middleware_let_in_is_the_user() -> None:
+    fields = {"HTTP_AUTHORIZATION": "Basic YWRhOng="}
+    assert line_of(lists, "%(u)s", environ_of(**fields)) == "ada"
+    assert line_of(lists, "%(u)s", environ_of(**fields, REMOTE_USER="bob")) == "bob"
 
 
 def test_without_a_listener_nothing_is_in_the_way() -> None:
