@@ -27,6 +27,7 @@ from .applications.composition import describe, names_something
 from .applications.loading import application_traceback
 from .config import other_servers, tls_options
 from .config.forwarding import believed, taken
+from .config.metrics_address import other_address
 from .config.option import OFF, Option, did_you_mean
 from .config.options import ALL_OPTIONS, in_groups
 from .config.sources import ForeignFile, Settings, gather
@@ -311,6 +312,9 @@ def _command() -> click.Command:
         click.Option(["--static-path-route"], multiple=True, hidden=True),
         click.Option(["--ssl-version"], hidden=True),
         click.Option(["--ssl-client-verify/--no-ssl-client-verify"], default=None, hidden=True),
+        click.Option(["--metrics/--no-metrics"], default=None, hidden=True),
+        click.Option(["--metrics-address"], hidden=True),
+        click.Option(["--metrics-port"], hidden=True),
     ]
     params += [
         click.Option([flag, f"{_UNUSED}{number}"], hidden=True, multiple=True)
@@ -458,6 +462,14 @@ def _combine(given: dict[str, Any]) -> None:
         given.setdefault("tls_min", version)
     if (verify := given.pop("ssl_client_verify", None)) is not None:
         given.setdefault("cert_reqs", tls_options.REQUIRED if verify else tls_options.NONE)
+    metrics = given.pop("metrics", None)
+    where = [given.pop(name, None) for name in ("metrics_address", "metrics_port")]
+    if metrics:
+        given.setdefault("metrics_bind", other_address(*where))
+    elif metrics is None and any(where):
+        raise ConfigError(
+            "--metrics-address and --metrics-port go with --metrics; or write --metrics-bind"
+        )
     ident = given.pop("ident", None)
     if ident:
         given["header"] = [*given.get("header", ()), f"Server: {ident}"]

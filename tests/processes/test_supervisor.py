@@ -8,8 +8,8 @@ from typing import Any
 
 from wsgi_async.events import Observer
 from wsgi_async.processes import Channel, Supervisor, TimeLimits
-from wsgi_async.processes.fleet import FleetState
 from wsgi_async.processes.process import Process
+from wsgi_async.processes.states import FleetState
 
 
 class Told(Observer):
@@ -26,6 +26,8 @@ def test_who_is_up_as_it_is_told_to_stop_does_not_say_that_it_listens() -> None:
     said: list[str] = []
     parent: Any = SimpleNamespace(
         watch=None,
+        operate=None,
+        take_census=None,
         close_sockets=lambda: said.append("closed"),
         started=lambda processes, loop: said.append("listening"),
     )
@@ -59,6 +61,8 @@ def test_a_loaders_child_that_dies_in_the_moment_it_says_who_it_is() -> None:
     program: Any = SimpleNamespace(processes=1, limits=TimeLimits(60, 30, 30, 0, 5), preload=True)
     parent: Any = SimpleNamespace(
         watch=None,
+        operate=None,
+        take_census=None,
         forking=lambda number: None,
         gone=lambda number, pid: None,
         wanted=lambda processes, before: None,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 
 from wsgi_async.processes.actions import Close, Interrupted, Kill, Note, Spawn, Tell
-from wsgi_async.processes.fleet import STEADY, Fleet, FleetState, Reload, TimeLimits
+from wsgi_async.processes.fleet import Fleet, TimeLimits
+from wsgi_async.processes.pauses import STEADY
 from wsgi_async.processes.process import Process, ProcessState
+from wsgi_async.processes.states import FleetState, Reload
 
 LIMITS = TimeLimits(boot=60.0, beat=30.0, graceful=30.0, drain_delay=0.0, linger=5.0)
 

@@ -19,6 +19,8 @@ from wsgi_async.system.sockets import DEFAULT_PORT
 
 from . import response_fields, tls_options
 from .forwarding import BARE, TAKEN, goes_together, make_forwarding
+from .metrics_address import TAKES as METRICS_ADDRESS
+from .metrics_address import is_metrics_address
 from .option import OFF, Group, Option, Scope, convert, option, options_of
 
 __all__ = ["ALL_OPTIONS", "LAUNCH_OPTIONS", "OPTIONS", "Config", "LaunchConfig", "in_groups"]
@@ -589,6 +591,17 @@ class Config:
         is_everyday=True,
         help="Least severe message that is logged.",
         choices=("debug", "info", "warning", "error", "critical"),
+    )
+    metrics_bind: str = option(
+        "",
+        group=Group.LOGS,
+        scope=Scope.FLEET,
+        help="Where a process of its own serves /metrics, /-/healthy and /-/ready: HOST:PORT, "
+        ":PORT (this machine alone, unlike --bind), [V6]:PORT, unix:PATH or unix:@NAME; needs "
+        "wsgi_async[metrics]. Empty = off.",
+        metavar="ADDRESS",
+        check=is_metrics_address,
+        takes=METRICS_ADDRESS,
     )
 
     def __post_init__(self) -> None:

@@ -38,6 +38,7 @@ IGNORED: tuple[str, ...] = (
     "--send-bytes",
     # granian
     "--blocking-threads-idle-timeout",
+    "--metrics-scrape-interval",
     "--process-name",
     "--respawn-interval",
     "--runtime-blocking-threads",
@@ -111,7 +112,6 @@ ABSENT: dict[str, str] = {
     "--backpressure": "see --queue-size",
     "--http1-header-read-timeout": "see --header-timeout",
     "--http1-keep-alive": "see --keep-alive",
-    "--metrics": "",
     "--ssl-crl": "lists of revoked certificates are not looked at; give clients certificates that "
     "do not live long, or let the application judge SSL_CLIENT_CERT",
     "--workers-max-rss": "see --max-requests and --worker-lifetime",

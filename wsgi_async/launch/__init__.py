@@ -3,11 +3,11 @@
 ``parent`` is what is done once, ``program`` what each process runs, ``child`` what it does under a
 supervisor, ``serving`` is ``serve()``. ``reloading`` has SIGHUP's whole way, from the signal to the
 new program; ``certificates`` is what the parent reads for its processes, ``file_watcher`` the
-process that looks for saved code, ``log_files`` says where logs go, and ``ending`` how a process
-ends in its time.
+process that looks for saved code, ``operations`` the one that shows how the server is,
+``log_files`` says where logs go, and ``ending`` how a process ends in its time.
 
 Runs on: the main thread of each process.
 
-May import: applications, buffers, config, connection, errors, events, logs, processes, server,
-system, tls, wsgi.
+May import: applications, buffers, config, connection, errors, events, logs, operations,
+processes, scoreboard, server, system, tls, wsgi.
 """

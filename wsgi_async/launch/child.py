@@ -14,8 +14,9 @@ from wsgi_async.config.options import Config
 from wsgi_async.errors import EXIT_FAILED
 from wsgi_async.events import Observer
 from wsgi_async.logs.setup import error_descriptor
-from wsgi_async.processes import Channel, end_with_parent
+from wsgi_async.processes import Channel, Restart, end_with_parent
 from wsgi_async.server.connection_counts import OwnCount
+from wsgi_async.server.figures import Figures
 from wsgi_async.server.repeating import Repeating
 from wsgi_async.server.server import Server
 from wsgi_async.server.stopping import IDLE_LINGER, Stop, obey
@@ -30,6 +31,9 @@ __all__ = ["serve_under_supervisor"]
 
 CHECK = 0.25
 """Seconds between two looks at whether this process is to be replaced."""
+
+SAMPLE = 1.0
+"""Seconds between two looks at how full it is, for who wants to know."""
 
 BEAT = 1.0
 """Seconds between two signs of life, at most."""
@@ -46,6 +50,7 @@ async def serve_under_supervisor(
     reopen_logs: Callable[[], object],
     linger: float = IDLE_LINGER,
     context_source: ContextSource | None = None,
+    sample: Callable[[Figures | None], object] | None = None,
 ) -> int:
     """Serve on inherited sockets until the supervisor tells this process to end, or dies.
 
@@ -55,6 +60,7 @@ async def serve_under_supervisor(
     :param observers: told what happens, in this order.
     :param linger: seconds for which idle connections are kept once a successor accepts.
     :param context_source: what the parent hands down for TLS.
+    :param sample: told about once a second how full the server is.
     :returns: the number of threads that never returned from the application.
     :raises ConfigError: an option that does not fit this machine.
     :raises LoadError: the application did not answer its warm-up.
@@ -63,7 +69,7 @@ async def serve_under_supervisor(
     server = Server(application, config=config, observer=first, observers=others)
     server.is_supervised = True
     server.context_source = context_source
-    child = _Child(server, config, channel, reopen_logs, linger)
+    child = _Child(server, config, channel, reopen_logs, linger, sample)
     try:
         await server.start(sockets, own_count, child.get_permission, lambda: channel.say("deaf"))
     except _NotWantedError:
@@ -85,6 +91,7 @@ class _Child:
         channel: Channel,
         reopen_logs: Callable[[], object],
         linger: float,
+        sample: Callable[[Figures | None], object] | None,
     ) -> None:
         self._server = server
         self._config = config
@@ -99,11 +106,16 @@ class _Child:
         every = min(CHECK, self._beat_every)
         # Where even this one dies, the beats end, and the supervisor replaces the process.
         self._checks = Repeating(self._loop, every, self._check, self._own_error)
+        self._samples: Repeating | None = None
+        if sample is not None:
+            self._samples = Repeating(
+                self._loop, SAMPLE, lambda: sample(server.figures()), self._own_error
+            )
         self._permission: asyncio.Future[bool] = self._loop.create_future()
         self._asked = False
         self._warm_up = 0  # requests
         self._signals: dict[signal.Signals, Callable[[], object]] = {
-            signal.SIGTERM: lambda: self._ask("it got SIGTERM"),
+            signal.SIGTERM: lambda: self._ask(Restart.SIGNAL, "it got SIGTERM"),
             signal.SIGUSR1: self._report,
         }
         # Processes that began together should not all be replaced together.
@@ -136,6 +148,8 @@ class _Child:
         """Until told to end. The server is started."""
         self._warm_up = self._server.requests
         self._checks.start()
+        if self._samples is not None:
+            self._samples.start()
         try:
             delay = self._config.drain_delay
             stuck = await obey(self._server, self._stops, drain_delay=delay, linger=self._linger)
@@ -143,6 +157,8 @@ class _Child:
             return stuck
         finally:
             self._checks.stop()
+            if self._samples is not None:
+                self._samples.stop()
             self._loop.remove_reader(self._channel.fileno())
             # It is about to end, and well. Python gives up all handlers before it has ended: of a
             # signal that is only handled as if it were ignored, like a second Ctrl-C, it would die.
@@ -219,6 +235,8 @@ class _Child:
     def _check(self) -> None:
         """Show that the loop runs, and look at whether this process is to be replaced."""
         self._server.tend()
+        if self._samples is not None:
+            self._samples.tend()
         now = time.monotonic()
         if now >= self._beat_at:
             self._beat_at = now + self._beat_every * 0.9
@@ -229,13 +247,15 @@ class _Child:
         server, config = self._server, self._config
         answered = server.requests - self._warm_up
         if config.max_requests and answered >= self._last_request:
-            self._ask(f"it has answered {answered} requests")
+            self._ask(Restart.MAX_REQUESTS, f"it has answered {answered} requests")
         elif config.worker_lifetime and now >= self._ends_at:
-            self._ask(f"it is older than {config.worker_lifetime:g} s")
+            self._ask(Restart.LIFETIME, f"it is older than {config.worker_lifetime:g} s")
         elif server.lost_threads >= config.threads:
-            self._ask(f"{server.lost_threads} of its threads do not return from the application")
+            lost = server.lost_threads
+            why = f"{lost} of its threads do not return from the application"
+            self._ask(Restart.THREADS_LOST, why)
 
-    def _ask(self, why: str) -> None:
+    def _ask(self, reason: Restart, why: str) -> None:
         if not self._asked:
             self._asked = True
-            self._channel.say("recycle", why)
+            self._channel.say("recycle", f"{reason.value} {why}")

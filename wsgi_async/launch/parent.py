@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, MutableMapping
 
+from wsgi_async._imports import StandardFirst
 from wsgi_async.applications.composition import make_subscribers
 from wsgi_async.buffers.budgets import require_directory
 from wsgi_async.config.hooks import Hooks
@@ -76,7 +77,8 @@ def launch(
     common = open_sockets(config)
     try:
         if identity is not None:
-            for path in filter(None, (sock.file for sock in common.sockets)):
+            own = common.operations.sockets if common.operations is not None else []
+            for path in filter(None, (sock.file for sock in (*common.sockets, *own))):
                 identity.own(path)
         if pidfile is not None:
             pidfile.create()
@@ -114,24 +116,30 @@ def launch(
         return code
     finally:
         # A process that has been forked meanwhile ends here as well; what it did not make stays.
-        close_all(common.sockets)
-        common.holding.release()
+        common.close()
         sharing.close()
         if pidfile is not None:
             pidfile.remove()
 
 
 def open_sockets(config: Config) -> Common:
-    """Listen, so that clients may connect while the first processes still load the application."""
+    """Listen, so that clients may connect while the first processes still load the application;
+    and make what its processes have in common."""
     is_tls = bool(config.certfile)
     sockets = bind(config.bind, socket_mode=config.socket_mode, is_tls=is_tls)
+    operations = None
     try:
         for sock in sockets:
             listen(sock, config.backlog)
+        if config.metrics_bind:
+            with StandardFirst():
+                from .operations import Operations
+
+            operations = Operations(config)
     except BaseException:
         close_all(sockets)
         raise
-    return Common(sockets, ConnectionCounts(), hold(sockets))
+    return Common(sockets, ConnectionCounts(), hold(sockets), operations)
 
 
 def supervise(
@@ -148,6 +156,8 @@ def supervise(
     observer = log_observer(program.config)
     reloading = Reloading(program, make, observer, identity)
     parent = ServerParent(reloading, observer, identity, watcher)
+    if program.common.operations is not None:
+        observer.info(program.common.operations.announcement)
     own = os.getpid()
     try:
         return Supervisor(program, parent, observer, notifier).run()
@@ -166,6 +176,11 @@ def check(
     """The application as a serving process would have it, in this one: for --check-config."""
     identity = resolve(settings.launch.user, settings.launch.group)
     _watcher(settings, start)  # for what is wrong with it
+    if settings.config.metrics_bind:
+        with StandardFirst():
+            from .operations import check_operations
+
+        check_operations(settings.config)
     check_certificates(settings.config)
     check_logs(settings.config)
     loading = Loading(settings, environ, start, identity, application)
@@ -200,8 +215,11 @@ class ServerParent(Parent):
         identity: Identity | None,
         watcher: Watcher | None,
     ) -> None:
-        self.watch: Callable[[Channel], int] | None = watcher.watch if watcher else None
         self._first = reloading.program
+        self.watch = watcher.watch if watcher else None
+        operations = self._operations = self._first.common.operations
+        self.operate = self._operate if operations is not None else None
+        self.take_census = operations.take_census if operations is not None else None
         self._reloading = reloading
         self._observer = observer
         self._identity = identity
@@ -209,6 +227,11 @@ class ServerParent(Parent):
     @property
     def _hooks(self) -> Hooks:
         return self._reloading.program.hooks
+
+    def _operate(self, channel: Channel) -> int:
+        assert self._operations is not None
+        self._reloading.program.renounce()
+        return self._operations.run(self._identity, channel)
 
     def reconfigure(self) -> ServerProgram:
         return self._reloading.next()
@@ -242,6 +265,8 @@ class ServerParent(Parent):
         counts = self._first.common.counts
         if number < counts.capacity:
             counts.clear(number)
+        if self._operations is not None:
+            self._operations.gone(number)
         self._safely(self._hooks.ended, number, pid)
 
     def wanted(self, processes: int, before: int) -> None:

@@ -18,7 +18,7 @@ import resource
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from wsgi_async._imports import StandardFirst, preload
 from wsgi_async.applications.composition import compose
@@ -50,6 +50,9 @@ from wsgi_async.wsgi.types import Application
 
 from .child import serve_under_supervisor
 from .log_files import log_observer
+
+if TYPE_CHECKING:
+    from .operations import Operations
 
 __all__ = [
     "Common",
@@ -90,6 +93,16 @@ class Common(NamedTuple):
     """They listen already."""
     counts: ConnectionCounts
     holding: Holding
+    operations: Operations | None = None
+    """With ``--metrics-bind``."""
+
+    def close(self) -> None:
+        """Stop listening, and remove the socket files that are this process's. Harmless if
+        repeated."""
+        close_all(self.sockets)
+        self.holding.release()
+        if self.operations is not None:
+            self.operations.close()
 
 
 class ServerProgram(Program):
@@ -165,6 +178,8 @@ class ServerProgram(Program):
         end_with_parent()
         for sock in self.common.sockets:
             sock.disown_file()
+        if self.common.operations is not None:
+            self.common.operations.leave()
         if self._certificates is not None:
             self._certificates.disown()
         # SIGABRT writes the stacks of all threads, also where Python code cannot run any more.
@@ -196,6 +211,14 @@ class ServerProgram(Program):
     def close_sockets(self) -> None:
         """*In a loader:* stop listening."""
         close_all(self.common.sockets)  # the files are the parent's to remove, see load()
+
+    def renounce(self) -> None:
+        """*In a process beside those that serve:* what they have is none of its own."""
+        for sock in self.common.sockets:
+            sock.disown_file()
+        self.close_sockets()
+        if self._certificates is not None:
+            self._certificates.close()
 
     def serve(self, application: Application | None, boot: Boot) -> int:
         """*In a new process:* until told to end."""
@@ -239,18 +262,22 @@ class ServerProgram(Program):
         logs.write_by_thread()
         source = None if self._certificates is None else self._certificates.inherit()
         log = log_observer(config, announces=False)
+        operations = self.common.operations
+        counting = None if operations is None else operations.observer(boot.number, log.warning)
+        counters = () if counting is None else (counting,)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             stuck = runner.run(
                 serve_under_supervisor(
                     application,
                     config,
-                    (log, *subscribers),
+                    (log, *counters, *subscribers),
                     self.common.sockets,
                     self._own_count(boot.number),
                     boot.channel,
                     reopen_logs=logs.reopen,
                     linger=self.limits.linger,
                     context_source=source,
+                    sample=None if counting is None else counting.sample,
                 )
             )
         return EXIT_FAILED if stuck else 0

@@ -36,9 +36,10 @@ __all__ = ["Reloading", "fixed_at_start"]
 _FIXED = (
     *("bind", "backlog", "socket_mode", "pid", "user", "group"),
     *("reload", "reload_dir", "reload_include"),
+    "metrics_bind",
 )
 """Options that the parent has followed once and for all: its sockets, who it lets serve, its
-watcher."""
+watcher, and the operations process."""
 
 
 def fixed_at_start(settings: Settings) -> dict[str, object]:

@@ -18,7 +18,7 @@ from wsgi_async.processes import BootFailed
 from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
 from wsgi_async.system.forks import flush
-from wsgi_async.system.sockets import DEFAULT_PORT, close_all
+from wsgi_async.system.sockets import DEFAULT_PORT
 from wsgi_async.system.systemd import Notifier
 from wsgi_async.wsgi.types import Application
 
@@ -151,8 +151,7 @@ def _serve_processes(
         kind = LoadError if failure.code == EXIT_NOT_LOADED else ConfigError
         raise kind(failure.report) from None
     finally:
-        close_all(common.sockets)
-        common.holding.release()
+        common.close()
         sharing.close()
         if os.getpid() != parent:
             # What the program does after serve(), and at its exit, is its first process's to do.

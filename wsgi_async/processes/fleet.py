@@ -11,25 +11,20 @@ SIGTTIN/SIGTTOU are all cases of it.
 
 from __future__ import annotations
 
-import enum
 import math
 import signal
+from collections import Counter
 from typing import NamedTuple
 
 from wsgi_async.errors import EXIT_FAILED, EXIT_NOT_LOADED
 from wsgi_async.events import INTERRUPTED_AFTER
 
 from .actions import Action, Close, Interrupted, Kill, Note, Spawn, Tell
+from .pauses import STEADY, Pauses
 from .process import Process, ProcessState
+from .states import FLEET_MOVES, RELOAD_MOVES, Asker, Census, FleetState, Reload, Restart
 
-__all__ = [
-    "FLEET_MOVES",
-    "RELOAD_MOVES",
-    "Fleet",
-    "FleetState",
-    "Reload",
-    "TimeLimits",
-]
+__all__ = ["Fleet", "TimeLimits"]
 
 _BOOTING = ProcessState.BOOTING
 _READY = ProcessState.READY
@@ -39,12 +34,6 @@ _DOOMED = ProcessState.DOOMED
 _SERVING = (_READY, _RETIRING, _LEAVING)
 """Its loop runs, and it shows that it lives."""
 _ENDING = (_RETIRING, _LEAVING)
-
-STEADY = 10.0
-"""Seconds a process must have served for its death to count as an accident: it is replaced at once.
-Who dies sooner is replaced after a pause that doubles each time."""
-
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 
 LAST_WORDS = 2.0
 """Seconds from the signal that makes a process write its stacks to the one that ends it."""
@@ -65,36 +54,6 @@ class TimeLimits(NamedTuple):
     drain_delay: float
     linger: float
     """How long a process that was replaced waits for the next request of idle connections."""
-
-
-class FleetState(enum.Enum):
-    """Where a fleet stands."""
-
-    STARTING = "not all of the first processes have been ready"
-    UP = "they have"
-    STOPPING = "it starts nobody any more, and ends with the last process"
-
-
-class Reload(enum.Enum):
-    """What there is of a reload. It goes on whether the fleet was up when it was asked for or not,
-    and a stop does not end it: so it is no state of the fleet."""
-
-    NONE = "none was asked for, or the last one is complete"
-    UNDER_WAY = "processes of an earlier generation are still to be replaced"
-    FAILED = "the last one was given up: its code does not start"
-
-
-FLEET_MOVES: dict[FleetState, set[FleetState]] = {
-    FleetState.STARTING: {FleetState.UP, FleetState.STOPPING},
-    FleetState.UP: {FleetState.STOPPING},
-    FleetState.STOPPING: set(),
-}
-
-RELOAD_MOVES: dict[Reload, set[Reload]] = {
-    Reload.NONE: {Reload.UNDER_WAY},
-    Reload.UNDER_WAY: {Reload.UNDER_WAY, Reload.NONE, Reload.FAILED},
-    Reload.FAILED: {Reload.UNDER_WAY},
-}
 
 
 def _may_accept_still(process: Process) -> bool:
@@ -128,7 +87,10 @@ class Fleet:
         self.last_reload = Reload.NONE
         self._hasty = hasty
         self._latest = self._proven = 1  # generations
-        self._failures = 0
+        self._restarts: Counter[Restart] = Counter()
+        self._reloads: Counter[Asker] = Counter()
+        self._failed_reloads = 0
+        self._pauses = Pauses()
         self._may_spawn_at = -math.inf
         self._close_at = self._notice_at = math.inf
         self._stop_code = 0
@@ -142,6 +104,18 @@ class Fleet:
     def is_stopping(self) -> bool:
         """Whether nothing is to be started or replaced any more."""
         return self.state is FleetState.STOPPING
+
+    def census(self) -> Census:
+        """What there is to count."""
+        ready = sum(process.state is _READY for process in self.processes)
+        return Census(
+            self.state,
+            self.wanted,
+            ready,
+            self._restarts,
+            self._reloads,
+            self._failed_reloads,
+        )
 
     # --- events ------------------------------------------------------------------------------
 
@@ -182,10 +156,16 @@ class Fleet:
             process.enter(_LEAVING)
             self._reconcile(now)
 
-    def recycle(self, process: Process, why: str, now: float) -> None:
-        """It asks to be replaced."""
+    def recycle(
+        self, process: Process, why: str, now: float, reason: Restart = Restart.OTHER
+    ) -> None:
+        """It asks to be replaced.
+
+        :param why: in words, for the log.
+        """
         if process.state is _READY and not process.asked and not self.is_stopping:
             process.asked = True
+            self._restarts[reason] += 1
             self._note("info", f"{process} is to be replaced: {why}")
             self._reconcile(now)
 
@@ -204,19 +184,21 @@ class Fleet:
                 self._count_bad_end()
         elif before is not _DOOMED:
             booted = before is _READY
+            self._restarts[Restart.DIED if booted else Restart.NOT_STARTED] += 1
             if how:
                 self._note("error", f"{process} {'died' if booted else 'did not start'}: {how}")
             self._count_failure(process, now, booted=booted, code=EXIT_NOT_LOADED if how else code)
         self._reconcile(now)
 
-    def reload(self, now: float) -> None:
+    def reload(self, now: float, asker: Asker = Asker.SIGNAL) -> None:
         """Replace all, one by one, by processes of a new generation."""
         if self.is_stopping:
             return
+        self._reloads[asker] += 1
         self._latest += 1
         self.generation = self._latest
         self._enter_reload(Reload.UNDER_WAY)
-        self._failures = 0
+        self._pauses.reset()
         self._may_spawn_at = -math.inf
         for process in self.processes:
             if process.state is _BOOTING:
@@ -225,6 +207,11 @@ class Fleet:
                 self._retire(process, now)
         self._note("info", "Reloading")
         self._reconcile(now)
+
+    def not_reloaded(self, asker: Asker) -> None:
+        """The options are wrong, so that all stays as it is."""
+        self._reloads[asker] += 1
+        self._failed_reloads += 1
 
     def change_wanted(self, by: int, now: float) -> None:
         """SIGTTIN and SIGTTOU: one more, or one less."""
@@ -345,6 +332,7 @@ class Fleet:
         if reload not in RELOAD_MOVES[self.last_reload]:
             raise RuntimeError(f"a reload cannot go from {self.last_reload.name} to {reload.name}")
         self.last_reload = reload
+        self._failed_reloads += reload is Reload.FAILED
 
     # --- decisions ---------------------------------------------------------------------------
 
@@ -420,7 +408,7 @@ class Fleet:
     def _count_failure(self, process: Process, now: float, *, booted: bool, code: int) -> None:
         """A process died, or could not start. Decide what that means for the next one."""
         if booted and now - process.began >= STEADY:
-            self._failures = 0
+            self._pauses.reset()
             return
         is_reloading = self.last_reload is Reload.UNDER_WAY
         if not booted and self._hasty:
@@ -439,10 +427,7 @@ class Fleet:
             return
         if not booted and is_reloading and self._anybody_is_ready():
             self._give_reload_up()
-        # The first time at once: it may have been an accident, and there may be no other process.
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (self._failures - 1))
-        pause = pause if self._failures else 0.0
-        self._failures = min(self._failures + 1, 16)
+        pause = self._pauses.next()
         self._may_spawn_at = now + pause
         if pause and self._is_short():
             self._note("warning", f"The next process is started in {pause:g} s")
@@ -487,6 +472,9 @@ class Fleet:
         was_booting = process.state is _BOOTING
         if process.state in _ENDING:
             self._count_bad_end()
+        else:
+            late = Restart.STALLED if process.is_stalled else Restart.BLOCKED
+            self._restarts[Restart.BOOT_TIMEOUT if was_booting else late] += 1
         process.enter(_DOOMED)
         process.deadline = now + LAST_WORDS
         self.actions.append(Kill(process, signal.SIGABRT))

@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from .signals import SIGNALS
 __all__ = [
     "Forked",
     "become_subreaper",
+    "end_child",
     "end_with_parent",
     "fork",
     "fork_orphan",
@@ -114,6 +116,19 @@ def end_with_parent(*, ends: bool = True) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM if ends else 0, 0, 0, 0)
         if ends and os.getppid() != _parent:  # it was too late
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def end_child(pid: int, within: float) -> None:
+    """Wait until a child has ended, which has been told to; kill it after so many seconds."""
+    until = time.monotonic() + within
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < until:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return
+            time.sleep(0.005)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def become_subreaper() -> None:

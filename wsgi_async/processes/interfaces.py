@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from .attendants import Work
 from .channel import Channel
 from .fleet import TimeLimits
+from .states import Census
 
 __all__ = ["Boot", "BootFailed", "Parent", "Program"]
 
@@ -68,9 +70,15 @@ class Program(Protocol):
 class Parent(Protocol):
     """The process that a supervisor runs in: what it does for the server as a whole."""
 
-    watch: Callable[[Channel], int] | None
+    watch: Work | None
     """*In a process of its own:* say ``watching`` once it does, and ``changed`` whenever the code
     has changed."""
+
+    operate: Work | None
+    """*In a process of its own:* show how the server is, and say ``beat`` while it does."""
+
+    take_census: Callable[[Census], object] | None
+    """Told what there is to count, whenever it may have changed."""
 
     def reconfigure(self) -> Program:
         """Read the configuration again, for a reload. May raise ConfigError."""

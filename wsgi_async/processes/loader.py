@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -14,7 +13,7 @@ from wsgi_async.system.forks import HasFileno
 
 from . import jobs
 from .channel import Channel
-from .forking import Forked, fork
+from .forking import Forked, end_child, fork
 from .interfaces import Boot, Program
 from .process import Process
 
@@ -100,14 +99,7 @@ class Loader:
     def end(self) -> None:
         """Dismiss it, and wait until it has ended. One that still loads is killed."""
         self.close()
-        until = time.monotonic() + (_ENDS_WITHIN if self.is_ready else 0.0)
-        with contextlib.suppress(ChildProcessError):
-            while time.monotonic() < until:
-                if os.waitpid(self.pid, os.WNOHANG)[0]:
-                    return
-                time.sleep(0.005)
-            self.kill()
-            os.waitpid(self.pid, 0)
+        end_child(self.pid, _ENDS_WITHIN if self.is_ready else 0.0)
 
     def close(self) -> None:
         """Drop the ways to it."""

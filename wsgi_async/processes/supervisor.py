@@ -31,21 +31,20 @@ from wsgi_async.system.systemd import Notifier
 
 from . import jobs
 from .actions import Close, Interrupted, Kill, Note, Spawn, Tell
+from .attendants import Attendant, Attendants, Duty
 from .channel import Channel
-from .fleet import Fleet, FleetState, Reload
+from .fleet import Fleet
 from .forking import Forked, become_subreaper, fork, verdict
 from .interfaces import Boot, BootFailed, Parent, Program
 from .loader import Loader
 from .process import Process, ProcessState
 from .signals import SIGNALS
+from .states import Asker, FleetState, Reload, Restart
 
 __all__ = ["Supervisor"]
 
 LONGEST_WAIT = 3600.0
 """Seconds: epoll_wait(2) takes no more than 24 days."""
-
-WATCHING_BEGINS = 10.0
-"""Seconds to wait, at most, until the process that watches files does so. It takes 0.2."""
 
 OVERSLEPT = 1.0
 """Seconds after the time to wake up from which on this process must have been stopped."""
@@ -76,8 +75,8 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._report = self._loop_name = ""
         self._inherits_orphans = False
-        self._watcher: Channel | None = None
-        self._watcher_pid = 0
+        works = {Duty.WATCHING: parent.watch, Duty.OPERATING: parent.operate}
+        self._attendants = Attendants(works, observer, self._selector, self._leave)
         self._told = (self._fleet.state, self._fleet.last_reload)
         self._watchdog_at = self._look_at = math.inf
         self._holding: forks.Holding | None = None
@@ -113,7 +112,7 @@ class Supervisor:
         if self._notifier.watchdog_interval is not None:
             self._watchdog_at = time.monotonic()
         try:
-            self._start_watcher()
+            self._attendants.begin()
             self._look()
             self._fleet.start(time.monotonic())
             while True:
@@ -125,13 +124,14 @@ class Supervisor:
             # In a process that was forked off in between the signals are as they must be already,
             # and the loaders are not its own.
             if not isinstance(sys.exception(), Forked):
+                # Before the signals: one more of them is no reason to leave anybody behind.
+                self._end_loaders()
+                self._attendants.end()
                 signal.set_wakeup_fd(old_wakeup)
                 for number, handler in before.items():
                     forks.drop_signal(number)
                     signal.signal(number, signal.SIG_DFL if handler is None else handler)
                 holding.release()
-                self._end_loaders()
-                self._end_watcher()
             self._selector.close()
             wake.close()
             wakes.close()
@@ -143,11 +143,12 @@ class Supervisor:
         """Wait for the next event, and tell the fleet of it."""
         fleet = self._fleet
         began = time.monotonic()
-        own = min(self._watchdog_at, self._look_at)
+        own = min(self._watchdog_at, self._look_at, self._attendants.next_time())
         until = min(max(began, fleet.next_time()), own, began + LONGEST_WAIT)
         ready = self._selector.select(max(0.0, until - began))
         if time.monotonic() - until >= OVERSLEPT:
             fleet.overslept(time.monotonic())
+            self._attendants.overslept(time.monotonic())
         with contextlib.suppress(BlockingIOError):
             wake.recv(4096)
         for key, _ in ready:
@@ -155,8 +156,8 @@ class Supervisor:
                 self._hear(key.data)
             elif isinstance(key.data, int):
                 self._hear_loader(key.data)
-            elif isinstance(key.data, Channel):
-                self._hear_watcher(key.data)
+            elif isinstance(key.data, Attendant):
+                self._hear_attendant(key.data)
         while self._signals:
             self._obey(self._signals.popleft())
         now = time.monotonic()
@@ -165,6 +166,7 @@ class Supervisor:
             self._watchdog_at = now + (self._notifier.watchdog_interval or math.inf)
         if self._look_at <= now:
             self._look()
+        self._attendants.tick(now)
         fleet.tick(now)
 
     def _look(self) -> None:
@@ -199,7 +201,8 @@ class Supervisor:
             elif word == "fading":
                 fleet.fading(process)
             elif word == "recycle":
-                fleet.recycle(process, detail, now)
+                reason, _, why = detail.partition(" ")
+                fleet.recycle(process, why, now, Restart.of(reason))
             elif word == "failed":
                 self._report = self._report or detail
         if not channel.is_open:
@@ -207,15 +210,12 @@ class Supervisor:
             if not process.pid:  # it died before it could say who it is
                 self._bury(process, "it ended at once", EXIT_NOT_LOADED)
 
-    def _hear_watcher(self, channel: Channel) -> None:
-        changes = [detail for word, detail in channel.listen() if word == "changed"]
+    def _hear_attendant(self, attendant: Attendant) -> None:
+        words = self._attendants.hear(attendant)
+        changes = [detail for word, detail in words if word == "changed"]
         if changes:
             self._observer.info(f"Changed: {changes[-1]}")
-            self._reload()
-        if not channel.is_open:
-            self._unwatch(channel)
-            if not self._fleet.is_stopping:
-                self._observer.error("Files are not watched any more: restart to have them watched")
+            self._reload(Asker.FILES)
 
     def _obey(self, number: int) -> None:
         """What an operator says, or the kernel of a child."""
@@ -233,6 +233,7 @@ class Supervisor:
         elif number == signal.SIGUSR1:
             self._parent.reopen_logs()
             fleet.report()
+            self._attendants.tell("report")
         elif number == signal.SIGTTIN:
             fleet.change_wanted(1, now)
         elif number == signal.SIGTTOU:
@@ -240,7 +241,7 @@ class Supervisor:
         else:
             self._observer.warning("SIGUSR2 does nothing: SIGHUP reloads the application")
 
-    def _reload(self) -> None:
+    def _reload(self, asker: Asker = Asker.SIGNAL) -> None:
         fleet = self._fleet
         if fleet.is_stopping:
             return
@@ -248,6 +249,7 @@ class Supervisor:
             program = self._parent.reconfigure()
         except ConfigError as error:
             self._observer.error(f"Not reloaded: {error}")
+            fleet.not_reloaded(asker)
             if fleet.state is FleetState.UP and fleet.last_reload is not Reload.UNDER_WAY:
                 # systemctl waits for an answer.
                 self._notifier.reloading()
@@ -256,7 +258,7 @@ class Supervisor:
         if program.processes != self._configured:  # else what SIGTTIN and SIGTTOU made it remains
             fleet.wanted = self._configured = program.processes
         fleet.limits = program.limits
-        fleet.reload(time.monotonic())
+        fleet.reload(time.monotonic(), asker)
         self._programs[fleet.generation] = program
         self._look()
         self._prepare(program)
@@ -265,6 +267,7 @@ class Supervisor:
         """Bury those that have ended."""
         for pid, status in self._ended():
             how, code = verdict(status)
+            self._attendants.buried(pid, how, is_stopping=self._fleet.is_stopping)
             for process in list(self._fleet.processes):
                 if not process.pid:  # it may have said who it was since its channel was looked at
                     self._hear(process)
@@ -279,7 +282,8 @@ class Supervisor:
     def _ended(self) -> Iterator[tuple[int, int]]:
         """Children that have ended, and their statuses; also those that were inherited, where this
         process inherits any. Else others may be waited for by the program that started them."""
-        known = [process.pid for process in self._fleet.processes if process.pid]
+        children = (*self._fleet.processes, *self._attendants)
+        known = [child.pid for child in children if child.pid]
         for pid in itertools.repeat(-1) if self._inherits_orphans else known:
             try:
                 ended, status = os.waitpid(pid, os.WNOHANG)
@@ -331,6 +335,9 @@ class Supervisor:
             before, self._wanted = self._wanted, fleet.wanted
             self._parent.wanted(fleet.wanted, before)
         self._tell_state()
+        if self._parent.take_census is not None:
+            restarts = self._attendants.restarts(Duty.OPERATING)
+            self._parent.take_census(fleet.census()._replace(operations_restarts=restarts))
         self._forget_old_generations()
 
     def _tell_state(self) -> None:
@@ -398,29 +405,12 @@ class Supervisor:
         process.pid = pid
         self._watch(process, ours)
 
-    def _start_watcher(self) -> None:
-        watch = self._parent.watch
-        if watch is None:
-            return
-        self._watcher, theirs = Channel.pair()
-        self._watcher_pid = fork()
-        if not self._watcher_pid:
-            self._leave()
-            raise Forked(partial(watch, theirs))
-        theirs.close()
-        self._selector.register(self._watcher, selectors.EVENT_READ, self._watcher)
-        # Until it watches, or has ended, or a signal has come: no change after the application is
-        # loaded is to be missed.
-        if not self._selector.select(WATCHING_BEGINS):
-            self._observer.info("Files are not watched yet")
-
     def _leave(self) -> None:
         """*In a new process:* drop what is the parent's alone."""
         if self._holding is not None:
             self._holding.release()
         self._selector.close()
-        if self._watcher is not None:
-            self._watcher.close()
+        self._attendants.close()
         for channel in self._channels.values():
             channel.close()
         for loader in self._loaders.values():
@@ -430,8 +420,8 @@ class Supervisor:
         """What a process that the program around this one forks must not keep: a process of ours
         is to read the end of its channel when this one is gone."""
         loaders = [file for loader in self._loaders.values() for file in loader.files]
-        watcher = [self._watcher] if self._watcher is not None else []
-        return [*self._channels.values(), *loaders, *watcher]
+        attendants = [each.channel for each in self._attendants if each.channel is not None]
+        return [*self._channels.values(), *loaders, *attendants]
 
     def _watch(self, process: Process, channel: Channel) -> None:
         self._channels[process] = channel
@@ -502,13 +492,6 @@ class Supervisor:
         """What the application has started at import ends with its loader, as a daemon does."""
         for loader in self._loaders.values():
             loader.end()
-
-    def _end_watcher(self) -> None:
-        if self._watcher is not None:
-            self._watcher.close()
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                os.kill(self._watcher_pid, signal.SIGKILL)
-                os.waitpid(self._watcher_pid, 0)
 
     def _forget_old_generations(self) -> None:
         needed = self._fleet.generations

@@ -334,6 +334,18 @@ WANTED = Metric(
     Kind.GAUGE,
     "How many processes are to serve.",
 )
+READY = Metric(
+    "wsgi_async_processes_ready",
+    Kind.GAUGE,
+    "How many processes accept connections, and are not to leave.",
+)
+FLEET = Metric(
+    "wsgi_async_fleet_state",
+    Kind.GAUGE,
+    "1 for the state of the processes as a whole: starting (not all of the first have been ready), "
+    "up, or stopping.",
+    (Label("state", ("starting", "up", "stopping")),),
+)
 RESTARTS = Metric(
     "wsgi_async_process_restarts_total",
     Kind.COUNTER,
@@ -363,6 +375,6 @@ METRICS: tuple[Metric, ...] = (
     *(IN_FLIGHT, THREADS, QUEUED, OLDEST_WAIT, CONNECTIONS, CONNECTIONS_LIMIT),
     *(BUFFERED, BUFFER_LIMIT, SPOOL, SPOOL_LIMIT, SPOOL_FILES, SPOOL_FILES_LIMIT),
     *(UP, STARTED, MEMORY, FILES, TLS_EXPIRY, LOG_DROPPED),
-    *(WANTED, RESTARTS, RELOADS, RELOADS_FAILED, OPERATIONS_RESTARTS),
+    *(WANTED, READY, FLEET, RESTARTS, RELOADS, RELOADS_FAILED, OPERATIONS_RESTARTS),
 )
 """All of them, in the order in which they are shown and lie in memory."""

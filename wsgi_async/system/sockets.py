@@ -118,13 +118,18 @@ class BoundSocket(socket.socket):
 
 
 def bind(
-    addresses: Sequence[str] = (), *, socket_mode: int = 0o660, is_tls: bool = False
+    addresses: Sequence[str] = (),
+    *,
+    socket_mode: int = 0o660,
+    is_tls: bool = False,
+    flag: str = "--bind",
 ) -> list[BoundSocket]:
     """Bind all of `addresses`, or none. May block to resolve a name.
 
     :param addresses: see the module's table; none at all is ``localhost:8000``.
     :param socket_mode: permission bits of unix socket files.
     :param is_tls: whether TLS is spoken where an address does not say.
+    :param flag: the option that has them.
     :raises ConfigError: one line, where an address cannot be read or cannot be had.
     """
     parsed = [parse_address(text) for text in addresses or (DEFAULT_ADDRESS,)]
@@ -145,7 +150,7 @@ def bind(
                     sock.is_tls = address.scheme == "https" if address.scheme else is_tls
             except OSError as error:
                 raise ConfigError(
-                    f"Cannot listen on {address.text}: {_reason(error, address)}"
+                    f"Cannot listen on {address.text}: {_reason(error, address, flag)}"
                 ) from error
     except BaseException:
         close_all(bound)
@@ -411,12 +416,12 @@ def _inherit(descriptor: int) -> BoundSocket:
     return sock
 
 
-def _reason(error: OSError, address: Address) -> str:
+def _reason(error: OSError, address: Address, flag: str) -> str:
     """Why binding `address` failed, and what to do about it."""
     if isinstance(error, socket.gaierror):
         return f"the name cannot be resolved ({error.strerror})"
     if error.errno == errno.EADDRINUSE:
-        return "the address is in use; stop the server there or choose another with --bind"
+        return f"the address is in use; stop the server there or choose another with {flag}"
     if error.errno in (errno.EACCES, errno.EPERM):
         if address.path is None and 0 < address.port < 1024:
             return "permission denied; ports below 1024 need privileges"

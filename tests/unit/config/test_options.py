@@ -58,6 +58,7 @@ def test_each_option_says_who_can_follow_it() -> None:
         "cpu_affinity",
         "max_requests",
         "max_requests_jitter",
+        "metrics_bind",
         "preload",
         "switch_interval",
         "timeout",

@@ -63,6 +63,9 @@ def show(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
         ("--blocking-threads 3 --workers-lifetime 5m", {"threads": 3, "worker_lifetime": "300s"}),
         ("--workers-kill-timeout 7 --working-dir d", {"graceful_timeout": "7s", "chdir": "d"}),
         ("--pid-file x --env-files .env", {"pid": "x", "env_file": ".env"}),
+        ("--metrics", {"metrics_bind": "127.0.0.1:9090"}),
+        ("--metrics --metrics-port 1 --metrics-address ::1", {"metrics_bind": "[::1]:1"}),
+        ("--no-metrics --metrics-port 1", {"metrics_bind": ""}),
         ("--static-path-mount d", {"static": ["/static=d"]}),
         ("--static-path-mount d --static-path-route /s", {"static": ["/s=d"]}),
         # TLS: gunicorn, uvicorn, granian, hypercorn
@@ -90,6 +93,15 @@ def show(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
 def test_other_spellings(show, args: str, expected: dict[str, object]) -> None:  # type: ignore[no-untyped-def]
     values = tomllib.loads(show(*args.split()))
     assert {name: values[name] for name in expected} == expected
+
+
+def test_an_address_of_metrics_alone_is_not_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    """granian serves none without --metrics; whoever writes a port wants them, or has a typo."""
+    with pytest.raises(SystemExit) as caught:
+        main(["app", "--metrics-port", "9090"])
+    assert caught.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--metrics-port go with --metrics" in line
 
 
 def notices(text: str) -> list[str]:

@@ -8,7 +8,8 @@ import signal
 import pytest
 from story import LIMITS, Story
 
-from wsgi_async.processes.fleet import HASTE, LAST_WORDS, STEADY
+from wsgi_async.processes.fleet import HASTE, LAST_WORDS
+from wsgi_async.processes.pauses import STEADY
 from wsgi_async.processes.process import Process, ProcessState
 
 

@@ -8,8 +8,16 @@ import pytest
 from state_tables import Table, assert_refused, assert_whole, last_of
 from story import LIMITS
 
-from wsgi_async.processes.fleet import FLEET_MOVES, RELOAD_MOVES, Fleet, FleetState, Reload
+from wsgi_async.events import Observer
+from wsgi_async.processes.attendants import (
+    ATTENDANT_MOVES,
+    Attendant,
+    AttendantState,
+    Duty,
+)
+from wsgi_async.processes.fleet import Fleet
 from wsgi_async.processes.process import PROCESS_MOVES, Process, ProcessState
+from wsgi_async.processes.states import FLEET_MOVES, RELOAD_MOVES, FleetState, Reload
 
 
 @pytest.mark.parametrize(
@@ -18,6 +26,7 @@ from wsgi_async.processes.process import PROCESS_MOVES, Process, ProcessState
         (FLEET_MOVES, FleetState.STARTING, {FleetState.STOPPING}),
         (RELOAD_MOVES, Reload.NONE, set()),
         (PROCESS_MOVES, ProcessState.BOOTING, {ProcessState.DOOMED}),
+        (ATTENDANT_MOVES, AttendantState.WAITING, {AttendantState.OVER}),
     ],
 )
 def test_a_table_has_every_state_and_reaches_it(
@@ -43,6 +52,12 @@ def test_a_reload_refuses_what_is_not_in_its_table(state: Reload) -> None:
 def test_a_process_refuses_what_is_not_in_its_table(state: ProcessState) -> None:
     process = Process(0, 0, 1, 0.0)
     assert_refused(PROCESS_MOVES, state, process, "state", process.enter)
+
+
+@pytest.mark.parametrize("state", AttendantState)
+def test_an_attendant_refuses_what_is_not_in_its_table(state: AttendantState) -> None:
+    attendant = Attendant(Duty.OPERATING, lambda channel: 0, Observer())
+    assert_refused(ATTENDANT_MOVES, state, attendant, "state", attendant.enter)
 
 
 def test_the_code_that_cannot_start_is_told_of_in_development_too() -> None:

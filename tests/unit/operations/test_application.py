@@ -1,0 +1,97 @@
+"""What the operations process answers, without a process."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from wsgi_async.launch.operations import put_census
+from wsgi_async.operations.application import OperationsApplication
+from wsgi_async.processes import Census, FleetState
+from wsgi_async.processes.states import Asker, Restart
+from wsgi_async.scoreboard import table
+from wsgi_async.scoreboard.board import Scoreboard
+from wsgi_async.testing import TestClient
+
+pytest.importorskip("prometheus_client")
+
+
+@pytest.fixture
+def board() -> Scoreboard:
+    board = Scoreboard(2)
+    board.parent.begin()
+    return board
+
+
+@pytest.fixture
+def client(board: Scoreboard) -> TestClient:
+    return TestClient(OperationsApplication(board))
+
+
+def test_metrics_in_both_formats(client: TestClient) -> None:
+    plain = client.get("/metrics")
+    assert plain.status == 200
+    assert plain.headers["Content-Type"].startswith("text/plain; version=")
+    assert "# TYPE wsgi_async_requests_total counter" in plain.text
+    assert plain.headers["Cache-Control"] == "no-store"
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    assert client.get("/metrics", headers=accept).text.endswith("# EOF\n")
+
+
+def test_what_is_not_there_and_what_may_not_be(client: TestClient) -> None:
+    answer = client.get("/")
+    assert (answer.status, answer.text) == (
+        404,
+        "Not here. There are: /metrics, /-/healthy, /-/ready\n",
+    )
+    assert client.get("/metrics/").status == 404
+    refused = client.post("/metrics", data=b"")
+    assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD")
+    head = client.head("/-/healthy")
+    assert (head.status, head.headers["Content-Length"], head.body) == (200, "8", b"")
+
+
+@pytest.mark.parametrize(
+    ("state", "ready", "expected"),
+    [
+        (FleetState.STARTING, 0, (503, "not ready: no process is ready\n")),
+        # Each that is ready serves already.
+        (FleetState.STARTING, 1, (200, "ready\n")),
+        (FleetState.UP, 2, (200, "ready\n")),
+        (FleetState.UP, 0, (503, "not ready: no process is ready\n")),
+        (FleetState.STOPPING, 2, (503, "not ready: the server stops\n")),
+    ],
+)
+def test_ready(
+    board: Scoreboard,
+    client: TestClient,
+    state: FleetState,
+    ready: int,
+    expected: tuple[int, str],
+) -> None:
+    put_census(board, Census(state, 2, ready, Counter(), Counter(), 0))
+    answer = client.get("/-/ready")
+    assert (answer.status, answer.text) == expected
+    assert client.get("/-/healthy").text == "healthy\n"
+
+
+def test_before_the_parent_has_said_anything_nobody_is_ready(client: TestClient) -> None:
+    assert client.get("/-/ready").status == 503
+
+
+def test_a_census_has_a_place_for_each_of_its_words(board: Scoreboard) -> None:
+    """The parent's enums have the words of the metrics' labels."""
+    restarts = Counter({restart: number for number, restart in enumerate(Restart, 1)})
+    reloads = Counter({asker: number for number, asker in enumerate(Asker, 1)})
+    put_census(board, Census(FleetState.UP, 3, 2, restarts, reloads, 4, 5))
+    reading = board.read()
+    for restart, count in restarts.items():
+        assert reading.count(table.RESTARTS, restart.value) == count
+    for asker, count in reloads.items():
+        assert reading.count(table.RELOADS, asker.value) == count
+    assert reading.count(table.RELOADS_FAILED) == 4
+    assert reading.count(table.OPERATIONS_RESTARTS) == 5
+    assert {label for [label] in table.RESTARTS.series} == {restart.value for restart in Restart}
+    assert {label for [label] in table.RELOADS.series} == {asker.value for asker in Asker}
+    assert {label for [label] in table.FLEET.series} == {state.name.lower() for state in FleetState}

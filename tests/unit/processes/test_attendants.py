@@ -1,0 +1,93 @@
+"""What the parent decides of a process beside those that serve; none is started."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from wsgi_async.events import Observer
+from wsgi_async.processes.attendants import TERMS, Attendant, AttendantState, Duty
+from wsgi_async.processes.channel import Channel
+from wsgi_async.processes.pauses import LONGEST_PAUSE, STEADY, Pauses
+
+
+class Told(Observer):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def error(self, message: str, error: BaseException | None = None) -> None:
+        self.lines.append(message)
+
+
+class Started(Attendant):
+    """One that is forked without a fork."""
+
+    def begin(self, now: float) -> Channel:
+        self.channel, theirs = Channel.pair()
+        self.pid = 4711
+        self._began = self._heard_at = now
+        self.enter(AttendantState.STARTING)
+        return theirs
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+def make(duty: Duty, told: Told) -> Started:
+    return Started(duty, lambda channel: 0, told)
+
+
+def test_pauses_double_from_the_second_failure_on() -> None:
+    pauses = Pauses()
+    assert [pauses.next() for _ in range(5)] == [0.0, 0.5, 1.0, 2.0, 4.0]
+    for _ in range(20):
+        pauses.next()
+    assert pauses.next() == LONGEST_PAUSE
+    pauses.reset()
+    assert pauses.next() == 0.0
+
+
+def test_who_dies_young_is_started_after_pauses_that_double(told: Told) -> None:
+    operations = make(Duty.OPERATING, told)
+    now = 100.0
+    for pause in (0.0, 0.5, 1.0):
+        assert operations.due <= now
+        operations.begin(now).close()
+        operations.ended("signal 9", now + 1)
+        assert operations.state is AttendantState.WAITING
+        assert (operations.due, operations.pid) == (now + 1 + pause, 0)
+        now += 1 + pause
+    operations.begin(now).close()
+    operations.ended("signal 9", now + STEADY)
+    assert operations.due == now + STEADY
+    assert operations.restarts == 4
+    assert told.lines[1] == ("The operations process ended: signal 9. It is started in 0.5 s")
+
+
+def test_the_first_word_says_that_it_is_at_work_and_silence_kills(told: Told) -> None:
+    operations = make(Duty.OPERATING, told)
+    theirs = operations.begin(0.0)
+    silence = TERMS[Duty.OPERATING].silence
+    assert operations.due == silence
+    theirs.say("beat")
+    assert [word.name for word in operations.listen(5.0)] == ["beat"]
+    assert operations.state is AttendantState.WORKING
+    assert operations.due == 5.0 + silence
+    operations.excuse(50.0)  # everybody was stopped
+    assert operations.due == 50.0 + silence
+    theirs.close()
+    operations.close()
+
+
+@pytest.mark.parametrize("is_stopping", [False, True])
+def test_who_watches_files_is_not_started_again(told: Told, is_stopping: bool) -> None:
+    watcher = make(Duty.WATCHING, told)
+    watcher.begin(0.0).close()
+    assert watcher.due == math.inf
+    watcher.ended("exit code 1", 1.0, is_stopping=is_stopping)
+    assert (watcher.state, watcher.due) == (AttendantState.OVER, math.inf)
+    lament = "Files are not watched any more: restart to have them watched"
+    assert told.lines == ([] if is_stopping else [lament])
