@@ -231,7 +231,7 @@ class _Serving:
 
     def _report(self) -> None:
         self._worker.log.reopen_files()
-        self._server.log_in_flight()
+        self._server.report_in_flight()
 
 
 def _config(cfg: Any) -> Config:

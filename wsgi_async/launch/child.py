@@ -224,7 +224,7 @@ class _Child:
     def _report(self) -> None:
         try:
             self._reopen_logs()
-            self._server.log_in_flight()
+            self._server.report_in_flight()
         except Exception as error:  # the words that follow are obeyed all the same
             self._own_error(error)
 

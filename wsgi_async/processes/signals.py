@@ -16,7 +16,7 @@ SIGNALS: dict[signal.Signals, str] = {
     "`--warmup` answered, before an old one goes. Where the new code does not start, the old "
     "processes go on.",
     signal.SIGUSR1: "Reopen the log files, and log each request in flight with the stack of its "
-    "thread.",
+    "thread; the latter at most once in 10 seconds, as what rotates logs may send it twice.",
     signal.SIGUSR2: "Nothing; it is logged.",
     signal.SIGTTIN: "One process more.",
     signal.SIGTTOU: "One process less.",

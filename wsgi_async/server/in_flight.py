@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator
 
 from wsgi_async.connection.connections import Connections
 from wsgi_async.connection.exchange import Exchange, ExchangeState
@@ -11,7 +13,11 @@ from wsgi_async.logs.text import escape
 from wsgi_async.system.stacks import stack_of
 from wsgi_async.threads.pool import Running
 
-__all__ = ["describe"]
+__all__ = ["REPORT_EVERY", "Occasions", "describe"]
+
+REPORT_EVERY = 10.0
+"""Seconds between two reports that a signal asks for: what rotates logs may send it for each of
+them."""
 
 MOST = 200
 """Requests that are shown, the oldest ones."""
@@ -22,6 +28,27 @@ the thread was given up, see ``request_timeout``."""
 
 LONGEST = 200
 """Characters of a target that are shown."""
+
+
+class Occasions:
+    """Says whether to do again what is wanted only so often.
+
+    :param every: seconds between two times, at least.
+    :param clock: seconds, monotonic.
+    """
+
+    def __init__(self, every: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every = every
+        self._clock = clock
+        self._last = -math.inf
+
+    def take(self) -> bool:
+        """Whether it is to be done now; then it counts as done."""
+        now = self._clock()
+        if now - self._last < self._every:
+            return False
+        self._last = now
+        return True
 
 
 def describe(connections: Connections, now: float) -> list[str]:

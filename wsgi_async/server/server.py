@@ -104,6 +104,7 @@ class Server:
         """After :meth:`stop`: pool threads that never returned from the application."""
         self._running: RunningServer | None = None
         self._requests = 0
+        self._reports = inflight.Occasions(inflight.REPORT_EVERY)
         self._stopping: asyncio.Future[int] | None = None
         self._thread: contextlib.ExitStack | None = None
 
@@ -257,6 +258,11 @@ class Server:
         for line in self.describe_in_flight():
             self.observer.info(line)
 
+    def report_in_flight(self) -> None:
+        """The same, for a signal: at most once in 10 seconds."""
+        if self._running is not None and self._reports.take():
+            self.log_in_flight()
+
     def announce_wait(self) -> None:
         """Ctrl-C has come: tell the observer, if requests are in flight in a moment still."""
         loop, running = asyncio.get_running_loop(), self._running
@@ -304,8 +310,8 @@ class Server:
 
     async def serve_until_signalled(self) -> int:
         """Start, and stop at SIGTERM or SIGINT; a SIGINT after that, or SIGQUIT, drops everybody.
-        SIGUSR1 reopens the log files, if any are the server's, and logs the requests in flight;
-        with ``certfile`` SIGHUP has the certificates looked at now.
+        SIGUSR1 reopens the log files, if any are the server's, and logs the requests in flight, at
+        most once in 10 seconds; with ``certfile`` SIGHUP has the certificates looked at now.
 
         In a thread other than the main one there are no signals, and only cancelling ends it, or
         the end of the program: an interpreter that ends beneath a running loop may crash in it.

@@ -28,7 +28,7 @@ class Signallable(Stoppable, Protocol):
 
     async def start(self) -> None: ...
     def announce_wait(self) -> None: ...
-    def log_in_flight(self) -> None: ...
+    def report_in_flight(self) -> None: ...
     def renew_certificates(self) -> None: ...
 
 
@@ -49,7 +49,7 @@ async def serve_until_signalled(server: Signallable) -> int:
 
     def report() -> None:
         logs.reopen()
-        server.log_in_flight()
+        server.report_in_flight()
 
     asked: list[Stop] = []
     handlers = {

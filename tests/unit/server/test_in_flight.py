@@ -9,7 +9,7 @@ from typing import Any
 
 from wire import TIMEOUT, Chunks, Held, Site
 
-from wsgi_async.server.in_flight import LONGEST, MOST, describe
+from wsgi_async.server.in_flight import LONGEST, MOST, Occasions, describe
 
 
 def table(site: Site) -> list[str]:
@@ -175,3 +175,14 @@ def test_a_request_has_one_id_whoever_asks_first() -> None:
             assert len(set(found)) == 1
             client.transport.reset()
             site.loop.run_pending()
+
+
+def test_an_occasion_comes_once_in_its_time() -> None:
+    """Of signals that come together one is heard, and none is put off."""
+    now = [1000.0]
+    occasions = Occasions(10.0, clock=lambda: now[0])
+    taken = []
+    for seconds in (0, 0, 9.9, 0.1, 5, 5, 100, 0):
+        now[0] += seconds
+        taken.append(occasions.take())
+    assert taken == [True, False, False, True, False, True, True, False]
