@@ -139,8 +139,9 @@ class ResponseInfo(NamedTuple):
 
     # Each only where an observer asks for it.
     fields: tuple[tuple[str, str], ...] | None = None
-    """Name and value of the response's fields, as the application gave them, latin-1; None where
-    nobody asked (:attr:`Observer.wants_fields`), and where the response is the server's own."""
+    """Name and value of the response's fields, as the application gave them, and behind them those
+    of ``server_timing`` and ``request_id_header``, latin-1; None where nobody asked
+    (:attr:`Observer.wants_fields`), and where the response is the server's own."""
     environ: Mapping[str, object] | None = None
     """The environ as the application has left it, whose thread may still be changing it: for
     reading one key or another, not to be kept. None where nobody asked
@@ -289,6 +290,18 @@ class Observer:
 
     def report(self, text: str) -> None:
         """*Any thread:* several lines about one failure, the first of which says what to change."""
+
+    def request_slow(
+        self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
+    ) -> None:
+        """*Loop:* a thread is still at work on a request that has passed the age of
+        ``slow_request``. Once for each request.
+
+        :param thread: its name.
+        :param seconds: since the request was complete, the wait for a thread included, and what
+            its thread has waited for the client left out.
+        :param stack: what it is doing, as for :meth:`thread_lost`.
+        """
 
     def thread_lost(
         self, request: RequestInfo, thread: str, seconds: float, stack: list[str]

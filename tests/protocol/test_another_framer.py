@@ -65,8 +65,10 @@ class ToyFramer:
     def interim_head(self, head: ResponseHead, version: str) -> bytes:
         return frame(b"I", json.dumps([head.status, *head.fields]).encode())
 
-    def error_answer(self, error: HTTPError, *, head_only: bool) -> bytes:
-        head, body = error_response(error)
+    def error_answer(
+        self, error: HTTPError, *, head_only: bool, fields: tuple[tuple[str, str], ...] = ()
+    ) -> bytes:
+        head, body = error_response(error, fields)
         framed = self._frame(head, head_only, False)
         return framed.data if head_only else b"".join([framed.data, *frame_body([body], True)])
 

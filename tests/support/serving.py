@@ -145,6 +145,11 @@ class Recorder(Observer):
     def app_stderr(self, request: RequestInfo, text: str) -> None:
         self._add("app_stderr", request, text)
 
+    def request_slow(
+        self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
+    ) -> None:
+        self._add("request_slow", request, thread, seconds, stack)
+
     def thread_lost(
         self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
     ) -> None:

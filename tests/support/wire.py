@@ -19,11 +19,11 @@ from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import TICK, Connections, Phase
 from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
+from wsgi_async.connection.kinds import exchange_for, id_field_of
 from wsgi_async.connection.protocol import HTTPProtocol
 from wsgi_async.connection.request_timeouts import SWEEP
 from wsgi_async.connection.states import ConnectionState
 from wsgi_async.connection.telling import application_for
-from wsgi_async.connection.timing import exchange_for
 from wsgi_async.events import FanOut, Observer, RequestInfo, ResponseInfo
 from wsgi_async.http1 import reader as http1
 from wsgi_async.server.proxy_fields import proxy_fields
@@ -408,7 +408,8 @@ class Site:
             bounds,
             observer,
             request_ids(),
-            exchange=exchange_for(observer),
+            exchange=exchange_for(observer, config),
+            id_field=id_field_of(config),
         )
         self.connections = Connections(
             config,

@@ -3,10 +3,10 @@
 ``option`` is what an option is (type, range, scope, group, its value from text), ``sources`` reads
 environment, files and command line, ``calls`` the keywords of a call in Python; ``forwarding`` says
 what the options on forwarded fields come to, ``tls_options`` which of those on TLS go together, and
-``response_fields`` has what ``--header`` adds; ``metrics_address`` is where ``--metrics-bind``
-listens. Other servers' spellings, and what they have that
-this one has not, are in ``other_servers``; the turns at which a configuration file may act are in
-``hooks``. The values, once gathered, never change.
+``response_fields`` has what is added to responses; ``metrics_address`` is where ``--metrics-bind``
+listens. Other servers' spellings, and what they have that this one has not, are in
+``other_servers``; the turns at which a configuration file may act are in ``hooks``. The values,
+once gathered, never change.
 
 Runs on: the parent, at the start and at each reload, or whoever makes a server; the values may be
 read by any thread.

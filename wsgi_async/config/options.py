@@ -584,6 +584,28 @@ class Config:
         check=bool,
         takes="a file, or -",
     )
+    request_id_header: str = option(
+        "",
+        group=Group.LOGS,
+        help="Field with the id of a request, such as X-Request-ID: a client's is taken if it is "
+        "sane, else one is made; it is in logs, in the environ and in the response. Empty = off.",
+        metavar="NAME",
+        check=lambda name: not name or response_fields.is_id_field(name),
+        takes=response_fields.ID_FIELD,
+    )
+    server_timing: bool = option(
+        False,
+        group=Group.LOGS,
+        help="Say in the head of each response of the application where the time went until then: "
+        "Server-Timing, which browsers show.",
+    )
+    slow_request: float = option(
+        0.0,
+        group=Group.LOGS,
+        help="Age at which a request that a thread is still at work on is logged, once, with the "
+        "stack of its thread; time that only its client took does not count. 0 = off.",
+        unit="s",
+    )
     log_level: str = option(
         "info",
         group=Group.LOGS,

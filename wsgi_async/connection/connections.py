@@ -33,6 +33,7 @@ from .queue_watch import QueueWatch
 from .redirects import Redirects
 from .request_timeouts import RequestTimeouts
 from .server_variables import ServerVariables
+from .slow_requests import SlowRequests
 from .vitals import Vitals, take_vitals
 from .waits import Waits
 
@@ -137,6 +138,9 @@ class Connections:
             config, gateway.pool, gateway.observer, self.retry_after
         )
         self.queue_watch = QueueWatch(gateway.pool, gateway.observer)
+        self._slow_requests: SlowRequests | None = None
+        if config.slow_request:
+            self._slow_requests = SlowRequests(config.slow_request, gateway.pool, gateway.observer)
         self.framer: Framer = make_framer(config)
         self._began = math.inf
         self._dates = Dates(self.framer)
@@ -190,6 +194,8 @@ class Connections:
         self.gateway.mailbox.mend()
         self.queue_watch.look(now)
         self.request_timeouts.sweep_queue(now)
+        if self._slow_requests is not None:
+            self._slow_requests.look(now)
 
     def redirect_to(self, port: int) -> None:
         """Begin to send plain HTTP elsewhere, as ``redirect_to_https`` says.

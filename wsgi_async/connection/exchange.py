@@ -21,6 +21,7 @@ from wsgi_async.errors import HTTPError
 from wsgi_async.events import HAS_ACCESS_LINE, Observer, RequestInfo, ResponseInfo
 from wsgi_async.http.origin import Origin
 from wsgi_async.http.request import RequestHead
+from wsgi_async.http.request_id import RequestIdField
 from wsgi_async.http.response import ResponseHead
 from wsgi_async.threads import (
     LARGE_FILE,
@@ -105,7 +106,9 @@ class Gateway:
     exchange: Callable[[Gateway, ExchangeConnection, RequestHead, float], Exchange] = field(
         default_factory=lambda: Exchange
     )
-    """The kind of exchange: see :mod:`.timing`."""
+    """The kind of exchange: see :mod:`.kinds`."""
+    id_field: RequestIdField | None = None
+    """The field by which requests have ids of their clients, if one does."""
 
 
 def request_ids() -> Callable[[], str]:
@@ -140,6 +143,7 @@ class Exchange:
         "origin",
         "spool",
         "state",
+        "variables",
         "waits_since",
         "writer",
     )
@@ -166,6 +170,9 @@ class Exchange:
         """The body, where it is collected before a thread is taken."""
         self.body: RequestBody | None = None
         """The body, where the application reads it as it arrives."""
+        self.variables: dict[str, object] | None = None
+        """What else its environ is to have, where somebody asks for that: see :mod:`.timing` and
+        :mod:`.own_fields`."""
 
     def _enter(self, state: ExchangeState) -> None:
         """*Loop:* the one place where the state changes."""
@@ -344,6 +351,7 @@ class Exchange:
                 errors,
                 response,
                 self.origin,
+                self.variables,
             )
         )
 
@@ -374,15 +382,20 @@ class Exchange:
         return self._info
 
     @property
+    def refusal_fields(self) -> tuple[tuple[str, str], ...]:
+        """*Loop:* the fields that an answer of the server's own to it has beside its own."""
+        return ()
+
+    @property
     def client(self) -> str:
         """*Any thread:* its client's name for log lines."""
         connection = self.connection
         return client_name(connection.remote_addr, connection.remote_port, self.origin)
 
-    def _make_info(self) -> RequestInfo:
+    def _make_info(self, given_id: str = "") -> RequestInfo:
         head = self.head
         return RequestInfo(
-            self._gateway.next_id(),
+            given_id or self._gateway.next_id(),
             head.method,
             head.target,
             head.version,

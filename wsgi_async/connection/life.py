@@ -280,8 +280,10 @@ class ConnectionLife(asyncio.Protocol):
             self._cut_response()  # part of a response is out: nothing else may follow it
             return
         head_only = exchange is not None and exchange.head.method == "HEAD"
+        fields = exchange.refusal_fields if exchange is not None else ()
         self._let_exchange_go("the request was refused", status=error.status)
-        self._sender.write([shared.framer.error_answer(error, head_only=head_only)])
+        answer = shared.framer.error_answer(error, head_only=head_only, fields=fields)
+        self._sender.write([answer])
         self._close_softly()
 
     def _break_off(self, error: HTTPError) -> None:

@@ -19,7 +19,7 @@ from wsgi_async.threads.pool import ThreadPool
 
 from .exchange import Exchange
 
-__all__ = ["SWEEP", "RequestTimeouts"]
+__all__ = ["SWEEP", "RequestTimeouts", "client_waits"]
 
 SWEEP = 0.1
 """Seconds between two looks at what the threads do. Progress is noticed so much later at most, and
@@ -34,6 +34,17 @@ AT_ONCE = 1000
 
 
 _NOTHING: Progress = (0, 0, Producer.RUNNING)
+
+
+def client_waits(exchange: Exchange) -> tuple[int, bool]:
+    """How often the thread of a request has begun or ended to wait for its client, and whether it
+    does so now."""
+    waits, body = exchange.writer.waits, exchange.body
+    is_waiting = waits % 2 == 1
+    if body is not None:
+        is_waiting = is_waiting or body.waits % 2 == 1
+        waits += body.waits
+    return waits, is_waiting
 
 
 class _AtWork:
@@ -55,13 +66,10 @@ class _AtWork:
         The time between two looks counts unless the thread waited for the client in it, be it
         for a moment: the loop's clock is the only one, and nobody is given up too early.
         """
-        writer, body = exchange.writer, exchange.body
-        progress, waits, read = writer.progress, writer.waits, 0
-        is_waiting = waits % 2 == 1
-        if body is not None:
-            is_waiting = is_waiting or body.waits % 2 == 1
-            waits += body.waits
-            read = body.progress
+        body = exchange.body
+        progress = exchange.writer.progress
+        waits, is_waiting = client_waits(exchange)
+        read = 0 if body is None else body.progress
         if progress != self.progress or read != self.read:
             self.progress = progress
             self.read = read

@@ -1,5 +1,5 @@
 """Exchanges that tell what was said in them: the response's fields, and the environ. They are made
-only where a subscriber wants that: see :mod:`.timing`, which chooses the kind.
+only where a subscriber wants that: see :mod:`.kinds`.
 
 The environ refers to its exchange (by ``wsgi.errors``), so the exchange refers to it only until it
 has told of its end: else each request would be left to the garbage collector.

@@ -1,11 +1,12 @@
 """Exchanges that tell more of themselves than the plain one: when they start, and where their time
-goes. They cost more, so they are made only where a subscriber wants that: :func:`exchange_for`.
+goes. They cost more, so they are made only where somebody wants that: see :mod:`.kinds`.
 
 =========================== ====================================================================
 `request_started`           one call, on the loop, once the request is queued
 `wants_timings`             the loop notes when it came, was queued and ended; its thread, when it
                             took it, suspended it and was through, and its own processor time
-                            then and whenever it has news for the loop
+                            then and whenever it has news for the loop; the application finds what
+                            is known so far in its environ
 =========================== ====================================================================
 
 The processor time is noted with the news because the loop may be through with the response before
@@ -14,24 +15,26 @@ the thread is: it has no other way to learn it.
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from typing import Any, cast
 
-from wsgi_async.events import Observer, ResponseInfo, hears
+from wsgi_async.events import ResponseInfo
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.response import ResponseHead
-from wsgi_async.threads import Mailbox, Posted, ResponseWriter
+from wsgi_async.threads import Mailbox, Posted
 
 from .exchange import Exchange, ExchangeConnection, ExchangeState, Gateway
-from .telling import EnvironExchange, FieldsExchange
 
-__all__ = ["StartedExchange", "TimedExchange", "exchange_for"]
+__all__ = ["TIMES", "RequestTimes", "StartedExchange", "TimedExchange"]
+
+TIMES = "wsgi_async.times"
+"""Where the application finds its :class:`RequestTimes`."""
 
 
 class Stopwatch:
-    """What one exchange has taken so far, in seconds. Its thread writes it, the loop reads it.
+    """What one exchange has taken so far, in seconds. The loop makes it; then its thread writes it,
+    and anybody reads it.
 
     To the exchange's writer it is the mailbox.
 
@@ -43,7 +46,9 @@ class Stopwatch:
         "_cpu_from",
         "_ident",
         "_mailbox",
+        "came_at",
         "cpu",
+        "queued_at",
         "taken_at",
         "thread",
         "work",
@@ -51,6 +56,9 @@ class Stopwatch:
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
+        # Not the loop's time, which goes by the millisecond, and stands still while it works.
+        self.came_at = self.queued_at = time.monotonic()
+        """When its head was complete, and when it was queued for a thread."""
         self._ident = 0
         self._cpu_before = self._cpu_from = 0.0
         self.cpu = 0.0
@@ -62,6 +70,10 @@ class Stopwatch:
         self.work: tuple[float, float | None] = (0.0, None)
         """What the stretches that are over took, and since when a thread is at another one. One
         value, so that the loop never sees half of a change."""
+
+    def queue(self) -> None:
+        """*Loop:* it is queued for a thread."""
+        self.queued_at = time.monotonic()
 
     def start(self) -> None:
         """*Pool thread:* it begins, or goes on."""
@@ -91,25 +103,84 @@ class Stopwatch:
         if threading.get_ident() == self._ident:
             self.cpu = self._cpu_before + time.thread_time() - self._cpu_from
 
+    # --- any thread ------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """*Any thread:* the time that this goes by."""
+        return time.monotonic()
+
+    def worked(self, until: float) -> float:
+        """*Any thread:* for how long threads have been at work on it."""
+        before, since = self.work
+        return before if since is None else before + max(0.0, until - since)
+
+    def measure_cpu(self) -> float:
+        """*Any thread:* its processor time: of the thread that asks, if that is at work on it, up
+        to now, else up to the last news."""
+        if self.work[1] is not None:
+            self._note_cpu()
+        return self.cpu
+
+
+class RequestTimes:
+    """Where the time of a request has gone so far, in seconds: ``environ["wsgi_async.times"]``.
+
+    It is measured when it is asked for. *Any thread* may; it can be kept, and tells the whole once
+    the request is over.
+    """
+
+    __slots__ = ("_watch",)
+
+    def __init__(self, watch: Stopwatch) -> None:
+        self._watch = watch
+
+    @property
+    def upload(self) -> float:
+        """From the complete head to the complete body; nothing where that is read as it arrives."""
+        return self._watch.queued_at - self._watch.came_at
+
+    @property
+    def queue(self) -> float:
+        """From then on, waiting for a thread."""
+        watch = self._watch
+        taken_at = watch.taken_at
+        return (watch.now() if taken_at is None else taken_at) - watch.queued_at
+
+    @property
+    def app(self) -> float:
+        """In the application: time in which the iteration was suspended is not in it."""
+        return self._watch.worked(self._watch.now())
+
+    @property
+    def cpu(self) -> float:
+        """Of that, what its thread took of a processor. Asked in another thread: up to what the
+        application last handed over."""
+        return self._watch.measure_cpu()
+
+    def __repr__(self) -> str:
+        parts = {name: getattr(self, name) for name in ("upload", "queue", "app", "cpu")}
+        return f"<{', '.join(f'{name} {part * 1000:.1f} ms' for name, part in parts.items())}>"
+
 
 class TimedExchange(Exchange):
     """Measures the parts of its time."""
 
-    __slots__ = ("_came_at", "_collected", "_queued_at", "_watch")
+    __slots__ = ("_collected", "_watch", "times")
 
     def __init__(
         self, gateway: Gateway, connection: ExchangeConnection, head: RequestHead, began: float
     ) -> None:
         super().__init__(gateway, connection, head, began)
-        # Not the loop's time, which goes by the millisecond, and stands still while it works.
-        self._came_at = self._queued_at = time.monotonic()
         self._collected = (0, False)  # bytes of a body, and whether they are in a file
         self._watch = watch = Stopwatch(gateway.mailbox)
-        self.writer = ResponseWriter(gateway.bounds, cast("Mailbox", watch), self)
+        self.writer.wake_by(cast("Mailbox", watch))
+        self.times = RequestTimes(watch)
+        """What the application may know of it."""
+        self.variables = {TIMES: self.times}
 
     def submit(self) -> bool:
         """See there."""
-        self._queued_at = time.monotonic()
+        self._watch.queue()
         spool = self.spool
         if spool is not None:  # who withdraws it from the queue drops this
             self._collected = spool.size, spool.is_on_disk
@@ -135,20 +206,18 @@ class TimedExchange(Exchange):
     def ended(self, status: int, body_size: int, complete: bool, now: float) -> ResponseInfo:
         """See there. The parts add up to the duration."""
         info = super().ended(status, body_size, complete, now)._replace(**self._facts())
-        end = time.monotonic()
-        duration = end - self._came_at
+        watch = self._watch
+        end = watch.now()
+        duration = end - watch.came_at
         if self.state is ExchangeState.ANSWERED:
             return info._replace(duration=duration)
-        upload = self._queued_at - self._came_at
-        watch = self._watch
+        upload = watch.queued_at - watch.came_at
         if watch.taken_at is None:
-            queue = end - self._queued_at
+            queue = end - watch.queued_at
             return info._replace(duration=duration, upload=upload, queue=queue)
-        queue = watch.taken_at - self._queued_at
-        app, since = watch.work
-        if since is not None:
-            app += max(0.0, end - since)
-        is_told = since is None or self.writer.has_ended
+        queue = watch.taken_at - watch.queued_at
+        app = watch.worked(end)
+        is_told = watch.work[1] is None or self.writer.has_ended
         return info._replace(
             duration=duration,
             upload=upload,
@@ -192,25 +261,3 @@ class StartedExchange(Exchange):
 
     def _tell_start(self) -> None:
         self._gateway.observer.request_started(self.info)
-
-
-@functools.cache
-def _joined(kinds: tuple[type[Exchange], ...]) -> type[Exchange]:
-    """One that is all of these: a class of its own for each combination that is asked for."""
-    name = "".join(kind.__name__.removesuffix("Exchange") for kind in kinds)
-    return type(f"{name}Exchange", kinds, {"__slots__": ()})
-
-
-def exchange_for(observer: Observer) -> type[Exchange]:
-    """The kind of exchange that tells this observer what it wants to know, and no more."""
-    hears_of_ends = bool(observer.wants_requests)
-    wanted = {
-        StartedExchange: hears(observer, "request_started"),
-        FieldsExchange: hears_of_ends and observer.wants_fields,
-        EnvironExchange: hears_of_ends and observer.wants_environ,
-        TimedExchange: hears_of_ends and observer.wants_timings,
-    }
-    kinds = tuple(kind for kind, is_wanted in wanted.items() if is_wanted)
-    if len(kinds) > 1:
-        return _joined(kinds)
-    return kinds[0] if kinds else Exchange

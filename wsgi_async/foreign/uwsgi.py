@@ -52,6 +52,7 @@ _TEXTS: dict[str, str] = {
     "harakiri": "request_timeout",
     "limit-post": "max_body_size",
     "listen": "backlog",
+    "log-slow": "slow_request",
     "max-requests": "max_requests",
     "max-requests-delta": "max_requests_jitter",
     "max-worker-lifetime": "worker_lifetime",
@@ -367,6 +368,8 @@ class _Reader:
         key, value = line.key, line.value
         if key in ("chmod-socket", "chmod") and value == "true":
             return "666"
+        if key == "log-slow":
+            return f"{value}ms"
         if key == "buffer-size":
             # uWSGI bounds the whole head; a line and a field may then be as long.
             self._options |= {"limit_request_line": value, "limit_request_field_size": value}

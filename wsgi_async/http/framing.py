@@ -76,5 +76,10 @@ class Framer(Protocol):
         :returns: nothing for a client whose version has none.
         """
 
-    def error_answer(self, error: HTTPError, *, head_only: bool) -> bytes:
-        """A whole answer of the server's own, after which the connection is closed."""
+    def error_answer(
+        self, error: HTTPError, *, head_only: bool, fields: tuple[tuple[str, str], ...] = ()
+    ) -> bytes:
+        """A whole answer of the server's own, after which the connection is closed.
+
+        :param fields: those that it has beside its own.
+        """

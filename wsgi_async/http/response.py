@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wsgi_async.errors import HTTPError
 
-__all__ = ["ResponseHead", "error_response"]
+__all__ = ["ResponseHead", "error_response", "with_fields"]
 
 
 # Not a named tuple: each look into one is slow, and there are a dozen in a request. Not frozen, for
@@ -34,10 +34,28 @@ class ResponseHead:
     """Whether a Server is."""
 
 
-def error_response(error: HTTPError) -> tuple[ResponseHead, bytes]:
-    """Head and body of an answer of the server's own."""
+def with_fields(head: ResponseHead, fields: tuple[tuple[str, str], ...]) -> ResponseHead:
+    """The same head with more fields behind those that it has. It does not recur."""
+    return ResponseHead(
+        head.status,
+        head.reason,
+        head.fields + fields,
+        head.content_length,
+        closes=head.closes,
+        has_date=head.has_date,
+        has_server=head.has_server,
+    )
+
+
+def error_response(
+    error: HTTPError, more: tuple[tuple[str, str], ...] = ()
+) -> tuple[ResponseHead, bytes]:
+    """Head and body of an answer of the server's own.
+
+    :param more: further fields.
+    """
     body = f"{error.status} {error.reason}\n\n{error.detail}\n".encode("latin-1")
     fields: tuple[tuple[str, str], ...] = (("Content-Type", "text/plain; charset=utf-8"),)
     if error.retry_after is not None:
         fields += (("Retry-After", str(error.retry_after)),)
-    return ResponseHead(error.status, error.reason, fields), body
+    return ResponseHead(error.status, error.reason, fields + more), body

@@ -111,9 +111,11 @@ class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
             return b""
         return b"".join((*lines_of(head), b"\r\n"))
 
-    def error_answer(self, error: HTTPError, *, head_only: bool) -> bytes:
+    def error_answer(
+        self, error: HTTPError, *, head_only: bool, fields: tuple[tuple[str, str], ...] = ()
+    ) -> bytes:
         """A whole answer of the server's own, after which the connection is closed."""
-        head, body = error_response(error)
+        head, body = error_response(error, fields)
         framed = self[head, len(body), "HEAD" if head_only else "GET", "HTTP/1.1", False]
         return framed.data if head_only else framed.data + body
 

@@ -190,6 +190,17 @@ class LogObserver(Observer):
         # Indented, so that none of them passes for a record of its own.
         logger.error("%s", "\n  ".join(map(one_line, text.rstrip("\n").split("\n"))))
 
+    def request_slow(
+        self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
+    ) -> None:
+        logger.warning(
+            "%s: in the application for %.1f s, and still is; thread %s is in%s",
+            _about(request),
+            seconds,
+            thread,
+            _in_lines(stack),
+        )
+
     def thread_lost(
         self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
     ) -> None:
@@ -198,7 +209,7 @@ class LogObserver(Observer):
             _about(request),
             seconds,
             thread,
-            "".join("\n    " + one_line(line) for line in stack) or " code that is not Python",
+            _in_lines(stack),
         )
 
     def thread_returned(self, request: RequestInfo, seconds: float) -> None:
@@ -229,6 +240,11 @@ def _about(request: RequestInfo) -> str:
     """Which request, and whose, as no client can forge it."""
     line = f"{escape(request.method)} {escape(request.target)}"
     return f"{line} [{escape(request.client)} {escape(request.id)}]"
+
+
+def _in_lines(stack: list[str]) -> str:
+    """A stack, beneath the line that speaks of it."""
+    return "".join("\n    " + one_line(line) for line in stack) or " code that is not Python"
 
 
 def _blame(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ClientDisconnected, ConfigError, RequestTimeout
 from wsgi_async.events import HAS_ACCESS_LINE
+from wsgi_async.http.request_id import KEY
 from wsgi_async.http.statuses import BODILESS
 from wsgi_async.logs.access_atoms import Need
 from wsgi_async.logs.access_entry import basic_user, joined, plain_text, variable_of
@@ -17,7 +18,6 @@ from wsgi_async.logs.setup import access_logger
 from wsgi_async.wsgi.types import Environ, Fields, OptExcInfo
 
 from .interface import request_line, watch
-from .requestid import KEY
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication

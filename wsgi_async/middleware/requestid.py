@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ConfigError
+from wsgi_async.http.request_id import KEY, is_request_id, new_request_id, variable_of
 from wsgi_async.wsgi.types import Environ, Fields
 
 from .interface import start_with
@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RequestId"]
 
-KEY = "wsgi_async.request_id"
-
 _NAME = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
-# What UUIDs, ULIDs, trace ids and Amazon's Root=1-67-...@... are made of, and no more: it goes into
-# logs and into a header field.
-_SANE = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}", re.ASCII)
 
 
 class RequestId:
@@ -46,13 +41,13 @@ class RequestId:
             raise ConfigError(f"RequestId: {header!r} is not the name of a header field")
         self._application = application
         self._header = header
-        self._variable = "HTTP_" + header.upper().replace("-", "_")
+        self._variable = variable_of(header)
         self._trust = trust
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         name = environ.get(self._variable, "") if self._trust else ""
-        if not _SANE.fullmatch(name):
-            name = uuid.uuid4().hex
+        if not is_request_id(name):
+            name = new_request_id()
         environ[KEY] = environ[self._variable] = name
         field = (self._header, name)
         lowered = self._header.lower()

@@ -22,13 +22,14 @@ from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import TICK, WARN_EVERY, Connections, Phase
 from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
 from wsgi_async.connection.introduction import IntroducedProtocol, Introduction
+from wsgi_async.connection.kinds import exchange_for, id_field_of
 from wsgi_async.connection.probes import NEGLECTED
 from wsgi_async.connection.protocol import HTTPProtocol
 from wsgi_async.connection.redirects import HTTPS_PORT
 from wsgi_async.connection.request_timeouts import SWEEP
 from wsgi_async.connection.telling import application_for
-from wsgi_async.connection.timing import exchange_for
 from wsgi_async.events import Observer
+from wsgi_async.http.request_id import new_request_id
 from wsgi_async.system import forks
 from wsgi_async.system.sockets import BoundSocket, bind, close_all, hold, https_port, listen
 from wsgi_async.threads import (
@@ -136,14 +137,17 @@ class RunningServer:
             in_background=self._in_background,
             stand_in=self._pool.stand_in,
         )
+        id_field = id_field_of(config)
         gateway = Gateway(
             application=application_for(observer, direct(application)),
             pool=self._pool,
             mailbox=Mailbox(loop.call_soon_threadsafe, self._own_error),
             bounds=bounds,
             observer=observer,
-            next_id=request_ids(),
-            exchange=exchange_for(observer),
+            # What goes on to other servers is to be unlike what those have made.
+            next_id=request_ids() if id_field is None else new_request_id,
+            exchange=exchange_for(observer, config),
+            id_field=id_field,
         )
         self.connections = Connections(
             config,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections import deque
 from contextvars import Context
 from email.utils import formatdate
@@ -19,6 +20,7 @@ from typing import NamedTuple
 from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.config.options import Config
+from wsgi_async.connection.own_fields import id_fields, server_timing
 from wsgi_async.connection.proxy_fields import FieldsOf
 from wsgi_async.connection.upload import largest_body, storage_error
 from wsgi_async.errors import ApplicationError, ClientDisconnected, HTTPError
@@ -27,7 +29,8 @@ from wsgi_async.http.framing import BodyFraming, FramedHead
 from wsgi_async.http.limits import Limits
 from wsgi_async.http.origin import Origin
 from wsgi_async.http.request import RequestHead
-from wsgi_async.http.response import ResponseHead
+from wsgi_async.http.request_id import KEY, RequestIdField
+from wsgi_async.http.response import ResponseHead, with_fields
 from wsgi_async.http1.framing import HTTP1Framer
 from wsgi_async.http1.reader import RequestReader, Signal
 from wsgi_async.wsgi.calling import Step, WSGIResponse
@@ -100,6 +103,10 @@ class InProcessExchange:
         self._response: WSGIResponse | None = None
         self._body: BodySpool | None = None
         self._origin: Origin | None = None
+        self._id = f"test-{next(_ids):x}"
+        self._id_field: RequestIdField | None = None
+        """The field with it, once a head that may have one has been read."""
+        self._began = (0.0, 0.0)
         self._errors = ErrorStream(self)
         try:
             head = self._receive(request)
@@ -125,6 +132,9 @@ class InProcessExchange:
         reader.receive_data(pieces[0])
         head = reader.next_event()
         assert isinstance(head, RequestHead)  # all of it is there, and errors are raised
+        if config.request_id_header:
+            self._id_field = RequestIdField(config.request_id_header)
+            self._id = self._id_field.read(head.variables) or self._id
         peer, _ = remote_address(self._setting.peer)
         fields = self._setting.proxy_fields(peer)
         if fields is not None:
@@ -170,7 +180,7 @@ class InProcessExchange:
         )
         addr, port = remote_address(setting.peer)
         self._info = RequestInfo(
-            f"test-{next(_ids):x}",
+            self._id,
             head.method,
             head.target,
             head.version,
@@ -182,14 +192,19 @@ class InProcessExchange:
         environ = build_environ(
             head, facts, addr, port, body.open(), body.size, self._errors, response, self._origin
         )
+        if self._id_field is not None:
+            environ[KEY] = environ[self._id_field.variable] = self._id
         environ |= extra
+        self._began = time.monotonic(), time.thread_time()
         self._response = response
         self._after(self._context.run(response.begin, environ))
 
     def _refuse(self, error: HTTPError, request: Request) -> None:
         """The server's own answer; the application is not asked."""
         head_only = request.method == "HEAD"
-        answer = self._framer.error_answer(error, head_only=head_only)
+        field = self._id_field
+        fields = ((field.name, self._id),) if field is not None else ()
+        answer = self._framer.error_answer(error, head_only=head_only, fields=fields)
         data, _, body = answer.partition(b"\r\n\r\n")
         self._framed = FramedHead(error.status, data + b"\r\n\r\n", BodyFraming.LENGTH, False)
         self._chunks += [body] if body else []
@@ -288,6 +303,12 @@ class InProcessExchange:
 
     def _frame(self, head: ResponseHead, length: int | None) -> BodyFraming:
         request = self._head
+        if self._id_field is not None:
+            head = with_fields(head, id_fields(self._id_field, self._id, head))
+        if self._setting.config.server_timing:
+            began, cpu_from = self._began
+            app, cpu = time.monotonic() - began, time.thread_time() - cpu_from
+            head = with_fields(head, (server_timing(0.0, app, cpu),))
         self._framed = self._framer[
             head, length, request.method, request.version, request.keep_alive
         ]

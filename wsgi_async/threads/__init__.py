@@ -18,8 +18,8 @@ What both sides touch, all of it:
 * The exchange (``connection/exchange.py``, and ``connection/timing.py`` if it is timed): a thread
   has it from its submission to the end of a step, the loop has it before and after. Meanwhile the
   loop changes only its state, which the thread reads, and reads its context; its facts for the log
-  are made under a lock, by whoever asks first. A body that was collected is the thread's from then
-  on, with its file.
+  are made under a lock, by whoever asks first. Its times are written by its thread and read by
+  anybody, each as one value. A body that was collected is the thread's from then on, with its file.
 * A read that waits for the disk (``connection/sender.py``): handed to an I/O thread, and back.
 * The budgets, under their locks. Caches of heads, of names and of addresses, where a race loses
   nothing but an entry; and what was warned of already, by one call of a dict.
@@ -63,12 +63,13 @@ from .request_body import RequestBody
 from .response_account import Progress
 from .response_pipe import ResponsePipe, Taken
 from .response_states import Producer
-from .response_writer import ForkedWriter, ResponseWriter, Whole
+from .response_writer import ExtendingWriter, ForkedWriter, ResponseWriter, Whole
 from .spool_turns import SpoolTurns
 
 __all__ = [
     "LARGE_FILE",
     "BlockedWriters",
+    "ExtendingWriter",
     "Extent",
     "ForkedWriter",
     "InputStream",

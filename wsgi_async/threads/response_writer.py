@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import NoReturn
+from typing import NoReturn, Protocol, cast
 
 from wsgi_async.buffers.spool import SourceFile
 from wsgi_async.errors import ClientDisconnected
@@ -17,7 +17,7 @@ from .response_account import FREE_MEMORY, Progress
 from .response_pipe import ResponsePipe
 from .response_states import Producer
 
-__all__ = ["ForkedWriter", "ResponseWriter", "Whole"]
+__all__ = ["ExtendingWriter", "ForkedWriter", "ResponseWriter", "Whole"]
 
 Whole = tuple[ResponseHead, bytes, int | None]
 """A response that is all there: head, body, and the size of the body as for
@@ -68,7 +68,7 @@ class ResponseWriter:
         """
         size = len(body)
         if size > FREE_MEMORY or size > self._bounds.memory:
-            self.start(head, length).write_last(body)
+            self._open(head, length).write_last(body)
             return
         self.whole = head, body, length
         owner = self._owner
@@ -178,6 +178,10 @@ class ResponseWriter:
 
     # --- loop --------------------------------------------------------------------------------
 
+    def wake_by(self, mailbox: Mailbox) -> None:
+        """*Loop, before a thread has it:* have the loop woken by this mailbox."""
+        self._mailbox = mailbox
+
     def answer(self, head: ResponseHead, body: bytes) -> None:
         """*Loop:* the whole response, where the loop itself makes it."""
         self.whole = head, body, len(body)
@@ -206,6 +210,40 @@ class ResponseWriter:
         self._owner = None  # a cycle of references would leave every request to the collector
         if self.pipe is not None:
             self.pipe.release()
+
+
+class Extending(Posted, Protocol):
+    """The exchange of an :class:`ExtendingWriter`."""
+
+    def extended(self, head: ResponseHead) -> ResponseHead:
+        """*Pool thread:* the head with what is added to it."""
+
+
+class ExtendingWriter(ResponseWriter):
+    """Has its exchange add to the head of the response, as the thread hands it over."""
+
+    __slots__ = ()
+
+    @classmethod
+    def in_place_of(cls, writer: ResponseWriter, owner: Extending) -> ExtendingWriter:
+        """*Loop, before a thread has it:* with the same bounds and mailbox."""
+        return cls(writer._bounds, writer._mailbox, owner)
+
+    def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None:
+        """*Pool thread:* see there."""
+        super().respond(self._extended(head), body, length)
+
+    def start(self, head: ResponseHead, length: int | None) -> ResponsePipe:
+        """*Pool thread:* see there."""
+        return super().start(self._extended(head), length)
+
+    def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> bool:
+        """*Pool thread:* see there."""
+        return super().send_file(self._extended(head), descriptor, offset, count)
+
+    def _extended(self, head: ResponseHead) -> ResponseHead:
+        owner = self._owner
+        return head if owner is None else cast("Extending", owner).extended(head)
 
 
 class ForkedWriter(ResponseWriter):

@@ -113,6 +113,7 @@ def build_environ(
     errors: object,
     early_hints: object,
     origin: Origin | None = None,
+    more: dict[str, object] | None = None,
 ) -> dict[str, object]:
     """The environ of one request.
 
@@ -126,6 +127,7 @@ def build_environ(
     :param early_hints: ``wsgi.early_hints``.
     :param origin: what a proxy says, where one may: the connection's other end is then
         ``wsgi_async.peer``, by its name for log lines.
+    :param more: further names, in place of what is there, where there are any.
     """
     environ = variables | head.variables
     environ["REMOTE_ADDR"] = remote_addr
@@ -142,6 +144,8 @@ def build_environ(
         environ["PATH_INFO"] = path_below(head.variables["PATH_INFO"], str(root))
     if body_size is not None and head.chunked:
         environ["CONTENT_LENGTH"] = str(body_size)
+    if more is not None:
+        environ |= more
     return environ
 
 

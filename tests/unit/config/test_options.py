@@ -118,6 +118,9 @@ def test_no_flag_is_written_twice() -> None:
         ("access_logfile", ""),
         ("access_logformat", "combined"),
         ("error_logfile", "-"),
+        ("request_id_header", ""),
+        ("server_timing", False),
+        ("slow_request", 0.0),
         ("log_level", "info"),
     ],
 )
@@ -240,6 +243,10 @@ def test_not_booleans(value: object) -> None:
         ("header", "A: 1, 2\n\tB:3\n", ("A: 1, 2", "B:3")),
         ("header", ["A:", "A: \xe9"], ("A:", "A: \xe9")),
         ("header", "", ()),
+        ("request_id_header", "X-Request-ID", "X-Request-ID"),
+        ("request_id_header", "x-amzn-trace-id", "x-amzn-trace-id"),
+        ("server_timing", "yes", True),
+        ("slow_request", "5s", 5.0),
     ],
 )
 def test_options_accept_objects_and_text(name: str, given: object, value: object) -> None:
@@ -292,6 +299,17 @@ def test_options_accept_objects_and_text(name: str, given: object, value: object
         ("header", 5),
         ("header", [("A", "b")]),
         ("server_header", "perhaps"),
+        ("request_id_header", "X_Request_ID"),  # no such field is taken from a client
+        ("request_id_header", "X-Request-ID: a"),
+        ("request_id_header", "a b"),
+        ("request_id_header", "x" * 65),
+        ("request_id_header", "Authorization"),  # it would be logged
+        ("request_id_header", "cookie"),
+        ("request_id_header", "Content-Length"),
+        ("request_id_header", "Connection"),
+        ("request_id_header", "Proxy"),
+        ("slow_request", "-1s"),
+        ("slow_request", "soon"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_flag(name: str, given: object) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from wire import Held, Site, hello, responding
 
+from wsgi_async.config.options import Config
 from wsgi_async.connection.exchange import Exchange
+from wsgi_async.connection.kinds import exchange_for
 from wsgi_async.connection.telling import EnvironExchange, FieldsExchange, application_for
-from wsgi_async.connection.timing import StartedExchange, TimedExchange, exchange_for
+from wsgi_async.connection.timing import StartedExchange, TimedExchange
 from wsgi_async.events import FanOut, Observer, RequestInfo, ResponseInfo
 
 
@@ -41,12 +43,13 @@ def test_the_kind_of_exchange_is_what_is_asked_for() -> None:
         def request_started(self, request: RequestInfo) -> None:
             pass
 
-    assert exchange_for(fan_out(Told(), Deaf())) is Exchange
-    assert exchange_for(fan_out(Told(), Told(fields=True))) is FieldsExchange
-    assert exchange_for(fan_out(Told(environ=True), Deaf())) is EnvironExchange
+    plain = Config()
+    assert exchange_for(fan_out(Told(), Deaf()), plain) is Exchange
+    assert exchange_for(fan_out(Told(), Told(fields=True)), plain) is FieldsExchange
+    assert exchange_for(fan_out(Told(environ=True), Deaf()), plain) is EnvironExchange
     every = fan_out(Told(fields=True), Told(environ=True), Timed())
-    kind = exchange_for(every)
-    assert exchange_for(every) is kind
+    kind = exchange_for(every, plain)
+    assert exchange_for(every, plain) is kind
     for part in (FieldsExchange, EnvironExchange, StartedExchange, TimedExchange):
         assert issubclass(kind, part)
     assert kind.__dictoffset__ == 0  # it has slots only, as all of them

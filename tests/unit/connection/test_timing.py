@@ -9,38 +9,20 @@ from typing import Any
 
 import pytest
 from rawclient import TIMEOUT
+from timed import Clock, Timed, put_clock
 from wire import Held, Site, hello, responding
 
-from wsgi_async.connection import timing
+from wsgi_async.config.options import Config
 from wsgi_async.connection.exchange import Exchange
-from wsgi_async.connection.timing import StartedExchange, TimedExchange, exchange_for
+from wsgi_async.connection.kinds import exchange_for
+from wsgi_async.connection.own_fields import IdentifiedExchange, ServerTimedExchange
+from wsgi_async.connection.timing import StartedExchange, TimedExchange
 from wsgi_async.events import FanOut, Observer, RequestInfo, ResponseInfo
-
-
-class Clock:
-    """In the place of the module `time`; each thread has its own processor time."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self._threads = threading.local()
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def thread_time(self) -> float:
-        return getattr(self._threads, "cpu", 0.0)
-
-    def work(self, seconds: float, cpu: float) -> None:
-        """This thread takes so long, and so much of a processor."""
-        self.now += seconds
-        self._threads.cpu = self.thread_time() + cpu
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(timing, "time", clock)
-    return clock
+    return put_clock(monkeypatch)
 
 
 class Started(Observer):
@@ -54,16 +36,6 @@ class Started(Observer):
 class Both(Started):
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
         self.told.append(("finished", request.target))
-
-
-class Timed(Observer):
-    wants_timings = True
-
-    def __init__(self) -> None:
-        self.ended: list[ResponseInfo] = []
-
-    def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
-        self.ended.append(response)
 
 
 def parts(response: ResponseInfo) -> tuple[float | None, ...]:
@@ -86,13 +58,23 @@ def test_the_kind_of_exchange_is_what_is_asked_for() -> None:
     class Deaf(Observer):
         wants_timings = True
 
+    plain = Config()
     for observer in (Observer(), Finished(), fan_out(), fan_out(Finished(), Deaf())):
-        assert exchange_for(observer) is Exchange
-    assert exchange_for(fan_out(Finished(), Started())) is StartedExchange
-    assert exchange_for(fan_out(Finished(), Timed())) is TimedExchange
-    both = exchange_for(fan_out(Started(), Timed()))
+        assert exchange_for(observer, plain) is Exchange
+    assert exchange_for(fan_out(Finished(), Started()), plain) is StartedExchange
+    assert exchange_for(fan_out(Finished(), Timed()), plain) is TimedExchange
+    both = exchange_for(fan_out(Started(), Timed()), plain)
     assert issubclass(both, StartedExchange)
     assert issubclass(both, TimedExchange)
+    for observer in (Observer(), fan_out(Timed())):
+        assert exchange_for(observer, Config(server_timing=True)) is ServerTimedExchange
+    identified = Config(request_id_header="X-Request-ID")
+    assert exchange_for(Observer(), identified) is IdentifiedExchange
+    options = Config(request_id_header="X-Request-ID", server_timing=True)
+    every = exchange_for(fan_out(Started(), Timed()), options)
+    assert issubclass(every, StartedExchange)
+    assert issubclass(every, IdentifiedExchange)
+    assert issubclass(every, ServerTimedExchange)
 
 
 def test_what_nobody_asks_for_is_not_known() -> None:

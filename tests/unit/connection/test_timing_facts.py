@@ -11,21 +11,12 @@ from typing import Any
 import pytest
 from late import Steps, limited
 from streams import CHUNK, Streamer
+from timed import Timed
 from wire import TIMEOUT, Held, Site, echo
 
-from wsgi_async.events import Observer, ResponseInfo
+from wsgi_async.events import ResponseInfo
 
 POST = "POST / HTTP/1.1\r\nHost: a\r\n"
-
-
-class Timed(Observer):
-    wants_timings = True
-
-    def __init__(self) -> None:
-        self.ended: list[ResponseInfo] = []
-
-    def request_finished(self, request: object, response: ResponseInfo) -> None:
-        self.ended.append(response)
 
 
 def facts(response: ResponseInfo) -> tuple[object, ...]:

@@ -125,6 +125,11 @@ def test_tls(tmp_path: Path, body: str, expected: dict[str, object]) -> None:
     from_options(**{name: value for name, value in expected.items() if name != "chdir"})
 
 
+def test_slow_requests_are_given_in_milliseconds(tmp_path: Path) -> None:
+    found = options(tmp_path, "log-slow = 1500")
+    assert from_options(**found).slow_request == 1.5
+
+
 @pytest.mark.parametrize(
     ("body", "app"),
     [

@@ -246,6 +246,20 @@ def test_an_application_error_without_an_exception(error_log: Path) -> None:
     ]
 
 
+def test_a_slow_request_has_its_stack_beneath_it(error_log: Path) -> None:
+    stack = ['File "a.py", line 3, in slow', "  sleep(9)\n\x1b"]
+    LogObserver().request_slow(REQUEST._replace(target=HOSTILE), "wsgi_async-2", 5.26, stack)
+    LogObserver().request_slow(REQUEST, "wsgi_async-3", 6, [])
+    assert error_lines(error_log) == [
+        f"[WARNING] GET {ESCAPED} [127.0.0.1:50312 r-1]: in the application for 5.3 s, and still "
+        "is; thread wsgi_async-2 is in",
+        '    File "a.py", line 3, in slow',
+        r"      sleep(9)\x0a\x1b",
+        "[WARNING] GET /path?q=1 [127.0.0.1:50312 r-1]: in the application for 6.0 s, and still "
+        "is; thread wsgi_async-3 is in code that is not Python",
+    ]
+
+
 def test_a_warning_to_the_application(error_log: Path) -> None:
     LogObserver().app_warning(REQUEST._replace(target=HOSTILE), "not sent:\nremove it")
     assert error_lines(error_log) == [
