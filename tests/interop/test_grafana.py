@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from expositions import exposition, parsed
+from processes import Site
 from promql import Matcher, faults, parse
 from prose import HELP
+from scraping import METRICS, Scraper
 from tools import ROOT
 
-from wsgi_async.scoreboard.table import METRICS
+from wsgi_async.scoreboard import table
 
 DASHBOARD = json.loads((ROOT / "examples" / "deploy" / "grafana.json").read_text("utf-8"))
 ROWS = ["Traffic", "Latency", "Saturation", "Processes"]
@@ -46,7 +48,7 @@ def test_the_guide_names_what_there_is(families: list[Any]) -> None:
 
 def test_every_metric_is_on_the_dashboard() -> None:
     shown = " ".join(expression for _, expression in EXPRESSIONS)
-    assert [each.name for each in METRICS if not re.search(rf"\b{each.name}", shown)] == []
+    assert [each.name for each in table.METRICS if not re.search(rf"\b{each.name}", shown)] == []
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
@@ -92,6 +94,19 @@ def test_variables_are_asked_of_a_metric_that_there_is(families: list[Any]) -> N
             assert match is not None
             assert match[1] in names
             assert each["query"]["query"] == each["definition"]
+
+
+def test_each_query_has_an_answer_from_processes(site: Site) -> None:
+    """Two of them and their parent, as they are served: in the clear, so without a certificate."""
+    with site.serve("--workers", "2", *METRICS) as servers:
+        scraper = Scraper.of(servers)
+        servers.get("/?x")
+        scraper.wait_for_total(2, "wsgi_async_processes_ready")
+        scraper.wait_until(lambda: scraper.total("wsgi_async_connections_limit"), "no sample yet")
+        found = parsed(scraper.get().body.decode())
+    for title, expression in EXPRESSIONS:
+        if "tls_certificate" not in expression:
+            assert faults(expression, found) == [], title
 
 
 @pytest.mark.parametrize(

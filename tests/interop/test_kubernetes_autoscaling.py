@@ -3,12 +3,17 @@ that it is for, and its metrics beside what a server exposes."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import tomllib
 from typing import Any
 
 import pytest
 from expositions import exposition, parsed
 from promql import faults
+from rawclient import TIMEOUT
 from tools import ROOT, require_module
 
 DEPLOY = ROOT / "examples" / "deploy"
@@ -93,6 +98,26 @@ def test_it_is_for_the_deployment_beside_it(autoscaler: dict[str, Any]) -> None:
     # Else no node could ever be emptied.
     assert autoscaler["minReplicas"] > others["PodDisruptionBudget"]["spec"]["maxUnavailable"]
     assert autoscaler["minReplicas"] == deployment["spec"]["replicas"] < autoscaler["maxReplicas"]
+
+
+def test_the_option_that_it_needs_is_one() -> None:
+    """Beside all that the container has; and not for the pod alone, where nobody could read it."""
+    others = load((DEPLOY / "kubernetes.yaml").read_text())
+    [container] = others["Deployment"]["spec"]["template"]["spec"]["containers"]
+    [option] = re.findall(r"^#   - (--metrics-bind=\S+)$", MANIFEST.read_text(), re.MULTILINE)
+    done = subprocess.run(
+        [sys.executable, "-m", "wsgi_async", *container["command"][1:], option, "--print-config"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        timeout=TIMEOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = tomllib.loads(done.stdout)["metrics_bind"]
+    assert told == "0.0.0.0:9100"
+    assert int(told.rpartition(":")[2]) not in [
+        each["containerPort"] for each in container["ports"]
+    ]
 
 
 def test_each_metric_that_is_asked_for_has_a_rule(

@@ -46,7 +46,7 @@ def filled_board() -> Scoreboard:
     parent = board.parent
     parent.begin()
     parent.set(table.UP, 1.0)
-    parent.add(table.RESTARTS, table.RestartReason.DIED.value)
+    parent.add(table.RESTARTS, "died")
     reading = board.read()
     for metric in table.METRICS:
         for labels in metric.series if metric.kind is table.Kind.GAUGE else ():
