@@ -6,12 +6,11 @@ The tables of the guide are made of these.
 from __future__ import annotations
 
 import enum
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from wsgi_async.events import ResponseInfo
+from json.encoder import encode_basestring_ascii
+from typing import Any
 
 from .access_entry import Entry
 from .text import log_time, rfc3339
@@ -91,58 +90,36 @@ def _field(name: str) -> Callable[[Entry], str | None]:
     return lambda entry: entry.field(name)
 
 
-def _part(name: str) -> Callable[[Entry], float | None]:
-    """A part of the time, by its name in :class:`.ResponseInfo`."""
+def _told(name: str, show: Callable[[Any], str], unknown: str) -> Callable[[Entry], str]:
+    """What only the server knows, by its name in :class:`.ResponseInfo`.
 
-    def take(entry: Entry) -> float | None:
-        seconds: float | None = getattr(entry.response, name, None)
-        return seconds
+    :param unknown: in its place where it is not known.
+    """
 
-    return take
-
-
-def _is_measured(response: ResponseInfo | None) -> bool:
-    return response is not None and response.received is not None
-
-
-def _received(entry: Entry) -> int | None:
-    return None if entry.response is None else entry.response.received
-
-
-def _thread(entry: Entry) -> str | None:
-    return None if entry.response is None else entry.response.thread
-
-
-def _fact(name: str) -> Callable[[Entry], bool | None]:
-    """Something that was so or was not, likewise."""
-
-    def take(entry: Entry) -> bool | None:
-        return bool(getattr(entry.response, name)) if _is_measured(entry.response) else None
+    def take(entry: Entry) -> str:
+        response = entry.response
+        value = None if response is None else getattr(response, name)
+        return unknown if value is None else show(value)
 
     return take
 
 
-# --- As text
+def _fact(name: str, words: tuple[str, str, str]) -> Callable[[Entry], str]:
+    """Something that was so or was not, likewise.
+
+    :param words: for no, yes and unknown.
+    """
+
+    def take(entry: Entry) -> str:
+        response = entry.response
+        if response is None or response.received is None:  # nobody has asked for such facts
+            return words[2]
+        return words[bool(getattr(response, name))]
+
+    return take
 
 
-def _decimal(take: Callable[[Entry], float | None]) -> Callable[[Entry], str]:
-    def text(entry: Entry) -> str:
-        seconds = take(entry)
-        return "-" if seconds is None else f"{seconds:.6f}"
-
-    return text
-
-
-def _said(take: Callable[[Entry], bool | None]) -> Callable[[Entry], str]:
-    return lambda entry: {True: "yes", False: "no", None: "-"}[take(entry)]
-
-
-def _or_dash(take: Callable[[Entry], int | None]) -> Callable[[Entry], str]:
-    def text(entry: Entry) -> str:
-        value = take(entry)
-        return "-" if value is None else str(value)
-
-    return text
+_decimal = "{:.6f}".format
 
 
 def _ours(
@@ -155,6 +132,7 @@ def _ours(
     return Atom(meaning, kind, take, need, unit, is_gunicorns=False)
 
 
+_WORDS = ("no", "yes", "-")
 _TEXT, _WORD, _OWN, _NUMBER = Kind.TEXT, Kind.WORD, Kind.OWN, Kind.NUMBER
 
 ATOMS: dict[str, Atom] = {
@@ -184,22 +162,29 @@ ATOMS: dict[str, Atom] = {
     ),
     "M": Atom("duration", _NUMBER, lambda entry: int(entry.seconds * 1e3), unit="ms"),
     "D": Atom("duration", _NUMBER, lambda entry: int(entry.seconds * 1e6), unit="µs"),
-    "L": Atom("duration", _OWN, _decimal(lambda entry: entry.seconds), unit="s, decimal"),
+    "L": Atom("duration", _OWN, lambda entry: _decimal(entry.seconds), unit="s, decimal"),
     "p": Atom("id of the process: `<123>`", _OWN, lambda entry: f"<{os.getpid()}>"),
     "id": _ours("id of the request, as other logs have it", _WORD, lambda e: e.id, need=None),
     "upload": _ours(
-        "of the duration: the body arrives", _OWN, _decimal(_part("upload")), "s, decimal"
+        "of the duration: while the request's body came",
+        _OWN,
+        _told("upload", _decimal, "-"),
+        "s, decimal",
     ),
-    "queue": _ours("it waits for a thread", _OWN, _decimal(_part("queue")), "s, decimal"),
-    "app": _ours("the application has a thread", _OWN, _decimal(_part("app")), "s, decimal"),
-    "cpu": _ours("of that, time on a processor", _OWN, _decimal(_part("cpu")), "s, decimal"),
-    "send": _ours("only the client is waited for", _OWN, _decimal(_part("send")), "s, decimal"),
-    "received": _ours("size of the request's body", _OWN, _or_dash(_received), "bytes"),
-    "thread": _ours("name of the thread that took it first", _WORD, _thread),
+    "queue": _ours("waiting for a thread", _OWN, _told("queue", _decimal, "-"), "s, decimal"),
+    "app": _ours(
+        "with a thread, in the application", _OWN, _told("app", _decimal, "-"), "s, decimal"
+    ),
+    "cpu": _ours("of `app`, on a processor", _OWN, _told("cpu", _decimal, "-"), "s, decimal"),
+    "send": _ours(
+        "waiting for nobody but the client", _OWN, _told("send", _decimal, "-"), "s, decimal"
+    ),
+    "received": _ours("size of the request's body", _OWN, _told("received", str, "-"), "bytes"),
+    "thread": _ours("name of the thread that took it first", _WORD, _told("thread", str, "")),
     "spooled": _ours(
-        "whether a body waited in a file: `yes` or `no`", _OWN, _said(_fact("was_spooled"))
+        "whether a body waited in a file: `yes` or `no`", _OWN, _fact("was_spooled", _WORDS)
     ),
-    "parked": _ours("whether the response was suspended", _OWN, _said(_fact("was_parked"))),
+    "parked": _ours("whether the response was suspended", _OWN, _fact("was_parked", _WORDS)),
 }
 """gunicorn's, and ours behind them."""
 
@@ -222,37 +207,24 @@ NAMED: dict[str, Named] = {
 # --- As JSON
 
 
-_write = json.JSONEncoder().encode
-"""In ASCII: nothing of a text can end it, or a line."""
+_write = encode_basestring_ascii
+"""Nothing of a text can end it, or a line."""
+
+_JSON_WORDS = ("false", "true", "null")
 
 
-def _json(
-    take: Callable[[Entry], str | None], *, is_known_by_text: bool = False
-) -> Callable[[Entry], str]:
-    """Text; null where it is not known.
-
-    :param is_known_by_text: whether empty text means that it is not.
-    """
+def _json(take: Callable[[Entry], str | None]) -> Callable[[Entry], str]:
+    """Text; null where there is none."""
 
     def write(entry: Entry) -> str:
         value = take(entry)
-        return "null" if value is None or (is_known_by_text and not value) else _write(value)
+        return "null" if value is None else _write(value)
 
     return write
 
 
-def _json_number(take: Callable[[Entry], float | None]) -> Callable[[Entry], str]:
-    def write(entry: Entry) -> str:
-        value = take(entry)
-        if value is None:
-            return "null"
-        return f"{value:.6f}" if isinstance(value, float) else str(value)
-
-    return write
-
-
-def _json_fact(take: Callable[[Entry], bool | None]) -> Callable[[Entry], str]:
-    return lambda entry: {True: "true", False: "false", None: "null"}[take(entry)]
+def _complete(entry: Entry) -> str:
+    return {True: "true", False: "false", None: "null"}[entry.is_complete]
 
 
 _TIMINGS = Need.TIMINGS
@@ -262,12 +234,8 @@ KEYS: dict[str, Key] = {
         'when the request came: `"2026-10-10T13:55:36.042+02:00"` (RFC 3339)',
         lambda entry: f'"{rfc3339(entry.came)}"',
     ),
-    "client": Key(
-        "address of the client, or `unix`", _json(lambda e: e.host, is_known_by_text=True)
-    ),
-    "user": Key(
-        "name of the user, by the scheme Basic", _json(lambda e: e.user, is_known_by_text=True)
-    ),
+    "client": Key("address of the client, or `unix`", _json(lambda e: e.host or None)),
+    "user": Key("name of the user, by the scheme Basic", _json(lambda e: e.user or None)),
     "method": Key("method", _json(_method)),
     "target": Key("what was asked for, as it was sent", _json(_target)),
     "version": Key("version, such as `HTTP/1.1`", _json(_version)),
@@ -275,28 +243,33 @@ KEYS: dict[str, Key] = {
     "body_size": Key("size of the response's body", lambda entry: str(entry.size), unit="bytes"),
     "referer": Key("field Referer", _json(_field("referer"))),
     "user_agent": Key("field User-Agent", _json(_field("user-agent"))),
-    "id": Key(
-        "id of the request, as other logs have it", _json(lambda e: e.id, is_known_by_text=True)
-    ),
+    "id": Key("id of the request, as other logs have it", _json(lambda e: e.id or None)),
     "duration": Key(
         "from the complete head to the end of the response",
-        _json_number(lambda entry: entry.seconds),
+        lambda entry: _decimal(entry.seconds),
         unit="s",
     ),
     "upload": Key(
-        "of the duration: the body arrives", _json_number(_part("upload")), _TIMINGS, "s"
+        "of the duration: while the request's body came",
+        _told("upload", _decimal, "null"),
+        _TIMINGS,
+        "s",
     ),
-    "queue": Key("it waits for a thread", _json_number(_part("queue")), _TIMINGS, "s"),
-    "app": Key("the application has a thread", _json_number(_part("app")), _TIMINGS, "s"),
-    "cpu": Key("of that, time on a processor", _json_number(_part("cpu")), _TIMINGS, "s"),
-    "send": Key("only the client is waited for", _json_number(_part("send")), _TIMINGS, "s"),
-    "received": Key("size of the request's body", _json_number(_received), _TIMINGS, "bytes"),
-    "complete": Key(
-        "whether all of the response was sent", _json_fact(lambda entry: entry.is_complete)
+    "queue": Key("waiting for a thread", _told("queue", _decimal, "null"), _TIMINGS, "s"),
+    "app": Key("with a thread, in the application", _told("app", _decimal, "null"), _TIMINGS, "s"),
+    "cpu": Key("of `app`, on a processor", _told("cpu", _decimal, "null"), _TIMINGS, "s"),
+    "send": Key(
+        "waiting for nobody but the client", _told("send", _decimal, "null"), _TIMINGS, "s"
     ),
-    "spooled": Key("whether a body waited in a file", _json_fact(_fact("was_spooled")), _TIMINGS),
-    "parked": Key("whether the response was suspended", _json_fact(_fact("was_parked")), _TIMINGS),
-    "thread": Key("name of the thread that took it first", _json(_thread), _TIMINGS),
+    "received": Key(
+        "size of the request's body", _told("received", str, "null"), _TIMINGS, "bytes"
+    ),
+    "complete": Key("whether all of the response was sent", _complete),
+    "spooled": Key("whether a body waited in a file", _fact("was_spooled", _JSON_WORDS), _TIMINGS),
+    "parked": Key("whether the response was suspended", _fact("was_parked", _JSON_WORDS), _TIMINGS),
+    "thread": Key(
+        "name of the thread that took it first", _told("thread", _write, "null"), _TIMINGS
+    ),
     "process": Key("id of the process", lambda entry: str(os.getpid())),
 }
 """In their order."""

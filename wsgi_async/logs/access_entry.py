@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Protocol
 
 from wsgi_async.errors import HTTPError
@@ -12,7 +13,7 @@ from wsgi_async.events import RequestInfo, ResponseInfo, client_address
 from wsgi_async.http.target import read_target
 from wsgi_async.http.variables import path_info
 
-__all__ = ["Entry", "ServerEntry", "basic_user", "joined", "plain_text", "variable_of"]
+__all__ = ["Entry", "ServerEntry", "basic_user", "by_name", "host_of", "plain_text", "variable_of"]
 
 
 class Entry(Protocol):
@@ -76,7 +77,17 @@ class ServerEntry:
     :param response: None where the server refused it.
     """
 
-    __slots__ = ("_client", "_request", "came", "response", "seconds", "size", "status")
+    __slots__ = (
+        "_client",
+        "_fields",
+        "_request",
+        "came",
+        "line",
+        "response",
+        "seconds",
+        "size",
+        "status",
+    )
 
     def __init__(
         self,
@@ -89,6 +100,8 @@ class ServerEntry:
     ) -> None:
         self._client = client
         self._request = request
+        self._fields: dict[str, str] | None = None
+        self.line = None if request is None else (request.method, request.target, request.version)
         self.came = came
         self.status = status
         self.size = size
@@ -97,16 +110,11 @@ class ServerEntry:
 
     @property
     def host(self) -> str:
-        return client_address(self._client)[0] or self._client
+        return host_of(self._client)
 
     @property
     def id(self) -> str:
         return "" if self._request is None else self._request.id
-
-    @property
-    def line(self) -> tuple[str, str, str] | None:
-        request = self._request
-        return None if request is None else (request.method, request.target, request.version)
 
     @property
     def path(self) -> str:
@@ -135,26 +143,38 @@ class ServerEntry:
         return None if self.response is None else self.response.complete
 
     def field(self, name: str) -> str | None:
-        return None if self._request is None else joined(self._request.fields, name)
+        fields = self._fields
+        if fields is None:
+            fields = self._fields = by_name(() if self._request is None else self._request.fields)
+        return fields.get(name)
 
     def response_field(self, name: str) -> str | None:
         fields = None if self.response is None else self.response.fields
-        return None if fields is None else joined(fields, name)
+        return None if fields is None else by_name(fields).get(name)
 
     def variable(self, name: str) -> str | None:
         environ = None if self.response is None else self.response.environ
         return None if environ is None else variable_of(environ, name)
 
 
-def joined(fields: Iterable[tuple[str, str]], name: str) -> str | None:
-    """The values of all fields of a name, as one (RFC 9110 §5.3): empty ones add nothing (§5.6.1).
-    None where there is no such field.
+@lru_cache(maxsize=1024)  # of a connection that is kept it is the same each time
+def host_of(client: str) -> str:
+    """The address of ``127.0.0.1:50312`` or ``[::1]:50312``; anything else as it is."""
+    return client_address(client)[0] or client
 
-    :param name: in lower case.
-    """
-    size = len(name)
-    values = [value for key, value in fields if len(key) == size and key.lower() == name]
-    return ", ".join(filter(None, values)) if values else None
+
+def by_name(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Fields by their names in lower case. The values of several of a name are one (RFC 9110 §5.3);
+    empty ones add nothing (§5.6.1)."""
+    found: dict[str, str] = {}
+    for name, value in fields:
+        key = name.lower()
+        before = found.get(key)
+        if not before:
+            found[key] = value
+        elif value:
+            found[key] = f"{before}, {value}"
+    return found
 
 
 def basic_user(authorization: str) -> str:

@@ -16,10 +16,10 @@ from functools import lru_cache
 from types import TracebackType
 
 from wsgi_async.errors import ApplicationError
-from wsgi_async.events import CertificateInfo, Observer, RequestInfo, ResponseInfo, client_address
+from wsgi_async.events import CertificateInfo, Observer, RequestInfo, ResponseInfo
 from wsgi_async.system.own_code import without_ours
 
-from .access_entry import ServerEntry, basic_user
+from .access_entry import ServerEntry, basic_user, host_of
 from .access_format import COMBINED, FORMATS, AccessFormat
 from .setup import access_logger, app_logger, logger, put_access
 from .text import escape, log_time, one_line
@@ -273,7 +273,6 @@ def _added(before: str, value: str) -> str:
     return f"{before}, {text}" if text else before
 
 
-@lru_cache(maxsize=1024)  # of a connection that is kept it is the same each time
+@lru_cache(maxsize=1024)  # as there
 def _host(client: str) -> str:
-    """The address of ``127.0.0.1:50312`` or ``[::1]:50312``; anything else as it is."""
-    return escape(client_address(client)[0] or client) or "-"
+    return escape(host_of(client)) or "-"

@@ -12,7 +12,7 @@ from wsgi_async.events import HAS_ACCESS_LINE
 from wsgi_async.http.request_id import KEY
 from wsgi_async.http.statuses import BODILESS
 from wsgi_async.logs.access_atoms import Need
-from wsgi_async.logs.access_entry import basic_user, joined, plain_text, variable_of
+from wsgi_async.logs.access_entry import basic_user, by_name, plain_text, variable_of
 from wsgi_async.logs.access_format import COMBINED, AccessFormat
 from wsgi_async.logs.setup import access_logger
 from wsgi_async.wsgi.types import Environ, Fields, OptExcInfo
@@ -178,7 +178,7 @@ class _Entry:
         return plain_text(self._environ.get(variable))
 
     def response_field(self, name: str) -> str | None:
-        return joined(self._headers, name)
+        return by_name(self._headers).get(name)
 
     def variable(self, name: str) -> str | None:
         return variable_of(self._environ, name)
