@@ -184,14 +184,22 @@ ATOMS: dict[str, Atom] = {
     "spooled": _ours(
         "whether a body waited in a file: `yes` or `no`", _OWN, _fact("was_spooled", _WORDS)
     ),
-    "parked": _ours("whether the response was suspended", _OWN, _fact("was_parked", _WORDS)),
+    "parked": _ours(
+        "whether the response was suspended for its client", _OWN, _fact("was_parked", _WORDS)
+    ),
+    "given_up": _ours(
+        "whether its thread was given up (`--request-timeout`)",
+        _OWN,
+        _fact("is_given_up", _WORDS),
+    ),
 }
 """gunicorn's, and ours behind them."""
 
 NAMED: dict[str, Named] = {
     "i": Named("fields of the request of that name", lambda entry, name: entry.field(name)),
     "o": Named(
-        "fields of the response, as the application gave them",
+        "fields of the response: those of the application, of `--server-timing` and of "
+        "`--request-id-header`",
         lambda entry, name: entry.response_field(name),
         Need.FIELDS,
     ),
@@ -266,7 +274,16 @@ KEYS: dict[str, Key] = {
     ),
     "complete": Key("whether all of the response was sent", _complete),
     "spooled": Key("whether a body waited in a file", _fact("was_spooled", _JSON_WORDS), _TIMINGS),
-    "parked": Key("whether the response was suspended", _fact("was_parked", _JSON_WORDS), _TIMINGS),
+    "parked": Key(
+        "whether the response was suspended for its client",
+        _fact("was_parked", _JSON_WORDS),
+        _TIMINGS,
+    ),
+    "given_up": Key(
+        "whether its thread was given up (`--request-timeout`)",
+        _fact("is_given_up", _JSON_WORDS),
+        _TIMINGS,
+    ),
     "thread": Key(
         "name of the thread that took it first", _told("thread", _write, "null"), _TIMINGS
     ),

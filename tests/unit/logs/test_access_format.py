@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 from log_lines import REQUEST, RESPONSE, restored
+from properties import examples
 
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import RequestInfo, ResponseInfo
@@ -63,6 +65,7 @@ FULL = ResponseInfo(
     thread="wsgi_async-1",
     was_spooled=True,
     was_parked=False,
+    is_given_up=True,
 )
 ASKED = REQUEST._replace(
     target="/a%20b/caf%C3%A9?x=1&y=%20",
@@ -110,6 +113,7 @@ def line_of(
         ("thread", "wsgi_async-1"),
         ("spooled", "yes"),
         ("parked", "no"),
+        ("given_up", "yes"),
     ],
 )
 def test_each_atom(atom: str, expected: str) -> None:
@@ -249,7 +253,7 @@ def test_a_target_for_which_it_was_refused() -> None:
 
 
 def test_what_was_not_measured() -> None:
-    names = ("upload", "queue", "app", "cpu", "send", "received", "thread", "spooled", "parked")
+    names = [name for name, atom in ATOMS.items() if atom.need is not None]
     line = line_of(" ".join(f"%({name})s" for name in names), REQUEST, RESPONSE)
     assert line == " ".join("-" * len(names))
 
@@ -338,10 +342,11 @@ def test_what_a_format_asks_for(format: str, needs: set[Need], has_ours: bool) -
 
 def test_what_needs_timings_says_so() -> None:
     """Whatever looks at one of the facts that are only there where somebody asks."""
-    parts = ("upload", "queue", "app", "cpu", "send", "received", "thread", "spooled", "parked")
+    parts = {"upload", "queue", "app", "cpu", "send", "received", "thread"}
+    parts |= {"spooled", "parked", "given_up"}
     for table in (ATOMS, KEYS):
         asking = {name for name, spec in table.items() if spec.need is TIMINGS}  # type: ignore[attr-defined]
-        assert asking == set(parts)
+        assert asking == parts
 
 
 # --- One line, two ways
@@ -369,6 +374,34 @@ def test_combined_is_the_same_by_its_atoms(
         LogObserver(access=True, format=format).request_finished(request, response)
     first, second, third = (re.sub(r":\d\d ", " ", line) for line in path.read_text().splitlines())
     assert first == second == third.removesuffix("%")
+
+
+latin_1 = st.text(st.characters(max_codepoint=0xFF))
+COLUMNS = re.compile(
+    r'(\S+) - (\S+) \[([^]"]+)\] "([^"]*) ([^ "]*) HTTP/1.1" 200 12 "([^"]*)" "([^"]*)"'
+)
+
+
+def unescaped(text: str) -> str:
+    return re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), text)
+
+
+@examples(500, latin_1, latin_1.filter(lambda text: " " not in text), latin_1, latin_1)
+def test_no_text_ends_a_column_or_a_line(user: str, target: str, referer: str, agent: str) -> None:
+    """And none is lost: what was sent can be read in the column."""
+    credentials = base64.b64encode(f"{user.replace(':', ';')}:x".encode()).decode()
+    fields = (
+        ("authorization", f"Basic {credentials}"),
+        ("referer", referer),
+        ("User-Agent", agent),
+    )
+    request = REQUEST._replace(target=target, fields=fields)
+    line = line_of(COMBINED, request, RESPONSE)
+    match = COLUMNS.fullmatch(line)
+    assert match is not None, line
+    assert line.isascii()
+    found = [unescaped(match[number]) for number in (2, 5, 6, 7)]
+    assert found == [user.replace(":", ";") or "-", target, referer or "-", agent or "-"]
 
 
 def test_what_middleware_has_logged_is_not_logged_again(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def test_the_keys() -> None:
         "complete": True,
         "spooled": False,
         "parked": True,
+        "given_up": False,
         "thread": "wsgi_async-1",
         "process": os.getpid(),
     }
