@@ -11,6 +11,7 @@ from timed import Timed
 from wire import HELLO, Held, Site, responding
 
 from wsgi_async.events import RequestInfo
+from wsgi_async.middleware import RequestId
 
 Application = Callable[..., Any]
 MADE = re.compile(r"[0-9a-f]+-[0-9a-f]+")  # the fakes' way
@@ -188,3 +189,13 @@ def test_two_requests_on_a_connection_have_two() -> None:
         client.send(request.format("one") + request.format("two"), "GET", "GET")
         client.wait(2)
         assert [answer["x-request-id"] for answer in client.answers] == ["one", "two"]
+
+
+def test_the_middleware_keeps_the_servers_id() -> None:
+    """Whoever has both has one name in all logs, and one field."""
+    seen = Seen()
+    with identified(RequestId(seen)) as site:
+        answer = site.connect().get("/", "X-Request-ID: a b")
+        [made] = answer.all("x-request-id")
+        assert [request.id for request, _ in site.observer.finished] == [made]
+    assert seen.ids == [(made, made)]

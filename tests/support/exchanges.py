@@ -10,7 +10,9 @@ from typing import Any
 
 from threadline import KIB, WAIT, Client, Line, no_leaks
 
+from wsgi_async.config.options import Config
 from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
+from wsgi_async.connection.kinds import exchange_for, id_field_of
 from wsgi_async.errors import HTTPError
 from wsgi_async.events import Observer, RequestInfo
 from wsgi_async.http.admission import admit
@@ -60,7 +62,7 @@ class Connection:
         if length is not None:
             text += f"Content-Length: {length}\r\n"
         head = admit(method, "/p?q", "1.1", text + "\r\n")
-        self.exchange = Exchange(rig.gateway, self, head, 0.0)
+        self.exchange = rig.gateway.exchange(rig.gateway, self, head, 0.0)
         self.side = _Side(rig.line, self.exchange)
 
     def exchange_woke(self, exchange: Exchange) -> None:
@@ -104,6 +106,7 @@ class Rig:
         queue_size: int,
         observer: Observer,
         max_aside: int = 0,
+        config: Config | None = None,
     ) -> None:
         self.line = line
         self.observer = observer
@@ -113,8 +116,16 @@ class Rig:
         )
         line.stand_in = self.pool.stand_in
         self.pool.start()
+        config = config or Config()
         self.gateway = Gateway(
-            application, self.pool, line.mailbox, line.bounds, observer, request_ids()
+            application,
+            self.pool,
+            line.mailbox,
+            line.bounds,
+            observer,
+            request_ids(),
+            exchange=exchange_for(observer, config),
+            id_field=id_field_of(config),
         )
 
     def connect(self, method: str = "GET", length: int | None = None) -> Connection:

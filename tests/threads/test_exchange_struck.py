@@ -16,7 +16,9 @@ from striking import Striker, StruckError
 from threadline import KIB, MIB, WAIT, no_leaks
 
 from wsgi_async.buffers.spool import BodySpool
+from wsgi_async.config.options import Config
 from wsgi_async.connection import exchange as exchange_module
+from wsgi_async.connection import own_fields, timing
 from wsgi_async.system.stacks import raise_in
 from wsgi_async.threads import (
     RequestBody,
@@ -41,7 +43,8 @@ from wsgi_async.wsgi.calling import direct
 
 RESPONSES = (writer, account, producer, pipe, spool_turns)
 POOL = (pool_module, places, task_queues, tasks, stand_ins)
-MODULES = (exchange_module, wsgi_module, *POOL, mailbox, *RESPONSES, body, bounds, interim, hints)
+EXCHANGES = (exchange_module, timing, own_fields)
+MODULES = (*EXCHANGES, wsgi_module, *POOL, mailbox, *RESPONSES, body, bounds, interim, hints)
 
 
 class Iterable:
@@ -68,7 +71,9 @@ class Scene:
         overflow: str = "spool",
         sends: str = "",
         others_wait: bool = False,
+        config: Config | None = None,
     ) -> None:
+        self.config = config
         self.chunks = chunks
         self.overflow = overflow
         self.sends = sends
@@ -98,6 +103,7 @@ class Application:
         return self.returned[-1]
 
 
+OWN_FIELDS = Config(server_timing=True, request_id_header="X-Request-ID")
 SCENES = {
     "small": Scene([b"hello"]),
     "collected body": Scene([b"hello"] * 3, sends="spool"),
@@ -108,6 +114,8 @@ SCENES = {
     "parked": Scene([b"x" * 2 * MIB] * 3, overflow="park"),
     "blocked": Scene([b"x" * 100 * KIB] * 4, overflow="block"),
     "aside": Scene([b"x" * 100 * KIB] * 4, others_wait=True),
+    "timed": Scene([b"hello"], config=OWN_FIELDS),
+    "timed, parked": Scene([b"x" * 2 * MIB] * 3, overflow="park", config=OWN_FIELDS),
 }
 
 
@@ -159,7 +167,8 @@ def test_wherever_a_request_is_struck(name: str, tmp_path: Path) -> None:
                 others_wait=lambda: scene.others_wait,
             )
             line.bounds.turns._left = 0.0
-            rig = Rig(line, application, 1, 10, Notes(), max_aside=scene.others_wait)
+            aside = int(scene.others_wait)
+            rig = Rig(line, application, 1, 10, Notes(), max_aside=aside, config=scene.config)
             deadline = time.monotonic() + WAIT
             while rig.pool.busy:
                 assert time.monotonic() < deadline
@@ -190,6 +199,8 @@ def test_wherever_a_request_is_struck(name: str, tmp_path: Path) -> None:
     assert ends["finished"] > 5
     if scene.sends == "hints":
         assert {"__call__", "check_hints", "send_interim", "add"} <= places.keys()
+    if scene.config is not None:
+        assert {"start", "stop", "post", "extended", "_fields_for"} <= places.keys()
 
 
 class Returning:
