@@ -15,7 +15,7 @@ from tools import python, running
 
 DEPENDENCIES = {
     *("anyio", "click", "colorama", "dotenv", "h11", "idna", "markupsafe", "pytest", "sniffio"),
-    *("uvloop", "watchfiles", "werkzeug"),
+    *("prometheus_client", "uvloop", "watchfiles", "werkzeug"),
 }
 SHADOW = """
 import posix
@@ -70,6 +70,7 @@ SERVERS = {
     "module-preload": ("-m", "wsgi_async", *OPTIONS, "--preload"),
     "module-all": ("-m", "wsgi_async", *OPTIONS, *ALL),
     "module-reload": ("-m", "wsgi_async", *OPTIONS, "--reload"),
+    "module-metrics": ("-m", "wsgi_async", *OPTIONS, "--metrics-bind", "127.0.0.1:0"),
     "gunicorn": ("-m", "wsgi_async", "-c", "gunicorn.conf.py", *OPTIONS[1:]),
     "main": ("main.py", *OPTIONS),
     "asyncio": ("main_asyncio.py", *OPTIONS),
@@ -98,6 +99,9 @@ def test_no_file_of_the_project_is_imported(project: Path, name: str) -> None:
         assert fetch(f"{url}/bad", None) == 500
         assert fetch(f"{url}/a/", None) == fetch(f"{url}/files/shop.py", None) == 200
         process.wait_for("ValueError: mine")
+        if name == "module-metrics":
+            found = process.wait_for(r"Metrics and probes .* on (http://\S+)")
+            assert fetch(f"{found[1]}/metrics", None) == 200
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
             connection.settimeout(TIMEOUT)
             connection.sendall(b"NONSENSE\r\n\r\n")

@@ -196,6 +196,11 @@ class Attendant:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
+    def hurry(self) -> None:
+        """What has ended it is mended, perhaps: do not wait for the next time."""
+        self._pauses.reset()
+        self._starts_at = -math.inf
+
     def excuse(self, now: float) -> None:
         """Nobody could say anything before."""
         self._heard_at = now
@@ -277,6 +282,11 @@ class Attendants:
         """The parent did not run for a while, and so perhaps nobody did."""
         for attendant in self._all:
             attendant.excuse(now)
+
+    def hurry(self) -> None:
+        """A reload: who waits for its time is started now."""
+        for attendant in self._all:
+            attendant.hurry()
 
     def hear(self, attendant: Attendant) -> list[Word]:
         """What one has said."""

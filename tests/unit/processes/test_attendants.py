@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import math
+import selectors
+import signal
+import subprocess
+import sys
+import warnings
 
 import pytest
+from rawclient import TIMEOUT
 
 from wsgi_async.events import Observer
-from wsgi_async.processes.attendants import TERMS, Attendant, AttendantState, Duty
+from wsgi_async.processes.attendants import (
+    TERMS,
+    Attendant,
+    Attendants,
+    AttendantState,
+    Duty,
+    Work,
+)
 from wsgi_async.processes.channel import Channel
 from wsgi_async.processes.pauses import LONGEST_PAUSE, STEADY, Pauses
 
@@ -60,6 +75,8 @@ def test_who_dies_young_is_started_after_pauses_that_double(told: Told) -> None:
         assert operations.state is AttendantState.WAITING
         assert (operations.due, operations.pid) == (now + 1 + pause, 0)
         now += 1 + pause
+    operations.hurry()  # by a reload
+    assert operations.due < 0
     operations.begin(now).close()
     operations.ended("signal 9", now + STEADY)
     assert operations.due == now + STEADY
@@ -91,3 +108,53 @@ def test_who_watches_files_is_not_started_again(told: Told, is_stopping: bool) -
     assert (watcher.state, watcher.due) == (AttendantState.OVER, math.inf)
     lament = "Files are not watched any more: restart to have them watched"
     assert told.lines == ([] if is_stopping else [lament])
+
+
+def test_one_that_cannot_be_forked_waits_for_another_time(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("wsgi_async.processes.attendants.fork", refuse)
+    operations = make(Duty.OPERATING, told)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of sockets that were left open
+        assert not operations.start(1.0, lambda: None)
+        assert not operations.start(1.0, lambda: None)
+        gc.collect()
+    assert (operations.state, operations.due) == (AttendantState.WAITING, 1.5)
+    assert told.lines[-1] == (
+        "The operations process ended: Resource temporarily unavailable. It is started in 0.5 s"
+    )
+
+
+def test_one_that_hangs_is_killed(told: Told) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with child, selectors.DefaultSelector() as selector:
+        works: dict[Duty, Work | None] = {Duty.OPERATING: lambda channel: 0}
+        attendants = Attendants(works, told, selector, lambda: None)
+        [operations] = attendants
+        operations.channel, theirs = Channel.pair()
+        operations.enter(AttendantState.STARTING)
+        operations.pid = child.pid
+        silence = TERMS[Duty.OPERATING].silence
+        attendants.tick(silence - 0.1)
+        assert not told.lines
+        assert attendants.next_time() == silence
+        attendants.tick(silence)
+        assert child.wait(TIMEOUT) == -signal.SIGKILL
+        attendants.buried(child.pid, "signal 9", is_stopping=False)
+        assert (operations.state, operations.pid) == (AttendantState.WAITING, 0)
+        assert f"process {child.pid}) has not shown for 30 s that it lives" in told.lines[0]
+        theirs.close()
+
+
+def test_nobody_is_started_without_work(told: Told) -> None:
+    with selectors.DefaultSelector() as selector:
+        works: dict[Duty, Work | None] = {Duty.WATCHING: None, Duty.OPERATING: None}
+        attendants = Attendants(works, told, selector, lambda: None)
+        attendants.begin()
+        assert list(attendants) == []
+        assert attendants.next_time() == math.inf
+        attendants.end()
