@@ -70,9 +70,10 @@ def await_pids(
     *,
     others: Sequence[int] = (),
     name: str = "x",
+    path: str = "",
     tls: ssl.SSLContext | None = None,
 ) -> list[int]:
-    """Ask for ``/?name`` until so many processes, none of them of `others`, have answered.
+    """Ask for ``/?name``, or `path`, until so many processes have answered, none of `others`.
 
     Over a few connections at once: of single ones the kernel may give all to the same process.
     """
@@ -83,7 +84,7 @@ def await_pids(
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(RawClient(address, tls=tls)) for _ in range(4)]
             for client in clients:
-                client.send(request(f"/?{name}"))
+                client.send(request(path or f"/?{name}"))
             answers = [client.response() for client in clients]
         assert {answer.status for answer in answers} == {200}
         found |= {int(answer.body.split()[0]) for answer in answers} - set(others)

@@ -625,6 +625,15 @@ class Config:
         check=is_metrics_address,
         takes=METRICS_ADDRESS,
     )
+    metrics_collector: tuple[str, ...] = option(
+        (),
+        group=Group.LOGS,
+        scope=Scope.FLEET,
+        help="A collector of the application's prometheus_client metrics that /metrics asks in "
+        "one process, by the name of its class or of a metric of it; ordinary metrics are there "
+        "anyway. Repeatable.",
+        metavar="NAME",
+    )
 
     def __post_init__(self) -> None:
         convert(self, OPTIONS)

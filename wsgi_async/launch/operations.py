@@ -91,6 +91,14 @@ class Operations:
         except ConfigError:
             close_all(self.sockets)
             raise
+        from wsgi_async.operations.app_metrics import ApplicationMetrics  # it is installed
+
+        try:
+            self.application = ApplicationMetrics(config.metrics_collector)
+            """The application's own metrics."""
+        except ConfigError:
+            close_all(self.sockets)
+            raise
         self._holding = hold(self.sockets)
         self._options = partial(_options, config.spool_dir)
         self.board = Scoreboard()
@@ -116,6 +124,10 @@ class Operations:
     def close(self) -> None:
         """Stop listening, and remove a socket file, where it is this process's. Harmless if
         repeated."""
+        self._stop_listening()
+        self.application.close()
+
+    def _stop_listening(self) -> None:
         close_all(self.sockets)
         self._holding.release()
 
@@ -125,7 +137,7 @@ class Operations:
         """*In a serving process, or a loader:* its sockets are none of this one's."""
         for sock in self.sockets:
             sock.disown_file()
-        self.close()
+        self._stop_listening()
 
     def observer(self, number: int, warn: Callable[[str], object]) -> CountingObserver:
         """*In a serving process:* what counts for it.
@@ -167,7 +179,8 @@ class Operations:
 
     async def _serve(self, channel: Channel) -> None:
         log = _Log()
-        application = OperationsApplication(self.board)
+        collector = self.application.collector(log.warning)
+        application = OperationsApplication(self.board, collector)
         server = Server(application, config=self._options(), observer=log)
         loop, is_over = asyncio.get_running_loop(), asyncio.Event()
 
@@ -199,6 +212,7 @@ class Operations:
         for work in works:
             work.stop()
         await server.stop()
+        collector.close()
 
 
 def put_census(board: Scoreboard, census: Census) -> None:

@@ -84,6 +84,8 @@ def launch(
             pidfile.create()
         settings.hooks.listening()
 
+        install = common.operations.application.install if common.operations else None
+
         def make(
             settings: Settings, config: Config, certificates: SharedContexts | None
         ) -> ServerProgram:
@@ -91,7 +93,7 @@ def launch(
                 config,
                 common,
                 explain,
-                loader=Loading(settings, environ, start, identity, application),
+                loader=Loading(settings, environ, start, identity, application, install),
                 subscribers=lambda: make_subscribers(settings),
                 certificates=certificates,
                 fixed=fixed_at_start(settings),

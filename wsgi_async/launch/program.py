@@ -81,6 +81,9 @@ _LATE = {
 """What is imported for an option, if it is given."""
 
 Warn = Callable[[str], object]
+Install = Callable[[MutableMapping[str, str], Warn], object]
+"""Puts something of ours where the application will find it; told its environment, and what to tell
+of doubts."""
 Explain = Callable[[Exception], tuple[int, str]]
 """For what ended a start: the exit code, and a line that says what to change, with a traceback
 beneath it where that helps."""
@@ -265,6 +268,8 @@ class ServerProgram(Program):
         operations = self.common.operations
         counting = None if operations is None else operations.observer(boot.number, log.warning)
         counters = () if counting is None else (counting,)
+        if operations is not None:
+            operations.application.answer()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             stuck = runner.run(
                 serve_under_supervisor(
@@ -338,7 +343,10 @@ def absolute(config: Config, start: str) -> Config:
 
 
 class Loading:
-    """Makes a new process what it is to be, and loads the application into it."""
+    """Makes a new process what it is to be, and loads the application into it.
+
+    :param install: called before any code of the application; see :data:`Install`.
+    """
 
     def __init__(
         self,
@@ -347,8 +355,10 @@ class Loading:
         start: str,
         identity: Identity | None,
         application: Application | None = None,
+        install: Install | None = None,
     ) -> None:
         self._application = application
+        self._install = install
         self._settings = settings
         self._environ = environ
         self._identity = identity
@@ -373,6 +383,8 @@ class Loading:
             os.umask(mask)
         # Still as root, who may read a file of secrets that the application's user may not.
         self._surroundings.enter(environ)
+        if self._install is not None:
+            self._install(environ, warn)
         entered()
         if identity is not None:
             identity.assume()

@@ -36,7 +36,7 @@ __all__ = ["Reloading", "fixed_at_start"]
 _FIXED = (
     *("bind", "backlog", "socket_mode", "pid", "user", "group"),
     *("reload", "reload_dir", "reload_include"),
-    "metrics_bind",
+    *("metrics_bind", "metrics_collector"),
 )
 """Options that the parent has followed once and for all: its sockets, who it lets serve, its
 watcher, and the operations process."""

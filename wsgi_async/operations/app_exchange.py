@@ -250,6 +250,12 @@ class Asking:
         self._peers = sorted(found, key=lambda peer: peer.answer is None)
         return found
 
+    def close(self) -> None:
+        """Leave them: they find the next one."""
+        for peer in self._peers:
+            peer.sock.close()
+        self._peers.clear()
+
     def _welcome(self) -> None:
         """Take out the connections that processes have put into the desk."""
         while len(self._peers) < _MAX_PEERS:

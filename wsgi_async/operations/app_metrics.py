@@ -21,6 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY, Collector
 
 from wsgi_async.errors import ConfigError
+from wsgi_async.logs.observer import LogObserver
 
 from .app_arena import Arena
 from .app_exchange import Answering, Asking, Exchange, Peer
@@ -67,14 +68,19 @@ class ApplicationMetrics:
         and the exposition is of them.
 
         :param environ: the process's environment, as the application finds it.
-        :param warn: told of what is not counted. *Any thread.*
+        :param warn: told of what others say as well, if they are asked to.
         """
-        self._directory = install(self._arena, environ, warn)
+        self._directory = install(self._arena, environ, warn, self._warn_later)
         if self._directory:
             warn(
                 f"PROMETHEUS_MULTIPROC_DIR is set: metrics of the application are files in "
                 f"{self._directory!r}, as prometheus_client writes them; without it they need none"
             )
+
+    @staticmethod
+    def _warn_later(text: str) -> None:
+        """*Any thread of the application.*"""
+        LogObserver().warning(text)
 
     def answer(self) -> None:
         """*In a process that serves:* answer the operations process from now on, in a thread."""
@@ -125,6 +131,10 @@ class ApplicationCollector(Collector):
     def describe(self) -> Iterable[Metric]:
         """Nobody knows before; a registry would ask for it all."""
         return []
+
+    def close(self) -> None:
+        """*At the end of the operations process,* when nobody collects any more."""
+        self._asking.close()
 
     def collect(self) -> Iterable[Metric]:
         asked_at = time.monotonic()

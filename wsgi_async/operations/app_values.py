@@ -194,11 +194,12 @@ def directory_of(environ: Mapping[str, str]) -> str:
     return environ.get(DIRECTORY) or environ.get(_OLD_DIRECTORY) or ""
 
 
-def install(arena: Arena, environ: MutableMapping[str, str], warn: Warn) -> str:
+def install(arena: Arena, environ: MutableMapping[str, str], warn: Warn, warn_later: Warn) -> str:
     """Have the metrics of the application counted in `arena`, before it is imported.
 
     :param environ: the process's environment, as the application finds it.
-    :param warn: told of what is not counted.
+    :param warn: told at once of what is not counted.
+    :param warn_later: told of it later, by any thread.
     :returns: the directory of the library's files, where it is to write some instead.
     """
     from prometheus_client import REGISTRY, metrics, values
@@ -215,7 +216,7 @@ def install(arena: Arena, environ: MutableMapping[str, str], warn: Warn) -> str:
         )
     directory = directory_of(environ)
     if not directory:
-        values.ValueClass = value_class(Store(arena, warn))
+        values.ValueClass = value_class(Store(arena, warn_later))
     elif not getattr(values.ValueClass, "_multiprocess", False):
         # The variable is set for the application alone, and the library has been imported before.
         choose: Callable[[], type] = values.get_value_class

@@ -59,6 +59,7 @@ def test_each_option_says_who_can_follow_it() -> None:
         "max_requests",
         "max_requests_jitter",
         "metrics_bind",
+        "metrics_collector",
         "preload",
         "switch_interval",
         "timeout",

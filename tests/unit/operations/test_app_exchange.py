@@ -32,14 +32,7 @@ def exchange() -> Iterator[Exchange]:
 def asking(exchange: Exchange) -> Iterator[Asking]:
     asking = Asking(exchange.desk)
     yield asking
-    end(asking)
-
-
-def end(asking: Asking) -> None:
-    """As the operations process does."""
-    for peer in asking._peers:
-        peer.sock.close()
-    asking._peers.clear()
+    asking.close()
 
 
 class Answers:
@@ -134,7 +127,7 @@ def test_the_next_operations_process_finds_them(exchange: Exchange) -> None:
         Answers(exchange, name)
         peers = ask(asking, ord(name) - ord("a") + 1)
         assert names_of(peers)[-1] == name
-        end(asking)
+        asking.close()
 
 
 def test_who_has_gone_is_not_missing(exchange: Exchange, asking: Asking) -> None:
@@ -194,7 +187,7 @@ def test_where_the_application_has_closed_the_door_the_thread_ends(exchange: Exc
     [thread] = set(threading.enumerate()) - before
     ours, theirs = socket.socketpair()
     os.dup2(theirs.fileno(), exchange.door.fileno())
-    end(asking)
+    asking.close()
     thread.join(TIMEOUT)
     assert not thread.is_alive()
     theirs.close()

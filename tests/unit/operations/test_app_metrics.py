@@ -77,8 +77,7 @@ class Running:
 
     def close(self) -> None:
         self.metrics.close()
-        for peer in self.collector._asking._peers:
-            peer.sock.close()
+        self.collector.close()
         for thread in set(threading.enumerate()) - self._before:
             thread.join(TIMEOUT)
             assert not thread.is_alive()

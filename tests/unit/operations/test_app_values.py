@@ -201,7 +201,7 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("apart")
 def test_metrics_made_afterwards_are_counted(arena: Arena, told: list[str]) -> None:
-    assert install(arena, {}, told.append) == ""
+    assert install(arena, {}, told.append, told.append) == ""
     make().inc(4)
     assert shown(arena) == {"jobs_total": 4.0}
     assert not told
@@ -215,7 +215,7 @@ def test_a_directory_that_is_set_is_respected(
     """Also where it is set for the application alone, when the library is imported already."""
     monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))  # and it warns of the old one
-    assert install(arena, {name: str(tmp_path)}, told.append) == str(tmp_path)
+    assert install(arena, {name: str(tmp_path)}, told.append, told.append) == str(tmp_path)
     make().inc(4)
     assert [path.name for path in tmp_path.iterdir()] == [f"counter_{os.getpid()}.db"]
     assert shown(arena) == {}
@@ -232,6 +232,6 @@ def test_metrics_that_were_made_before_are_named(
     Counter("early", "Early.", registry=registry)
     Gauge("early_gauge", "Early.", registry=registry)
     Info("build", "No value of that class.", registry=registry)
-    install(arena, {}, told.append)
+    install(arena, {}, told.append, told.append)
     [warning] = told
     assert warning.startswith("2 metrics were made before the server was started")
