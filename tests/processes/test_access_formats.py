@@ -66,6 +66,26 @@ def test_atoms(logged: Site) -> None:
     assert nonsense == "400|-|-|-|-|-|-"
 
 
+def test_a_thread_that_is_given_up(logged: Site) -> None:
+    """The answer is the server's own: nothing of the application's is in its line."""
+    logged.write_source(
+        "import threading\n"
+        "def application(environ, start_response):\n"
+        "    environ['my.own'] = 'mine'\n"
+        "    start_response('200 OK', [('X-Out', 'out')])\n"
+        "    threading.Event().wait()\n"
+    )
+    path = logged.directory / "access.log"
+    format = "%(s)s|%(given_up)s|%({x-out}o)s|%({my.own}e)s|%(app)s|%(cpu)s"
+    options = ("--access-logfile", str(path), "--access-logformat", format)
+    with logged.serve(*options, "--request-timeout", "300ms") as servers:
+        with RawClient(servers.address) as client:
+            assert client.get().status == 504
+        servers.signal(signal.SIGTERM)
+        servers.wait()
+    assert re.fullmatch(r"504\|yes\|-\|mine\|\d+\.\d{6}\|-\n", path.read_text())
+
+
 def test_common(logged: Site) -> None:
     served, refused, nonsense = lines_of(logged, "common")
     assert served.endswith('"POST /a?b=c HTTP/1.1" 200 5')
