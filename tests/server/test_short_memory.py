@@ -419,7 +419,7 @@ def test_a_process_obeys_the_words_behind_a_report_that_it_cannot_make() -> None
 
     async def main() -> None:
         server = Server(hello, config=Config(), observer=Recorder())
-        child = _Child(server, server.config, theirs, reopen, 0.0)
+        child = _Child(server, server.config, theirs, reopen, 0.0, None)
         for word in ("report", "serve", "drain"):
             ours.say(word)
         child._hear()
