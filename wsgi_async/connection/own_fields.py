@@ -99,5 +99,6 @@ class ServerTimedExchange(TimedExchange, ExtendingExchange):
 
     def _fields_for(self, head: ResponseHead) -> Fields:
         times = self.times
-        field = server_timing(times.queue, times.app, times.cpu)
+        cpu = times.cpu  # before what it is a part of
+        field = server_timing(times.queue, times.app, cpu)
         return (*super()._fields_for(head), field)

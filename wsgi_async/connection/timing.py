@@ -79,8 +79,8 @@ class Stopwatch:
         """*Pool thread:* it begins, or goes on."""
         self._ident = threading.get_ident()
         self._cpu_before = self.cpu
-        self._cpu_from = time.thread_time()
         now = time.monotonic()
+        self._cpu_from = time.thread_time()  # within the other: it never seems to take more
         if self.taken_at is None:
             self.thread = threading.current_thread().name
             self.taken_at = now
@@ -158,8 +158,9 @@ class RequestTimes:
         return self._watch.measure_cpu()
 
     def __repr__(self) -> str:
-        parts = {name: getattr(self, name) for name in ("upload", "queue", "app", "cpu")}
-        return f"<{', '.join(f'{name} {part * 1000:.1f} ms' for name, part in parts.items())}>"
+        cpu = self.cpu  # before what it is a part of
+        parts = (("upload", self.upload), ("queue", self.queue), ("app", self.app), ("cpu", cpu))
+        return f"<{', '.join(f'{name} {part * 1000:.1f} ms' for name, part in parts)}>"
 
 
 class TimedExchange(Exchange):

@@ -154,7 +154,8 @@ class LogObserver(Observer):
         if more is not None:
             level = logging.INFO if status < 500 else logging.WARNING
             text = one_line(detail)
-            logger.log(level, "[%s] refused with %d: %s%s", escape(client), status, text, more)
+            who = escape(client) if request is None else f"{escape(client)} {escape(request.id)}"
+            logger.log(level, "[%s] refused with %d: %s%s", who, status, text, more)
 
     def connection_dropped(self, client: str, why: str) -> None:
         more = self._unlogged("dropped")

@@ -307,7 +307,7 @@ class InProcessExchange:
             head = with_fields(head, id_fields(self._id_field, self._id, head))
         if self._setting.config.server_timing:
             began, cpu_from = self._began
-            app, cpu = time.monotonic() - began, time.thread_time() - cpu_from
+            cpu, app = time.thread_time() - cpu_from, time.monotonic() - began
             head = with_fields(head, (server_timing(0.0, app, cpu),))
         self._framed = self._framer[
             head, length, request.method, request.version, request.keep_alive

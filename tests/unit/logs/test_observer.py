@@ -285,6 +285,16 @@ def test_warnings_and_errors(error_log: Path) -> None:
     ]
 
 
+def test_a_refusal_names_its_request_where_it_has_one(error_log: Path) -> None:
+    """A client that was told an id asks about it."""
+    LogObserver().request_refused("[::1]:1", 413, "too large", REQUEST._replace(id='a"b\n'))
+    LogObserver().request_refused("[::1]:1", 400, "no Host", None)
+    assert error_lines(error_log) == [
+        r"[INFO] [[::1]:1 a\x22b\x0a] refused with 413: too large",
+        "[INFO] [[::1]:1] refused with 400: no Host",
+    ]
+
+
 def test_refusals_of_5xx_are_one_line_a_second(error_log: Path) -> None:
     now = 0.0
     observer = LogObserver(clock=lambda: now)
