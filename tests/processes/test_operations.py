@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -113,6 +114,18 @@ def test_a_reload_that_fails_is_counted(site: Site) -> None:
         assert scraper.ready() == (200, "ready")
 
 
+def test_on_the_other_loop(site: Site) -> None:
+    with site.serve(*PAIR, *METRICS, loop="asyncio") as servers:
+        scraper = Scraper.of(servers)
+        ask(servers, 10)
+        scraper.wait_for_total(10, "wsgi_async_requests_total", status="2xx")
+        os.kill(operations_of(servers), signal.SIGKILL)
+        scraper.wait_for_total(1, "wsgi_async_operations_restarts_total")
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+        servers.assert_clean()
+
+
 def test_with_preload_they_count_too(site: Site) -> None:
     with site.serve(*PAIR, *METRICS, "--preload") as servers:
         scraper = Scraper.of(servers)
@@ -203,6 +216,15 @@ def test_nobody_is_ready_until_somebody_serves(site: Site, tmp_path: Path) -> No
         scraper.wait_until(lambda: scraper.ready() == (200, "ready"), "ready")
 
 
+def test_one_that_hangs_holds_up_no_stop(pair: Servers) -> None:
+    scraper, operations = Scraper.of(pair), operations_of(pair)
+    assert scraper.get("/-/healthy").status == 200
+    os.kill(operations, signal.SIGSTOP)
+    pair.signal(signal.SIGTERM)
+    assert pair.wait() == 0
+    assert Life(operations).is_over()
+
+
 def test_where_the_parent_is_killed_it_ends_too(pair: Servers) -> None:
     scraper, operations = Scraper.of(pair), Life(operations_of(pair))
     assert scraper.get("/-/healthy").status == 200
@@ -265,6 +287,10 @@ def test_each_has_its_own_listeners_alone(site: Site, preload: tuple[str, ...]) 
             if private in open_files(pid)
         ]
         assert public not in open_files(operations)
+        # Its parent runs neither a loop nor a thread for it.
+        status = Path(f"/proc/{servers.process.pid}/status").read_text()
+        assert re.search(r"^Threads:\s+1$", status, re.MULTILINE)
+        assert sum("eventpoll" in each for each in open_files(servers.process.pid)) <= 1
         for pid in serving:
             assert public in open_files(pid)
             assert private not in open_files(pid)
