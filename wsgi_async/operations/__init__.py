@@ -4,8 +4,9 @@
 ``exposition`` the scoreboard as Prometheus reads it, which ``application`` serves. The other
 modules are about the application's own metrics: ``app_metrics`` is what others call,
 ``app_values`` what the metrics of prometheus_client are made of, ``app_arena`` the memory,
-``app_totals`` what it comes to, ``app_exchange`` questions to the processes that serve and
-``app_families`` their answers. Nothing of this is imported where nobody asks for metrics.
+``app_records`` what is in it, ``app_totals`` what that comes to, ``app_exchange`` questions to the
+processes that serve and ``app_families`` their answers. Nothing of this is imported where nobody
+asks for metrics.
 
 Runs on: the loop thread counts; whatever thread asks exposes; any thread of the application counts
 for it.

@@ -29,7 +29,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["Area", "Arena", "Fold", "Record", "Snapshot", "record_size"]
+from .app_records import Area, Record, pack, read_area, unpack
+
+__all__ = ["Arena", "Fold", "Snapshot"]
 
 AREAS = 128
 """Processes that count at once. Others are served as well, and not counted."""
@@ -53,19 +55,8 @@ room; then the table."""
 _PID, _BIRTH, _CLAIM, _OWN_REFUSED, _ROW = 0, 1, 2, 3, 4
 """Words of a row of the table. Where the pid is 0 the area is free."""
 
-_LENGTH = struct.Struct("=Q")
-_VALUES = struct.Struct("=dd")
 _LEFT = struct.Struct("=QQ")
 """Before what is left: how many bytes, and how many claims, which stand between."""
-
-
-class Record(NamedTuple):
-    """A sample."""
-
-    key: bytes
-    value: float
-    timestamp: float
-    """When it was set, in seconds since the epoch, where that matters; else 0."""
 
 
 Fold = Callable[
@@ -73,67 +64,6 @@ Fold = Callable[
 ]
 """Makes one set of records of what is left and what the dead had, the newest first, each with its
 pid. It is told how many bytes they may have, and returns how many records had no room."""
-
-
-def record_size(key: bytes) -> int:
-    """Bytes of a record."""
-    return _LENGTH.size + _padded(key) + _VALUES.size
-
-
-def _padded(key: bytes) -> int:
-    return -(-len(key) // 8) * 8
-
-
-def _pack(record: Record) -> bytes:
-    key = record.key
-    values = _VALUES.pack(record.value, record.timestamp)
-    return _LENGTH.pack(len(key)) + key.ljust(_padded(key), b"\0") + values
-
-
-def _unpack(data: bytes) -> Iterator[Record]:
-    """The records in it, up to the first that cannot be one."""
-    at = 0
-    while at + _LENGTH.size <= len(data):
-        (length,) = _LENGTH.unpack_from(data, at)
-        begin = at + _LENGTH.size
-        values = begin + -(-length // 8) * 8
-        at = values + _VALUES.size
-        if at > len(data):
-            return
-        yield Record(data[begin : begin + length], *_VALUES.unpack_from(data, values))
-
-
-class Area:
-    """One process's records: each is appended once, and stays where it is. One thread at a time.
-
-    A value is one aligned word, so who reads it has all of it.
-
-    :param memory: all of it.
-    :param refused: counts records without room.
-    """
-
-    def __init__(self, memory: mmap.mmap, refused: memoryview) -> None:
-        self.values = memoryview(memory).cast("d")
-        """Its words: a value is at the place that :meth:`append` has told, its timestamp behind
-        it."""
-        self._memory = memory
-        self._end = memoryview(memory).cast("Q")[:1]
-        self._refused = refused
-        self._end[0] = self._end.nbytes
-
-    def append(self, key: bytes) -> int | None:
-        """A record that is 0. None where there is no room, which is counted.
-
-        :returns: the place of its value.
-        """
-        begin = self._end[0]
-        end = begin + record_size(key)
-        if end > len(self._memory):
-            self._refused[0] += 1
-            return None
-        self._memory[begin:end] = _pack(Record(key, 0.0, 0.0))
-        self._end[0] = end  # last: until then it is not there
-        return int(end // 8 - 2)
 
 
 class Snapshot(NamedTuple):
@@ -273,10 +203,7 @@ class Arena:
         return sorted((o for o in owners if o.pid), key=lambda owner: -owner.claim)
 
     def _records(self, owner: _Owner) -> Iterable[Record]:
-        offset = self._offset(owner.area)
-        (end,) = _LENGTH.unpack(os.pread(self._file, _LENGTH.size, offset).ljust(8, b"\0"))
-        size = min(end, self._area_size) - _LENGTH.size
-        return _unpack(os.pread(self._file, max(0, size), offset + _LENGTH.size))
+        return read_area(self._file, self._offset(owner.area), self._area_size)
 
     def _left(self) -> Iterable[Record]:
         """What is left of the dead."""
@@ -286,7 +213,7 @@ class Arena:
         offset = self._left_offset(turn)
         size, count = _LEFT.unpack(os.pread(self._file, _LEFT.size, offset))
         begin = _LEFT.size + 8 * min(count, self.capacity)
-        return _unpack(os.pread(self._file, min(size, self._left_size), offset + begin))
+        return unpack(os.pread(self._file, min(size, self._left_size), offset + begin))
 
     def _folded(self) -> set[int]:
         """The claims of those that were folded last: what their areas have is left already."""
@@ -316,7 +243,7 @@ class Arena:
             [(owner.pid, self._records(owner)) for owner in dead],
             self._left_size - head,
         )
-        data = b"".join(map(_pack, records))
+        data = b"".join(map(pack, records))
         claims = [owner.claim for owner in dead]
         head_data = _LEFT.pack(len(data), len(dead)) + struct.pack(f"={len(dead)}Q", *claims)
         turn = self._words[_TURN] + 1

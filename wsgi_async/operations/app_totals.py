@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from .app_arena import Record, record_size
+from .app_records import Record, record_size
 
 __all__ = ["GONE", "MOST", "fold", "key_of", "merge"]
 

@@ -19,7 +19,8 @@ from array import array
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
-from .app_arena import Area, Arena
+from .app_arena import Arena
+from .app_records import Area
 from .app_totals import key_of
 
 __all__ = ["DIRECTORY", "Store", "install", "value_class"]

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import pytest
 from counted import UNIT
 
-from wsgi_async.operations.app_arena import Area, Arena, Record, record_size
+from wsgi_async.operations.app_arena import Arena
+from wsgi_async.operations.app_records import Area, Record, record_size
 
 
 def add(

@@ -11,7 +11,7 @@ from counted import MODES, Counted, Counting, Step, families, small_arena
 from hypothesis import strategies as st
 from properties import examples
 
-from wsgi_async.operations.app_arena import Record
+from wsgi_async.operations.app_records import Record
 from wsgi_async.operations.app_totals import GONE, fold, key_of, merge
 
 pytest.importorskip("prometheus_client")
