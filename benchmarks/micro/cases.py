@@ -6,18 +6,24 @@ import functools
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from wsgi_async.events import Observer
+
 from . import heads
 from .answering import PIECES, open_cookie, open_response, open_wsgi, stream
 from .benchmark import Benchmark, Opened
 from .encrypting import open_bare, open_transport
 from .inside import closing, hello
 from .reading import open_environ, open_fast_path, open_lines, open_reader
-from .serving import BURST, open_pool, open_protocol
+from .serving import BURST, counting, logging, open_pool, open_protocol
 
 __all__ = ["BENCHMARKS"]
 
 STREAMED = (200, b"".join(PIECES))
 NOTHING = (204, b"")
+
+
+def _logging_and_counting(stack: ExitStack) -> list[Observer]:
+    return [*logging("combined", stack), *counting(stack)]
 
 
 def _all() -> list[Benchmark]:
@@ -65,6 +71,31 @@ def _all() -> list[Benchmark]:
             "protocol.stream",
             "a request, ten chunks",
             of(whole, heads.hello, stream, answer=STREAMED),
+        ),
+        (
+            "told.log",
+            "a request with its line in the access log",
+            of(whole, heads.hello, hello, listen=of(logging, "combined")),
+        ),
+        (
+            "told.json",
+            "the same, as JSON",
+            of(whole, heads.hello, hello, listen=of(logging, "json")),
+        ),
+        (
+            "told.metrics",
+            "a request that is counted",
+            of(whole, heads.hello, hello, listen=counting),
+        ),
+        (
+            "told.both",
+            "a request with its line that is counted",
+            of(whole, heads.hello, hello, listen=_logging_and_counting),
+        ),
+        (
+            "told.timing",
+            "a request with a Server-Timing field",
+            of(whole, heads.hello, hello, server_timing=True),
         ),
         ("tls.bare", "a small exchange, by OpenSSL alone, its client included", open_bare),
         ("tls.transport", "the same, by our transport", open_transport),

@@ -12,8 +12,9 @@ from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import Connections
 from wsgi_async.connection.exchange import Gateway, request_ids
+from wsgi_async.connection.kinds import exchange_for
 from wsgi_async.connection.protocol import HTTPProtocol
-from wsgi_async.events import Observer
+from wsgi_async.events import FanOut, Observer
 from wsgi_async.server.proxy_fields import proxy_fields
 from wsgi_async.testing import FakeLoop, FakeTransport
 from wsgi_async.threads import (
@@ -204,17 +205,27 @@ class Inside:
     """One connection, from this machine, to a server that has the default options.
 
     :param application: a WSGI application; None: :class:`Echo` takes the server's place.
+    :param observers: who is told of its requests.
     :param options: others than the default ones.
     """
 
-    def __init__(self, application: Any, **options: Any) -> None:
+    def __init__(
+        self, application: Any, *, observers: Iterable[Observer] = (), **options: Any
+    ) -> None:
         config = Config(**options)
+        observer = FanOut([Failing(), *observers], lambda what, error: raising(error))
         self.loop = Loop()
         self.pool = InlinePool()
         budgets = budgets_of(config)
         mailbox = Mailbox(self.loop.call_soon_threadsafe, raising)
         gateway = Gateway(
-            application, self.pool, mailbox, bounds(budgets, config), Failing(), request_ids()
+            application,
+            self.pool,
+            mailbox,
+            bounds(budgets, config),
+            observer,
+            request_ids(),
+            exchange=exchange_for(observer, config),
         )
         connections = Connections(
             config,

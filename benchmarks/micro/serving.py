@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import functools
+import os
 import queue
 import threading
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from itertools import repeat
 from typing import Any
 
 import h11
 
+from wsgi_async.events import Observer
+from wsgi_async.logs import setup
+from wsgi_async.logs.observer import LogObserver
+from wsgi_async.operations.counting import CountingObserver
+from wsgi_async.scoreboard.board import Scoreboard
 from wsgi_async.threads.pool import Call, ThreadPool
 
 from .benchmark import Heads, Opened, WrongResult
 from .inside import BODY, Inside, raising
 
-__all__ = ["BURST", "open_pool", "open_protocol"]
+__all__ = ["BURST", "counting", "logging", "open_pool", "open_protocol"]
 
 BURST = 64
 TIMEOUT = 10.0
@@ -69,15 +76,36 @@ def _answer(data: bytes) -> tuple[int, bytes]:
             return (status, body) if type(event) is h11.EndOfMessage and not rest else (0, data)
 
 
+Listeners = Callable[[ExitStack], Iterable[Observer]]
+"""Makes those who are told of requests."""
+
+
+def _nobody(stack: ExitStack) -> Iterable[Observer]:
+    return ()
+
+
+def logging(format: str, stack: ExitStack) -> Iterable[Observer]:
+    """An access log that is written to the null device, line by line."""
+    setup.configure(error_logfile="-", access_logfile=os.devnull, log_level="info")
+    stack.callback(setup.release)
+    return [LogObserver(access=True, format=format)]
+
+
+def counting(stack: ExitStack) -> Iterable[Observer]:
+    """The metrics of ``--metrics-bind``."""
+    return [CountingObserver(Scoreboard().area(0))]
+
+
 def open_protocol(
     supply: Heads,
     application: Any,
     stack: ExitStack,
     *,
     answer: tuple[int, bytes] = (200, BODY),
+    listen: Listeners = _nobody,
     **options: Any,
 ) -> Opened:
-    inside, source = Inside(application, **options), supply()
+    inside, source = Inside(application, observers=listen(stack), **options), supply()
 
     def run(count: int) -> object:
         last, writes = inside.serve(source, count)
