@@ -22,13 +22,17 @@ import signal
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+from gunicorn.instrument.statsd import Statsd as StatsdLogger
 from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker as BaseWorker
 
+from .config.calls import join_address
 from .config.options import Config
 from .errors import ConfigError
 from .events import Observer, RequestInfo, ResponseInfo, check_subscriber, client_address
@@ -43,6 +47,7 @@ from .foreign.hooks import RequestHooks
 from .launch.ending import LAST, end_within
 from .logs.access_entry import ServerEntry, basic_user, plain_text
 from .logs.access_format import COMBINED
+from .logs.measures import measure
 from .logs.observer import LogObserver
 from .logs.setup import access_logger, logger
 from .server.descriptors import plan_descriptors
@@ -56,6 +61,9 @@ from .tls.given import GivenContext
 from .tls.material import read_material
 from .tls.settings import tls_settings
 from .wsgi.types import Application
+
+if TYPE_CHECKING:
+    from .operations.statsd import Statsd
 
 __all__ = ["Worker"]
 
@@ -151,6 +159,10 @@ class _Serving:
         self._server.is_supervised = True
         if _has_own_context(worker.cfg):
             self._server.context_source = GivenContext(ssl_context(worker.cfg))
+        self._statsd = _statsd(worker)
+        if self._statsd is not None:
+            measure(self._statsd)
+            self._statsd.attach(self._server, workers=lambda is_over: None)
         self._stops: asyncio.Queue[Stop] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         timeout = worker.timeout  # half of gunicorn's
@@ -174,6 +186,9 @@ class _Serving:
             await obey(self._server, self._stops, drain_delay=0.0, linger=LINGER)
         finally:
             worker.alive = False
+            if self._statsd is not None:
+                measure(None)
+                self._statsd.close()
             self._see_to_the_end()
 
     def _see_to_the_end(self) -> None:
@@ -232,6 +247,33 @@ class _Serving:
     def _report(self) -> None:
         self._worker.log.reopen_files()
         self._server.report_in_flight()
+
+
+def _statsd(worker: Any) -> Statsd | None:
+    """Where the requests are told of, if gunicorn's own logger would tell of them: it waits for a
+    socket that is full, and everybody with it. Another class of logger does what it does.
+
+    How many workers there are, and what gunicorn logs itself, its logger goes on to tell.
+    """
+    cfg = worker.cfg
+    if type(worker.log) is not StatsdLogger or not cfg.statsd_host:
+        return None
+    from .operations.statsd import Statsd
+
+    host = cfg.statsd_host
+    if isinstance(host, str):
+        address = f"unix:{host}"
+    else:
+        with contextlib.suppress(AttributeError, OSError):  # the arbiter has not found it
+            host = worker.log.sock.getpeername()  # where the name led to, which may take a while
+        address = join_address(*host[:2])
+    try:
+        return Statsd(
+            address, prefix=cfg.statsd_prefix, tags=cfg.dogstatsd_tags, warn=worker.log.warning
+        )
+    except ConfigError as error:
+        worker.log.warning("%s", error)  # gunicorn says nothing, and sends nothing
+        return None
 
 
 def _config(cfg: Any) -> Config:
@@ -295,14 +337,20 @@ class _Observer(LogObserver):
     own way, or, where the format has a name or an atom of ours, as one atom that is the line."""
 
     def __init__(self, log: Any, cfg: Any) -> None:
-        wanted = getattr(log, "access_log_enabled", bool(cfg.accesslog)) or cfg.statsd_host
+        wanted = getattr(log, "access_log_enabled", bool(cfg.accesslog))
+        self._write = log.access
+        if type(log) is StatsdLogger:
+            self._write = partial(
+                Logger.access, log
+            )  # what else its own does, :func:`_statsd` does
+        elif cfg.statsd_host:
+            wanted = True  # whatever it makes of it
         text = str(cfg.access_log_format)
         try:
             super().__init__(access=bool(wanted), format=text)
         except ConfigError:  # of an atom that it does not know gunicorn makes a hyphen
             super().__init__(access=bool(wanted), format=COMBINED)
             self.wants_fields = self.wants_environ = bool(wanted)
-        self._log = log
         self._line = ""
         if self._format.has_ours and wanted:
             cfg.set("access_log_format", f"%({_LINE})s")
@@ -338,7 +386,7 @@ class _Observer(LogObserver):
             headers=response.fields or [],
             response_length=None,
         )
-        self._log.access(
+        self._write(
             answer,
             SimpleNamespace(
                 headers=[(name, value) for name, value in fields if name not in _SECRET],

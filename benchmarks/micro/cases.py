@@ -14,7 +14,7 @@ from .benchmark import Benchmark, Opened
 from .encrypting import open_bare, open_transport
 from .inside import closing, hello
 from .reading import open_environ, open_fast_path, open_lines, open_reader
-from .serving import BURST, counting, logging, open_pool, open_protocol
+from .serving import BURST, counting, logging, open_pool, open_protocol, statsd
 
 __all__ = ["BENCHMARKS"]
 
@@ -86,6 +86,11 @@ def _all() -> list[Benchmark]:
             "told.metrics",
             "a request that is counted",
             of(whole, heads.hello, hello, listen=counting),
+        ),
+        (
+            "told.statsd",
+            "a request that statsd is told of",
+            of(whole, heads.hello, hello, listen=statsd),
         ),
         (
             "told.both",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import queue
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -17,13 +18,14 @@ from wsgi_async.events import Observer
 from wsgi_async.logs import setup
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.operations.counting import CountingObserver
+from wsgi_async.operations.statsd import Statsd, StatsdObserver
 from wsgi_async.scoreboard.board import Scoreboard
 from wsgi_async.threads.pool import Call, ThreadPool
 
 from .benchmark import Heads, Opened, WrongResult
 from .inside import BODY, Inside, raising
 
-__all__ = ["BURST", "counting", "logging", "open_pool", "open_protocol"]
+__all__ = ["BURST", "counting", "logging", "open_pool", "open_protocol", "statsd"]
 
 BURST = 64
 TIMEOUT = 10.0
@@ -94,6 +96,15 @@ def logging(format: str, stack: ExitStack) -> Iterable[Observer]:
 def counting(stack: ExitStack) -> Iterable[Observer]:
     """The metrics of ``--metrics-bind``."""
     return [CountingObserver(Scoreboard().area(0))]
+
+
+def statsd(stack: ExitStack) -> Iterable[Observer]:
+    """``--statsd-host`` of this machine. What it is sent is never read, which nobody is told."""
+    receiver = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    receiver.bind(("127.0.0.1", 0))
+    there = Statsd(f"127.0.0.1:{receiver.getsockname()[1]}")
+    stack.callback(there.close)
+    return [StatsdObserver(there)]
 
 
 def open_protocol(

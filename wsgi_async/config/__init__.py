@@ -4,9 +4,9 @@
 environment, files and command line, ``calls`` the keywords of a call in Python; ``forwarding`` says
 what the options on forwarded fields come to, ``tls_options`` which of those on TLS go together, and
 ``response_fields`` has what is added to responses; ``metrics_address`` is where ``--metrics-bind``
-listens. Other servers' spellings, and what they have that this one has not, are in
-``other_servers``; the turns at which a configuration file may act are in ``hooks``. The values,
-once gathered, never change.
+listens, and ``statsd_options`` what statsd can be told. Other servers' spellings, and what they
+have that this one has not, are in ``other_servers``; the turns at which a configuration file may
+act are in ``hooks``. The values, once gathered, never change.
 
 Runs on: the parent, at the start and at each reload, or whoever makes a server; the values may be
 read by any thread.

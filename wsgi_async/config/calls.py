@@ -8,17 +8,21 @@ from typing import Any
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.sockets import DEFAULT_PORT
 
-from .option import Scope, did_you_mean
+from .option import Group, Scope, did_you_mean
 from .options import OPTIONS, Config
 
 __all__ = ["changed", "from_options", "given", "join_address", "make_config", "refuse"]
 
-_REFUSALS = {
-    Scope.PROCESS: "{} is for the command line and serve(); a Server logs to the loggers "
+_REFUSALS: dict[tuple[Scope, Group | None], str] = {
+    (Scope.PROCESS, None): "{} is for the command line and serve(); a Server logs to the loggers "
     "wsgi_async and wsgi_async.access, and to the latter only with "
     "observer=LogObserver(access=True)",
-    Scope.FLEET: "{} needs a supervisor: use the command line, or serve() with workers=2",
+    (Scope.PROCESS, Group.METRICS): "{} is for the command line and serve(); a Server has "
+    "observers=[StatsdObserver(Statsd(address))], both of wsgi_async.operations.statsd",
+    (Scope.FLEET, None): "{} needs a supervisor: use the command line, or serve() with workers=2",
 }
+"""What to say of an option that nobody follows, by its scope and, where its group has a word of its
+own, that."""
 
 
 def from_options(**options: Any) -> Config:
@@ -56,12 +60,17 @@ def changed(config: Config) -> dict[str, object]:
     return {name: value for name, value in values.items() if value != getattr(default, name)}
 
 
-def given(options: Mapping[str, object], scope: Scope) -> list[str]:
-    """Those of a scope that a call has given, by name. One process asks for no supervisor."""
+def given(
+    options: Mapping[str, object], scope: Scope, *, besides: Group | None = None
+) -> list[str]:
+    """Those of a scope that a call has given, by name. One process asks for no supervisor.
+
+    :param besides: options of this group are left out.
+    """
     return sorted(
         spec.name
         for spec in OPTIONS
-        if spec.scope is scope and spec.name in options
+        if spec.scope is scope and spec.group is not besides and spec.name in options
         if not (spec.name == "workers" and options["workers"] == 1)
     )
 
@@ -71,8 +80,10 @@ def refuse(options: Mapping[str, object], scope: Scope) -> None:
 
     :raises ConfigError: naming the first of them.
     """
+    groups = {spec.name: spec.group for spec in OPTIONS}
     for name in given(options, scope):
-        raise ConfigError(_REFUSALS[scope].format(name))
+        text = _REFUSALS.get((scope, groups[name])) or _REFUSALS[scope, None]
+        raise ConfigError(text.format(name))
 
 
 def join_address(host: str | None, port: int) -> str:

@@ -177,6 +177,7 @@ class Group(enum.Enum):
     BOUNDS = "Bounds of one request"
     BUFFERS = "Buffers"
     LOGS = "Logs and events"
+    METRICS = "Metrics"
     SURROUNDINGS = "Configuration and surroundings"
     DEVELOPMENT = "Development"
 

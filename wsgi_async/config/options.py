@@ -17,7 +17,7 @@ from wsgi_async.proxies.trust import NEARBY, PeerSet
 from wsgi_async.system.cpu_affinity import CAN_PIN
 from wsgi_async.system.sockets import DEFAULT_PORT
 
-from . import response_fields, tls_options
+from . import response_fields, statsd_options, tls_options
 from .forwarding import BARE, TAKEN, goes_together, make_forwarding
 from .metrics_address import TAKES as METRICS_ADDRESS
 from .metrics_address import is_metrics_address
@@ -616,7 +616,7 @@ class Config:
     )
     metrics_bind: str = option(
         "",
-        group=Group.LOGS,
+        group=Group.METRICS,
         scope=Scope.FLEET,
         help="Where a process of its own serves /metrics, /-/healthy and /-/ready: HOST:PORT, "
         ":PORT (this machine alone, unlike --bind), [V6]:PORT, unix:PATH or unix:@NAME; needs "
@@ -627,12 +627,40 @@ class Config:
     )
     metrics_collector: tuple[str, ...] = option(
         (),
-        group=Group.LOGS,
+        group=Group.METRICS,
         scope=Scope.FLEET,
         help="A collector of the application's prometheus_client metrics that /metrics asks in "
         "one process, by the name of its class or of a metric of it; ordinary metrics are there "
         "anyway. Repeatable.",
         metavar="NAME",
+    )
+    statsd_host: str = option(
+        "",
+        group=Group.METRICS,
+        scope=Scope.PROCESS,
+        help="Where statsd takes metrics, which get gunicorn's names (--guide metrics): HOST, "
+        "HOST:PORT, [V6]:PORT, unix:PATH or unix:@NAME. Without PORT 8125. Empty = off.",
+        metavar="ADDRESS",
+        check=statsd_options.is_statsd_address,
+        takes=statsd_options.TAKES,
+    )
+    statsd_prefix: str = option(
+        "",
+        group=Group.METRICS,
+        scope=Scope.PROCESS,
+        help="What the names of these metrics begin with; a dot follows it.",
+        metavar="PREFIX",
+        check=statsd_options.is_prefix,
+        takes=statsd_options.PREFIX_TAKES,
+    )
+    dogstatsd_tags: str = option(
+        "",
+        group=Group.METRICS,
+        scope=Scope.PROCESS,
+        help="Tags of each of these metrics, separated by commas, as Datadog's statsd takes them.",
+        metavar="TAGS",
+        check=statsd_options.are_tags,
+        takes=statsd_options.TAGS_TAKE,
     )
 
     def __post_init__(self) -> None:

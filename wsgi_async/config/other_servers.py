@@ -79,7 +79,8 @@ _LOG_CONFIG = (
 
 ABSENT: dict[str, str] = {
     # gunicorn
-    "--dogstatsd-tags": "",
+    "--enable-backlog-metric": "what waits in the kernel is taken within milliseconds here, and "
+    "waits for a thread: see wsgi_async.request.queue of --statsd-host",
     "--log-config": _LOG_CONFIG,
     "--log-config-json": _LOG_CONFIG,
     "--log-syslog": "under systemd, the journal takes standard error",
@@ -90,8 +91,6 @@ ABSENT: dict[str, str] = {
     "--protocol": "HTTP is what is spoken",
     "--reuse-port": "the processes share their sockets",
     "--spew": "",
-    "--statsd-host": "",
-    "--statsd-prefix": "",
     # uvicorn
     "--date-header": "Date is always sent",
     "--limit-concurrency": "see --threads, --queue-size and --max-connections",

@@ -186,6 +186,12 @@ def _of_no_use(values: Layer, config: Config) -> tuple[str, ...]:
         notices.append(
             "--secure-scheme-headers is of no use here: --proxy-headers does not take proto"
         )
+    if not config.statsd_host:
+        notices += [
+            f"{_KNOWN[name].flag} is of no use without --statsd-host"
+            for name in ("statsd_prefix", "dogstatsd_tags")
+            if values[name].origin != DEFAULT and values[name].value
+        ]
     return tuple(notices)
 
 

@@ -39,6 +39,7 @@ OPTIONS: dict[str, str] = {
     "certfile": "certfile",
     "chdir": "chdir",
     "ciphers": "ciphers",
+    "dogstatsd_tags": "dogstatsd_tags",
     "errorlog": "error_logfile",
     "forwarded_allow_ips": "forwarded_allow_ips",
     "forwarder_headers": "forwarder_headers",
@@ -83,7 +84,7 @@ _OTHER_NAMES = (
     "check_config config control_socket control_socket_disable control_socket_mode "
     "default_proc_name dirty_apps dirty_graceful_timeout dirty_post_fork dirty_threads "
     "dirty_timeout dirty_worker_exit dirty_worker_init dirty_workers "
-    "disable_redirect_access_to_syslog do_handshake_on_connect dogstatsd_tags "
+    "disable_redirect_access_to_syslog do_handshake_on_connect "
     "enable_backlog_metric enable_stdio_inheritance http2_cleartext "
     "http2_initial_window_size http2_max_concurrent_streams http2_max_frame_size "
     "http2_max_header_list_size http_parser initgroups logconfig_dict logconfig_json "
@@ -269,9 +270,11 @@ def options_of(given: Mapping[str, Any], name: str) -> tuple[dict[str, Any], lis
 
 def _addresses(value: Any) -> list[str]:
     parts = value.split(",") if isinstance(value, str) else list(value)
-    return [
-        re.sub(r"^(?:tcp://|(unix:)(?://)?)", r"\1", part.strip(" \t")) for part in parts if part
-    ]
+    return [_address(part) for part in parts if part]
+
+
+def _address(text: str) -> str:
+    return re.sub(r"^(?:tcp://|(unix:)(?://)?)", r"\1", text.strip(" \t"))
 
 
 def _octal(value: Any) -> str:
@@ -324,7 +327,10 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "proxy_protocol": _mode,
     "loglevel": lambda value: value.lower(),
     "secure_scheme_headers": lambda value: [f"{name}={said}" for name, said in value.items()],
+    "dogstatsd_tags": lambda text: text.strip(),
     "ssl_version": lowest_version,
+    "statsd_host": _address,
+    "statsd_prefix": lambda text: text.strip(),
     "umask": _octal,
     "user": str,
 }
@@ -342,9 +348,14 @@ def _anchor(options: dict[str, Any]) -> None:
         if option in options:
             options[option] = [os.path.join(chdir, path) for path in options[option]]
     if "bind" in options:
-        options["bind"] = [
-            re.sub(r"^unix:(?=[^/@])", f"unix:{chdir}/", address) for address in options["bind"]
-        ]
+        options["bind"] = [_below(chdir, address) for address in options["bind"]]
+    if "statsd_host" in options:
+        options["statsd_host"] = _below(chdir, options["statsd_host"])
+
+
+def _below(directory: str, address: str) -> str:
+    """An address whose socket file, if it is a relative one, is in that directory."""
+    return re.sub(r"^unix:(?=[^/@])", f"unix:{directory}/", address)
 
 
 def _check_hook(setting: str, value: Any, name: str) -> None:

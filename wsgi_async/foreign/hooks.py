@@ -10,8 +10,10 @@ from typing import Any, NoReturn
 
 from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.sources import Value
+from wsgi_async.config.statsd_options import statsd_address
 from wsgi_async.config.tls_options import CERT_REQS
 from wsgi_async.errors import ConfigError
+from wsgi_async.logs import measures
 from wsgi_async.logs.setup import access_logger, logger
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 from wsgi_async.wsgi.types import Application
@@ -59,13 +61,13 @@ class Log(_StandIn):
     _name = "log"
     error_log = logger
     access_log = access_logger
-    debug = staticmethod(logger.debug)
-    info = staticmethod(logger.info)
+    debug = staticmethod(measures.debug)
+    info = staticmethod(measures.info)
     warning = staticmethod(logger.warning)
     error = staticmethod(logger.error)
     critical = staticmethod(logger.critical)
     exception = staticmethod(logger.exception)
-    log = staticmethod(logger.log)
+    log = staticmethod(measures.log)
 
 
 def _first(values: tuple[str, ...]) -> str | None:
@@ -76,12 +78,20 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
+def _statsd_host(text: str) -> str | tuple[str, int] | None:
+    if not text:
+        return None
+    address = statsd_address(text)
+    return address.path or (address.host or "", address.port)
+
+
 _FORMS: dict[str, Callable[[Any], Any]] = {
     "ca_certs": lambda file: file or None,
     "cert_reqs": CERT_REQS.index,
     "certfile": _first,
     "ciphers": lambda ciphers: ciphers or None,
     "keyfile": _first,
+    "statsd_host": _statsd_host,
 }
 """gunicorn's form of a value, where ours is another one."""
 

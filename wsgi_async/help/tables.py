@@ -28,6 +28,7 @@ __all__ = [
     "refresh",
     "shown_default",
     "signals_table",
+    "statsd_table",
 ]
 
 _PLACE = re.compile(r"(<!-- (\w+):begin -->\n).*?(<!-- \2:end -->)", re.DOTALL)
@@ -94,6 +95,18 @@ def metrics_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def statsd_table() -> str:
+    """What is told to statsd as a Markdown table: name, type, meaning."""
+    from wsgi_async.operations import statsd_lines  # the command line has no use for it
+
+    rows = ["| Metric | Type | What it says |", "|---|---|---|"]
+    rows += [
+        f"| `{metric.name}` | {metric.kind.name.lower()} | {metric.help} |"
+        for metric in statsd_lines.METRICS
+    ]
+    return "\n".join(rows) + "\n"
+
+
 def shown_default(spec: Option) -> str:
     """The default as it is shown; empty for an option whose help says what happens without it."""
     return "" if spec.name in ("host", "factory") else spec.format(spec.default)
@@ -105,6 +118,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "metrics": metrics_table,
     "options": options_in_groups,
     "signals": signals_table,
+    "statsd": statsd_table,
 }
 """What makes the table of a name; a place of another name is written by hand."""
 

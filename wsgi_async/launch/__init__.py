@@ -4,7 +4,8 @@
 supervisor, ``serving`` is ``serve()``. ``reloading`` has SIGHUP's whole way, from the signal to the
 new program; ``certificates`` is what the parent reads for its processes, ``file_watcher`` the
 process that looks for saved code, ``operations`` the one that shows how the server is,
-``log_files`` says where logs go, and ``ending`` how a process ends in its time.
+``log_files`` says where logs go, ``metrics`` what goes to statsd, and ``ending`` how a process ends
+in its time.
 
 Runs on: the main thread of each process.
 

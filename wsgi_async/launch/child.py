@@ -51,6 +51,7 @@ async def serve_under_supervisor(
     linger: float = IDLE_LINGER,
     context_source: ContextSource | None = None,
     sample: Callable[[Figures | None], object] | None = None,
+    prepare: Callable[[Server], object] = lambda server: None,
 ) -> int:
     """Serve on inherited sockets until the supervisor tells this process to end, or dies.
 
@@ -61,6 +62,7 @@ async def serve_under_supervisor(
     :param linger: seconds for which idle connections are kept once a successor accepts.
     :param context_source: what the parent hands down for TLS.
     :param sample: told about once a second how full the server is.
+    :param prepare: is given the server before its start.
     :returns: the number of threads that never returned from the application.
     :raises ConfigError: an option that does not fit this machine.
     :raises LoadError: the application did not answer its warm-up.
@@ -69,6 +71,7 @@ async def serve_under_supervisor(
     server = Server(application, config=config, observer=first, observers=others)
     server.is_supervised = True
     server.context_source = context_source
+    prepare(server)
     child = _Child(server, config, channel, reopen_logs, linger, sample)
     try:
         await server.start(sockets, own_count, child.get_permission, lambda: channel.say("deaf"))

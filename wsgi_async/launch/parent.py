@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import os
@@ -16,6 +17,7 @@ from wsgi_async.config.sources import Settings
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import Observer
 from wsgi_async.logs import setup as logs
+from wsgi_async.logs.measures import measure
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.processes import Channel, Parent, Supervisor
 from wsgi_async.server.connection_counts import ConnectionCounts
@@ -32,6 +34,7 @@ from .certificates import Sharing, check_certificates
 from .ending import LAST, end_within
 from .file_watcher import Watcher
 from .log_files import check_logs, configure_logs, give_logs, log_observer
+from .metrics import Outlets, check_statsd
 from .program import Common, Explain, Loading, ServerProgram, absolute, call_safely, import_late
 from .reloading import Reloading, fixed_at_start
 
@@ -70,11 +73,15 @@ def launch(
     configure_logs(config, identity)
     for notice in settings.notices:
         LogObserver().warning(notice)
-    sharing = Sharing()
+    sharing, outlets = Sharing(), Outlets()
     first = sharing.of(config)
-    settings.hooks.starting(config.workers)
     pidfile = PidFile(settings.launch.pid) if settings.launch.pid else None
-    common = open_sockets(config)
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(outlets.close)
+        measure(outlets.of(config))
+        settings.hooks.starting(config.workers)
+        common = open_sockets(config)
+        on_failure.pop_all()
     try:
         if identity is not None:
             own = common.operations.sockets if common.operations is not None else []
@@ -96,6 +103,7 @@ def launch(
                 loader=Loading(settings, environ, start, identity, application, install),
                 subscribers=lambda: make_subscribers(settings),
                 certificates=certificates,
+                statsd=outlets.of(config),
                 fixed=fixed_at_start(settings),
                 hooks=settings.hooks,
                 # A browser's next click is to meet the new code.
@@ -120,6 +128,7 @@ def launch(
         # A process that has been forked meanwhile ends here as well; what it did not make stays.
         common.close()
         sharing.close()
+        outlets.close()
         if pidfile is not None:
             pidfile.remove()
 
@@ -185,6 +194,7 @@ def check(
         check_operations(settings.config)
     check_certificates(settings.config)
     check_logs(settings.config)
+    check_statsd(absolute(settings.config, start))
     loading = Loading(settings, environ, start, identity, application)
     loaded = loading(lambda: None, LogObserver().warning)
     make_subscribers(settings)  # for what is wrong with them

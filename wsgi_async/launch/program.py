@@ -14,9 +14,11 @@ import faulthandler
 import gc
 import math
 import os
+import re
 import resource
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,11 +33,13 @@ from wsgi_async.connection.exchange import current_request_id
 from wsgi_async.errors import EXIT_FAILED, ConfigError, LoadError
 from wsgi_async.events import Observer
 from wsgi_async.logs import setup as logs
+from wsgi_async.logs.measures import measure
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.logs.stderr import adopt_stderr
 from wsgi_async.processes import Boot, Program, TimeLimits, end_with_parent
 from wsgi_async.server.connection_counts import ConnectionCounts, OwnCount
 from wsgi_async.server.event_loop import import_late_modules, new_event_loop
+from wsgi_async.server.server import Server
 from wsgi_async.server.stopping import IDLE_LINGER
 from wsgi_async.system.cpu_affinity import pin
 from wsgi_async.system.forks import Holding, fence
@@ -52,6 +56,8 @@ from .child import serve_under_supervisor
 from .log_files import log_observer
 
 if TYPE_CHECKING:
+    from wsgi_async.operations.statsd import Statsd
+
     from .operations import Operations
 
 __all__ = [
@@ -119,6 +125,7 @@ class ServerProgram(Program):
         given what is to be called in between, and what is to be told of doubts.
     :param subscribers: makes what a serving process tells of itself to, besides the log.
     :param certificates: what they come to for TLS.
+    :param statsd: where ``--statsd-host`` is, if anywhere.
     :param fixed: options that no reload can change, by name.
     :param hooks: called in processes.
     :param configures_logs: whether the logs are the server's, not those of a program around it.
@@ -133,6 +140,7 @@ class ServerProgram(Program):
         loader: Callable[[Callable[[], object], Warn], Application],
         subscribers: Callable[[], Sequence[Observer]] = tuple,
         certificates: SharedContexts | None = None,
+        statsd: Statsd | None = None,
         fixed: Mapping[str, object] = MappingProxyType({}),
         hooks: Hooks | None = None,
         linger: float = IDLE_LINGER,
@@ -150,6 +158,7 @@ class ServerProgram(Program):
             drain_delay=config.drain_delay,
             linger=linger,
         )
+        self.statsd = statsd
         self.fixed = fixed
         self.hooks = hooks or Hooks()
         self.look_every = math.inf if certificates is None else LOOK_EVERY
@@ -283,14 +292,32 @@ class ServerProgram(Program):
                     linger=self.limits.linger,
                     context_source=source,
                     sample=None if counting is None else counting.sample,
+                    prepare=partial(self._have_measured, boot),
                 )
             )
         return EXIT_FAILED if stuck else 0
 
+    def _have_measured(self, boot: Boot, server: Server) -> None:
+        """Have statsd told of this process, where there is one."""
+        measure(self.statsd)
+        if self.statsd is not None:
+            workers = partial(self._count_processes, boot.number)
+            self.statsd.attach(server, place=boot.place, workers=workers)
+
+    def _count_processes(self, number: int, is_over: bool) -> int | None:
+        """How many processes accept connections. One of them tells, again and again, and not the
+        parent: it has no timer, and nobody to look up where statsd is by now.
+
+        :param number: which process asks: None where another one is to tell.
+        """
+        accepting = self.common.counts.connections()
+        return len(accepting) if not accepting or number == min(accepting) else None
+
     def _own_count(self, number: int) -> OwnCount | None:
         """A process that is alone need not share; nor can one for which there is no room."""
         counts = self.common.counts
-        if self.processes == 1 or number >= counts.capacity:
+        is_counted = self.processes > 1 or self.statsd is not None
+        if not is_counted or number >= counts.capacity:
             return None
         return counts.join(number)
 
@@ -327,6 +354,9 @@ def absolute(config: Config, start: str) -> Config:
     def of_start(name: str) -> str:
         return name if name in ("", "-") else os.path.join(start, name)
 
+    host = config.statsd_host
+    if re.match(r"unix:[^/@]", host):
+        host = f"unix:{of_start(host.removeprefix('unix:'))}"
     password = config.keyfile_password
     if (named := password_file(password)) is not None:
         password = f"file:{of_start(named)}"
@@ -339,6 +369,7 @@ def absolute(config: Config, start: str) -> Config:
         keyfile=tuple(map(of_start, config.keyfile)),
         keyfile_password=password,
         ca_certs=of_start(config.ca_certs),
+        statsd_host=host,
     )
 
 

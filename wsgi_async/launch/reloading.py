@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from wsgi_async.config.sources import Settings
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import Observer
+from wsgi_async.logs.measures import measure
 from wsgi_async.system.user import Identity
 
 from .log_files import configure_logs
@@ -84,6 +85,7 @@ class Reloading:
             )
         if program.configures_logs:  # first, for a file may not be had
             configure_logs(program.config, self._identity)
+        measure(program.statsd)
         program.hooks.follow(self.program.hooks)
         self.program = program
         for name, value in program.fixed.items():

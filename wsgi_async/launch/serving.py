@@ -6,14 +6,15 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsgi_async.config.calls import given, make_config, refuse
-from wsgi_async.config.option import Scope
+from wsgi_async.config.option import Group, Scope
 from wsgi_async.config.options import Config
 from wsgi_async.errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError, WsgiAsyncError
 from wsgi_async.events import Observer, check_subscriber
 from wsgi_async.logs import setup as logs
+from wsgi_async.logs.measures import measure
 from wsgi_async.processes import BootFailed
 from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
@@ -24,8 +25,12 @@ from wsgi_async.wsgi.types import Application
 
 from .certificates import Sharing
 from .log_files import configure_logs, log_observer
+from .metrics import Outlets
 from .parent import open_sockets, supervise
 from .program import ServerProgram
+
+if TYPE_CHECKING:
+    from wsgi_async.operations.statsd import Statsd
 
 __all__ = ["serve"]
 
@@ -76,15 +81,22 @@ def serve(
         _refuse_other_threads()
     else:
         refuse(options, Scope.FLEET)
-    configures_logs = bool(given(options, Scope.PROCESS)) or not logs.is_configured()
+    asks_for_logs = bool(given(options, Scope.PROCESS, besides=Group.METRICS))
+    configures_logs = asks_for_logs or not logs.is_configured()
     if configures_logs:
         configure_logs(config)
+    outlets = Outlets()
     try:
-        if config.workers > 1:
-            _serve_processes(application, config, subscribers, configures_logs=configures_logs)
-        else:
-            _serve_alone(application, config, subscribers, configures_logs=configures_logs)
+        serve_it = _serve_processes if config.workers > 1 else _serve_alone
+        serve_it(
+            application,
+            config,
+            subscribers,
+            statsd=outlets.of(config),
+            configures_logs=configures_logs,
+        )
     finally:
+        outlets.close()
         if configures_logs:
             logs.release()
 
@@ -94,10 +106,14 @@ def _serve_alone(
     config: Config,
     subscribers: tuple[Observer, ...],
     *,
+    statsd: Statsd | None,
     configures_logs: bool,
 ) -> None:
     log = log_observer(config)
     server = Server(application, config=config, observer=log, observers=subscribers)
+    if statsd is not None:
+        measure(statsd)
+        statsd.attach(server)
     if configures_logs:
         logs.write_by_thread()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -115,6 +131,7 @@ def _serve_processes(
     config: Config,
     subscribers: tuple[Observer, ...],
     *,
+    statsd: Statsd | None,
     configures_logs: bool,
 ) -> None:
     """Processes for a program that has its application already: ``serve(app, workers=2)``.
@@ -130,6 +147,7 @@ def _serve_processes(
     sharing = Sharing()
     certificates = sharing.of(config)
     common = open_sockets(config)
+    measure(statsd)
     logs.set_mode(logs.Mode.POLLED)
     try:
         program = ServerProgram(
@@ -139,6 +157,7 @@ def _serve_processes(
             loader=lambda entered, warn: application,
             subscribers=lambda: subscribers,
             certificates=certificates,
+            statsd=statsd,
             configures_logs=configures_logs,
         )
 

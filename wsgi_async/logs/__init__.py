@@ -5,7 +5,7 @@
 has the loggers and the handlers that write their records, ``setup`` what the options make of them,
 ``text`` escapes, ``sinks`` writes to descriptors that may take nothing, and ``thread`` is the
 thread that does it in a serving process. ``calls`` is another one, for handlers of the application.
-``stderr`` passes on what an application logs there.
+``stderr`` passes on what an application logs there. ``measures`` tells who counts what is logged.
 
 Runs on: whichever thread tells something; a serving process has a thread that writes, and one that
 calls handlers of the application, if there are any.

@@ -1,15 +1,15 @@
 """What operators and their machines look at: metrics.
 
 ``counting`` is the subscriber by which a serving process fills its area of the scoreboard, and
-``exposition`` the scoreboard as Prometheus reads it, which ``application`` serves. The other
-modules are about the application's own metrics: ``app_metrics`` is what others call,
-``app_values`` what the metrics of prometheus_client are made of, ``app_arena`` the memory,
-``app_records`` what is in it, ``app_totals`` what that comes to, ``app_exchange`` questions to the
-processes that serve and ``app_families`` their answers. Nothing of this is imported where nobody
-asks for metrics.
+``exposition`` the scoreboard as Prometheus reads it, which ``application`` serves. ``statsd`` is
+the subscriber that sends to statsd, in the lines that ``statsd_lines`` makes. The other modules are
+about the application's own metrics: ``app_metrics`` is what others call, ``app_values`` what the
+metrics of prometheus_client are made of, ``app_arena`` the memory, ``app_records`` what is in it,
+``app_totals`` what that comes to, ``app_exchange`` questions to the processes that serve and
+``app_families`` their answers. Nothing of this is imported where nobody asks for metrics.
 
 Runs on: the loop thread counts; whatever thread asks exposes; any thread of the application counts
-for it.
+for it; statsd's name is looked up by a thread of its own.
 
-May import: errors, events, logs, scoreboard, server, system, wsgi.
+May import: config, errors, events, logs, scoreboard, server, system, wsgi.
 """

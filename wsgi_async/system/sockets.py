@@ -218,17 +218,18 @@ def scheme_of(text: str) -> str:
     return match[1] if match is not None else ""
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     """Read one address; nothing is resolved or opened.
 
+    :param default_port: what no PORT is.
     :raises ConfigError: where it has none of the forms, or its port is not from 0 to 65535.
     """
     scheme = scheme_of(text)
-    address = _parse(text.removeprefix(f"{scheme}://") if scheme else text)
+    address = _parse(text.removeprefix(f"{scheme}://") if scheme else text, default_port)
     return address._replace(text=text, scheme=scheme)
 
 
-def _parse(text: str) -> Address:
+def _parse(text: str, default_port: int) -> Address:
     if text.startswith("unix:"):
         return Address(text, path=_parse_path(text))
     if text.startswith("fd:"):
@@ -249,7 +250,7 @@ def _parse(text: str) -> Address:
     if port is not None and not (re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535):
         raise ConfigError(f"{text!r} has no port from 0 to 65535")
     return Address(
-        text, host="" if host == "*" else host, port=DEFAULT_PORT if port is None else int(port)
+        text, host="" if host == "*" else host, port=default_port if port is None else int(port)
     )
 
 

@@ -40,6 +40,10 @@ def show(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
         ("--log-file e.log", {"error_logfile": "e.log"}),
         ("--worker-connections 9 --keep-alive 3", {"max_connections": 9, "keep_alive": "3s"}),
         ("--reload --reload-extra-file x", {"reload": True, "reload_include": ["x"]}),
+        (
+            "--statsd-host localhost:8125 --statsd-prefix a.b --dogstatsd-tags a:1,b:2",
+            {"statsd_host": "localhost:8125", "statsd_prefix": "a.b", "dogstatsd_tags": "a:1,b:2"},
+        ),
         # uvicorn
         ("--host 0.0.0.0 --port 1 --workers 2", {"bind": ["0.0.0.0:1"], "workers": 2}),
         ("--uds /x --no-access-log --factory", {"bind": ["unix:/x"], "factory": True}),

@@ -137,6 +137,34 @@ def test_files_are_relative_to_chdir(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost:8125", "localhost:8125"),
+        (" statsd.example ", "statsd.example"),
+        ("tcp://10.0.0.1:1", "10.0.0.1:1"),  # it sends datagrams all the same
+        ("unix:///run/statsd.sock", "unix:/run/statsd.sock"),
+        ("unix:statsd.sock", "unix:/srv/statsd.sock"),
+        ("[::1]:1", "[::1]:1"),
+    ],
+)
+def test_where_statsd_is(tmp_path: Path, host: str, expected: str) -> None:
+    settings = collect(
+        tmp_path,
+        f"chdir = '/srv'\nthreads = 1\nstatsd_host = {host!r}\nstatsd_prefix = ' shop. '\n"
+        "dogstatsd_tags = 'a:1, b:2'\nenable_backlog_metric = True",
+    )
+    config = settings.config
+    assert (config.statsd_host, config.statsd_prefix) == (expected, "shop.")
+    assert config.dogstatsd_tags == "a:1, b:2"
+    assert settings.notices == (f"{NAME}: ignored here: enable_backlog_metric",)
+
+
+def test_no_statsd(tmp_path: Path) -> None:
+    settings = collect(tmp_path, "threads = 1\nstatsd_host = None\nstatsd_prefix = ''")
+    assert (settings.config.statsd_host, settings.notices) == ("", ())
+
+
 def test_tls_is_as_gunicorn_has_it(tmp_path: Path) -> None:
     """All of its settings but the hook; with a certificate each address is served by TLS."""
     settings = collect(

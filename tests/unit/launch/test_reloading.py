@@ -29,6 +29,7 @@ def program(**config: Any) -> ServerProgram:
     whole = SimpleNamespace(
         config=SimpleNamespace(**(options | config)),
         fixed={},
+        statsd=None,
         hooks=Following(),
         configures_logs=True,
     )
