@@ -7,13 +7,12 @@ with the wake that there is anyway (``ResponseInfo``); what the log's threads dr
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 
 from wsgi_async.events import CertificateInfo, Observer, RequestInfo, ResponseInfo
 from wsgi_async.logs.setup import dropped
 from wsgi_async.scoreboard import table
 from wsgi_async.scoreboard.board import Area
-from wsgi_async.scoreboard.table import ConnectionKind, Metric, ThreadKind
+from wsgi_async.scoreboard.table import ConnectionKind, ThreadKind
 from wsgi_async.server.figures import Figures
 from wsgi_async.system.usage import open_files, resident_memory
 
@@ -51,10 +50,10 @@ class CountingObserver(Observer):
         self._in_flight = area.index(table.IN_FLIGHT)
         self._received = area.index(table.RECEIVED)
         self._sent = area.index(table.SENT)
-        self._duration = _Histogram(area, table.DURATION)
-        self._queue = _Histogram(area, table.QUEUE)
-        self._application = _Histogram(area, table.APPLICATION)
-        self._cpu = _Histogram(area, table.CPU)
+        self._duration = area.histogram(table.DURATION)
+        self._queue = area.histogram(table.QUEUE)
+        self._application = area.histogram(table.APPLICATION)
+        self._cpu = area.histogram(table.CPU)
         self._dropped = dropped()
         self._samples = 0
 
@@ -158,20 +157,3 @@ class CountingObserver(Observer):
         ):
             area.set(metric, budget.used)
             area.set(limit, budget.limit)
-
-
-class _Histogram:
-    """A histogram of an area, for who adds to it with each request."""
-
-    __slots__ = ("_begin", "_bounds", "_floats", "_ints", "_sum")
-
-    def __init__(self, area: Area, metric: Metric) -> None:
-        self._ints = area.ints
-        self._floats = area.floats
-        self._bounds = metric.bounds
-        self._begin = area.index(metric)
-        self._sum = self._begin + len(metric.bounds) + 1
-
-    def add(self, value: float) -> None:
-        self._ints[self._begin + bisect_left(self._bounds, value)] += 1
-        self._floats[self._sum] += value

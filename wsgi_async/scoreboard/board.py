@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from .table import METRICS, Kind, Metric
 
-__all__ = ["OPERATIONS", "PARENT", "Area", "Buckets", "Reading", "Scoreboard"]
+__all__ = ["OPERATIONS", "PARENT", "Area", "Buckets", "Histogram", "Reading", "Scoreboard"]
 
 WORD = 8
 
@@ -134,12 +134,27 @@ class Area:
         """
         self.floats[LAYOUT.index(metric, values)] = value
 
-    def observe(self, metric: Metric, value: float) -> None:
-        """Add a value to a histogram."""
-        bounds = metric.bounds
-        index = LAYOUT.at[metric.name]
-        self.ints[index + bisect_left(bounds, value)] += 1
-        self.floats[index + len(bounds) + 1] += value
+    def histogram(self, metric: Metric) -> Histogram:
+        """A histogram, for whoever adds to it often."""
+        return Histogram(self, metric)
+
+
+class Histogram:
+    """A histogram of an area. See :meth:`Area.histogram`."""
+
+    __slots__ = ("_begin", "_bounds", "_floats", "_ints", "_sum")
+
+    def __init__(self, area: Area, metric: Metric) -> None:
+        self._ints = area.ints
+        self._floats = area.floats
+        self._bounds = metric.bounds
+        self._begin = LAYOUT.at[metric.name]
+        self._sum = self._begin + len(metric.bounds) + 1
+
+    def add(self, value: float) -> None:
+        """Add a value."""
+        self._ints[self._begin + bisect_left(self._bounds, value)] += 1
+        self._floats[self._sum] += value
 
 
 class Buckets(NamedTuple):

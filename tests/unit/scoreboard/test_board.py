@@ -111,7 +111,7 @@ def test_the_board_is_as_its_model(steps: list[tuple[Any, ...]]) -> None:
                 area.set(metric, value, *labels)
                 model.gauges[number][metric.name, labels] = value
             else:
-                area.observe(metric, value)
+                area.histogram(metric).add(value)
                 model.values[metric.name].append(value)
         model.agrees(board.read())
 
@@ -178,7 +178,7 @@ def test_a_number_beyond_the_areas_is_not_counted_and_said_once() -> None:
         area.begin()
         area.add(table.CUT)
         area.set(table.UP, 1.0)
-        area.observe(table.CPU, 0.1)
+        area.histogram(table.CPU).add(0.1)
         board.ended(number)
     assert said == ["more than 2 processes: what those beyond them do is not in the metrics"]
     assert board.read().count(table.CUT) == 1
@@ -210,9 +210,10 @@ def test_processes_that_count_at_once_lose_nothing() -> None:
 
     def count(area: Area) -> None:
         area.begin()
+        durations = area.histogram(table.DURATION)
         for _ in range(times):
             area.add(table.REQUESTS, "GET", "2xx")
-            area.observe(table.DURATION, 0.02)
+            durations.add(0.02)
 
     before = board.read()
     areas = [board.area(number) for number in range(PROCESSES)]
