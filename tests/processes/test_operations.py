@@ -9,17 +9,21 @@ import re
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from processes import Life, Servers, Site, reachable, release
 from rawclient import RawClient, request
 from scraping import METRICS, OPENMETRICS, Scraper, children, operations_of
+from tools import require_module
 
 pytest.importorskip("prometheus_client")
 
 PAIR = ("--workers", "2")
 RESTARTS = "wsgi_async_process_restarts_total"
+MEMORY = "wsgi_async_process_resident_memory_bytes"
+FILES = "wsgi_async_process_open_fds"
 
 
 @pytest.fixture
@@ -53,6 +57,8 @@ def test_all_that_both_processes_have_answered_is_one_sum(pair: Servers) -> None
     assert scraper.total("wsgi_async_fleet_state") == 1
     for name in ("0", "1", "parent", "operations"):
         assert scraper.total("wsgi_async_process_up", process=name) == 1
+        scraper.wait_until(partial(scraper.total, MEMORY, process=name), f"memory of {name}")
+        scraper.wait_until(partial(scraper.total, FILES, process=name), f"files of {name}")
     assert children(pair.process.pid) == {*seen, operations_of(pair)}
 
 
@@ -294,6 +300,18 @@ def test_each_has_its_own_listeners_alone(site: Site, preload: tuple[str, ...]) 
         for pid in serving:
             assert public in open_files(pid)
             assert private not in open_files(pid)
+
+
+def test_who_watches_files_has_no_listener(site: Site) -> None:
+    """Else clients would connect to a server that stops, and nobody would answer them."""
+    require_module("watchfiles")
+    with site.serve("--reload", *METRICS) as servers:
+        servers.wait_for("Listening on ")
+        scraper, port = Scraper.of(servers), servers.address[1]
+        assert isinstance(port, int)
+        listeners = {inode_at(port), inode_at(int(scraper.address[1]))}
+        beside = children(servers.process.pid) - set(servers.loaded())
+        assert sorted(len(open_files(pid) & listeners) for pid in beside) == [0, 1]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")

@@ -10,6 +10,7 @@ Imported where ``--metrics-bind`` is set only.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -104,6 +105,7 @@ class Operations:
         self.board = Scoreboard()
         """What all processes count in."""
         _begin(self.board.parent)
+        self._sample_at = -math.inf
 
     # --- in the parent -----------------------------------------------------------------------
 
@@ -114,8 +116,12 @@ class Operations:
         return f"Metrics and probes of the server are served on {addresses}"
 
     def take_census(self, census: Census) -> None:
-        """*In the parent:* its fleet has changed."""
+        """*In the parent:* its fleet has changed, perhaps."""
         put_census(self.board, census)
+        now = time.monotonic()
+        if now >= self._sample_at:  # each sign of life brings a census
+            self._sample_at = now + SAMPLE_EVERY
+            _sample(self.board.parent)
 
     def gone(self, number: int) -> None:
         """*In the parent:* a serving process has ended."""

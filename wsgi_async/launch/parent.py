@@ -228,7 +228,8 @@ class ServerParent(Parent):
         watcher: Watcher | None,
     ) -> None:
         self._first = reloading.program
-        self.watch = watcher.watch if watcher else None
+        self._watcher = watcher
+        self.watch = self._watch if watcher is not None else None
         operations = self._operations = self._first.common.operations
         self.operate = self._operate if operations is not None else None
         self.take_census = operations.take_census if operations is not None else None
@@ -239,6 +240,13 @@ class ServerParent(Parent):
     @property
     def _hooks(self) -> Hooks:
         return self._reloading.program.hooks
+
+    def _watch(self, channel: Channel) -> int:
+        assert self._watcher is not None
+        self._reloading.program.renounce()
+        if self._operations is not None:
+            self._operations.leave()
+        return self._watcher.watch(channel)
 
     def _operate(self, channel: Channel) -> int:
         assert self._operations is not None

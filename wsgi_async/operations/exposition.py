@@ -43,7 +43,8 @@ def expose(board: Scoreboard, accept: str, *others: Collector) -> tuple[str, byt
 
     :param board: ours.
     :param accept: the Accept field of who asks: OpenMetrics where it names that, as
-        prometheus_client chooses; empty where there is none.
+        prometheus_client chooses; empty where there is none. One that cannot be read counts as
+        none.
     :param others: of these too, behind them.
     :returns: the Content-Type, and the text.
     """
@@ -54,7 +55,10 @@ def expose(board: Scoreboard, accept: str, *others: Collector) -> tuple[str, byt
     collectors: list[Any] = [ScoreboardCollector(board), *others]
     for collector in collectors:
         registry.register(collector)
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # the library compares versions that it could not read
+        encode, content_type = choose_encoder("")
     text: bytes = encode(registry)
     return str(content_type), text
 

@@ -50,6 +50,14 @@ def test_every_metric_of_the_table_is_there_and_nothing_else(accept: str) -> Non
             assert set(sample.labels) == labels
 
 
+@pytest.mark.parametrize("version", ["x", "1e5", "é", "1.0.0.x", "\xb2", "=", "-1"])
+def test_an_accept_field_that_cannot_be_read_is_no_error(version: str) -> None:
+    """The library raises for some: a scraper would have a 500, and the log a traceback."""
+    kind, body = expose(filled_board(), f"{OPENMETRICS};version={version}")
+    assert kind.startswith((OPENMETRICS, "text/plain"))
+    assert b"wsgi_async_requests_total" in body
+
+
 def test_both_formats_say_the_same() -> None:
     assert samples("") == samples(OPENMETRICS)
 
