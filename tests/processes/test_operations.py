@@ -89,6 +89,7 @@ def test_what_a_killed_process_has_counted_stays(pair: Servers) -> None:
 
 def test_reloads_lose_no_number(pair: Servers) -> None:
     scraper, operations = Scraper.of(pair), operations_of(pair)
+    assert scraper.get("/-/healthy").status == 200
     for number in range(1, 3):
         ask(pair, 10)
         pair.reload()
@@ -96,8 +97,10 @@ def test_reloads_lose_no_number(pair: Servers) -> None:
     assert scraper.total("wsgi_async_reloads_total", reason="signal") == 2
     assert scraper.total("wsgi_async_reloads_failed_total") == 0
     assert scraper.total(RESTARTS) == 0
+    # It has been replaced too, which is no failure.
+    Life(operations).await_end()
     assert scraper.total("wsgi_async_operations_restarts_total") == 0
-    assert operations == operations_of(pair)
+    assert pair.count("The operations process") == 0
 
 
 def test_why_a_process_was_replaced(pair: Servers) -> None:
@@ -278,6 +281,25 @@ def inode_at(port: int) -> str:
     raise AssertionError(port)
 
 
+def test_a_reload_has_it_log_where_the_options_say_then(site: Site) -> None:
+    file, old, new = (site.directory / name for name in ("wsgi_async.toml", "old.log", "new.log"))
+    file.write_text(f"metrics_bind = '127.0.0.1:0'\nerror_logfile = '{old}'\n")
+    with site.serve() as servers:
+        servers.wait_for("^loaded ")
+        life = Life(operations_of(servers))
+        file.write_text(f"metrics_bind = '127.0.0.1:0'\nerror_logfile = '{new}'\n")
+        servers.signal(signal.SIGHUP)
+        life.await_end()
+        servers.wait_for("^loaded ", 2)
+        looking = Life(servers.process.pid)
+        while not any(
+            str(new) in open_files(pid)
+            for pid in children(servers.process.pid) - set(servers.loaded())
+        ):
+            assert not looking.is_over(0.01)
+        assert old.read_text().count("operations process") == 0
+
+
 @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
 def test_each_has_its_own_listeners_alone(site: Site, preload: tuple[str, ...]) -> None:
     with site.serve(*PAIR, *METRICS, *preload) as servers:
@@ -330,6 +352,8 @@ def test_it_runs_as_who_serves() -> None:
                 operations = operations_of(servers)
                 status = Path(f"/proc/{operations}/status").read_text()
                 assert f"Uid:\t{nobody.pw_uid}\t{nobody.pw_uid}\t{nobody.pw_uid}\t" in status
+                fields = Path(f"/proc/{operations}/stat").read_text().rpartition(")")[2].split()
+                assert int(fields[16]) == min(19, os.nice(0) + 5)
                 assert f"Gid:\t{nobody.pw_gid}\t{nobody.pw_gid}\t{nobody.pw_gid}\t" in status
                 os.kill(operations, signal.SIGKILL)
                 Life(operations).await_end()

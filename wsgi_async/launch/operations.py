@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -40,6 +41,10 @@ __all__ = ["Operations", "check_operations", "put_census"]
 
 BACKLOG = 64
 """Connections that wait, as at a restart of the process."""
+
+NICENESS = 5
+"""So much less of a busy processor has it than those that serve, by setpriority(2): about a
+third."""
 
 BEAT = 5.0
 """Seconds between two signs of life."""
@@ -164,6 +169,7 @@ class Operations:
         for sock in self.sockets:
             sock.disown_file()
         try:
+            os.nice(NICENESS)
             with StandardFirst():  # what it imports late, from where others may not read, perhaps
                 expose(self.board, "")
             if identity is not None:

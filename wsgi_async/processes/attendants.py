@@ -51,6 +51,8 @@ class Terms(NamedTuple):
     """Seconds without a word from it, after which it is killed."""
     grace: float = 0.0
     """Seconds for its end, if it is at work."""
+    is_renewed: bool = False
+    """Whether a reload replaces it, so that it has the options as they are then."""
 
 
 TERMS: dict[Duty, Terms] = {
@@ -59,7 +61,7 @@ TERMS: dict[Duty, Terms] = {
         awaited=10.0,  # it takes 0.2
         late="Files are not watched yet",
     ),
-    Duty.OPERATING: Terms(silence=30.0, grace=2.0),
+    Duty.OPERATING: Terms(silence=30.0, grace=2.0, is_renewed=True),
 }
 
 
@@ -69,6 +71,7 @@ class AttendantState(enum.Enum):
     WAITING = "it is to be forked, once its time has come"
     STARTING = "it has been forked, and has said nothing yet"
     WORKING = "it has said something"
+    LEAVING = "it has been told to end, for another one is to have its place"
     OVER = "it has ended for good"
 
 
@@ -81,14 +84,24 @@ ATTENDANT_MOVES: dict[AttendantState, set[AttendantState]] = {
     },
     AttendantState.STARTING: {
         AttendantState.WORKING,
+        AttendantState.LEAVING,
         AttendantState.WAITING,
         AttendantState.OVER,
     },
-    AttendantState.WORKING: {AttendantState.WAITING, AttendantState.OVER},
+    AttendantState.WORKING: {
+        AttendantState.LEAVING,
+        AttendantState.WAITING,
+        AttendantState.OVER,
+    },
+    AttendantState.LEAVING: {AttendantState.WAITING, AttendantState.OVER},
     AttendantState.OVER: set(),
 }
 
-_LIVING = (AttendantState.STARTING, AttendantState.WORKING)
+LEAVES_WITHIN = 10.0
+"""Seconds for one that is to be replaced, after which it is killed: nobody waits for it."""
+
+_SERVING = (AttendantState.STARTING, AttendantState.WORKING)
+_LIVING = (*_SERVING, AttendantState.LEAVING)
 
 
 class Attendant:
@@ -105,6 +118,7 @@ class Attendant:
         self.pid = 0
         """0 while there is none."""
         self.channel: Channel | None = None
+        """The way to it, but for one that leaves."""
         self.terms = TERMS[duty]
         self._work = work
         self._observer = observer
@@ -127,7 +141,9 @@ class Attendant:
         """When it is to be forked, or killed, at the latest."""
         if self.state is AttendantState.WAITING:
             return self._starts_at
-        return self._heard_at + self.terms.silence if self.state in _LIVING else math.inf
+        if self.state is AttendantState.LEAVING:
+            return self._heard_at + LEAVES_WITHIN
+        return self._heard_at + self.terms.silence if self.state in _SERVING else math.inf
 
     def start(self, now: float, leave_parent: Callable[[], object]) -> bool:
         """Fork it. Where there can be no more processes or descriptors it waits for another time.
@@ -172,12 +188,16 @@ class Attendant:
         :param is_stopping: whether the server is: then nothing is missed that is over anyway.
         """
         self.close()
+        if self.state is AttendantState.LEAVING:
+            self.enter(AttendantState.WAITING)
+            self._starts_at = now
+            return
         if self.terms.lament:
             self.enter(AttendantState.OVER)
             if not is_stopping:
                 self._observer.error(self.terms.lament)
             return
-        if self.state in _LIVING and now - self._began >= STEADY:
+        if self.state in _SERVING and now - self._began >= STEADY:
             self._pauses.reset()
         self.restarts += 1
         pause = self._pauses.next()
@@ -186,20 +206,33 @@ class Attendant:
         when = f"in {pause:g} s" if pause else "at once"
         self._observer.error(f"{self.duty.value} ended: {how}. It is started {when}")
 
-    def kill_silent(self, now: float) -> None:
-        """It has said nothing for too long: it hangs."""
-        self._observer.error(
-            f"{self.duty.value} (process {self.pid}) has not shown for {self.terms.silence:g} s "
-            "that it lives, and is killed"
-        )
+    def kill(self, now: float) -> None:
+        """It has said nothing for too long, or has not ended in time: it hangs."""
+        what = f"has not shown for {self.terms.silence:g} s that it lives"
+        if self.state is AttendantState.LEAVING:
+            what = "has not ended in time"
+        self._observer.error(f"{self.duty.value} (process {self.pid}) {what}, and is killed")
         self._heard_at = now
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
 
-    def hurry(self) -> None:
-        """What has ended it is mended, perhaps: do not wait for the next time."""
+    def renew(self, now: float) -> None:
+        """A reload: have another one in its place. What has ended one before is mended, perhaps:
+        the next one waits for no time."""
         self._pauses.reset()
         self._starts_at = -math.inf
+        if self.state not in _SERVING or self.channel is None:
+            return
+        if self.state is AttendantState.STARTING:  # nobody relies on it yet
+            self._signal(signal.SIGTERM)
+        self.enter(AttendantState.LEAVING)
+        self._heard_at = now
+        self.channel.close()
+        self.channel = None
+
+    def _signal(self, number: signal.Signals) -> None:
+        # It is a child that was not reaped, so the number is still its own.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def excuse(self, now: float) -> None:
         """Nobody could say anything before."""
@@ -276,17 +309,19 @@ class Attendants:
             if attendant.state is AttendantState.WAITING:
                 self._start(attendant, now)
             else:
-                attendant.kill_silent(now)
+                attendant.kill(now)
 
     def overslept(self, now: float) -> None:
         """The parent did not run for a while, and so perhaps nobody did."""
         for attendant in self._all:
             attendant.excuse(now)
 
-    def hurry(self) -> None:
-        """A reload: who waits for its time is started now."""
+    def renew(self) -> None:
+        """A reload: see :meth:`Attendant.renew`."""
         for attendant in self._all:
-            attendant.hurry()
+            if attendant.terms.is_renewed:
+                self._forget(attendant)
+                attendant.renew(time.monotonic())
 
     def hear(self, attendant: Attendant) -> list[Word]:
         """What one has said."""

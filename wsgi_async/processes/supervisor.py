@@ -258,7 +258,7 @@ class Supervisor:
         if program.processes != self._configured:  # else what SIGTTIN and SIGTTOU made it remains
             fleet.wanted = self._configured = program.processes
         fleet.limits = program.limits
-        self._attendants.hurry()
+        self._attendants.renew()
         fleet.reload(time.monotonic(), asker)
         self._programs[fleet.generation] = program
         self._look()

@@ -16,6 +16,7 @@ from rawclient import TIMEOUT
 
 from wsgi_async.events import Observer
 from wsgi_async.processes.attendants import (
+    LEAVES_WITHIN,
     TERMS,
     Attendant,
     Attendants,
@@ -75,7 +76,7 @@ def test_who_dies_young_is_started_after_pauses_that_double(told: Told) -> None:
         assert operations.state is AttendantState.WAITING
         assert (operations.due, operations.pid) == (now + 1 + pause, 0)
         now += 1 + pause
-    operations.hurry()  # by a reload
+    operations.renew(now)  # by a reload
     assert operations.due < 0
     operations.begin(now).close()
     operations.ended("signal 9", now + STEADY)
@@ -97,6 +98,26 @@ def test_the_first_word_says_that_it_is_at_work_and_silence_kills(told: Told) ->
     assert operations.due == 50.0 + silence
     theirs.close()
     operations.close()
+
+
+def test_a_reload_replaces_it_at_once_and_that_is_no_failure(told: Told) -> None:
+    operations = make(Duty.OPERATING, told)
+    theirs = operations.begin(0.0)
+    theirs.say("beat")
+    operations.listen(1.0)
+    operations.renew(2.0)
+    assert operations.state is AttendantState.LEAVING
+    theirs.listen()
+    assert not theirs.is_open
+    operations.renew(3.0)  # another one: it is on its way already
+    assert operations.due == 2.0 + LEAVES_WITHIN
+    operations.ended("exit code 0", 4.0)
+    assert (operations.state, operations.due) == (AttendantState.WAITING, 4.0)
+    assert (operations.restarts, told.lines) == (0, [])
+    operations.begin(4.0).close()
+    operations.ended("signal 9", 5.0)
+    assert operations.due == 5.0
+    theirs.close()
 
 
 @pytest.mark.parametrize("is_stopping", [False, True])
