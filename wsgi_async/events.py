@@ -339,6 +339,9 @@ EVENTS: tuple[str, ...] = tuple(
 )
 """The names of all that is told."""
 
+_HOT = ("request_started", "request_finished")
+"""What is told of every request, without keywords: mostly to one."""
+
 
 def hears(subscriber: Observer, event: str) -> bool:
     """Whether there is something of its own behind this method."""
@@ -387,6 +390,9 @@ class FanOut(Observer):
     def _make_teller(
         self, event: str, hearers: list[tuple[Observer, Callable[..., object]]]
     ) -> Callable[..., None]:
+        if len(hearers) == 1 and event in _HOT:
+            return self._make_hot_teller(event, *hearers[0])
+
         def tell(*args: Any, **kwargs: Any) -> None:
             for subscriber, hear in hearers:
                 try:
@@ -395,6 +401,19 @@ class FanOut(Observer):
                     raise
                 except BaseException as error:  # SystemExit would end the loop
                     self._report(subscriber, event, error)
+
+        return tell
+
+    def _make_hot_teller(
+        self, event: str, subscriber: Observer, hear: Callable[..., object]
+    ) -> Callable[..., None]:
+        def tell(*args: Any) -> None:
+            try:
+                hear(*args)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # as above
+                self._report(subscriber, event, error)
 
         return tell
 

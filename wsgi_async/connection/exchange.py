@@ -199,9 +199,13 @@ class Exchange:
 
         :param now: the loop's time.
         """
+        return ResponseInfo(status, body_size, now - self.began, complete, self.is_logged)
+
+    @property
+    def is_logged(self) -> bool:
+        """*Loop:* whether middleware has a line for it in the access log."""
         # The context may be one that its thread is in: it is only read.
-        is_logged = HAS_ACCESS_LINE in self._context
-        return ResponseInfo(status, body_size, now - self.began, complete, is_logged)
+        return HAS_ACCESS_LINE in self._context
 
     def resume(self) -> None:
         """*Loop:* queue a suspended iteration again, to go on or, the client gone, to close."""

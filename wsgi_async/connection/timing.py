@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, cast
+from typing import cast
 
 from wsgi_async.events import ResponseInfo
 from wsgi_async.http.request import RequestHead
@@ -206,41 +206,40 @@ class TimedExchange(Exchange):
 
     def ended(self, status: int, body_size: int, complete: bool, now: float) -> ResponseInfo:
         """See there. The parts add up to the duration."""
-        info = super().ended(status, body_size, complete, now)._replace(**self._facts())
-        watch = self._watch
+        watch, state, body, pipe = self._watch, self.state, self.body, self.writer.pipe
         end = watch.now()
         duration = end - watch.came_at
-        if self.state is ExchangeState.ANSWERED:
-            return info._replace(duration=duration)
-        upload = watch.queued_at - watch.came_at
-        if watch.taken_at is None:
-            queue = end - watch.queued_at
-            return info._replace(duration=duration, upload=upload, queue=queue)
-        queue = watch.taken_at - watch.queued_at
-        app = watch.worked(end)
-        is_told = watch.work[1] is None or self.writer.has_ended
-        return info._replace(
-            duration=duration,
-            upload=upload,
-            queue=queue,
-            app=app,
-            cpu=watch.cpu if is_told else None,
-            send=max(0.0, duration - upload - queue - app),
-        )
-
-    def _facts(self) -> dict[str, Any]:
-        """*Loop:* what else a :class:`ResponseInfo` has where somebody asks."""
+        upload = queue = app = cpu = send = None
+        if state is not ExchangeState.ANSWERED:
+            queued_at, taken_at = watch.queued_at, watch.taken_at
+            upload = queued_at - watch.came_at
+            if taken_at is None:
+                queue = end - queued_at
+            else:
+                queue = taken_at - queued_at
+                app = watch.worked(end)
+                if watch.work[1] is None or self.writer.has_ended:
+                    cpu = watch.cpu
+                send = max(0.0, duration - upload - queue - app)
         received, was_spooled = self._collected
-        if self.body is not None:
-            received = self.body.size
-        pipe = self.writer.pipe
-        return {
-            "received": received,
-            "thread": self._watch.thread,
-            "was_spooled": was_spooled or (pipe is not None and pipe.was_spooled),
-            "was_parked": self.turn > 0,
-            "is_given_up": self.state is ExchangeState.GIVEN_UP,
-        }
+        # All at once: each _replace() of so long a tuple costs what counting the request does.
+        return ResponseInfo(
+            status,
+            body_size,
+            duration,
+            complete,
+            self.is_logged,
+            upload,
+            queue,
+            app,
+            cpu,
+            send,
+            received if body is None else body.size,
+            watch.thread,
+            was_spooled or (pipe is not None and pipe.was_spooled),
+            pipe is not None and pipe.parks > 0,
+            state is ExchangeState.GIVEN_UP,
+        )
 
 
 class StartedExchange(Exchange):

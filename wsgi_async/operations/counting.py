@@ -50,10 +50,10 @@ class CountingObserver(Observer):
         self._in_flight = area.index(table.IN_FLIGHT)
         self._received = area.index(table.RECEIVED)
         self._sent = area.index(table.SENT)
-        self._duration = area.histogram(table.DURATION)
-        self._queue = area.histogram(table.QUEUE)
-        self._application = area.histogram(table.APPLICATION)
-        self._cpu = area.histogram(table.CPU)
+        self._add_duration = area.histogram(table.DURATION).add
+        self._add_queue = area.histogram(table.QUEUE).add
+        self._add_app = area.histogram(table.APPLICATION).add
+        self._add_cpu = area.histogram(table.CPU).add
         self._dropped = dropped()
         self._samples = 0
 
@@ -63,19 +63,20 @@ class CountingObserver(Observer):
         self._floats[self._in_flight] += 1.0
 
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
-        self._floats[self._in_flight] -= 1.0
-        ints = self._ints
-        self._count(request.method, response.status)
-        ints[self._sent] += response.body_size
-        if response.received:
-            ints[self._received] += response.received
-        self._duration.add(response.duration)
-        if response.queue is not None:
-            self._queue.add(response.queue)
-        if response.app is not None:
-            self._application.add(response.app)
-        if response.cpu is not None:
-            self._cpu.add(response.cpu)
+        ints, floats = self._ints, self._floats
+        floats[self._in_flight] -= 1.0
+        ints[self._row(request.method, response.status)] += 1
+        if size := response.body_size:
+            ints[self._sent] += size
+        if received := response.received:
+            ints[self._received] += received
+        self._add_duration(response.duration)
+        if (queue := response.queue) is not None:
+            self._add_queue(queue)
+        if (app := response.app) is not None:
+            self._add_app(app)
+        if (cpu := response.cpu) is not None:
+            self._add_cpu(cpu)
         if not response.complete:
             self._area.add(table.CUT)
         if response.was_spooled:
@@ -85,10 +86,10 @@ class CountingObserver(Observer):
         if response.is_given_up:
             self._area.add(table.GIVEN_UP)
 
-    def _count(self, method: str, status: int) -> None:
+    def _row(self, method: str, status: int) -> int:
         # PEP 3333 lets an application have any three digits.
-        row = self._methods.get(method, self._other)
-        self._ints[row + (status // 100 if 100 <= status < 600 else 5) - 1] += 1
+        kind = status // 100 if 100 <= status < 600 else 5
+        return self._methods.get(method, self._other) + kind - 1
 
     def request_refused(
         self,
@@ -101,7 +102,7 @@ class CountingObserver(Observer):
     ) -> None:
         self._area.add(table.REFUSED, table.REFUSALS.get(status, table.OTHER))
         if not is_running:  # else it is told finished too
-            self._count(request.method if request is not None else "", status)
+            self._ints[self._row(request.method if request is not None else "", status)] += 1
 
     def connection_dropped(self, client: str, why: str) -> None:
         self._area.add(table.DROPPED)
