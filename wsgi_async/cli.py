@@ -36,6 +36,7 @@ from .help.tables import shown_default
 from .processes import BootFailed
 from .system import sockets
 from .system.surroundings import keep_standard_descriptors, start_directory
+from .system.syslog import DEFAULT_SYSLOG
 from .wsgi.types import Application
 
 __all__ = ["Flag", "flags", "main"]
@@ -307,6 +308,7 @@ def _command() -> click.Command:
         click.Option(["--ident"], hidden=True),
         click.Option(["-D", "--daemon"], is_flag=True, hidden=True),
         click.Option(["worker_class", "-k", "--worker-class"], hidden=True),
+        click.Option(["--log-syslog"], is_flag=True, hidden=True),
         click.Option(["--unix-socket"], multiple=True, hidden=True),
         click.Option(["--static-path-mount"], multiple=True, hidden=True),
         click.Option(["--static-path-route"], multiple=True, hidden=True),
@@ -457,6 +459,8 @@ def _combine(given: dict[str, Any]) -> None:
     if directories:
         pairs = [f"{route}={path}" for route, path in zip(routes, directories, strict=True)]
         given["static"] = [*given.get("static", ()), *pairs]
+    if given.pop("log_syslog", False):
+        given.setdefault("log_syslog_to", DEFAULT_SYSLOG)
     version = tls_options.lowest_version(given.pop("ssl_version", "tls"))
     if version is not None:
         given.setdefault("tls_min", version)
@@ -532,6 +536,8 @@ def _toml(spec: Option, value: Any) -> str:
         spec.kind == "size" and spec.format(value) == str(value)
     ):
         return spec.format(value)
+    if isinstance(value, dict):  # which may hold anything; one line of text tells enough
+        return json.dumps(str(value), ensure_ascii=False)
     # TOML's basic strings and arrays of them are written as JSON's are.
     return json.dumps(value if spec.kind == "texts" else spec.format(value), ensure_ascii=False)
 

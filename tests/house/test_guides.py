@@ -31,7 +31,6 @@ ELSEWHERE = {
 }
 """Options of other programs that a guide names."""
 MISSING = {
-    "logging": {"--log-config"},
     "proxies": {"--trusted-proxy-count"},
 }
 """Options that a guide says are not there yet."""

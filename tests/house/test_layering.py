@@ -181,6 +181,8 @@ OWNERS: dict[str, set[str]] = {
         "launch.ending",
         "launch.serving",
         "logs.calls",
+        "logs.stderr",
+        "logs.syslog",
         "logs.thread",
         "middleware.connectionpool",
         "middleware.healthchecks",

@@ -219,6 +219,8 @@ class Option:
     check: Callable[[Any], bool] | None = None
     separator: str = ","
     """What is between texts that are given as one, in a variable or a file."""
+    takes_table: bool = False
+    """Whether a table may be given instead of text, in a file or a call."""
     takes: str = ""
     """What the option takes, where the kind and the range do not say it."""
 
@@ -236,6 +238,8 @@ class Option:
             value = self.bare if parse_bool(value) else OFF
         if value is None and self.default is None:
             return None
+        if self.takes_table and isinstance(value, Mapping):
+            return dict(value)
         try:
             is_one_text = self.kind == "texts" and isinstance(value, str)
             parts = _split(str(value), self.separator) if is_one_text else value

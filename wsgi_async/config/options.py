@@ -8,7 +8,9 @@ reads the environment or the disk; :mod:`wsgi_async.config.sources` does.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from wsgi_async.proxies.forwarding import FORWARDER_HEADERS, Forwarding
 from wsgi_async.proxies.named import NamedFields
@@ -16,6 +18,7 @@ from wsgi_async.proxies.schemes import SECURE_SCHEME_HEADERS, scheme_fields
 from wsgi_async.proxies.trust import NEARBY, PeerSet
 from wsgi_async.system.cpu_affinity import CAN_PIN
 from wsgi_async.system.sockets import DEFAULT_PORT
+from wsgi_async.system.syslog import FACILITIES, is_syslog_address
 
 from . import response_fields, statsd_options, tls_options
 from .forwarding import BARE, TAKEN, goes_together, make_forwarding
@@ -613,6 +616,53 @@ class Config:
         is_everyday=True,
         help="Least severe message that is logged.",
         choices=("debug", "info", "warning", "error", "critical"),
+    )
+    log_format: str = option(
+        "text",
+        group=Group.LOGS,
+        scope=Scope.PROCESS,
+        help="What each record of the error log is: a line of text, with its traceback beneath it, "
+        "or one line of JSON. json also takes what the application prints to sys.stderr.",
+        choices=("text", "json"),
+    )
+    log_config: str | Mapping[str, Any] = option(
+        "",
+        group=Group.LOGS,
+        scope=Scope.PROCESS,
+        help="Configuration for Python's logging: a file .json or .toml for dictConfig(), or of "
+        "another name, such as .ini, for fileConfig(). In wsgi_async.toml it may be a table. It "
+        "wins over the options above for the loggers that it names.",
+        aliases=("--log-config-json", "--log-config-file"),
+        metavar="FILE",
+        takes_table=True,
+        takes="a file, or in a file or a call a table",
+    )
+    log_syslog_to: str = option(
+        "",
+        group=Group.LOGS,
+        scope=Scope.PROCESS,
+        help="A syslog that gets both logs besides: udp://HOST:PORT, tcp://HOST:PORT, unix:PATH, "
+        "such as unix:///dev/log. Nobody waits for it. Empty = none.",
+        metavar="ADDRESS",
+        check=is_syslog_address,
+        takes="udp://HOST:PORT, tcp://HOST:PORT or unix:PATH",
+    )
+    log_syslog_prefix: str = option(
+        "wsgi_async",
+        group=Group.LOGS,
+        scope=Scope.PROCESS,
+        help="What its messages call the program; those of the access log add .access.",
+        metavar="NAME",
+        check=lambda name: re.fullmatch(r"[0-9A-Za-z._/+-]{1,40}", name) is not None,
+        takes="up to 40 letters, digits, and . _ / + -",
+    )
+    log_syslog_facility: str = option(
+        "user",
+        group=Group.LOGS,
+        scope=Scope.PROCESS,
+        help="Their facility.",
+        choices=tuple(FACILITIES),
+        synonyms={"security": "auth"},
     )
     metrics_bind: str = option(
         "",

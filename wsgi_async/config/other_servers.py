@@ -72,19 +72,10 @@ IGNORED_FLAGS: tuple[str, ...] = (
 )
 """Likewise, without a value."""
 
-_LOG_CONFIG = (
-    "the application may configure the loggers wsgi_async and, with --access-logfile, "
-    "wsgi_async.access, while it is loaded"
-)
-
 ABSENT: dict[str, str] = {
     # gunicorn
     "--enable-backlog-metric": "what waits in the kernel is taken within milliseconds here, and "
     "waits for a thread: see wsgi_async.request.queue of --statsd-host",
-    "--log-config": _LOG_CONFIG,
-    "--log-config-json": _LOG_CONFIG,
-    "--log-syslog": "under systemd, the journal takes standard error",
-    "--log-syslog-to": "under systemd, the journal takes standard error",
     "--logger-class": "",
     "--paste": "write module:factory()",
     "--paster": "write module:factory()",
@@ -94,7 +85,6 @@ ABSENT: dict[str, str] = {
     # uvicorn
     "--date-header": "Date is always sent",
     "--limit-concurrency": "see --threads, --queue-size and --max-connections",
-    "--log-config-file": _LOG_CONFIG,
     "--no-date-header": "Date is always sent",
     "--reload-delay": "",
     "--reload-exclude": "name what is to be watched by --reload-dir",

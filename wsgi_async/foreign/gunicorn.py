@@ -25,6 +25,7 @@ from wsgi_async.config.tls_options import lowest_version
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_text
 
+from .gunicorn_logs import LOG_SETTINGS, log_options
 from .hooks import HOOKS, GunicornHooks, describe
 
 __all__ = ["OPTIONS", "options_of", "read", "read_module"]
@@ -84,14 +85,13 @@ _OTHER_NAMES = (
     "check_config config control_socket control_socket_disable control_socket_mode "
     "default_proc_name dirty_apps dirty_graceful_timeout dirty_post_fork dirty_threads "
     "dirty_timeout dirty_worker_exit dirty_worker_init dirty_workers "
-    "disable_redirect_access_to_syslog do_handshake_on_connect "
+    "do_handshake_on_connect "
     "enable_backlog_metric enable_stdio_inheritance http2_cleartext "
     "http2_initial_window_size http2_max_concurrent_streams http2_max_frame_size "
-    "http2_max_header_list_size http_parser initgroups logconfig_dict logconfig_json "
+    "http2_max_header_list_size http_parser initgroups "
     "logger_class on_dirty_starting permit_obsolete_folding permit_unconventional_http_method "
     "permit_unconventional_http_version pre_exec print_config reload_engine "
-    "sendfile spew strip_header_spaces suppress_ragged_eofs syslog "
-    "syslog_addr syslog_facility syslog_prefix tmp_upload_dir uwsgi_allow_ips "
+    "sendfile spew strip_header_spaces suppress_ragged_eofs tmp_upload_dir uwsgi_allow_ips "
     "websocket_max_message_size worker_abort worker_class worker_int worker_tmp_dir"
 )
 _OTHERS = frozenset(_OTHER_NAMES.split())
@@ -175,6 +175,7 @@ def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -
     ignored = []
     notices: list[str] = []
     given: dict[str, Any] = {}
+    logs: dict[str, Any] = {}
     for setting, value in values.items():
         if setting in HOOKS:
             if value is not None:
@@ -185,12 +186,19 @@ def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -
                 raise ConfigError(f"{name}: {setting} = {value!r}: {_REFUSED[setting]}")
         elif setting == "header_map":
             notices += header_map_notices(value, name)
+        elif setting in LOG_SETTINGS:
+            logs[setting] = value
         elif setting in _OTHERS:
             if value:
                 ignored.append(setting)
         elif setting in OPTIONS:
             given[setting] = value
     options, unknown = options_of(given, name)
+    for_logs, said = log_options(
+        logs, options.get("chdir", ""), str(given.get("proc_name") or ""), name
+    )
+    options |= for_logs
+    notices += said
     if path := script_name(given.get("raw_env"), environ):
         options["root_path"] = path
     if ignored or unknown:
@@ -341,7 +349,7 @@ def _anchor(options: dict[str, Any]) -> None:
     chdir = options.get("chdir")
     if not chdir:
         return
-    for option in ("access_logfile", "ca_certs", "error_logfile", "pid"):
+    for option in ("access_logfile", "ca_certs", "error_logfile", "log_config", "pid"):
         if (value := options.get(option)) and value != "-":
             options[option] = os.path.join(chdir, value)
     for option in ("certfile", "keyfile"):

@@ -70,7 +70,7 @@ def launch(
     notifier = Notifier(environ)
     watcher = _watcher(settings, start)
     logs.set_mode(logs.Mode.POLLED)
-    configure_logs(config, identity)
+    configure_logs(config, identity, os.path.join(start, settings.launch.chdir))
     for notice in settings.notices:
         LogObserver().warning(notice)
     sharing, outlets = Sharing(), Outlets()
@@ -108,6 +108,7 @@ def launch(
                 hooks=settings.hooks,
                 # A browser's next click is to meet the new code.
                 linger=0.0 if watcher is not None else IDLE_LINGER,
+                directory=os.path.join(start, settings.launch.chdir),
             )
 
         def make_next() -> ServerProgram:
@@ -193,7 +194,7 @@ def check(
 
         check_operations(settings.config)
     check_certificates(settings.config)
-    check_logs(settings.config)
+    check_logs(absolute(settings.config, start))
     check_statsd(absolute(settings.config, start))
     loading = Loading(settings, environ, start, identity, application)
     loaded = loading(lambda: None, LogObserver().warning)

@@ -35,7 +35,7 @@ from wsgi_async.events import Observer
 from wsgi_async.logs import setup as logs
 from wsgi_async.logs.measures import measure
 from wsgi_async.logs.observer import LogObserver
-from wsgi_async.logs.stderr import adopt_stderr
+from wsgi_async.logs.stderr import adopt_stderr, capture_stderr, finish_stderr
 from wsgi_async.processes import Boot, Program, TimeLimits, end_with_parent
 from wsgi_async.server.connection_counts import ConnectionCounts, OwnCount
 from wsgi_async.server.event_loop import import_late_modules, new_event_loop
@@ -129,6 +129,8 @@ class ServerProgram(Program):
     :param fixed: options that no reload can change, by name.
     :param hooks: called in processes.
     :param configures_logs: whether the logs are the server's, not those of a program around it.
+    :param directory: where the processes run, by a name that the parent can use; empty where that
+        is where it runs itself.
     """
 
     def __init__(
@@ -145,8 +147,10 @@ class ServerProgram(Program):
         hooks: Hooks | None = None,
         linger: float = IDLE_LINGER,
         configures_logs: bool = True,
+        directory: str = "",
     ) -> None:
         self.config = config
+        self.directory = directory
         self.configures_logs = configures_logs
         self.common = common
         self.processes = config.workers
@@ -199,6 +203,7 @@ class ServerProgram(Program):
         warn = (lambda _: None) if is_one_of_many else LogObserver().warning
         before = list(map(_inode, self.common.sockets))
         pid = os.getpid()
+        capture_stderr(current_request_id)
         try:
             application = self._loader(entered, warn)
         finally:
@@ -252,6 +257,7 @@ class ServerProgram(Program):
             return self._serve(application, subscribers, boot, is_preloaded=is_preloaded)
         finally:
             call_safely(LogObserver(), self.hooks.leaving)
+            finish_stderr()
             logs.flush()
 
     def _serve(
@@ -357,6 +363,7 @@ def absolute(config: Config, start: str) -> Config:
     host = config.statsd_host
     if re.match(r"unix:[^/@]", host):
         host = f"unix:{of_start(host.removeprefix('unix:'))}"
+    log_config = config.log_config
     password = config.keyfile_password
     if (named := password_file(password)) is not None:
         password = f"file:{of_start(named)}"
@@ -364,6 +371,7 @@ def absolute(config: Config, start: str) -> Config:
         config,
         error_logfile=of_start(config.error_logfile),
         access_logfile=of_start(config.access_logfile),
+        log_config=of_start(log_config) if isinstance(log_config, str) else log_config,
         spool_dir=of_start(config.spool_dir),
         certfile=tuple(map(of_start, config.certfile)),
         keyfile=tuple(map(of_start, config.keyfile)),
@@ -422,6 +430,7 @@ class Loading:
             end_with_parent()
         require_directory(self._spool_dir)  # again: as the user that will write there
         with fence():
+            logs.follow_log_config()
             application = compose(settings, self._application, warn)
         refuse_greenlets()
         return application

@@ -84,7 +84,7 @@ class Reloading:
                 "would meet what they do not expect: restart it"
             )
         if program.configures_logs:  # first, for a file may not be had
-            configure_logs(program.config, self._identity)
+            configure_logs(program.config, self._identity, program.directory)
         measure(program.statsd)
         program.hooks.follow(self.program.hooks)
         self.program = program

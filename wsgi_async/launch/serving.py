@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from wsgi_async.config.calls import given, make_config, refuse
@@ -109,6 +109,7 @@ def _serve_alone(
     statsd: Statsd | None,
     configures_logs: bool,
 ) -> None:
+    logs.follow_log_config()
     log = log_observer(config)
     server = Server(application, config=config, observer=log, observers=subscribers)
     if statsd is not None:
@@ -149,12 +150,17 @@ def _serve_processes(
     common = open_sockets(config)
     measure(statsd)
     logs.set_mode(logs.Mode.POLLED)
+
+    def load(entered: Callable[[], object], warn: Callable[[str], object]) -> Application:
+        logs.follow_log_config()
+        return application
+
     try:
         program = ServerProgram(
             config,
             common,
             _explain_briefly,
-            loader=lambda entered, warn: application,
+            loader=load,
             subscribers=lambda: subscribers,
             certificates=certificates,
             statsd=statsd,

@@ -4,28 +4,32 @@ beside them."""
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
 from wsgi_async.system.files import append
 
+from .formatters import FORMATS, LogFormat
 from .sinks import Sink
-from .text import one_line
 from .thread import LogWriter
 
 __all__ = [
-    "Formatter",
+    "LOST",
+    "FormattedLines",
     "Handler",
+    "WatchedHandler",
     "access_logger",
     "app_logger",
     "call_handlers",
+    "captures_stderr",
     "forget_stderr",
     "logger",
-    "put_stderr",
+    "put_own",
     "remember_stderr",
     "renew_stderr",
     "writer",
@@ -39,7 +43,11 @@ app_logger = logging.getLogger("wsgi_async.application")
 def _tell(count: int, name: str, why: str) -> None:
     """*Any thread:* records of the log with this name were dropped."""
     what = f"1 line of the {name} was" if count == 1 else f"{count} lines of the {name} were"
-    logger.error("%s dropped: %s", what, why)
+    logger.error("%s dropped: %s", what, why, extra={LOST: name})
+
+
+LOST = "_wsgi_async_lost"
+"""The attribute of a record that says which log has lost lines."""
 
 
 writer = LogWriter(_tell)
@@ -47,32 +55,6 @@ writer = LogWriter(_tell)
 
 
 # --- Ours
-
-
-class Formatter(logging.Formatter):
-    """One line a record; a traceback is indented beneath it. An application's own text is its own:
-    it has a level and a time of the application's, or wants none.
-
-    A traceback ends with the exception's own text, which may hold what a client sent: control
-    characters are escaped, and its lines, being indented, cannot pass for records.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            "%(asctime)s [%(process)d] [%(levelname)s] %(message)s", "[%Y-%m-%d %H:%M:%S %z]"
-        )
-
-    def format(self, record: logging.LogRecord) -> str:
-        record.message = record.getMessage()
-        if record.name == app_logger.name:
-            return record.message
-        record.asctime = self.formatTime(record, self.datefmt)
-        text = self.formatMessage(record)
-        # Not the text that another handler's formatter has left in the record.
-        trace = self.formatException(record.exc_info) if record.exc_info else record.exc_text
-        if trace:
-            text += "".join("\n  " + one_line(line) for line in trace.split("\n"))
-        return text
 
 
 class Handler(logging.Handler):
@@ -116,8 +98,7 @@ class Handler(logging.Handler):
         if logging.raiseExceptions:
             with contextlib.suppress(Exception):
                 message = f"{record.msg!r}, logged in {record.pathname}:{record.lineno}"
-                lines = [f"Cannot format {message}", *traceback.format_exc().splitlines()]
-                put_stderr("".join(f"{one_line(line)}\n" for line in lines))
+                put_own([f"Cannot format {message}", *traceback.format_exc().splitlines()])
 
     def renew(self) -> None:
         """Open the log again where the application has closed its descriptor."""
@@ -134,13 +115,35 @@ class Handler(logging.Handler):
         writer.discard(self.sink)
 
 
+class WatchedHandler(Handler):
+    """One that goes on in another file as soon as that has the path, as
+    :class:`logging.handlers.WatchedFileHandler` does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            found = os.stat(self.path)
+            is_same = self.sink.identity == (found.st_dev, found.st_ino)
+        except FileNotFoundError:
+            is_same = False
+        except OSError:
+            is_same = True
+        if not is_same:
+            with contextlib.suppress(OSError):  # the old one stays in use
+                writer.switch(self.sink, append(self.path))
+        super().emit(record)
+
+
 # --- Standard error
 
 
-def remember_stderr(errors: logging.Handler) -> None:
+def remember_stderr(errors: logging.Handler, log_format: LogFormat) -> None:
     """For what the application logs there: where the error log is it too, the lines of both are in
-    the order in which they were made."""
-    global _stderr
+    the order in which they were made.
+
+    :param log_format: that of its lines.
+    """
+    global _stderr, _format
+    _format = log_format
     if isinstance(errors, Handler) and not errors.path:
         _stderr = errors.sink
     elif _stderr is None or not any(_stderr is sink for sink in _own_sinks):
@@ -154,6 +157,7 @@ def remember_stderr(errors: logging.Handler) -> None:
 
 
 _stderr: Sink | None = None
+_format = FORMATS["text"]
 _own_sinks: list[Sink] = []
 """What is open of it beside the logs."""
 
@@ -166,21 +170,42 @@ def renew_stderr() -> None:
 
 def forget_stderr() -> None:
     """Undo :func:`remember_stderr`."""
-    global _stderr
-    _stderr = None
+    global _stderr, _format
+    _stderr, _format = None, FORMATS["text"]
     while _own_sinks:
         writer.discard(_own_sinks.pop())
 
 
-def put_stderr(text: str) -> bool:
-    """*Any thread:* write lines to the standard error that :func:`remember_stderr` has, as those of
-    the logs are written. False where it has found none, and nothing is done.
+def put_own(lines: Iterable[str], request_id: str = "") -> bool:
+    """*Any thread:* write lines of the application's own text to the standard error that
+    :func:`remember_stderr` has, as those of the logs are written: escaped, or each as an object.
+    False where it has found none, and nothing is done.
 
-    :param text: whole lines; perhaps none.
+    :param lines: without their ends; perhaps none.
+    :param request_id: the id of the request that they are about, or an empty string.
     """
-    if _stderr is not None and text:
+    if _stderr is None:
+        return False
+    if text := "".join(f"{_format.own(line, request_id)}\n" for line in lines):
         writer.put(_stderr, text.encode("utf-8", "backslashreplace"))
-    return _stderr is not None
+    return True
+
+
+class FormattedLines(io.TextIOBase):
+    """Stands for standard error, for a handler whose lines are to be there as it formats them."""
+
+    def write(self, text: str) -> int:
+        if _stderr is not None and text:
+            writer.put(_stderr, text.encode("utf-8", "backslashreplace"))
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+
+def captures_stderr() -> bool:
+    """Whether what is printed to ``sys.stderr`` is to come here too."""
+    return _stderr is not None and _format.captures
 
 
 # --- The application's
@@ -195,7 +220,7 @@ def call_handlers(target: logging.Logger, record: logging.LogRecord) -> None:
         return
     # Ours now: their lines wait for no handler of another's.
     for handler in _handlers_of(target):
-        if type(handler) is Handler and record.levelno >= handler.level:
+        if isinstance(handler, Handler) and record.levelno >= handler.level:
             handler.handle(record)
     _complete(record)
     vars(record)[_IS_WRITTEN] = True
@@ -214,7 +239,7 @@ def _handlers_of(target: logging.Logger) -> Iterator[logging.Handler]:
 
 
 def _has_only_ours(target: logging.Logger) -> bool:
-    return all(type(handler) in _OURS for handler in _handlers_of(target))
+    return all(isinstance(handler, _OURS) for handler in _handlers_of(target))
 
 
 _OURS = (Handler, logging.NullHandler)

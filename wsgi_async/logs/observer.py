@@ -153,14 +153,17 @@ class LogObserver(Observer):
         more = "" if status < 500 else self._unlogged(str(status))
         if more is not None:
             level = logging.INFO if status < 500 else logging.WARNING
+            facts: dict[str, object] = {"client": client} if request is None else _facts(request)
+            facts |= {"status": status, "detail": f"refused with {status}: {detail}{more}"}
             text = one_line(detail)
             who = escape(client) if request is None else f"{escape(client)} {escape(request.id)}"
-            logger.log(level, "[%s] refused with %d: %s%s", who, status, text, more)
+            logger.log(level, "[%s] refused with %d: %s%s", who, status, text, more, extra=facts)
 
     def connection_dropped(self, client: str, why: str) -> None:
         more = self._unlogged("dropped")
         if more is not None:
-            logger.info("[%s] dropped: %s%s", escape(client), one_line(why), more)
+            facts = {"client": client, "detail": f"dropped: {why}{more}"}
+            logger.info("[%s] dropped: %s%s", escape(client), one_line(why), more, extra=facts)
 
     def _unlogged(self, kind: str) -> str | None:
         """None while a line of this kind is too recent, else how many were left out since."""
@@ -175,50 +178,55 @@ class LogObserver(Observer):
     def app_error(
         self, request: RequestInfo, message: str, error: BaseException | None = None
     ) -> None:
-        logger.error("%s: %s", _about(request), one_line(message), exc_info=_blame(error))
+        text, facts = one_line(message), _facts(request, message)
+        logger.error("%s: %s", _about(request), text, exc_info=_blame(error), extra=facts)
 
     def app_warning(self, request: RequestInfo, message: str) -> None:
-        logger.warning("%s: %s", _about(request), one_line(message))
+        text, facts = one_line(message), _facts(request, message)
+        logger.warning("%s: %s", _about(request), text, extra=facts)
 
     def app_stderr(self, request: RequestInfo, text: str) -> None:
         # Whoever has a log of his own files it where others file errors, as mod_wsgi does.
-        app_logger.error("[%s] %s", escape(request.id), one_line(text.rstrip("\r\n")))
+        line = text.rstrip("\r\n")
+        facts = {"request_id": request.id, "client": request.client, "detail": line}
+        app_logger.error("[%s] %s", escape(request.id), one_line(line), extra=facts)
 
     def info(self, message: str) -> None:
         logger.info("%s", one_line(message))
 
     def report(self, text: str) -> None:
+        first, *others = lines = text.rstrip("\n").split("\n")
+        facts = {"detail": first, "details": others}
         # Indented, so that none of them passes for a record of its own.
-        logger.error("%s", "\n  ".join(map(one_line, text.rstrip("\n").split("\n"))))
+        logger.error("%s", "\n  ".join(map(one_line, lines)), extra=facts)
 
     def request_slow(
         self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
     ) -> None:
+        what = f"in the application for {seconds:.1f} s, and still is; thread {thread}"
         logger.warning(
-            "%s: in the application for %.1f s, and still is; thread %s is in%s",
+            "%s: %s is in%s",
             _about(request),
-            seconds,
-            thread,
+            what,
             _in_lines(stack),
+            extra={**_facts(request, what), "stack": stack},
         )
 
     def thread_lost(
         self, request: RequestInfo, thread: str, seconds: float, stack: list[str]
     ) -> None:
+        what = f"nothing from the application for {seconds:.1f} s; thread {thread} is given up"
         logger.error(
-            "%s: nothing from the application for %.1f s; thread %s is given up, in%s",
+            "%s: %s, in%s",
             _about(request),
-            seconds,
-            thread,
+            what,
             _in_lines(stack),
+            extra={**_facts(request, what), "stack": stack},
         )
 
     def thread_returned(self, request: RequestInfo, seconds: float) -> None:
-        logger.info(
-            "%s: its thread came back %.1f s after it was given up",
-            _about(request),
-            seconds,
-        )
+        what = f"its thread came back {seconds:.1f} s after it was given up"
+        logger.info("%s: %s", _about(request), what, extra=_facts(request, what))
 
     def threads_exhausted(self, lost: int) -> None:
         logger.error(
@@ -246,6 +254,18 @@ def _about(request: RequestInfo) -> str:
 def _in_lines(stack: list[str]) -> str:
     """A stack, beneath the line that speaks of it."""
     return "".join("\n    " + one_line(line) for line in stack) or " code that is not Python"
+
+
+def _facts(request: RequestInfo, detail: str = "") -> dict[str, object]:
+    """What a record says of a request, as attributes of it: text as it came, and `detail`, the
+    message without what names the request in it."""
+    return {
+        "request_id": request.id,
+        "client": request.client,
+        "method": request.method,
+        "target": request.target,
+        "detail": detail,
+    }
 
 
 def _blame(

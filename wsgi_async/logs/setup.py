@@ -14,46 +14,51 @@ see :func:`reclaim`.
 from __future__ import annotations
 
 import atexit
-import io
 import logging
-import os
-import stat
 import sys
+from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple
 
-from wsgi_async.errors import ConfigError
-from wsgi_async.system.files import append
-
+from . import opened
+from .following import Following
+from .formatters import FORMATS
 from .handlers import (
-    Formatter,
     Handler,
     access_logger,
     app_logger,
     call_handlers,
+    captures_stderr,
     forget_stderr,
     logger,
-    put_stderr,
+    put_own,
     remember_stderr,
     renew_stderr,
     writer,
 )
-from .sinks import Sink
+from .opened import descriptors, handler_of, keep, renew
+from .syslog import SyslogSettings, look_up_syslog, open_syslog, renew_syslog
+from .text import one_line
 from .thread import Mode
 
 __all__ = [
     "Mode",
     "access_logger",
     "app_logger",
+    "captures_stderr",
+    "check_log_config",
     "configure",
     "descriptors",
     "dropped",
     "error_descriptor",
     "flush",
+    "follow_log_config",
+    "has_configured_access_log",
     "is_configured",
+    "log_config_notices",
     "logger",
     "put_access",
-    "put_stderr",
+    "put_own",
     "reclaim",
     "release",
     "reopen",
@@ -67,23 +72,33 @@ def is_configured() -> bool:
     return logger.hasHandlers()
 
 
-_NAMES = {"--error-logfile": "error log", "--access-logfile": "access log"}
-
-
 class _Attached(NamedTuple):
-    """What :func:`configure` has given a logger."""
+    """What :func:`configure` has given a logger, or the configuration of ``--log-config``."""
 
-    handler: logging.Handler
-    level: str
+    handlers: tuple[logging.Handler, ...]
+    level: str | int
+    propagate: bool = False
 
 
 _attached: dict[logging.Logger, _Attached] = {}
+_following = Following()
+_errors: logging.Handler | None = None
+"""That of --error-logfile."""
 
 
 # --- What the options say
 
 
-def configure(*, error_logfile: str, access_logfile: str, log_level: str) -> None:
+def configure(
+    *,
+    error_logfile: str,
+    access_logfile: str,
+    log_level: str,
+    log_format: str = "text",
+    log_config: str | Mapping[str, Any] = "",
+    directory: str = "",
+    syslog: SyslogSettings | None = None,
+) -> None:
     """Send the loggers to files or standard streams; for a process that is only a server.
 
     Repeated calls replace what the one before set; a file that is to be used again stays open, for
@@ -95,93 +110,103 @@ def configure(*, error_logfile: str, access_logfile: str, log_level: str) -> Non
         what middleware logs there goes to standard output.
     :param log_level: ``debug``, ``info``, ``warning``, ``error`` or ``critical``; the access log
         and the application's own text do not depend on it.
-    :raises ConfigError: where a file cannot be opened for appending.
+    :param log_format: ``text`` or ``json``, of the error log.
+    :param log_config: see :mod:`wsgi_async.logs.configuration`; of what it says of the logger
+        ``wsgi_async`` only what waits for nobody, until :func:`follow_log_config`.
+    :param directory: where the paths in it begin.
+    :param syslog: where both logs go besides; the access log if it was asked for.
+    :raises ConfigError: where a file cannot be opened for appending, or `log_config` is wrong.
     """
-    errors = _handler(error_logfile, sys.stderr, "--error-logfile")
-    access = _handler(access_logfile or "-", sys.stdout, "--access-logfile")
-    errors.setFormatter(Formatter())
-    for old in [handler for handler in _opened if handler not in (errors, access)]:
-        _opened.remove(old)
-        old.discard()
-    remember_stderr(errors)
-    _attach(logger, errors, log_level.upper())
-    _attach(access_logger, access, "INFO")
+    global _errors, _following
+    following = Following(log_config, directory)
+    errors = handler_of(error_logfile, sys.stderr, "--error-logfile")
+    access = handler_of(access_logfile or "-", sys.stdout, "--access-logfile")
+    shape = FORMATS[log_format]
+    configured, level = following.parents(log_level.upper(), shape)
+    errors.setFormatter(shape.formatter())
+    keep((errors, access, *configured))
+    _following.release()
+    _errors, _following = errors, following
+    remember_stderr(errors, shape)
+    to_error, to_access = open_syslog(syslog, shape.bare())
+    if following.names(logger):  # then that holds
+        to_error = []
+    _attach(logger, (*(configured or (errors,)), *to_error), level)
+    _attach(access_logger, (access, *(to_access if access_logfile else ())), "INFO")
+    look_up_syslog()
     app_logger.setLevel(1)
     app_logger.disabled = False
 
 
-def _handler(name: str, stream: TextIO | None, flag: str) -> logging.Handler:
-    if name == "-":
-        return _stream_handler(stream, flag)
-    path = os.path.abspath(name)
-    for handler in _opened:
-        if handler.origin == (flag, path):
-            return handler
-    try:
-        # O_APPEND, and each record in one write(2) or with others in one: so several processes
-        # share a file, and no record lands within another, of whatever size.
-        descriptor = append(path)
-    except OSError as error:
-        raise ConfigError(f"{flag}: cannot write to {name!r}: {error.strerror}") from error
-    return _open_handler(descriptor, (flag, path), "utf-8")
+def log_config_notices() -> list[str]:
+    """What there is to say of ``--log-config``: one line each."""
+    return _following.notices
 
 
-def _stream_handler(stream: TextIO | None, flag: str) -> logging.Handler:
-    """A standard stream, which is None where the parent closed it."""
-    known = [handler for handler in _opened if handler.origin[0] == flag and not handler.path]
-    for handler in known:
-        if handler.origin[1] is stream:
-            return handler
-    try:
-        # What an environment such as a notebook has put in its place names a descriptor, perhaps,
-        # that is not where it writes to.
-        if isinstance(stream, io.TextIOWrapper):
-            descriptor = os.dup(stream.fileno())
-            return _open_handler(descriptor, (flag, stream), stream.encoding)
-    except (OSError, ValueError):  # it has no descriptor, or is closed
-        pass
-    if stream is None or stream.closed:
-        return known[0] if known else logging.NullHandler()
-    return logging.StreamHandler(stream)
+def has_configured_access_log() -> bool:
+    """Whether ``--log-config`` names handlers for the access log."""
+    return _following.has_access_log
 
 
-def _open_handler(descriptor: int, origin: tuple[str, object], encoding: str) -> Handler:
-    sink = Sink(descriptor, _NAMES[origin[0]], tells=origin[0] == "--error-logfile")
-    handler = Handler(sink, origin, encoding)
-    _opened.append(handler)
-    return handler
+def check_log_config(source: str | Mapping[str, Any]) -> None:
+    """Have :func:`follow_log_config` apply it in a process that is no server.
+
+    :raises ConfigError: it is wrong.
+    """
+    global _following
+    _following = Following(source)
 
 
-_opened: list[Handler] = []
-"""Those whose descriptors are open."""
+def follow_log_config() -> None:
+    """*Main thread of a process that serves, before its application is loaded:* apply all of what
+    :func:`configure` was told of it. For the loggers that it names it wins.
+
+    :raises ConfigError: a handler or a formatter cannot be made.
+    """
+    said = _following.apply()
+    if said is None:
+        return
+    reclaim()
+    for target in list(_attached):
+        if _following.names(target):
+            handlers = tuple(target.handlers)
+            _attached[target] = _Attached(handlers, target.level, target.propagate)
+    for notice in said:
+        logger.warning("%s", one_line(notice))
 
 
-def _attach(target: logging.Logger, handler: logging.Handler, level: str) -> None:
+def _attach(
+    target: logging.Logger, handlers: tuple[logging.Handler, ...], level: str | int
+) -> None:
     for old in target.handlers[:]:
         target.removeHandler(old)
         old.close()
-    target.addHandler(handler)
+    for handler in handlers:
+        target.addHandler(handler)
     target.setLevel(level)
     target.propagate = False  # or each line would show again in the application's own log
     target.disabled = False
-    _attached[target] = _Attached(handler, level)
+    _attached[target] = _Attached(handlers, level)
 
 
 def release() -> None:
     """Undo :func:`configure`, and :func:`write_by_thread`: for a program that goes on."""
+    global _errors, _following
     flush()
     set_mode(Mode.DIRECT)
     for target, attached in _attached.items():
-        target.removeHandler(attached.handler)
+        for handler in attached.handlers:
+            target.removeHandler(handler)
         target.propagate = True
         target.setLevel(logging.NOTSET)
     for target in _ours():
         vars(target).pop("callHandlers", None)
     app_logger.setLevel(logging.NOTSET)
     _attached.clear()
-    for handler in _opened:
-        handler.discard()
-    _opened.clear()
+    _following.release()
+    _errors, _following = None, Following()
+    keep(())
+    open_syslog(None, logging.Formatter())
     forget_stderr()
 
 
@@ -193,16 +218,17 @@ def reclaim() -> None:
     left it to the root logger by name, that holds; so do levels. Anything else is what logging's
     configurations do to loggers that they do not name, and is undone. So is, where it can be,
     that the application has closed all descriptors that it did not know."""
-    for opened in _opened:
-        opened.renew()
+    renew()
     renew_stderr()
-    for target, (handler, level) in _attached.items():
+    renew_syslog()
+    for target, (handlers, level, propagate) in _attached.items():
         target.disabled = False
         # One that names a logger takes level and handlers of those beneath it.
         was_reset = target.level == logging.NOTSET and not target.handlers
         if was_reset or not (target.handlers or target.propagate):
-            target.addHandler(handler)
-            target.propagate = False
+            for handler in handlers:
+                target.addHandler(handler)
+            target.propagate = propagate
         if was_reset:
             target.setLevel(level)
     if _attached:
@@ -220,7 +246,8 @@ def put_access(format: str, *args: object) -> bool:
 
     :param format: as that of a record, for `args`.
     """
-    handler = _attached[access_logger].handler if access_logger in _attached else None
+    handlers = _attached[access_logger].handlers if access_logger in _attached else ()
+    handler = handlers[0] if handlers else None
     if (
         type(handler) is not Handler
         or access_logger.handlers != [handler]
@@ -292,35 +319,16 @@ def dropped() -> int:
     return writer.dropped
 
 
-def descriptors() -> list[int]:
-    """The descriptors of the log files that :func:`configure` opened, standard streams apart."""
-    return [handler.sink.descriptor for handler in _opened if handler.path]
-
-
 def error_descriptor() -> int:
     """The descriptor of the error log, for faulthandler: it writes where no Python code can run.
 
     It stays the same when the log is reopened. Standard error's where there is no better.
     """
-    attached = _attached.get(logger)
-    if attached is not None and isinstance(attached.handler, Handler):
-        return attached.handler.sink.descriptor
-    return 2
+    return _errors.sink.descriptor if isinstance(_errors, Handler) else 2
 
 
 def reopen() -> None:
-    """Go on in new files where logrotate has renamed those of :func:`configure`. Any thread.
-
-    A file that cannot be opened is a warning in the log, and its old one stays in use. Standard
-    streams, pipes and devices are left as they are: nobody rotates them.
-    """
-    for handler in _opened:
-        current = handler.sink.descriptor
-        if not handler.path or not stat.S_ISREG(os.fstat(current).st_mode):
-            continue
-        try:
-            new = append(handler.path)
-        except OSError as error:
-            logger.warning("Cannot reopen the log %r: %s", handler.path, error.strerror)
-            continue
-        writer.switch(handler.sink, new)
+    """Go on in new files where logrotate has renamed those of :func:`configure` and of
+    ``--log-config``. Any thread."""
+    opened.reopen()
+    _following.reopen()

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Drops", "Sink", "wait_for_any"]
+__all__ = ["OVERHEAD", "Drops", "Outlet", "Sink", "wait_for_any"]
 
 MAX_HELD = 4 * 1024 * 1024
 """Bytes that wait for one log, at most."""
@@ -75,6 +75,10 @@ class Drops:
             return 0
         self._told_at = now
         self._is_behind = self._is_behind and not is_over
+        return self.take_all()
+
+    def take_all(self) -> int:
+        """Those that nobody has been told of, to tell of them now."""
         count, self.count = self.count, 0
         return count
 
@@ -85,20 +89,26 @@ class _Switch(NamedTuple):
     descriptor: int
 
 
-class Sink:
-    """The descriptor of one log, and the records that wait for it. It has no lock:
+class Outlet:
+    """The records of one log that wait. It has no lock:
     :class:`~wsgi_async.logs.thread.LogWriter`, which has one, says which method needs it.
 
-    :param descriptor: it is this object's from now on.
     :param name: see :class:`Drops`.
     :param tells: whether it is the log in which is said what was dropped.
     """
 
-    def __init__(self, descriptor: int, name: str, *, tells: bool = False) -> None:
-        self.descriptor = descriptor
+    descriptor = -1
+    """What it is written to; negative where there is nothing at the moment."""
+    is_file = False
+    """Whether it takes in any case what it is given."""
+    largest_write = AT_ONCE
+    """Bytes that are written at once, unless one record is longer."""
+    max_held = MAX_HELD
+    """Bytes that wait, at most."""
+
+    def __init__(self, name: str, *, tells: bool = False) -> None:
         self.drops = Drops(name)
         self.tells = tells
-        self._identity, self.is_file = _look_at(descriptor)
         self.is_taking = True
         """Whether it took something when last it was to."""
         self._waiting: deque[bytes | _Switch] = deque()
@@ -115,11 +125,21 @@ class Sink:
         """Whether nothing waits."""
         return not self._waiting and not self._rest
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether there is no hope that it takes something soon: who ends does not wait for it."""
+        return False
+
+    @property
+    def refusal(self) -> str:
+        """Why it takes nothing, where that is so."""
+        return TOO_SLOW
+
     def put(self, record: bytes) -> None:
         """Have a record wait, or drop it."""
         size = len(record) + OVERHEAD
-        if self._held + size > MAX_HELD and self._waiting:
-            self.drops.add(1, TOO_SLOW, is_behind=True)
+        if self._held + size > self.max_held and self._waiting:
+            self.drops.add(1, self.refusal, is_behind=True)
             return
         self._held += size
         self._waiting.append(record)
@@ -135,29 +155,15 @@ class Sink:
                 records += 1
         self._held = 0
         if not self._has_begun:
-            records += self._records
+            records += self._records if self._rest else 0
             self._rest = b""
-        self.drops.add(records, TOO_SLOW, is_behind=True)
+        self.drops.add(records, self.refusal, is_behind=True)
 
     def take_drops(self, now: float) -> int:
         """How many dropped records to tell of now."""
         # One that is empty for all was dropped is over nothing: what it is told would be the next.
         is_over = self.is_empty and self.is_taking
         return self.drops.take(now, is_over=is_over, can_wait=self.tells and not is_over)
-
-    def switch(self, descriptor: int) -> None:
-        """Have what is put from now on written to another file, by the same descriptor: not an
-        earlier record, nor a part of one.
-
-        :param descriptor: of that file; it is closed then.
-        """
-        self._waiting.append(_Switch(descriptor))
-
-    def _switch(self, switch: _Switch) -> None:
-        # At once for everybody, also for faulthandler, which was given the number.
-        os.dup2(switch.descriptor, self.descriptor, inheritable=False)
-        os.close(switch.descriptor)
-        self._identity, self.is_file = _look_at(self.descriptor)
 
     def forget(self) -> None:
         """Leave all that waits to another process."""
@@ -167,27 +173,6 @@ class Sink:
         self._waiting = deque()  # a thread that this process does not have may be at the old one
         self._held = 0
         self._rest = b""
-
-    def renew(self, descriptors: Iterable[int]) -> bool:
-        """Take another descriptor where somebody has closed this one. False where there is none.
-
-        :param descriptors: those of the same file, perhaps; one that is becomes a copy.
-        """
-        if self._is(self.descriptor):
-            return True
-        for other in descriptors:
-            if self._is(other):
-                self.descriptor = os.dup(other)
-                return True
-        # Not the old one: its number may have come to mean a file of the application's.
-        self.descriptor = os.open(os.devnull, os.O_WRONLY)
-        return False
-
-    def _is(self, descriptor: int) -> bool:
-        try:
-            return _look_at(descriptor)[0] == self._identity
-        except OSError:
-            return False
 
     def takes_more(self, timeout: float = 0.0) -> bool:
         """Whether a write would not block.
@@ -202,7 +187,7 @@ class Sink:
         if self._rest:
             return True
         waiting, size = self._waiting, 0
-        limit = LARGEST_WRITE if self.is_file else AT_ONCE
+        limit = self.largest_write
         records: list[bytes] = []
         while waiting:
             record = waiting[0]
@@ -228,6 +213,90 @@ class Sink:
         :param whole: write all of it, also if that has to wait.
         :returns: why it cannot be written; it is forgotten then. See :meth:`failed`.
         """
+        raise NotImplementedError
+
+    def failed(self, error: OSError) -> None:
+        """Count what :meth:`write` could not write: a reader has gone, a disk is full."""
+        self.drops.add(self._records, error.strerror or str(error))
+
+    def renew(self, descriptors: Iterable[int]) -> bool:
+        """Take another descriptor where somebody has closed this one. False where there is none.
+
+        :param descriptors: those of the same file, perhaps; one that is becomes a copy.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        raise NotImplementedError
+
+    def _switch(self, switch: _Switch) -> None:
+        raise NotImplementedError
+
+
+class Sink(Outlet):
+    """The descriptor of a log that is a file, or a stream such as a pipe.
+
+    :param descriptor: it is this object's from now on.
+    """
+
+    def __init__(self, descriptor: int, name: str, *, tells: bool = False) -> None:
+        super().__init__(name, tells=tells)
+        self._is_torn = False
+        """Whether what was written last is not the end of a line."""
+        self.descriptor = descriptor
+        self._look()
+
+    def _look(self) -> None:
+        self._identity, self.is_file = _look_at(self.descriptor)
+        self.largest_write = LARGEST_WRITE if self.is_file else AT_ONCE
+        self._is_torn = False
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What tells its file from others: device and inode."""
+        return self._identity
+
+    def switch(self, descriptor: int) -> None:
+        """Have what is put from now on written to another file, by the same descriptor: not an
+        earlier record, nor a part of one.
+
+        :param descriptor: of that file; it is closed then.
+        """
+        self._waiting.append(_Switch(descriptor))
+
+    def _switch(self, switch: _Switch) -> None:
+        # At once for everybody, also for faulthandler, which was given the number.
+        os.dup2(switch.descriptor, self.descriptor, inheritable=False)
+        os.close(switch.descriptor)
+        self._look()
+
+    def renew(self, descriptors: Iterable[int]) -> bool:
+        if self._is(self.descriptor):
+            return True
+        for other in descriptors:
+            if self._is(other):
+                self.descriptor = os.dup(other)
+                return True
+        # Not the old one: its number may have come to mean a file of the application's.
+        self.descriptor = os.open(os.devnull, os.O_WRONLY)
+        return False
+
+    def _is(self, descriptor: int) -> bool:
+        try:
+            return _look_at(descriptor)[0] == self._identity
+        except OSError:
+            return False
+
+    def take(self) -> bool:
+        has_rest = bool(self._rest)
+        if not super().take():
+            return False
+        if self._is_torn and not has_rest:  # a full disk took a part: no record begins behind it
+            self._rest = b"\n" + self._rest
+        return True
+
+    def write(self, *, whole: bool = False) -> OSError | None:
         piece = self._rest if whole or self.is_file else _piece(self._rest)
         try:
             written = os.write(self.descriptor, piece)
@@ -236,18 +305,16 @@ class Sink:
                 self.takes_more(1.0)
             return None
         except OSError as error:
+            if self._has_begun:  # a part of it is there
+                self._records = self._rest.count(b"\n")
             self._rest = b""
             return error
         self.is_taking = self._has_begun = True
+        self._is_torn = not piece.endswith(b"\n", 0, written)
         self._rest = self._rest[written:]
         return None
 
-    def failed(self, error: OSError) -> None:
-        """Count what :meth:`write` could not write: a reader has gone, a disk is full."""
-        self.drops.add(self._records, error.strerror or str(error))
-
     def close(self) -> None:
-        """Close the descriptor."""
         os.close(self.descriptor)
 
 
@@ -257,7 +324,7 @@ def _look_at(descriptor: int) -> tuple[tuple[int, int], bool]:
     return (found.st_dev, found.st_ino), stat.S_ISREG(found.st_mode)
 
 
-def wait_for_any(sinks: Iterable[Sink], timeout: float) -> bool:
+def wait_for_any(sinks: Iterable[Outlet], timeout: float) -> bool:
     """Wait until one of them takes more.
 
     :param timeout: seconds, at most.
@@ -266,7 +333,8 @@ def wait_for_any(sinks: Iterable[Sink], timeout: float) -> bool:
     for sink in sinks:
         if sink.is_file:
             return True
-        poll.register(sink.descriptor, select.POLLOUT)
+        if sink.descriptor >= 0:
+            poll.register(sink.descriptor, select.POLLOUT)
     return bool(poll.poll(timeout * 1000))
 
 

@@ -1,27 +1,28 @@
 """What an application logs to standard error, by :mod:`logging`: line by line, escaped, with the id
 of the request it is about, and without a wait for who reads it.
 
-Only handlers of logging's are had to write here. ``sys.stderr`` itself is left alone: who prints
-to it may want it as it is.
+Only handlers of logging's are had to write here. ``sys.stderr`` itself is left alone, as who prints
+to it may want it as it is; but with ``--log-format json`` it is taken as well, for whoever reads
+the log there expects an object in each line. What is written past it, to the descriptor, stays.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import logging
-import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from .setup import put_stderr
-from .text import one_line
+from .setup import captures_stderr, put_own
 
-__all__ = ["adopt_stderr"]
+__all__ = ["adopt_stderr", "capture_stderr", "finish_stderr"]
 
-# SGR: it can neither move a cursor nor break a line, and loggers colour their levels with it.
-_COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
+LINE_LIMIT = 64 * 1024
+"""Characters of a printed line that has not ended; a longer one is passed on in parts."""
 
 
 class _Lines(io.TextIOBase):
@@ -32,31 +33,85 @@ class _Lines(io.TextIOBase):
     """
 
     def __init__(self, stream: TextIO, request_id: Callable[[], str]) -> None:
-        self._stream = stream
+        self.stream = stream
         self._request_id = request_id
 
     def write(self, text: str) -> int:
-        name = self._request_id()
-        lines = []
-        for line in text.removesuffix("\n").split("\n"):
-            # JSON is for a program, which takes nothing before it; the id would be a field of it.
-            prefix = f"[{name}] " if name and not line.startswith("{") else ""
-            lines.append(f"{prefix}{_escaped(line)}\n")
-        put_stderr("".join(lines))
+        put_own(text.removesuffix("\n").split("\n"), self._request_id())
         return len(text)
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
+        return self.stream.encoding
 
     def fileno(self) -> int:
-        return self._stream.fileno()
+        return self.stream.fileno()
 
     def isatty(self) -> bool:
-        return self._stream.isatty()
+        return self.stream.isatty()
 
     def writable(self) -> bool:
         return True
+
+
+class _Printed(_Lines):
+    """Is ``sys.stderr``: a line may come in many parts, those of several threads at once."""
+
+    def __init__(self, stream: TextIO, request_id: Callable[[], str]) -> None:
+        super().__init__(stream, request_id)
+        # By thread: the request that a line which has not ended is about, and the line. A thread
+        # touches its own only, and of a dict one call at a time is made.
+        self._unfinished: dict[int, tuple[str, str]] = {}
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        thread, request_id = threading.get_ident(), self._request_id()
+        about, before = self._unfinished.pop(thread, (request_id, ""))
+        if about != request_id:  # a thread of the pool has gone on to another request
+            put_own([before], about)
+            before = ""
+        *lines, rest = (before + text).split("\n")
+        if len(rest) > LINE_LIMIT:
+            lines.append(rest)
+        elif rest:
+            self._unfinished[thread] = (request_id, rest)
+        put_own(lines, request_id)
+        return len(text)
+
+    def flush(self) -> None:
+        self._finish(threading.get_ident())
+
+    def finish(self) -> None:
+        """*Any thread:* pass on what has not ended."""
+        for thread in list(self._unfinished):
+            self._finish(thread)
+
+    def _finish(self, thread: int) -> None:
+        if unfinished := self._unfinished.pop(thread, None):
+            about, line = unfinished
+            put_own([line], about)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)  # such as `buffer`
+
+
+def capture_stderr(request_id: Callable[[], str]) -> None:
+    """*Main thread:* before an application is loaded, take what will be printed to ``sys.stderr``,
+    where the log's format asks for that. Nothing in a stream that is no descriptor.
+
+    :param request_id: see :class:`_Lines`. *Any thread.*
+    """
+    stream = sys.stderr
+    if captures_stderr() and isinstance(stream, io.TextIOWrapper) and stream is sys.__stderr__:
+        sys.stderr = _Printed(stream, request_id)
+        atexit.register(finish_stderr)
+
+
+def finish_stderr() -> None:
+    """*Any thread:* before this process ends, have lines written that were printed in part."""
+    if isinstance(sys.stderr, _Printed):
+        sys.stderr.finish()
 
 
 class _Followed:
@@ -78,13 +133,6 @@ class _Followed:
         return getattr(self._lines if current is self._stream else current, name)
 
 
-def _escaped(line: str) -> str:
-    if "\x1b" not in line:
-        return one_line(line)
-    parts = _COLOUR.split(line)
-    return "".join(part if number % 2 else one_line(part) for number, part in enumerate(parts))
-
-
 def adopt_stderr(request_id: Callable[[], str]) -> None:
     """Take over the handlers that the application, which is loaded now, has for standard error, or
     will have, and the one that logging has for those without any. Nothing where
@@ -93,9 +141,11 @@ def adopt_stderr(request_id: Callable[[], str]) -> None:
     :param request_id: see :class:`_Lines`. *Any thread.*
     """
     stream = sys.stderr
+    if isinstance(stream, _Printed):
+        stream = stream.stream
     if not isinstance(stream, io.TextIOWrapper) or stream is not sys.__stderr__ or stream.closed:
         return
-    if not put_stderr(""):
+    if not put_own(()):
         return
     lines = _Lines(stream, request_id)
 

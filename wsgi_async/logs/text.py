@@ -6,13 +6,13 @@ import re
 import time
 from functools import lru_cache
 
-__all__ = ["escape", "log_time", "one_line", "rfc3339"]
+__all__ = ["MONTHS", "escape", "log_time", "one_line", "rfc3339"]
 
 # Not printable ASCII, or a quote or backslash: what would make a quoted log field ambiguous.
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 # C0, DEL, C1 and the separators at which str.splitlines() and some viewers break lines.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -41,7 +41,7 @@ def log_time(now: float) -> str:
 @lru_cache(maxsize=8)  # mostly the current one; requests may be logged when they end
 def _second(second: int) -> str:
     local = time.localtime(second)
-    return time.strftime(f"%d/{_MONTHS[local.tm_mon - 1]}/%Y:%H:%M:%S %z", local)
+    return time.strftime(f"%d/{MONTHS[local.tm_mon - 1]}/%Y:%H:%M:%S %z", local)
 
 
 def rfc3339(now: float) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from wsgi_async.system.forks import is_our_own
 
 from .calls import GATHER, HandlerCalls
-from .sinks import Sink, wait_for_any
+from .sinks import Drops, Outlet, Sink, wait_for_any
 
 __all__ = ["FLUSH_TIME", "LogWriter", "Mode"]
 
@@ -65,7 +65,7 @@ class LogWriter:
         # Reentrant: a signal handler, or the collector, may log while a record is added. Guards
         # the sinks, but what `take` has taken: that is the thread's while the mode is QUEUED.
         self._lock = threading.RLock()
-        self._sinks: tuple[Sink, ...] = ()
+        self._sinks: tuple[Outlet, ...] = ()
         self._calls = HandlerCalls(self._call_lost)
         self._dropped_before = 0  # by sinks that are closed
         self._is_awake = False
@@ -93,19 +93,19 @@ class LogWriter:
 
     # --- any thread --------------------------------------------------------------------------
 
-    def add(self, sink: Sink) -> None:
+    def add(self, sink: Outlet) -> None:
         """*Any thread:* take care of a sink."""
         with self._lock:
             self._sinks = (*self._sinks, sink)
 
-    def discard(self, sink: Sink) -> None:
+    def discard(self, sink: Outlet) -> None:
         """*Any thread:* close a sink."""
         with self._lock:
             self._sinks = tuple(other for other in self._sinks if other is not sink)
             self._dropped_before += sink.drops.total
             sink.close()
 
-    def put(self, sink: Sink, record: bytes) -> None:
+    def put(self, sink: Outlet, record: bytes) -> None:
         """*Any thread:* have a record written.
 
         :param record: one or more whole lines.
@@ -134,6 +134,12 @@ class LogWriter:
             if self._mode is Mode.QUEUED:
                 self._rouse()
 
+    def lose(self, why: str) -> None:
+        """*Any thread:* count a record that a handler of another's could not write."""
+        with self._lock:
+            self._calls.drops.add(1, why)
+        self._call_lost()
+
     @property
     def dropped(self) -> int:
         """*Any thread:* records that were dropped so far, whether that has been told or not."""
@@ -151,7 +157,7 @@ class LogWriter:
         with self._lock:
             if self._mode is Mode.QUEUED:
                 return
-            self._is_ending = False
+            self._is_ending = self._is_awake = False  # of a thread that has ended it may be set
             self._set_up()
             self._thread = threading.Thread(target=self._run, name="wsgi_async-log", daemon=True)
             self._mode = Mode.QUEUED
@@ -186,7 +192,7 @@ class LogWriter:
             self._is_awake = True
             self._wake.release()
 
-    def _serve(self, sink: Sink) -> None:
+    def _serve(self, sink: Outlet) -> None:
         if self._mode is Mode.QUEUED:
             self._rouse()
         elif self._mode is Mode.DIRECT:
@@ -194,19 +200,19 @@ class LogWriter:
         else:
             self._write_polled(sink)
 
-    def _write_all(self, sink: Sink) -> None:
+    def _write_all(self, sink: Outlet) -> None:
         while sink.take():
             error = sink.write(whole=True)
             if error is not None:
                 sink.failed(error)
 
-    def _report(self, sink: Sink) -> None:
+    def _report(self, sink: Outlet) -> None:
         with self._lock:
             count = sink.take_drops(time.monotonic()) if sink.drops.count else 0
         if count:
             self._tell(count, sink.drops.name, sink.drops.why)
 
-    def _write_polled(self, sink: Sink) -> None:
+    def _write_polled(self, sink: Outlet) -> None:
         while sink.take():
             # The first of what it does not take waits for it, briefly; the others do not.
             if not sink.takes_more(PATIENCE if sink.is_taking else 0.0):
@@ -243,8 +249,11 @@ class LogWriter:
     @property
     def _is_idle(self) -> bool:
         """Whether there is nothing to do, nor to say."""
-        drops = (self._calls.drops, *(sink.drops for sink in self._sinks))
-        return self._is_empty and not any(drop.count for drop in drops)
+        return self._is_empty and not any(drops.count for drops in self._drops)
+
+    @property
+    def _drops(self) -> tuple[Drops, ...]:
+        return (self._calls.drops, *(sink.drops for sink in self._sinks))
 
     def _write(self) -> None:
         """Write what can be."""
@@ -257,7 +266,7 @@ class LogWriter:
         if lost:
             self._tell(lost, self._calls.drops.name, self._calls.drops.why)
 
-    def _write_ready(self, sink: Sink) -> None:
+    def _write_ready(self, sink: Outlet) -> None:
         for _ in range(WRITES):
             with self._lock:
                 if not sink.take():
@@ -272,13 +281,16 @@ class LogWriter:
     def _end(self) -> bool:
         """End, where nothing is left to write; where not, there may be no time for it."""
         with self._lock:
+            for sink in self._sinks:
+                if sink.is_gone and not sink.is_empty:
+                    sink.drop_all()
             if not self._is_empty:
                 return False
             self._mode = Mode.POLLED
             self._thread = None
-        for drops in (self._calls.drops, *(sink.drops for sink in self._sinks)):
-            if drops.count:
-                self._tell(drops.count, drops.name, drops.why)
+        for drops in self._drops:
+            if count := drops.take_all():
+                self._tell(count, drops.name, drops.why)
         return True
 
     def _forked(self) -> None:

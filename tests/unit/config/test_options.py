@@ -48,7 +48,10 @@ def test_the_options_of_a_launch_are_typed_fields_as_well() -> None:
 def test_each_option_says_who_can_follow_it() -> None:
     by_scope = {scope: [s.name for s in ALL_OPTIONS if s.scope is scope] for scope in Scope}
     assert by_scope[Scope.LAUNCH] == [spec.name for spec in LAUNCH_OPTIONS]
-    logs = ("access_logfile", "access_logformat", "error_logfile", "log_level")
+    logs = (
+        *("access_logfile", "access_logformat", "error_logfile", "log_level", "log_format"),
+        *("log_config", "log_syslog_to", "log_syslog_prefix", "log_syslog_facility"),
+    )
     statsd = ("statsd_host", "statsd_prefix", "dogstatsd_tags")
     assert by_scope[Scope.PROCESS] == [*logs, *statsd]
     assert set(by_scope[Scope.FLEET]) == {

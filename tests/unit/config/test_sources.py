@@ -214,7 +214,7 @@ def test_port_together_with_bind_in_a_file(tmp_path: Path) -> None:
         ("thread = 2", "wsgi_async.toml: No such option: thread. Did you mean threads?"),
         ("keep-alive = 2", "wsgi_async.toml: No such option: keep-alive. Did you mean keep_alive?"),
         ("zzz = 2", "wsgi_async.toml: No such option: zzz."),
-        ('config = "a.toml"', "wsgi_async.toml: No such option: config."),
+        ('config = "a.toml"', "wsgi_async.toml: No such option: config. Did you mean log_config?"),
         (
             "threads = 0",
             "wsgi_async.toml: --threads takes a whole number, from 1 to 10000, not 0",

@@ -26,12 +26,14 @@ class Following(Hooks):
 def program(**config: Any) -> ServerProgram:
     options = {"error_logfile": "-", "access_logfile": "", "log_level": "info"}
     options |= {"access_logformat": "combined", "certfile": ()}
+    options |= {"log_format": "text", "log_config": "", "log_syslog_to": ""}
     whole = SimpleNamespace(
         config=SimpleNamespace(**(options | config)),
         fixed={},
         statsd=None,
         hooks=Following(),
         configures_logs=True,
+        directory="",
     )
     return cast("ServerProgram", whole)
 
