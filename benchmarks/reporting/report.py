@@ -35,6 +35,7 @@ GROUPS = {
     "requests": ("Small answers", ("hello", "varied", "close")),
     "tls": ("Over TLS", ("tls",)),
     "processes": ("Two processes", ("processes",)),
+    "told": ("Logs, metrics and times", ("told",)),
     "patience": ("Slow applications and the start", ()),
 }
 """How the report is divided: a title, and what a scenario's name starts with. The last one takes

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from benchmarks.harness.model import Scenario
-from benchmarks.scenarios import bodies, idle, latency, processes, secure, slow, throughput
+from benchmarks.scenarios import bodies, idle, latency, processes, secure, slow, throughput, told
 
 __all__ = ["SCENARIOS"]
 
-MODULES = (throughput, bodies, slow, idle, latency, processes, secure)
+MODULES = (throughput, bodies, slow, idle, latency, processes, secure, told)
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario for module in MODULES for scenario in module.SCENARIOS
