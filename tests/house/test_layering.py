@@ -189,6 +189,7 @@ OWNERS: dict[str, set[str]] = {
         "operations.app_exchange",
         "operations.app_metrics",
         "operations.app_values",
+        "operations.application",
         "operations.statsd",
         "server",
         "system.forks",

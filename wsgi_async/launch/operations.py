@@ -23,7 +23,7 @@ from wsgi_async.config.options import Config
 from wsgi_async.errors import EXIT_FAILED, ConfigError
 from wsgi_async.logs import setup as logs
 from wsgi_async.logs.observer import LogObserver
-from wsgi_async.operations.application import OperationsApplication
+from wsgi_async.operations.application import SCRAPES, OperationsApplication
 from wsgi_async.operations.counting import SAMPLE_EVERY, CountingObserver
 from wsgi_async.operations.exposition import expose, require_prometheus_client
 from wsgi_async.processes import Census, Channel, FleetState, end_with_parent
@@ -53,7 +53,7 @@ BEAT = 5.0
 def _options(spool_dir: str) -> Config:
     """How it serves: small bounds, for nobody needs more."""
     return Config(
-        threads=4,
+        threads=SCRAPES + 2,
         queue_size=64,
         queue_timeout=10.0,
         max_connections=64,

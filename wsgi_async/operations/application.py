@@ -1,7 +1,8 @@
 """What the operations process serves: metrics, and two probes that speak for the whole server.
 
 ========================= ======================================================================
-``/metrics``              all metrics, as text of Prometheus's or OpenMetrics'
+``/metrics``              all metrics, as text of Prometheus's or OpenMetrics'; 503 where too many
+                          ask at once
 ``/-/healthy``            200: this process answers, and with the parent it would have ended
 ``/-/ready``              200 while a process serves, and the server is not to stop; else 503
 ========================= ======================================================================
@@ -11,6 +12,7 @@ The paths of the probes are Prometheus's own.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 
 from wsgi_async.scoreboard import table
@@ -19,7 +21,11 @@ from wsgi_async.wsgi.types import Environ, StartResponse
 
 from .exposition import Collector, expose
 
-__all__ = ["OperationsApplication"]
+__all__ = ["SCRAPES", "OperationsApplication"]
+
+SCRAPES = 6
+"""Scrapes at once. Each may wait for a process that is busy; the probes need threads meanwhile, for
+whoever is killed for not answering them is killed when that helps least."""
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -37,6 +43,7 @@ class OperationsApplication:
     def __init__(self, board: Scoreboard, *others: Collector) -> None:
         self._board = board
         self._others = others
+        self._may_scrape = threading.BoundedSemaphore(SCRAPES)
         self._pages: dict[str, Callable[[Environ], _Answer]] = {
             "/metrics": self._metrics,
             "/-/healthy": self._healthy,
@@ -64,7 +71,12 @@ class OperationsApplication:
         return [body] if environ["REQUEST_METHOD"] != "HEAD" else []
 
     def _metrics(self, environ: Environ) -> _Answer:
-        kind, body = expose(self._board, environ.get("HTTP_ACCEPT", ""), *self._others)
+        if not self._may_scrape.acquire(blocking=False):
+            return "503 Service Unavailable", _TEXT, f"{SCRAPES} scrapes are under way\n".encode()
+        try:
+            kind, body = expose(self._board, environ.get("HTTP_ACCEPT", ""), *self._others)
+        finally:
+            self._may_scrape.release()
         return "200 OK", kind, body
 
     def _healthy(self, environ: Environ) -> _Answer:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from rawclient import TIMEOUT
 
 from wsgi_async.launch.operations import put_census
-from wsgi_async.operations.application import OperationsApplication
+from wsgi_async.operations.application import SCRAPES, OperationsApplication
 from wsgi_async.processes import Census, FleetState
 from wsgi_async.processes.states import Asker, Restart
 from wsgi_async.scoreboard import table
@@ -74,6 +79,37 @@ def test_ready(
     answer = client.get("/-/ready")
     assert (answer.status, answer.text) == expected
     assert client.get("/-/healthy").text == "healthy\n"
+
+
+class Busy:
+    """Of processes that do not answer: a scrape takes until that is over."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.is_over = threading.Event()
+
+    def collect(self) -> Iterable[Any]:
+        self.entered.release()
+        assert self.is_over.wait(TIMEOUT)
+        return []
+
+
+def test_scrapes_that_wait_leave_threads_to_the_probes(board: Scoreboard) -> None:
+    """Else a fleet that hangs is taken for dead by whoever probes it, for many scrape it."""
+    busy = Busy()
+    client = TestClient(OperationsApplication(board, busy))
+    with ThreadPoolExecutor(SCRAPES) as scrapers:
+        waiting = [scrapers.submit(client.get, "/metrics") for _ in range(SCRAPES)]
+        try:
+            for _ in waiting:
+                assert busy.entered.acquire(timeout=TIMEOUT)
+            refused = client.get("/metrics")
+            assert (refused.status, refused.text) == (503, "6 scrapes are under way\n")
+            assert client.get("/-/healthy").status == 200
+        finally:
+            busy.is_over.set()
+        assert [each.result(TIMEOUT).status for each in waiting] == [200] * SCRAPES
+    assert client.get("/metrics").status == 200
 
 
 def test_before_the_parent_has_said_anything_nobody_is_ready(client: TestClient) -> None:
