@@ -136,6 +136,8 @@ class ResponseInfo(NamedTuple):
     """Whether the iteration was suspended for its client (``response_overflow=park``)."""
     is_given_up: bool = False
     """Whether its thread was given up (``request_timeout``)."""
+    first: float | None = None
+    """Of `app`, until the first chunk was handed over; None where none was."""
 
     # Each only where an observer asks for it.
     fields: tuple[tuple[str, str], ...] | None = None

@@ -48,6 +48,7 @@ class Stopwatch:
         "_mailbox",
         "came_at",
         "cpu",
+        "first",
         "queued_at",
         "taken_at",
         "thread",
@@ -63,6 +64,8 @@ class Stopwatch:
         self._cpu_before = self._cpu_from = 0.0
         self.cpu = 0.0
         """Processor time, up to the last news."""
+        self.first: float | None = None
+        """How long a thread had had it when it handed over the first chunk."""
         self.taken_at: float | None = None
         """When a thread took it first."""
         self.thread: str | None = None
@@ -96,6 +99,12 @@ class Stopwatch:
     def post(self, item: Posted) -> None:
         """*Any thread:* see :meth:`Mailbox.post`."""
         self._note_cpu()
+        if self.first is None and self.taken_at is not None:
+            writer = cast("Exchange", item).writer
+            pipe = writer.pipe
+            # Neither what goes before a response, nor its end alone.
+            if writer.whole is not None or (pipe is not None and pipe.head is not None):
+                self.first = time.monotonic() - self.taken_at
         self._mailbox.post(item)
 
     def _note_cpu(self) -> None:
@@ -152,8 +161,13 @@ class RequestTimes:
         return self._watch.worked(self._watch.now())
 
     @property
+    def first(self) -> float | None:
+        """Of that, until the first chunk was handed over; None before."""
+        return self._watch.first
+
+    @property
     def cpu(self) -> float:
-        """Of that, what its thread took of a processor. Asked in another thread: up to what the
+        """Of `app`, what its thread took of a processor. Asked in another thread: up to what the
         application last handed over."""
         return self._watch.measure_cpu()
 
@@ -239,6 +253,7 @@ class TimedExchange(Exchange):
             was_spooled or (pipe is not None and pipe.was_spooled),
             pipe is not None and pipe.parks > 0,
             state is ExchangeState.GIVEN_UP,
+            watch.first,
         )
 
 

@@ -175,6 +175,12 @@ ATOMS: dict[str, Atom] = {
     "app": _ours(
         "with a thread, in the application", _OWN, _told("app", _decimal, "-"), "s, decimal"
     ),
+    "first": _ours(
+        "of `app`, until its first chunk was there",
+        _OWN,
+        _told("first", _decimal, "-"),
+        "s, decimal",
+    ),
     "cpu": _ours("of `app`, on a processor", _OWN, _told("cpu", _decimal, "-"), "s, decimal"),
     "send": _ours(
         "waiting for nobody but the client", _OWN, _told("send", _decimal, "-"), "s, decimal"
@@ -265,6 +271,12 @@ KEYS: dict[str, Key] = {
     ),
     "queue": Key("waiting for a thread", _told("queue", _decimal, "null"), _TIMINGS, "s"),
     "app": Key("with a thread, in the application", _told("app", _decimal, "null"), _TIMINGS, "s"),
+    "first": Key(
+        "of `app`, until its first chunk was there",
+        _told("first", _decimal, "null"),
+        _TIMINGS,
+        "s",
+    ),
     "cpu": Key("of `app`, on a processor", _told("cpu", _decimal, "null"), _TIMINGS, "s"),
     "send": Key(
         "waiting for nobody but the client", _told("send", _decimal, "null"), _TIMINGS, "s"

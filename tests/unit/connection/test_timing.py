@@ -225,6 +225,50 @@ def test_what_is_done_before_the_end_is_in_it(clock: Clock) -> None:
     assert parts(response) == (0, 0, 6, 5.25, 2)
 
 
+@pytest.mark.parametrize("is_stream", [True, False])
+def test_the_time_until_the_first_chunk(clock: Clock, is_stream: bool) -> None:
+    """Early hints are none, and neither is the head, which goes with it."""
+    timed = Timed()
+    seen: list[float | None] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        times = environ["wsgi_async.times"]
+        environ["wsgi.early_hints"]([("Link", "</a>")])
+        clock.work(2, 0.5)
+        start_response("200 OK", [] if is_stream else [("Content-Length", "1")])
+        clock.work(1, 0.5)
+        seen.append(times.first)
+        yield b"x"
+        seen.append(times.first)
+        clock.work(4, 0.5)
+        if is_stream:
+            yield b"y"
+            clock.work(8, 0.5)
+
+    with Site(application, subscribers=[timed]) as site:
+        site.connect().get()
+        site.settle()
+    [response] = timed.ended
+    assert response.first == 3
+    assert seen[0] is None
+    if is_stream:
+        assert (seen[1], response.app) == (3, 15)
+
+
+def test_where_there_was_no_chunk_there_is_no_first(clock: Clock) -> None:
+    timed, held = Timed(), Held()
+    with Site(held, subscribers=[timed], health_path="/health") as site:
+        site.connect().get("/health")
+        client = site.connect()
+        client.ask()
+        held.wait_entered()
+        client.transport.reset()
+        site.loop.run_until(lambda: len(timed.ended) == 2)
+        held.gate.release()
+        site.settle()
+    assert [response.first for response in timed.ended] == [None, None]
+
+
 def test_a_suspended_iteration_waits_for_its_client(clock: Clock) -> None:
     timed = Timed()
 

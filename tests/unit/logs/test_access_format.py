@@ -59,6 +59,7 @@ FULL = ResponseInfo(
     upload=0.25,
     queue=0.5,
     app=0.125,
+    first=0.09375,
     cpu=0.0625,
     send=0.1875,
     received=77,
@@ -107,6 +108,7 @@ def line_of(
         ("upload", "0.250000"),
         ("queue", "0.500000"),
         ("app", "0.125000"),
+        ("first", "0.093750"),
         ("cpu", "0.062500"),
         ("send", "0.187500"),
         ("received", "77"),
@@ -342,7 +344,7 @@ def test_what_a_format_asks_for(format: str, needs: set[Need], has_ours: bool) -
 
 def test_what_needs_timings_says_so() -> None:
     """Whatever looks at one of the facts that are only there where somebody asks."""
-    parts = {"upload", "queue", "app", "cpu", "send", "received", "thread"}
+    parts = {"upload", "queue", "app", "first", "cpu", "send", "received", "thread"}
     parts |= {"spooled", "parked", "given_up"}
     for table in (ATOMS, KEYS):
         asking = {name for name, spec in table.items() if spec.need is TIMINGS}  # type: ignore[attr-defined]
