@@ -12,10 +12,12 @@
     StorageExhausted         a spool's bound or its disk is full          (an OSError)
 
 An error names whose fault it is: the operator's, the client's or the application's.
+What is full where the status is 503 is an ``Overload``.
 """
 
 from __future__ import annotations
 
+import enum
 from http import HTTPStatus
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "ConfigError",
     "HTTPError",
     "LoadError",
+    "Overload",
     "RequestTimeout",
     "StorageExhausted",
     "WsgiAsyncError",
@@ -80,6 +83,23 @@ class HTTPError(WsgiAsyncError):
 
     def __str__(self) -> str:
         return f"{self.status} {self.reason}: {self.detail}"
+
+
+class Overload(enum.Enum):
+    """What is full where a request gets a 503, in words for its client. By these it is known in
+    metrics too, each under its name."""
+
+    QUEUE_FULL = "All threads are busy"
+    QUEUE_TIMEOUT = "No thread was free in time"
+    CONNECTIONS_FULL = "Too many connections"
+    BUFFERS_FULL = "The server has no room for the body"
+
+    def error(self, retry_after: int) -> HTTPError:
+        """That 503.
+
+        :param retry_after: seconds, see :class:`HTTPError`.
+        """
+        return HTTPError(503, self.value, retry_after=retry_after)
 
 
 class ApplicationError(WsgiAsyncError, AssertionError):

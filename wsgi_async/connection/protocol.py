@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from wsgi_async.errors import HTTPError
+from wsgi_async.errors import HTTPError, Overload
 from wsgi_async.http.framing import FramedHead
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.response import ResponseHead
@@ -286,7 +286,7 @@ class HTTPProtocol(ConnectionLife):
         self._enter(_RUNNING)
 
     def _overloaded(self) -> HTTPError:
-        return HTTPError(503, "All threads are busy", retry_after=self._shared.retry_after())
+        return Overload.QUEUE_FULL.error(self._shared.retry_after())
 
     # --- a body on its way in ------------------------------------------------------------------
 
@@ -440,7 +440,7 @@ class HTTPProtocol(ConnectionLife):
 
 
 def _too_many() -> HTTPError:
-    return HTTPError(503, "Too many connections", retry_after=1)
+    return Overload.CONNECTIONS_FULL.error(1)
 
 
 def _incomplete() -> HTTPError:

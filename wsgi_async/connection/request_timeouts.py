@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 
 from wsgi_async.config.options import Config
-from wsgi_async.errors import HTTPError, RequestTimeout
+from wsgi_async.errors import HTTPError, Overload, RequestTimeout
 from wsgi_async.events import Observer
 from wsgi_async.system import stacks
 from wsgi_async.threads import Producer, Progress
@@ -142,7 +142,7 @@ class RequestTimeouts:
     def _expiry(self) -> HTTPError:
         if self._timeout < self._queue_timeout:
             return _too_late()
-        return HTTPError(503, "No thread was free in time", retry_after=self._retry_after())
+        return Overload.QUEUE_TIMEOUT.error(self._retry_after())
 
     def sweep(self, now: float) -> None:
         """Give up what the application has had for too long, or what waits for it too long."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from wsgi_async.buffers.spool import BodySpool, SourceFile
 from wsgi_async.config.options import Config
-from wsgi_async.errors import HTTPError, StorageExhausted
+from wsgi_async.errors import HTTPError, Overload, StorageExhausted
 from wsgi_async.http1.reader import RequestReader, Signal
 from wsgi_async.threads import RequestBody
 
@@ -54,7 +54,7 @@ def storage_error(error: OSError, retry_after: int) -> HTTPError:
     :param retry_after: seconds, where the cause is one that passes.
     """
     if isinstance(error, StorageExhausted):
-        return HTTPError(503, "The server has no room for the body", retry_after=retry_after)
+        return Overload.BUFFERS_FULL.error(retry_after)
     status = _STATUSES.get(error.errno or 0, 500)
     return HTTPError(
         status,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from wsgi_async.errors import Overload
 from wsgi_async.events import CertificateInfo, Observer, RequestInfo, ResponseInfo
 from wsgi_async.logs.setup import dropped
 from wsgi_async.scoreboard import table
@@ -23,6 +24,9 @@ SAMPLE_EVERY = 1.0
 
 FILES_EVERY = 10
 """Of so many calls one counts the descriptors, which may take a while."""
+
+_OVERLOADS = {overload.value: overload.name.lower() for overload in Overload}
+"""What a client is told -> the label of what was full."""
 
 
 class CountingObserver(Observer):
@@ -100,7 +104,8 @@ class CountingObserver(Observer):
         *,
         is_running: bool = False,
     ) -> None:
-        self._area.add(table.REFUSED, table.REFUSALS.get(status, table.OTHER))
+        reason = _OVERLOADS.get(detail) or table.REFUSALS.get(status, table.OTHER)
+        self._area.add(table.REFUSED, reason)
         if not is_running:  # else it is told finished too
             self._ints[self._row(request.method if request is not None else "", status)] += 1
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 __all__ = [
     "METHODS",
     "METRICS",
+    "OVERLOADS",
     "PROCESS",
     "REFUSALS",
     "RESTARTED",
@@ -91,6 +92,10 @@ REFUSALS = {
 }
 """Why the server answers a request itself, by the status that it gives."""
 
+OVERLOADS = ("queue_full", "queue_timeout", "connections_full", "buffers_full")
+"""What is full where the status is 503: the names of ``errors.Overload``, which knows nothing of
+this. One that is for another reason is as :data:`REFUSALS` says."""
+
 OTHER = "other"
 
 PROCESS = "process"
@@ -147,7 +152,7 @@ REFUSED = Metric(
     "wsgi_async_refusals_total",
     Kind.COUNTER,
     "Requests that the server itself answered with an error, by reason.",
-    (Label("reason", (*REFUSALS.values(), OTHER)),),
+    (Label("reason", (*REFUSALS.values(), *OVERLOADS, OTHER)),),
 )
 RECEIVED = Metric(
     "wsgi_async_request_body_bytes_total",

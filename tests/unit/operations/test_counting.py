@@ -139,6 +139,49 @@ def test_a_refusal_is_a_request_too_and_has_a_reason() -> None:
     assert counted.count(table.REFUSED, "expectation") == 1
 
 
+def reasons(counted: Counted) -> dict[str, int]:
+    """Of refusals."""
+    counts = {label: counted.count(table.REFUSED, label) for [label] in table.REFUSED.series}
+    return {label: count for label, count in counts.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"queue_size": 1}, "queue_full"),
+        ({"queue_timeout": 1}, "queue_timeout"),
+        ({"cap": 2}, "connections_full"),
+    ],
+    ids=["queue_full", "queue_timeout", "connections_full"],
+)
+def test_what_is_full_is_told_apart(options: dict[str, int], expected: str) -> None:
+    """More threads help against the one, and more connections against the other."""
+    counted, application = Counted(), Held()
+    with Site(application, subscribers=[counted.observer], threads=1, **options) as site:
+        site.connect().ask("/runs")
+        application.wait_entered()
+        site.connect().ask("/waits")
+        if "queue_timeout" in options:
+            site.advance(2)
+        else:
+            site.connect().ask("/third")
+        assert reasons(counted) == {expected: 1}
+        application.gate.release(2)
+        site.settle()
+
+
+def test_a_body_for_which_there_is_no_room_is_told_apart_too() -> None:
+    counted = Counted()
+    with Site(
+        echo, subscribers=[counted.observer], spool_threshold=1000, max_spool_size=20_000
+    ) as site:
+        client = site.connect()
+        client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n", "PUT")
+        client.transport.receive(b"x" * 30_000)
+        site.settle()
+    assert reasons(counted) == {"buffers_full": 1}
+
+
 def test_a_request_that_is_refused_while_it_runs_is_counted_once() -> None:
     counted, application = Counted(), Held()
     with Site(application, subscribers=[counted.observer], request_timeout=1) as site:
