@@ -363,7 +363,9 @@ def absolute(config: Config, start: str) -> Config:
     host = config.statsd_host
     if re.match(r"unix:[^/@]", host):
         host = f"unix:{of_start(host.removeprefix('unix:'))}"
-    log_config = config.log_config
+    log_config, syslog = config.log_config, config.log_syslog_to
+    if re.match(r"unix:(?://)?[^/]", syslog):
+        syslog = f"unix:{of_start(re.sub('^unix:(?://)?', '', syslog))}"
     password = config.keyfile_password
     if (named := password_file(password)) is not None:
         password = f"file:{of_start(named)}"
@@ -371,6 +373,7 @@ def absolute(config: Config, start: str) -> Config:
         config,
         error_logfile=of_start(config.error_logfile),
         access_logfile=of_start(config.access_logfile),
+        log_syslog_to=syslog,
         log_config=of_start(log_config) if isinstance(log_config, str) else log_config,
         spool_dir=of_start(config.spool_dir),
         certfile=tuple(map(of_start, config.certfile)),
