@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import re
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -281,6 +282,21 @@ def inode_at(port: int) -> str:
     raise AssertionError(port)
 
 
+def test_who_has_connected_before_a_reload_is_answered(pair: Servers) -> None:
+    """It closes no connection under a scraper that is about to ask."""
+    scraper, life = Scraper.of(pair), Life(operations_of(pair))
+    with RawClient(scraper.address) as kept, RawClient(scraper.address) as silent:
+        assert kept.get("/-/ready").status == 200
+        assert scraper.ready() == (200, "ready")  # so the silent one has been accepted too
+        pair.signal(signal.SIGHUP)
+        pair.wait_for("Reloading$")
+        assert [client.get("/metrics").status for client in (kept, silent)] == [200, 200]
+    life.await_end()
+    pair.wait_for("Reloaded$")
+    assert scraper.ready() == (200, "ready")
+    assert pair.count("The operations process") == 0
+
+
 def test_a_reload_has_it_log_where_the_options_say_then(site: Site) -> None:
     file, old, new = (site.directory / name for name in ("wsgi_async.toml", "old.log", "new.log"))
     file.write_text(f"metrics_bind = '127.0.0.1:0'\nerror_logfile = '{old}'\n")
@@ -362,6 +378,16 @@ def test_it_runs_as_who_serves() -> None:
             assert servers.wait() == 0
             assert not path.exists()
             servers.assert_clean()
+
+
+def test_few_descriptors_are_fewer_connections(site: Site) -> None:
+    limits = (128, 128)
+    setup = partial(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+    with site.serve(*METRICS, setup=setup) as servers:
+        scraper = Scraper.of(servers)
+        servers.wait_for("Listening on ")
+        assert scraper.ready() == (200, "ready")
+        assert servers.count("max-connections|operations process") == 0
 
 
 # --- The start, and what is wrong with it

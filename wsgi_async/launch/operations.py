@@ -29,6 +29,7 @@ from wsgi_async.operations.exposition import expose, require_prometheus_client
 from wsgi_async.processes import Census, Channel, FleetState, end_with_parent
 from wsgi_async.scoreboard import table
 from wsgi_async.scoreboard.board import Area, Scoreboard
+from wsgi_async.server.descriptors import plan_descriptors
 from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.repeating import Repeating
 from wsgi_async.server.server import Server
@@ -39,8 +40,15 @@ from wsgi_async.system.user import Identity
 
 __all__ = ["Operations", "check_operations", "put_census"]
 
+CONNECTIONS = 64
+"""At once, where there are descriptors for so many."""
+
 BACKLOG = 64
 """Connections that wait, as at a restart of the process."""
+
+LINGER = 1.0
+"""Seconds for connections that are idle when another process is to follow: somebody may be about to
+send a request."""
 
 NICENESS = 5
 """So much less of a busy processor has it than those that serve, by setpriority(2): about a
@@ -52,11 +60,12 @@ BEAT = 5.0
 
 def _options(spool_dir: str) -> Config:
     """How it serves: small bounds, for nobody needs more."""
+    possible = plan_descriptors(os.sysconf("SC_OPEN_MAX"), max_connections=0).connections
     return Config(
         threads=SCRAPES + 2,
         queue_size=64,
         queue_timeout=10.0,
-        max_connections=64,
+        max_connections=min(CONNECTIONS, possible),
         header_timeout=5.0,
         body_timeout=5.0,
         send_timeout=10.0,
@@ -65,7 +74,7 @@ def _options(spool_dir: str) -> Config:
         max_header_size=16384,
         response_overflow="park",
         spool_dir=spool_dir,
-        graceful_timeout=1.0,
+        graceful_timeout=1.5,
         forwarded_allow_ips=(),
         server_header=False,
     )
@@ -194,14 +203,19 @@ class Operations:
         collector = self.application.collector(log.warning)
         application = OperationsApplication(self.board, collector)
         server = Server(application, config=self._options(), observer=log)
-        loop, is_over = asyncio.get_running_loop(), asyncio.Event()
+        loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        linger: asyncio.Future[float] = loop.create_future()
 
         def hear() -> None:
-            if any(word == "report" for word, _ in channel.listen()):
+            words = {word for word, _ in channel.listen()}
+            if "report" in words:
                 logs.reopen()
             if not channel.is_open:
                 loop.remove_reader(channel.fileno())
-                is_over.set()
+            is_followed = "retire" in words
+            if not linger.done() and (is_followed or not channel.is_open):
+                # Who has connected already is answered by this one, while another one follows.
+                linger.set_result(LINGER if is_followed else 0.0)
 
         def own_error(error: BaseException) -> None:
             log.error("an error inside the operations process", error)
@@ -220,10 +234,10 @@ class Operations:
         )
         for work in works:
             work.start()
-        await is_over.wait()
+        seconds = await linger
         for work in works:
             work.stop()
-        await server.stop()
+        await server.stop(linger=seconds)
         collector.close()
 
 

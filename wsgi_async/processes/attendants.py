@@ -226,6 +226,7 @@ class Attendant:
             self._signal(signal.SIGTERM)
         self.enter(AttendantState.LEAVING)
         self._heard_at = now
+        self.channel.say("retire")
         self.channel.close()
         self.channel = None
 

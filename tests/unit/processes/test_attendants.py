@@ -107,7 +107,7 @@ def test_a_reload_replaces_it_at_once_and_that_is_no_failure(told: Told) -> None
     operations.listen(1.0)
     operations.renew(2.0)
     assert operations.state is AttendantState.LEAVING
-    theirs.listen()
+    assert [word.name for word in theirs.listen()] == ["retire"]
     assert not theirs.is_open
     operations.renew(3.0)  # another one: it is on its way already
     assert operations.due == 2.0 + LEAVES_WITHIN
