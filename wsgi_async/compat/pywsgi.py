@@ -317,7 +317,13 @@ class _StreamLog(LogObserver):
         )
 
     def _log_access(
-        self, client: str, came: float, request: RequestInfo | None, status: int, body_size: int
+        self,
+        client: str,
+        came: float,
+        request: RequestInfo | None,
+        status: int,
+        body_size: int,
+        response: ResponseInfo | None = None,
     ) -> None:
         """Of a request that the server refused."""
         self._write_line(client, request, status, body_size, 0.0)

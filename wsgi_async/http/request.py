@@ -46,6 +46,8 @@ class RequestHead:
         target's authority (RFC 9112 §3.2.2).
         """
         fields = fields_of(self.text)
+        if self.target[0] == "/":  # nearly every one
+            return fields
         authority = read_target(self.method, self.target)[2]
         return fields if authority is None else replace_host(fields, authority)
 

@@ -13,7 +13,16 @@ from wsgi_async.events import RequestInfo, ResponseInfo, client_address
 from wsgi_async.http.target import read_target
 from wsgi_async.http.variables import path_info
 
-__all__ = ["Entry", "ServerEntry", "basic_user", "by_name", "host_of", "plain_text", "variable_of"]
+__all__ = [
+    "Entry",
+    "ServerEntry",
+    "basic_user",
+    "by_name",
+    "host_of",
+    "plain_text",
+    "user_of",
+    "variable_of",
+]
 
 
 class Entry(Protocol):
@@ -136,7 +145,7 @@ class ServerEntry:
 
     @property
     def user(self) -> str:
-        return basic_user(self.field("authorization") or "")
+        return "" if self._request is None else user_of(self._request.fields)
 
     @property
     def is_complete(self) -> bool | None:
@@ -188,6 +197,14 @@ def basic_user(authorization: str) -> str:
         return user.decode() if colon else ""
     except ValueError:
         return ""
+
+
+def user_of(fields: Iterable[tuple[str, str]]) -> str:
+    """What the first Authorization field that has a name says, or nothing."""
+    for name, value in fields:
+        if len(name) == 13 and name.lower() == "authorization" and (user := basic_user(value)):
+            return user
+    return ""
 
 
 def variable_of(environ: Mapping[str, object], name: str) -> str | None:

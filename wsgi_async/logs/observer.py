@@ -12,25 +12,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from types import TracebackType
 
 from wsgi_async.errors import ApplicationError
 from wsgi_async.events import CertificateInfo, Observer, RequestInfo, ResponseInfo
 from wsgi_async.system.own_code import without_ours
 
-from .access_entry import ServerEntry, basic_user, host_of
+from .access_entry import ServerEntry
 from .access_format import COMBINED, FORMATS, AccessFormat
-from .setup import access_logger, app_logger, logger, put_access
-from .text import escape, log_time, one_line
+from .access_quick import TEMPLATE, combined, json_line
+from .setup import access_logger, app_logger, logger, put_line, unwatched
+from .text import escape, one_line
 
 __all__ = ["LogObserver"]
 
 _INTERVAL = 1.0
 """Seconds between two lines of one 5xx status, and between two of dropped connections: an
 overloaded server must not also log thousands of lines a second."""
-_COMBINED = '%s - %s [%s] "%s" %d %s "%s" "%s"'
-"""What :data:`COMBINED` comes to."""
 
 
 class LogObserver(Observer):
@@ -56,6 +54,7 @@ class LogObserver(Observer):
     ) -> None:
         self.wants_requests = access
         self._format = AccessFormat(format)
+        self._is_json = self._format.is_json
         self._is_combined = FORMATS.get(format, format) == COMBINED
         if access:
             for need in self._format.needs:
@@ -104,39 +103,32 @@ class LogObserver(Observer):
         if not self.wants_requests or response.is_logged:
             return
         came = time.time() - response.duration
-        if self._is_combined:
-            self._log_access(request.client, came, request, response.status, response.body_size)
-            return
-        status, size = response.status, response.body_size
-        self._log_entry(ServerEntry(request.client, came, request, status, size, response))
+        self._log_access(
+            request.client, came, request, response.status, response.body_size, response
+        )
 
     def _log_access(
-        self, client: str, came: float, request: RequestInfo | None, status: int, body_size: int
+        self,
+        client: str,
+        came: float,
+        request: RequestInfo | None,
+        status: int,
+        body_size: int,
+        response: ResponseInfo | None = None,
     ) -> None:
-        """One line; ``-`` for what is unknown, the whole request line included."""
-        if not self._is_combined:
-            self._log_entry(ServerEntry(client, came, request, status, body_size))
+        """One line. Most want one of two formats, each of which has a way of its own."""
+        handler = unwatched()
+        if self._is_json and handler is not None:
+            put_line(handler, json_line(client, came, request, status, body_size, response))
             return
-        # Most want this one, so it is made at once: the same line in less than half of the time.
-        line = referer = agent = user = "-"
-        if request is not None:
-            line = escape(f"{request.method} {request.target} {request.version}")
-            for name, value in request.fields:
-                size = len(name)  # of most names it tells enough
-                if size == 10 and name.lower() == "user-agent":
-                    agent = _added(agent, value)
-                elif size == 7 and name.lower() == "referer":
-                    referer = _added(referer, value)
-                elif size == 13 and user == "-" and name.lower() == "authorization":
-                    user = escape(basic_user(value)).replace(" ", r"\x20") or "-"
-        size_sent = body_size or "-"
-        args = (_host(client), user, log_time(came), line, status, size_sent, referer, agent)
-        if not put_access(_COMBINED, *args):
-            access_logger.info(_COMBINED, *args)
-
-    def _log_entry(self, entry: ServerEntry) -> None:
-        template, args = self._format.template, self._format.args(entry)
-        if not put_access(template, *args):
+        if self._is_combined:
+            template, args = TEMPLATE, combined(client, came, request, status, body_size)
+        else:
+            entry = ServerEntry(client, came, request, status, body_size, response)
+            template, args = self._format.template, self._format.args(entry)
+        if handler is not None:
+            put_line(handler, template % args)
+        else:
             access_logger.info(template, *args)
 
     def request_refused(
@@ -284,16 +276,3 @@ def _blame(
             return None
         frames = error.__traceback__
     return type(error), error, frames
-
-
-def _added(before: str, value: str) -> str:
-    """One more field of a name."""
-    text = escape(value)
-    if before == "-":
-        return text or "-"
-    return f"{before}, {text}" if text else before
-
-
-@lru_cache(maxsize=1024)  # as there
-def _host(client: str) -> str:
-    return escape(host_of(client)) or "-"

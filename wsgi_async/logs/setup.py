@@ -57,12 +57,13 @@ __all__ = [
     "is_configured",
     "log_config_notices",
     "logger",
-    "put_access",
+    "put_line",
     "put_own",
     "reclaim",
     "release",
     "reopen",
     "set_mode",
+    "unwatched",
     "write_by_thread",
 ]
 
@@ -236,35 +237,43 @@ def reclaim() -> None:
         app_logger.setLevel(app_logger.level or 1)
 
 
+_INFO, _LOGGER, _RECORD = logging.INFO, logging.Logger, logging.LogRecord
 _HANDLE, _CALL_HANDLERS = logging.Logger.handle, logging.Logger.callHandlers
 
 
-def put_access(format: str, *args: object) -> bool:
-    """*Any thread:* write a line of the access log past :mod:`logging`, at less cost,
-    where nobody can tell: the one handler is ours, and nothing filters, replaces or watches its
-    records. False where somebody may, and nothing is done.
-
-    :param format: as that of a record, for `args`.
-    """
-    handlers = _attached[access_logger].handlers if access_logger in _attached else ()
-    handler = handlers[0] if handlers else None
+def unwatched() -> Handler | None:
+    """*Any thread:* who writes the access log, where nobody can tell whether that is by a record
+    of :mod:`logging`: the one handler is ours, and nothing filters, replaces or watches its
+    records. None where somebody may. It may change with each line."""
+    log = access_logger
+    attached = _attached.get(log)
+    if attached is None:
+        return None
+    handler = attached.handlers[0] if attached.handlers else None
     if (
         type(handler) is not Handler
-        or access_logger.handlers != [handler]
-        or access_logger.propagate
-        or access_logger.filters
+        or log.handlers != [handler]
+        or log.propagate
+        or log.filters
         or handler.filters
         or handler.formatter is not None
-        or handler.level > logging.INFO
-        or not access_logger.isEnabledFor(logging.INFO)
-        or type(access_logger) is not logging.Logger
-        or logging.Logger.handle is not _HANDLE
-        or logging.Logger.callHandlers is not _CALL_HANDLERS
-        or logging.getLogRecordFactory() is not logging.LogRecord
+        or handler.level > _INFO
+        or not log.isEnabledFor(_INFO)
+        or type(log) is not _LOGGER
+        or _LOGGER.handle is not _HANDLE
+        or _LOGGER.callHandlers is not _CALL_HANDLERS
+        or logging.getLogRecordFactory() is not _RECORD
     ):
-        return False
-    writer.put(handler.sink, (format % args + "\n").encode(handler.encoding, "backslashreplace"))
-    return True
+        return None
+    return handler
+
+
+def put_line(handler: Handler, line: str) -> None:
+    """*Any thread:* write a line of the access log past :mod:`logging`, at less cost.
+
+    :param handler: see :func:`unwatched`.
+    """
+    writer.put(handler.sink, (line + "\n").encode(handler.encoding, "backslashreplace"))
 
 
 # --- What processes need

@@ -187,6 +187,15 @@ class Outlet:
         if self._rest:
             return True
         waiting, size = self._waiting, 0
+        self._records, self._has_begun = 0, False
+        if not waiting:
+            return False
+        if len(waiting) == 1 and isinstance(record := waiting[0], bytes):  # where no thread writes
+            waiting.popleft()
+            self._rest = record
+            self._held -= len(record) + OVERHEAD
+            self._records = 1
+            return True
         limit = self.largest_write
         records: list[bytes] = []
         while waiting:
@@ -204,7 +213,6 @@ class Outlet:
         self._held -= size + OVERHEAD * len(records)
         self._rest = b"".join(records)
         self._records = len(records)
-        self._has_begun = False
         return bool(records)
 
     def write(self, *, whole: bool = False) -> OSError | None:

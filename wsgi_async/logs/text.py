@@ -6,7 +6,7 @@ import re
 import time
 from functools import lru_cache
 
-__all__ = ["MONTHS", "escape", "log_time", "one_line", "rfc3339"]
+__all__ = ["MONTHS", "escape", "is_safe", "log_time", "one_line", "rfc3339"]
 
 # Not printable ASCII, or a quote or backslash: what would make a quoted log field ambiguous.
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
@@ -23,6 +23,11 @@ def _escaped(match: re.Match[str]) -> str:
 def escape(text: str) -> str:
     """`text` as printable ASCII on one line; the rest, quotes and backslashes become ``\\xHH``."""
     return _UNSAFE.sub(_escaped, text)
+
+
+def is_safe(text: str) -> bool:
+    """Whether :func:`escape` changes nothing of it."""
+    return _UNSAFE.search(text) is None
 
 
 def one_line(text: str) -> str:

@@ -53,6 +53,9 @@ class Mode(enum.Enum):
     """By the thread."""
 
 
+_DIRECT, _QUEUED = Mode.DIRECT, Mode.QUEUED
+
+
 class LogWriter:
     """Writes records to sinks, and has handlers of the application called.
 
@@ -112,12 +115,13 @@ class LogWriter:
         """
         with self._lock:
             sink.put(record)
-            if self._mode is Mode.QUEUED:
+            if self._mode is _QUEUED:
                 if not self._is_awake:
                     self._rouse()
                 return
             self._serve(sink)
-        self._report(sink)
+        if sink.drops.count:
+            self._report(sink)
 
     def switch(self, sink: Sink, descriptor: int) -> None:
         """*Any thread:* see :meth:`Sink.switch`."""
@@ -193,9 +197,9 @@ class LogWriter:
             self._wake.release()
 
     def _serve(self, sink: Outlet) -> None:
-        if self._mode is Mode.QUEUED:
+        if self._mode is _QUEUED:
             self._rouse()
-        elif self._mode is Mode.DIRECT:
+        elif self._mode is _DIRECT:
             self._write_all(sink)
         else:
             self._write_polled(sink)

@@ -20,6 +20,7 @@ from wsgi_async.events import RequestInfo, ResponseInfo
 from wsgi_async.logs.access_atoms import KEYS
 from wsgi_async.logs.access_entry import ServerEntry
 from wsgi_async.logs.access_format import AccessFormat
+from wsgi_async.logs.access_quick import json_line
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.logs.setup import configure
 from wsgi_async.logs.text import _second_and_offset, rfc3339
@@ -42,7 +43,10 @@ def read(line: str) -> dict[str, Any]:
 def object_of(request: RequestInfo | None, response: ResponseInfo | None) -> dict[str, Any]:
     status, size = (400, 0) if response is None else (response.status, response.body_size)
     client = "127.0.0.1:50312" if request is None else request.client
-    return read(FORMAT.line(ServerEntry(client, CAME, request, status, size, response)))
+    line = FORMAT.line(ServerEntry(client, CAME, request, status, size, response))
+    # What the server logs is made in a way of its own: always the same.
+    assert json_line(client, CAME, request, status, size, response) == line
+    return read(line)
 
 
 def test_the_keys() -> None:
