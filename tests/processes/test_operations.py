@@ -189,6 +189,16 @@ def test_a_scraper_that_never_reads_disturbs_nobody(pair: Servers) -> None:
             client.close()
 
 
+def test_who_holds_all_connections_has_nobody_taken_for_dead(pair: Servers) -> None:
+    scraper = Scraper.of(pair)
+    with contextlib.ExitStack() as stack:
+        for _ in range(64):
+            holder = stack.enter_context(RawClient(scraper.address))
+            holder.send(b"GET /metrics HTT")
+        scraper.wait_until(lambda: scraper.get().status == 503, "all connections taken")
+        assert scraper.get("/-/healthy").status == 200
+
+
 @pytest.mark.parametrize("is_for_all", [False, True], ids=["parent", "group"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_drain_can_be_watched_to_its_end(

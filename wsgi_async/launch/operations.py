@@ -23,7 +23,7 @@ from wsgi_async.config.options import Config
 from wsgi_async.errors import EXIT_FAILED, ConfigError
 from wsgi_async.logs import setup as logs
 from wsgi_async.logs.observer import LogObserver
-from wsgi_async.operations.application import SCRAPES, OperationsApplication
+from wsgi_async.operations.application import HEALTHY, SCRAPES, OperationsApplication
 from wsgi_async.operations.counting import SAMPLE_EVERY, CountingObserver
 from wsgi_async.operations.exposition import expose, require_prometheus_client
 from wsgi_async.processes import Census, Channel, FleetState, end_with_parent
@@ -77,6 +77,7 @@ def _options(spool_dir: str) -> Config:
         graceful_timeout=1.5,
         forwarded_allow_ips=(),
         server_header=False,
+        health_path=HEALTHY,
     )
 
 

@@ -21,7 +21,10 @@ from wsgi_async.wsgi.types import Environ, StartResponse
 
 from .exposition import Collector, expose
 
-__all__ = ["SCRAPES", "OperationsApplication"]
+__all__ = ["HEALTHY", "SCRAPES", "OperationsApplication"]
+
+HEALTHY = "/-/healthy"
+"""For ``health_path`` too: then the loop answers it, also where all connections are taken."""
 
 SCRAPES = 6
 """Scrapes at once. Each may wait for a process that is busy; the probes need threads meanwhile, for
@@ -46,7 +49,7 @@ class OperationsApplication:
         self._may_scrape = threading.BoundedSemaphore(SCRAPES)
         self._pages: dict[str, Callable[[Environ], _Answer]] = {
             "/metrics": self._metrics,
-            "/-/healthy": self._healthy,
+            HEALTHY: self._healthy,
             "/-/ready": self._ready,
         }
 
@@ -80,7 +83,7 @@ class OperationsApplication:
         return "200 OK", kind, body
 
     def _healthy(self, environ: Environ) -> _Answer:
-        return "200 OK", _TEXT, b"healthy\n"
+        return "200 OK", _TEXT, b"ok\n"
 
     def _ready(self, environ: Environ) -> _Answer:
         why = self._why_not_ready()
