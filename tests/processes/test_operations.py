@@ -192,10 +192,17 @@ def test_a_scraper_that_never_reads_disturbs_nobody(pair: Servers) -> None:
 def test_who_holds_all_connections_has_nobody_taken_for_dead(pair: Servers) -> None:
     scraper = Scraper.of(pair)
     with contextlib.ExitStack() as stack:
-        for _ in range(64):
-            holder = stack.enter_context(RawClient(scraper.address))
-            holder.send(b"GET /metrics HTT")
-        scraper.wait_until(lambda: scraper.get().status == 503, "all connections taken")
+
+        def hold() -> None:
+            stack.enter_context(RawClient(scraper.address)).send(b"GET /metrics HTT")
+
+        def are_taken() -> bool:
+            hold()  # some may have been held too long by now
+            return scraper.get().status == 503
+
+        for _ in range(63):
+            hold()
+        scraper.wait_until(are_taken, "all connections taken")
         assert scraper.get("/-/healthy").status == 200
 
 
