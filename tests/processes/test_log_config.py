@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from processes import Servers, Site, reachable
 from rawclient import TIMEOUT, RawClient
+from serving import Command
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
 
@@ -227,3 +228,32 @@ def test_a_file_that_only_root_may_read_for_another_user() -> None:
             servers.signal(signal.SIGTERM)
             assert servers.wait() == 0
             wait_for(directory / "own.log", "^marked Stopped$")
+
+
+def test_serve_follows_it_and_gives_the_loggers_back(tmp_path: Path) -> None:
+    program = f"""
+import logging, sys
+from wsgi_async import serve
+def application(environ, start_response):
+    environ["wsgi.errors"].write("of the application\\n")
+    start_response("200 OK", [])
+    return [b"x"]
+table = {{
+    "handlers": {{"file": {{"class": "logging.FileHandler", "filename": "own.log"}}}},
+    "loggers": {{name: {{"handlers": ["file"]}} for name in ("wsgi_async", "wsgi_async.access")}},
+}}
+serve(application, bind="unix:{tmp_path}/socket", log_config=table)
+assert not logging.getLogger("wsgi_async").handlers
+assert not logging.getLogger("wsgi_async.access").handlers
+"""
+    with Command(program=program, directory=tmp_path) as command:
+        wait_for(tmp_path / "own.log", "^Listening on ")
+        with RawClient(f"{tmp_path}/socket") as client:
+            assert client.get("/asked").status == 200
+        command.signal(signal.SIGTERM)
+        assert command.wait() == 0
+        assert command.lines == []
+    text = (tmp_path / "own.log").read_text()
+    assert re.search(r"^\[\S+\] of the application$", text, re.MULTILINE)
+    assert '"GET /asked HTTP/1.1" 200' in text
+    assert text.endswith("Stopped\n")

@@ -232,6 +232,65 @@ def test_loggers_of_gunicorn_stand_for_ours(
     assert (tmp_path / "own.log").read_text() == "told\nasked\ntheirs\n"
 
 
+GUNICORNS = """
+[loggers]
+keys=root, gunicorn.error, gunicorn.access
+[handlers]
+keys=console, error_file, access_file
+[formatters]
+keys=generic, access
+[logger_root]
+level=INFO
+handlers=console
+[logger_gunicorn.error]
+level=INFO
+handlers=error_file
+propagate=1
+qualname=gunicorn.error
+[logger_gunicorn.access]
+level=INFO
+handlers=access_file
+propagate=0
+qualname=gunicorn.access
+[handler_console]
+class=StreamHandler
+formatter=generic
+args=(sys.stdout, )
+[handler_error_file]
+class=logging.FileHandler
+formatter=generic
+args=('%(here)s/gunicorn.error.log',)
+[handler_access_file]
+class=logging.FileHandler
+formatter=access
+args=('%(here)s/gunicorn.access.log',)
+[formatter_generic]
+format=%(asctime)s [%(process)d] [%(levelname)s] %(message)s
+datefmt=%Y-%m-%d %H:%M:%S
+class=logging.Formatter
+[formatter_access]
+format=%(message)s
+class=logging.Formatter
+"""
+"""examples/logging.conf of gunicorn, with other places for the files."""
+
+
+def test_gunicorns_own_example(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """In the parent and where it is applied: in the file, and by the root logger on the console."""
+    path = tmp_path / "logging.conf"
+    path.write_text(GUNICORNS)
+    for apply in (lambda: None, follow_log_config):
+        make(tmp_path, str(path))
+        apply()
+        LogObserver().warning("told")
+    access_logger.info("asked")
+    flush()
+    lines = (tmp_path / "gunicorn.error.log").read_text().splitlines()
+    assert [line.split("] ", 1)[1] for line in lines] == ["[WARNING] told"] * 2
+    assert (tmp_path / "gunicorn.access.log").read_text() == "asked\n"
+    assert capfd.readouterr().out.count("[WARNING] told") == 2
+
+
 def test_ours_go_before_theirs(tmp_path: Path) -> None:
     config = gunicorn_like(gunicorn__error={"handlers": ["file"]}, wsgi_async={"level": "ERROR"})
     make(tmp_path, config)
