@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import cast
+from typing import Any
 
 from wsgi_async.events import ResponseInfo
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.response import ResponseHead
-from wsgi_async.threads import Mailbox, Posted
+from wsgi_async.threads import Mailbox
 
 from .exchange import Exchange, ExchangeConnection, ExchangeState, Gateway
 
@@ -74,10 +74,6 @@ class Stopwatch:
         """What the stretches that are over took, and since when a thread is at another one. One
         value, so that the loop never sees half of a change."""
 
-    def queue(self) -> None:
-        """*Loop:* it is queued for a thread."""
-        self.queued_at = time.monotonic()
-
     def start(self) -> None:
         """*Pool thread:* it begins, or goes on."""
         self._ident = threading.get_ident()
@@ -96,11 +92,12 @@ class Stopwatch:
             self._note_cpu()
             self.work = (before + time.monotonic() - since, None)
 
-    def post(self, item: Posted) -> None:
+    def post(self, item: Exchange) -> None:
         """*Any thread:* see :meth:`Mailbox.post`."""
-        self._note_cpu()
+        if threading.get_ident() == self._ident:  # as below, without a call
+            self.cpu = self._cpu_before + time.thread_time() - self._cpu_from
         if self.first is None and self.taken_at is not None:
-            writer = cast("Exchange", item).writer
+            writer = item.writer
             pipe = writer.pipe
             # Neither what goes before a response, nor its end alone.
             if writer.whole is not None or (pipe is not None and pipe.head is not None):
@@ -188,23 +185,26 @@ class TimedExchange(Exchange):
         super().__init__(gateway, connection, head, began)
         self._collected = (0, False)  # bytes of a body, and whether they are in a file
         self._watch = watch = Stopwatch(gateway.mailbox)
-        self.writer.wake_by(cast("Mailbox", watch))
+        mailbox: Any = watch
+        self.writer.wake_by(mailbox)
         self.times = RequestTimes(watch)
         """What the application may know of it."""
         self.variables = {TIMES: self.times}
 
     def submit(self) -> bool:
         """See there."""
-        self._watch.queue()
+        self._watch.queued_at = time.monotonic()
         spool = self.spool
         if spool is not None:  # who withdraws it from the queue drops this
             self._collected = spool.size, spool.is_on_disk
         return super().submit()
 
+    # Of these there is one other kind only, and super() makes an object for each call.
+
     def run(self) -> None:
         """See there."""
         self._watch.start()
-        super().run()
+        Exchange.run(self)
 
     def _park(self) -> bool:
         # Before it is published: from then on the next thread may have it.
@@ -215,13 +215,13 @@ class TimedExchange(Exchange):
         return False
 
     def _clean_up(self) -> None:
-        super()._clean_up()
+        Exchange._clean_up(self)
         self._watch.stop()
 
     def ended(self, status: int, body_size: int, complete: bool, now: float) -> ResponseInfo:
         """See there. The parts add up to the duration."""
         watch, state, body, pipe = self._watch, self.state, self.body, self.writer.pipe
-        end = watch.now()
+        end = time.monotonic()
         duration = end - watch.came_at
         upload = queue = app = cpu = send = None
         if state is not ExchangeState.ANSWERED:

@@ -17,6 +17,8 @@ __all__ = ["TEMPLATE", "combined", "json_line"]
 TEMPLATE = '%s - %s [%s] "%s" %d %s "%s" "%s"'
 """Of ``combined``, for :func:`combined`."""
 
+_SIZES = frozenset((7, 10, 13))
+
 _write = encode_basestring_ascii
 
 
@@ -55,7 +57,9 @@ def _told(request: RequestInfo) -> tuple[str, str | None, str | None]:
     """The user, and the fields Referer and User-Agent."""
     user, referer, agent = "", None, None
     for name, value in request.fields:
-        size = len(name)  # of most names it tells enough
+        size = len(name)
+        if size not in _SIZES:  # of most names it tells enough
+            continue
         if size == 10 and name.lower() == "user-agent":
             agent = _added(agent, value)
         elif size == 7 and name.lower() == "referer":

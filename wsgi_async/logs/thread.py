@@ -205,7 +205,7 @@ class LogWriter:
             self._write_polled(sink)
 
     def _write_all(self, sink: Outlet) -> None:
-        while sink.take():
+        while not sink.is_empty and sink.take():
             error = sink.write(whole=True)
             if error is not None:
                 sink.failed(error)
