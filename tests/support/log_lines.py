@@ -54,3 +54,29 @@ def error_log_of(tmp_path: Path) -> Path:
     path = tmp_path / "error.log"
     configure(error_logfile=str(path), access_logfile="", log_level="info")
     return path
+
+
+def configured_by(directory: Path, config: object, **more: str) -> Path:
+    """Configure by --log-config as the parent does. Returns the error log."""
+    error = directory / "error.log"
+    options = {"access_logfile": "", "log_level": "info", "directory": str(directory)}
+    configure(error_logfile=str(error), log_config=config, **{**options, **more})  # type: ignore[arg-type]
+    return error
+
+
+def restored_root() -> Iterator[None]:
+    """Leave the root logger, and those that others' configurations name, as they were."""
+    root = logging.root
+    level, handlers = root.level, root.handlers[:]
+    yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    for name in ("gunicorn.error", "gunicorn.access", "uvicorn", "uvicorn.access", "shop"):
+        target = logging.getLogger(name)
+        for handler in target.handlers[:]:
+            target.removeHandler(handler)
+            handler.close()
+        target.disabled = False

@@ -6,12 +6,11 @@ import json
 import logging
 import logging.config
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from log_lines import REQUEST, error_lines, restored
+from log_lines import REQUEST, configured_by, error_lines, restored, restored_root
 
 from wsgi_async.errors import ConfigError
 from wsgi_async.logs.configuration import PlainHandler, read_log_config
@@ -19,11 +18,9 @@ from wsgi_async.logs.observer import LogObserver
 from wsgi_async.logs.setup import (
     Mode,
     access_logger,
-    configure,
     dropped,
     flush,
     follow_log_config,
-    has_configured_access_log,
     log_config_notices,
     logger,
     reclaim,
@@ -35,22 +32,7 @@ from wsgi_async.logs.setup import (
 _restored = pytest.fixture(autouse=True)(restored)
 
 
-@pytest.fixture(autouse=True)
-def _root() -> Iterator[None]:
-    root = logging.root
-    level, handlers = root.level, root.handlers[:]
-    yield
-    for handler in root.handlers:
-        if handler not in handlers:
-            handler.close()
-    root.setLevel(level)
-    root.handlers[:] = handlers
-    for name in ("gunicorn.error", "gunicorn.access", "uvicorn", "uvicorn.access", "shop"):
-        target = logging.getLogger(name)
-        for handler in target.handlers[:]:
-            target.removeHandler(handler)
-            handler.close()
-        target.disabled = False
+_restored_root = pytest.fixture(autouse=True)(restored_root)
 
 
 INI = """
@@ -106,14 +88,6 @@ FILES = {
 }
 
 
-def make(directory: Path, config: object, **more: str) -> Path:
-    """Configure as the parent does. Returns the error log."""
-    error = directory / "error.log"
-    options = {"access_logfile": "", "log_level": "info", "directory": str(directory)}
-    configure(error_logfile=str(error), log_config=config, **{**options, **more})  # type: ignore[arg-type]
-    return error
-
-
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("is_applied", [False, True], ids=["parent", "applied"])
 def test_each_kind_of_file(
@@ -122,7 +96,7 @@ def test_each_kind_of_file(
     """The parent, which applies nothing, writes the same."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_text(FILES[name])
-    error = make(tmp_path, str(tmp_path / name))
+    error = configured_by(tmp_path, str(tmp_path / name))
     if is_applied:
         follow_log_config()
         reclaim()  # the application was loaded
@@ -136,7 +110,7 @@ def test_each_kind_of_file(
 
 def test_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    make(tmp_path, TABLE)
+    configured_by(tmp_path, TABLE)
     follow_log_config()
     LogObserver().error("x")
     assert (tmp_path / "own.log").read_text() == "own ERROR x\n"
@@ -151,7 +125,7 @@ def test_loggers_that_are_not_named_stay_with_the_options(tmp_path: Path) -> Non
         "root": {"handlers": ["null"], "level": "DEBUG"},
     }
     shop = logging.getLogger("shop")
-    error = make(tmp_path, config, access_logfile=str(tmp_path / "access.log"))
+    error = configured_by(tmp_path, config, access_logfile=str(tmp_path / "access.log"))
     follow_log_config()
     assert shop.disabled
     LogObserver().warning("told")
@@ -166,13 +140,13 @@ def test_loggers_that_are_not_named_stay_with_the_options(tmp_path: Path) -> Non
 
 def test_loggers_are_not_silenced_unasked(tmp_path: Path) -> None:
     shop = logging.getLogger("shop")
-    make(tmp_path, {"root": {"level": "ERROR"}})
+    configured_by(tmp_path, {"root": {"level": "ERROR"}})
     follow_log_config()
     assert not shop.disabled
 
 
 def test_a_level_alone_leaves_the_log_where_it_was(tmp_path: Path) -> None:
-    error = make(tmp_path, {"loggers": {"wsgi_async": {"level": "DEBUG"}}})
+    error = configured_by(tmp_path, {"loggers": {"wsgi_async": {"level": "DEBUG"}}})
     follow_log_config()
     reclaim()
     logger.debug("much")
@@ -185,7 +159,7 @@ def test_what_the_application_configures_later_resets_to_the_file(
     """Not to the options, which the file has won over: a configuration that does not name the
     server's loggers takes nothing from it."""
     monkeypatch.chdir(tmp_path)
-    error = make(tmp_path, TABLE)
+    error = configured_by(tmp_path, TABLE)
     follow_log_config()
     logging.config.dictConfig({"version": 1, "loggers": {"shop": {"level": "INFO"}}})
     reclaim()
@@ -197,141 +171,10 @@ def test_what_the_application_configures_later_resets_to_the_file(
 def test_json_for_a_handler_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ours = {"()": "wsgi_async.logs.formatters.JsonFormatter"}
-    make(tmp_path, {**TABLE, "formatters": {"plain": ours}})
+    configured_by(tmp_path, {**TABLE, "formatters": {"plain": ours}})
     follow_log_config()
     LogObserver().app_error(REQUEST, "x")
     assert json.loads((tmp_path / "own.log").read_text())["request_id"] == "r-1"
-
-
-# --- Those of other servers
-
-
-def gunicorn_like(**loggers: Any) -> dict[str, Any]:
-    return {
-        "handlers": {"file": {"class": "logging.FileHandler", "filename": "own.log"}},
-        "loggers": {name.replace("__", "."): value for name, value in loggers.items()},
-    }
-
-
-def test_loggers_of_gunicorn_stand_for_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And are configured as well: applications take handlers from them."""
-    monkeypatch.chdir(tmp_path)
-    named = {"handlers": ["file"], "level": "INFO", "propagate": False}
-    make(tmp_path, gunicorn_like(gunicorn__error=named, gunicorn__access=named))
-    assert log_config_notices() == [
-        "--log-config: gunicorn.error is taken for wsgi_async",
-        "--log-config: gunicorn.access is taken for wsgi_async.access",
-    ]
-    assert has_configured_access_log()
-    follow_log_config()
-    LogObserver().warning("told")
-    access_logger.info("asked")
-    logging.getLogger("gunicorn.error").info("theirs")
-    assert (tmp_path / "own.log").read_text() == "told\nasked\ntheirs\n"
-
-
-GUNICORNS = """
-[loggers]
-keys=root, gunicorn.error, gunicorn.access
-[handlers]
-keys=console, error_file, access_file
-[formatters]
-keys=generic, access
-[logger_root]
-level=INFO
-handlers=console
-[logger_gunicorn.error]
-level=INFO
-handlers=error_file
-propagate=1
-qualname=gunicorn.error
-[logger_gunicorn.access]
-level=INFO
-handlers=access_file
-propagate=0
-qualname=gunicorn.access
-[handler_console]
-class=StreamHandler
-formatter=generic
-args=(sys.stdout, )
-[handler_error_file]
-class=logging.FileHandler
-formatter=generic
-args=('%(here)s/gunicorn.error.log',)
-[handler_access_file]
-class=logging.FileHandler
-formatter=access
-args=('%(here)s/gunicorn.access.log',)
-[formatter_generic]
-format=%(asctime)s [%(process)d] [%(levelname)s] %(message)s
-datefmt=%Y-%m-%d %H:%M:%S
-class=logging.Formatter
-[formatter_access]
-format=%(message)s
-class=logging.Formatter
-"""
-"""examples/logging.conf of gunicorn, with other places for the files."""
-
-
-def test_gunicorns_own_example(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """In the parent and where it is applied: in the file, and by the root logger on the console."""
-    path = tmp_path / "logging.conf"
-    path.write_text(GUNICORNS)
-    for apply in (lambda: None, follow_log_config):
-        make(tmp_path, str(path))
-        apply()
-        LogObserver().warning("told")
-    access_logger.info("asked")
-    flush()
-    lines = (tmp_path / "gunicorn.error.log").read_text().splitlines()
-    assert [line.split("] ", 1)[1] for line in lines] == ["[WARNING] told"] * 2
-    assert (tmp_path / "gunicorn.access.log").read_text() == "asked\n"
-    assert capfd.readouterr().out.count("[WARNING] told") == 2
-
-
-def test_ours_go_before_theirs(tmp_path: Path) -> None:
-    config = gunicorn_like(gunicorn__error={"handlers": ["file"]}, wsgi_async={"level": "ERROR"})
-    make(tmp_path, config)
-    assert log_config_notices() == []
-    assert logger.level == logging.ERROR
-
-
-def test_uvicorns_own_configuration(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Its formatter of access lines takes apart what ours are not made of."""
-    config = {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {
-            "default": {"format": "%(levelname)s: %(message)s"},
-            "access": {"()": "uvicorn.logging.AccessFormatter", "fmt": "%(client_addr)s"},
-        },
-        "handlers": {
-            "default": {
-                "formatter": "default",
-                "class": "logging.StreamHandler",
-                "stream": "ext://sys.stderr",
-            },
-            "access": {
-                "formatter": "access",
-                "class": "logging.FileHandler",
-                "filename": str(tmp_path / "a.log"),
-            },
-        },
-        "loggers": {
-            "uvicorn": {"handlers": ["default"], "level": "INFO", "propagate": False},
-            "uvicorn.error": {"level": "INFO"},
-            "uvicorn.access": {"handlers": ["access"], "level": "INFO", "propagate": False},
-        },
-    }
-    make(tmp_path, config)
-    assert len(log_config_notices()) == 3
-    follow_log_config()
-    LogObserver().warning("told")
-    access_logger.info("a line")
-    assert (tmp_path / "a.log").read_text() == "a line\n"
-    assert "WARNING: told\n" in capfd.readouterr().err
 
 
 # --- What is wrong
@@ -358,7 +201,7 @@ def test_a_bad_file_is_one_clear_line(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        make(tmp_path, str(path))
+        configured_by(tmp_path, str(path))
     assert str(caught.value).startswith(f"--log-config {path}")
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -366,7 +209,7 @@ def test_a_bad_file_is_one_clear_line(name: str, tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^--log-config .*x\.ini: No such file or directory$"):
-        make(tmp_path, str(tmp_path / "x.ini"))
+        configured_by(tmp_path, str(tmp_path / "x.ini"))
 
 
 @pytest.mark.parametrize(
@@ -384,7 +227,7 @@ def test_a_handler_that_cannot_be_made(
     handler: dict[str, Any], expected: str, tmp_path: Path
 ) -> None:
     config = {"handlers": {"file": handler}, "loggers": {"shop": {"handlers": ["file"]}}}
-    make(tmp_path, config)
+    configured_by(tmp_path, config)
     with pytest.raises(ConfigError, match=expected) as caught:
         follow_log_config()
     assert str(caught.value).startswith("--log-config: ")
@@ -452,7 +295,7 @@ def test_a_parent_whose_handlers_are_not_plain(tmp_path: Path) -> None:
         "handlers": {"far": {"class": "shop.Handler"}},
         "loggers": {"wsgi_async": {"handlers": ["far"]}},
     }
-    error = make(tmp_path, config)
+    error = configured_by(tmp_path, config)
     [notice] = log_config_notices()
     assert "does not go to far, which may wait, or run code of others" in notice
     LogObserver().warning("told")
@@ -462,7 +305,7 @@ def test_a_parent_whose_handlers_are_not_plain(tmp_path: Path) -> None:
 def test_a_parent_follows_a_file_that_was_renamed(tmp_path: Path) -> None:
     handler = {"class": "logging.handlers.WatchedFileHandler", "filename": "own.log"}
     config = {"handlers": {"it": handler}, "loggers": {"wsgi_async": {"handlers": ["it"]}}}
-    make(tmp_path, config)
+    configured_by(tmp_path, config)
     LogObserver().warning("one")
     (tmp_path / "own.log").rename(tmp_path / "own.log.1")
     LogObserver().warning("two")
@@ -478,7 +321,7 @@ def test_sigusr1_has_its_files_opened_anew(
     is_applied: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    make(tmp_path, TABLE)
+    configured_by(tmp_path, TABLE)
     if is_applied:
         follow_log_config()
     LogObserver().error("one")
@@ -498,7 +341,7 @@ def test_what_a_full_disk_does_not_take_is_counted(
         "handlers": {"full": full, "file": {**full, "filename": str(tmp_path / "own.log")}},
         "loggers": {"wsgi_async": {"handlers": ["full", "file"]}},
     }
-    make(tmp_path, config)
+    configured_by(tmp_path, config)
     follow_log_config()
     before = dropped()
     write_by_thread()
@@ -525,7 +368,7 @@ def test_its_handlers_are_called_by_a_thread_of_their_own(tmp_path: Path) -> Non
         "handlers": {"own": {"()": Own}},
         "loggers": {"wsgi_async": {"handlers": ["own"]}},
     }
-    make(tmp_path, config)
+    configured_by(tmp_path, config)
     follow_log_config()
     write_by_thread()
     LogObserver().warning("x")
