@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from counted import MODES, Family, families
 from processes import Servers, Site, await_pids
-from rawclient import Address
+from rawclient import TIMEOUT, Address
 from scraping import METRICS, OPENMETRICS, Scraper, children
 from serving import APPS, ROOT, Command
 from tools import require_module
@@ -28,7 +28,7 @@ PAIR = ("--workers", "2")
 FOUR = ("--workers", "4")
 ORDERS = "shop_orders_total"
 MISSING = "wsgi_async_scrape_missing_processes"
-INCOMPARABLE = {"shop_build_info", "shop_late_x"}
+INCOMPARABLE = {"shop_build_info", "shop_process_info", "shop_late_x"}
 """What the library does not show of many processes, and what the tests do as often as it takes."""
 
 both_ways = pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
@@ -70,7 +70,11 @@ def place(server: Command, orders: Iterable[str]) -> None:
 
 def begin(server: Command, *, others: Iterable[int] = ()) -> list[int]:
     """Have each of 4 processes count something: with --preload they begin by that."""
-    return await_pids(server.address, 4, others=list(others), path="/late?x")
+    try:
+        return await_pids(server.address, 4, others=list(others), path="/late?x")
+    except AssertionError as error:
+        error.add_note("\n".join(server.lines))
+        raise
 
 
 class Gunicorn(Command):
@@ -202,17 +206,31 @@ def pids_of(family: Family) -> set[str]:
     return {dict(labels)["pid"] for _, labels, _ in family.samples}
 
 
+def stop(pid: int) -> None:
+    """Until each of its threads is stopped: the signal is one thread's, which stops the others."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + TIMEOUT
+    while states_of(pid) != {"T"}:
+        assert time.monotonic() < deadline, states_of(pid)
+
+
+def states_of(pid: int) -> set[str]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/stat")
+    return {task.read_text().rpartition(")")[2].split()[0] for task in tasks}
+
+
 def test_a_process_that_does_nothing_at_all_is_waited_for_once(site: Site) -> None:
     """Its values are shown as they are; what it alone could tell is said to be missing."""
     with shop(site, *PAIR) as servers:
         scraper = Scraper.of(servers)
         pids = servers.wait_for_pids(2)
         place(servers, "a" * 10)
-        scraper.wait_until(lambda: "shop_build_info" in scraped(scraper), "nobody answers")
+        # Each has an info of its own.
+        scraper.wait_for_total(2, "shop_process_info")
         assert scraper.total(MISSING) == 0
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
         try:
+            for pid in pids:
+                stop(pid)
             began = time.monotonic()
             assert scraper.total(MISSING) == 2
             assert time.monotonic() - began >= 0.9

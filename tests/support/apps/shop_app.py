@@ -1,6 +1,7 @@
 """An application with every kind of metric of prometheus_client, and one more that is made late."""
 
 import os
+import threading
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info, Summary
 from prometheus_client.core import GaugeMetricFamily
@@ -13,6 +14,8 @@ MODES = sorted(Gauge._MULTIPROC_MODES)
 GAUGES = {mode: Gauge(f"shop_{mode}", f"By {mode}.", multiprocess_mode=mode) for mode in MODES}
 BUILD = Info("shop_build", "Which one.")
 BUILD.info({"version": os.environ.get("SHOP_VERSION", "1")})
+PROCESS = Info("shop_process", "Who has loaded it.")
+PROCESS.info({"id": str(os.getpid())})
 LOADED = Counter("shop_loaded", "Loads of the application.")
 LOADED.inc()
 for gauge in GAUGES.values():
@@ -30,6 +33,7 @@ class Stock:
 
 REGISTRY.register(Stock())
 LATE = {}
+MAKING = threading.Lock()
 
 
 def order(kind, amount):
@@ -43,8 +47,9 @@ def application(environ, start_response):
     if path == "/order":
         order(query, 0.5)
     elif path == "/late":
-        if query not in LATE:
-            LATE[query] = Counter(f"shop_late_{query}", "Made in a request.")
+        with MAKING:  # else two threads make the same, and the library refuses one of them
+            if query not in LATE:
+                LATE[query] = Counter(f"shop_late_{query}", "Made in a request.")
         LATE[query].inc()
     elif path == "/fork":
         pid = os.fork()
