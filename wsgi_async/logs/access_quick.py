@@ -19,6 +19,9 @@ TEMPLATE = '%s - %s [%s] "%s" %d %s "%s" "%s"'
 
 _SIZES = frozenset((7, 10, 13))
 
+_PARTS = '"upload": %.6f, "queue": %.6f, "app": %.6f, "first": %.6f, "cpu": %.6f, "send": %.6f'
+_UNKNOWN = _PARTS.replace("%.6f", "null")
+
 _write = encode_basestring_ascii
 
 
@@ -110,13 +113,25 @@ def json_line(
         if name:
             user = _write(name)
     seconds = 0.0
-    upload = queue = app = first = cpu = send = None
+    parts = _UNKNOWN
     received = complete = spooled = parked = given_up = thread = "null"
     if response is not None:
         seconds = response.duration
         complete = "true" if response.complete else "false"
-        upload, queue, app = response.upload, response.queue, response.app
-        first, cpu, send = response.first, response.cpu, response.send
+        known = (
+            response.upload,
+            response.queue,
+            response.app,
+            response.first,
+            response.cpu,
+            response.send,
+        )
+        if None not in known:
+            parts = _PARTS % known
+        else:
+            parts = _PARTS.replace("%.6f", "%s") % tuple(
+                ["null" if part is None else f"{part:.6f}" for part in known]
+            )
         if response.received is not None:
             received = f"{response.received}"
             spooled = "true" if response.was_spooled else "false"
@@ -129,13 +144,7 @@ def json_line(
         f'"method": {method}, "target": {target}, "version": {version}, '
         f'"status": {status}, "body_size": {size}, '
         f'"referer": {referer}, "user_agent": {agent}, "id": {id}, "duration": {seconds:.6f}, '
-        f'"upload": {"null" if upload is None else f"{upload:.6f}"}, '
-        f'"queue": {"null" if queue is None else f"{queue:.6f}"}, '
-        f'"app": {"null" if app is None else f"{app:.6f}"}, '
-        f'"first": {"null" if first is None else f"{first:.6f}"}, '
-        f'"cpu": {"null" if cpu is None else f"{cpu:.6f}"}, '
-        f'"send": {"null" if send is None else f"{send:.6f}"}, '
-        f'"received": {received}, "complete": {complete}, "spooled": {spooled}, '
+        f'{parts}, "received": {received}, "complete": {complete}, "spooled": {spooled}, '
         f'"parked": {parked}, "given_up": {given_up}, "thread": {thread}, '
         f'"process": {os.getpid()}}}'
     )

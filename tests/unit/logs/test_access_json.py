@@ -101,6 +101,14 @@ def test_what_is_not_known_is_null(request_: RequestInfo | None) -> None:
     assert known == (always if request_ is None else always | {"method", "target", "version", "id"})
 
 
+def test_of_the_parts_of_the_time_those_that_are_known_are_told() -> None:
+    """A client left the queue: there is no thread whose time could be told."""
+    found = object_of(REQUEST, RESPONSE._replace(upload=0.25, queue=1.5, received=0))
+    parts = [found[name] for name in ("upload", "queue", "app", "first", "cpu", "send")]
+    assert parts == [0.25, 1.5, None, None, None, None]
+    assert (found["received"], found["spooled"], found["thread"]) == (0, False, None)
+
+
 def test_what_was_sent_empty_is_empty() -> None:
     assert object_of(REQUEST._replace(fields=(("Referer", ""),)), RESPONSE)["referer"] == ""
 
