@@ -176,6 +176,12 @@ def test_a_reload_with_a_bad_file_leaves_all_as_it_is(site: Site) -> None:
             '[handlers.x]\nclass = "nowhere.X"\n[root]\nhandlers = ["x"]',
             "Unable to configure handler 'x': Cannot resolve 'nowhere.X': No module named",
         ),
+        (
+            "log.toml",
+            '[handlers.x]\nclass = "logging.StreamHandler"\nlevel = "LOUD"\n'
+            '[loggers.wsgi_async]\nhandlers = ["x"]',
+            "Unable to configure handler 'x': Unknown level: 'LOUD'",
+        ),
     ],
 )
 @pytest.mark.parametrize("action", [(), ("--check-config",)], ids=["serve", "check"])

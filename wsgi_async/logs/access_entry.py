@@ -212,7 +212,8 @@ def variable_of(environ: Mapping[str, object], name: str) -> str | None:
     if name not in environ:
         lowered = name.lower()
         # The application's thread may still be adding to it.
-        name = next((key for key in list(environ) if key.lower() == lowered), name)
+        names = (key for key in list(environ) if isinstance(key, str))
+        name = next((key for key in names if str.lower(key) == lowered), name)
     return plain_text(environ.get(name))
 
 
@@ -224,11 +225,20 @@ def plain_text(value: object) -> str | None:
     """A value as text, where that takes no code of the application's, which the loop must not run,
     and shows nothing that is in it by chance: text, bytes, numbers, dates, addresses, UUIDs, and
     tuples of those. None of anything else."""
+    found = _without_code(value)
+    try:
+        return None if found is None else str(found)
+    except ValueError:  # a number of thousands of digits
+        return None
+
+
+def _without_code(value: object) -> object:
+    """The value, such that to make text of it runs none of the application's code; or None."""
     kind = type(value)
     if kind is tuple:
         assert isinstance(value, tuple)
-        parts = [plain_text(part) for part in value]
-        return None if None in parts else str(value)
+        parts = tuple(map(_without_code, value))
+        return None if None in parts else parts
     if kind in _PLAIN or kind.__module__ in _LIBRARIES:
-        return str(value)
+        return value
     return str.__str__(value) if isinstance(value, str) else None

@@ -177,14 +177,25 @@ def _of_table(given: Any, label: str) -> LogConfig:
 def _settings(
     one: Mapping[str, Any], label: str, name: str, handlers: Mapping[str, Any]
 ) -> LoggerSettings:
-    names = tuple(one.get("handlers") or ())
+    given = one.get("handlers") or ()
+    if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
+        raise ConfigError(f"{label}: the handlers of the logger {name} must be a list of names")
+    names = tuple(given)
     for handler in names:
         if handler not in handlers:
             raise ConfigError(
                 f"{label}: the logger {name} names the handler {handler!r}, of which "
                 "nothing is said"
             )
-    return LoggerSettings(one.get("level"), names, bool(one.get("propagate", False)))
+    return LoggerSettings(_level(one.get("level")), names, bool(one.get("propagate", False)))
+
+
+def _level(given: Any) -> str | int | None:
+    """A level that logging has here; None for another one, which is said where it is applied: a
+    class of the application's may have given it its name by then."""
+    if isinstance(given, str):
+        return given if given in logging.getLevelNamesMapping() else None
+    return given if isinstance(given, int) else None
 
 
 def _plain_of_table(
@@ -199,8 +210,10 @@ def _plain_of_table(
         if target not in _STREAMS:
             return None
     else:
-        target = os.fspath(one.get("filename", ""))
-    spec = formatters.get(one.get("formatter", ""), {})
+        path = one.get("filename")
+        target = str(path) if isinstance(path, str | os.PathLike) else ""
+    name = one.get("formatter", "")
+    spec = formatters.get(name, {}) if isinstance(name, str) else {}
     own = set(spec) <= {"format", "datefmt", "style", "class"}
     own = own and spec.get("class", "logging.Formatter") == "logging.Formatter"
     arguments = (spec.get("format"), spec.get("datefmt"), spec.get("style", "%"))
@@ -218,7 +231,7 @@ def _plain(
             formatter = logging.Formatter(*arguments)
         except (TypeError, ValueError):  # it will be said where it is applied
             return None
-    return PlainHandler(target, kind == "watched", level or logging.NOTSET, formatter)
+    return PlainHandler(target, kind == "watched", _level(level) or logging.NOTSET, formatter)
 
 
 def _copied(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """
     # Without O_NONBLOCK a pipe's open() waits for a writer, and some devices' for a carrier.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-    with open(os.open(path, flags), "rb") as file:
+    with open(_open(path, flags), "rb") as file:
         if kind := kind_of(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, f"it is {kind}, not an ordinary file")
         data = file.read(LARGEST + 1)
@@ -65,7 +65,7 @@ def append(path: str, mode: int = 0o666) -> int:
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
     try:
-        descriptor = os.open(path, flags | os.O_NONBLOCK, mode)
+        descriptor = _open(path, flags | os.O_NONBLOCK, mode)
     except OSError as error:
         if error.errno == errno.ENXIO:
             raise OSError(errno.ENXIO, "it is a pipe that nobody reads, or a socket") from None
@@ -75,3 +75,10 @@ def append(path: str, mode: int = 0o666) -> int:
         raise OSError(errno.EINVAL, "it is a disk")
     os.set_blocking(descriptor, True)
     return descriptor
+
+
+def _open(path: str | os.PathLike[str], flags: int, mode: int = 0) -> int:
+    try:
+        return os.open(path, flags, mode)
+    except ValueError:  # NUL is in it, or what no encoding has
+        raise OSError(errno.EINVAL, "no path has such characters") from None

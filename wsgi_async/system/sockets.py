@@ -56,7 +56,7 @@ _FORMS = "HOST:PORT, :PORT, [V6]:PORT, unix:PATH, unix:@NAME or fd://N"
 _SCHEME = re.compile(r"(https?)://(?=.)")
 _TCP = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]/]*))(?::(?P<port>[^:]*))?")
 # sockaddr_un.sun_path with its final NUL: 108 bytes on Linux, 104 on macOS and the BSDs.
-_UNIX_PATH_MAX = 107 if sys.platform == "linux" else 103
+UNIX_PATH_MAX = 107 if sys.platform == "linux" else 103
 # What an address of a machine without IPv6 answers to socket() or bind().
 _NO_SUCH_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
 _PORT_ATTEMPTS = 10
@@ -267,9 +267,9 @@ def _parse_path(text: str) -> str:
     if not hasattr(socket, "AF_UNIX"):
         raise ConfigError(f"{text!r}: there are no unix sockets on this system")
     size = len(os.fsencode(path))
-    if size > _UNIX_PATH_MAX:
+    if size > UNIX_PATH_MAX:
         raise ConfigError(
-            f"{text!r} is too long: a socket's path may have {_UNIX_PATH_MAX} bytes, not {size}"
+            f"{text!r} is too long: a socket's path may have {UNIX_PATH_MAX} bytes, not {size}"
         )
     return path
 

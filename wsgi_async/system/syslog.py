@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import sys
 from typing import NamedTuple
+
+from .sockets import UNIX_PATH_MAX
 
 __all__ = ["DEFAULT_SYSLOG", "FACILITIES", "SyslogAddress", "is_syslog_address", "syslog_address"]
 
@@ -49,6 +52,8 @@ def syslog_address(text: str) -> SyslogAddress:
     :raises ValueError: it is none of these.
     """
     if match := _LOCAL.fullmatch(text):
+        if "\0" in text or len(os.fsencode(match[1])) > UNIX_PATH_MAX:
+            raise ValueError(text)
         named = {"dgram": socket.SOCK_DGRAM, "stream": socket.SOCK_STREAM}
         kinds = (named[match[2]],) if match[2] else tuple(named.values())
         return SyslogAddress("", 0, match[1], kinds)

@@ -18,7 +18,7 @@ from properties import examples
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import RequestInfo, ResponseInfo
 from wsgi_async.logs.access_atoms import ATOMS, KEYS, Need
-from wsgi_async.logs.access_entry import ServerEntry, basic_user, plain_text
+from wsgi_async.logs.access_entry import ServerEntry, basic_user, plain_text, variable_of
 from wsgi_async.logs.access_format import COMBINED, FORMATS, AccessFormat
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.logs.setup import configure
@@ -216,8 +216,13 @@ def test_a_value_of_the_applications_is_not_asked() -> None:
         def __str__(self) -> str:
             raise AssertionError
 
+        __repr__ = lower = __str__
+
     assert plain_text(Text("x")) == "x"
     assert plain_text((1, "a")) == "(1, 'a')"
+    assert plain_text((Text("x"), (Text("y"),))) == "('x', ('y',))"
+    assert plain_text(10**5000) is plain_text((10**5000,)) is None  # str() takes 4300 digits
+    assert variable_of({Text("Key"): 1, 5: 2}, "KEY") == "1"  # type: ignore[dict-item]
     assert plain_text((1, Own())) is None
     assert plain_text({"HTTP_AUTHORIZATION": "x"}) is None
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from log_lines import REQUEST, configured_by, error_lines, restored, restored_root
 
-from wsgi_async.errors import ConfigError
 from wsgi_async.logs.configuration import PlainHandler, read_log_config
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.logs.setup import (
@@ -175,63 +174,6 @@ def test_json_for_a_handler_of_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     follow_log_config()
     LogObserver().app_error(REQUEST, "x")
     assert json.loads((tmp_path / "own.log").read_text())["request_id"] == "r-1"
-
-
-# --- What is wrong
-
-BAD: dict[str, tuple[str, str]] = {
-    "a.json": ("{", "is not valid JSON: "),
-    "b.json": ("[]", "a table is expected, not list"),
-    "c.json": ('{"handlers": []}', "handlers must be a table of tables"),
-    "d.toml": ("a =", "is not valid TOML: "),
-    "e.toml": (
-        '[loggers.wsgi_async]\nhandlers = ["x"]',
-        "the logger wsgi_async names the handler 'x', of which nothing is said",
-    ),
-    "f.ini": ("[loggers]\nkeys=root\n", "there is no section or key 'handlers'"),
-    "g.ini": ("x", "File contains no section headers"),
-    "h.ini": ("[loggers]\nkeys=a", "must have root among them"),
-    "i.yaml": ("a: b", "YAML is not read: write it as .toml, .json or .ini"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_one_clear_line(name: str, tmp_path: Path) -> None:
-    text, expected = BAD[name]
-    path = tmp_path / name
-    path.write_text(text)
-    with pytest.raises(ConfigError) as caught:
-        configured_by(tmp_path, str(path))
-    assert str(caught.value).startswith(f"--log-config {path}")
-    assert expected in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^--log-config .*x\.ini: No such file or directory$"):
-        configured_by(tmp_path, str(tmp_path / "x.ini"))
-
-
-@pytest.mark.parametrize(
-    ("handler", "expected"),
-    [
-        (
-            {"class": "nowhere.Handler"},
-            "Unable to configure handler 'file': Cannot resolve 'nowhere",
-        ),
-        ({"class": "logging.FileHandler", "filename": "/nowhere/x"}, "No such file or directory"),
-        ({"class": "logging.FileHandler"}, "filename"),
-    ],
-)
-def test_a_handler_that_cannot_be_made(
-    handler: dict[str, Any], expected: str, tmp_path: Path
-) -> None:
-    config = {"handlers": {"file": handler}, "loggers": {"shop": {"handlers": ["file"]}}}
-    configured_by(tmp_path, config)
-    with pytest.raises(ConfigError, match=expected) as caught:
-        follow_log_config()
-    assert str(caught.value).startswith("--log-config: ")
-    assert "\n" not in str(caught.value)
 
 
 # --- What the parent takes of it

@@ -146,6 +146,7 @@ def test_addresses_are_as_gunicorn_has_them(text: str, expected: SyslogAddress) 
     [
         *("loghost", "loghost:514", "http://a", "udp://a:b", "udp://a:0", "udp://a:65536"),
         *("unix:", "unix:///a#x", "tcp://a b", "tcp://a/b"),
+        *("unix:/a\0b", f"unix:/{'a' * 108}"),  # no socket can be there
     ],
 )
 def test_others_are_none(text: str) -> None:
