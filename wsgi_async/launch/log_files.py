@@ -6,7 +6,7 @@ from wsgi_async.config.options import Config
 from wsgi_async.logs import setup as logs
 from wsgi_async.logs.access_format import AccessFormat
 from wsgi_async.logs.observer import LogObserver
-from wsgi_async.logs.syslog import SyslogSettings
+from wsgi_async.logs.syslog_handlers import SyslogSettings
 from wsgi_async.system.syslog import syslog_address
 from wsgi_async.system.user import Identity
 

@@ -37,7 +37,7 @@ from .handlers import (
     writer,
 )
 from .opened import descriptors, handler_of, keep, renew
-from .syslog import SyslogSettings, look_up_syslog, open_syslog, renew_syslog
+from .syslog_handlers import SyslogSettings, look_up_syslog, open_syslog, renew_syslog
 from .text import one_line
 from .thread import Mode
 

@@ -1,12 +1,9 @@
 """``--log-syslog-to``: the logs as messages for a syslog, which nobody waits for.
 
 :class:`logging.handlers.SysLogHandler` waits for a stream that takes nothing, does not connect
-again to one that has gone, and looks up a name for each datagram; so here are an
-:class:`~wsgi_async.logs.sinks.Outlet` that connects, and connects anew, without a wait, and a
-handler that makes messages. What waits is bounded as that of any log is.
-
-On a network a message is as RFC 5424 has it, on a stream with LF at its end (RFC 6587 §3.4.2),
-which all that listen there know; on this machine as syslog(3) writes it, which the journal reads.
+again to one that has gone, and looks up a name for each datagram; so here is an
+:class:`~wsgi_async.logs.sinks.Outlet` that connects, and connects anew, without a wait. What waits
+is bounded as that of any log is. Messages are made in ``logs/syslog_handlers.py``.
 """
 
 from __future__ import annotations
@@ -14,38 +11,28 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
-import logging
 import os
 import select
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
-from wsgi_async.system.syslog import FACILITIES, SyslogAddress
+from wsgi_async.system.syslog import SyslogAddress
 
-from .handlers import LOST, Handler, logger, writer
 from .sinks import Outlet
-from .text import MONTHS, one_line, rfc3339
-from .thread import Mode
 
 __all__ = [
+    "NAME",
     "Syslog",
-    "SyslogHandler",
-    "SyslogSettings",
-    "look_up_syslog",
-    "open_syslog",
-    "renew_syslog",
 ]
 
 NAME = "log to syslog"
+"""What it is called where lines of it were dropped."""
 
 MAX_HELD = 1024 * 1024
-"""Bytes that wait for it, at most: half a minute that it takes to start anew loses nothing."""
-
-LARGEST = 60_000
-"""Bytes of a message; a datagram has room for 65,507. What is longer is cut."""
+"""Bytes that wait for it, at most."""
 
 AT_ONCE = 64 * 1024
 """Bytes that a stream is given at once."""
@@ -58,15 +45,6 @@ CONNECT_TIME = 5.0
 
 LOOK_UP_EVERY = 30.0
 """Seconds between two looks at what a name means, where it cannot be reached."""
-
-
-class SyslogSettings(NamedTuple):
-    """What the options say."""
-
-    address: SyslogAddress
-    name: str
-    """What the messages call the program."""
-    facility: str
 
 
 class _Link(enum.Enum):
@@ -112,6 +90,7 @@ class _Places:
             self.why = getattr(error, "strerror", None) or str(error)
         else:
             self._found = [(family, place) for family, _, _, _, place in infos]
+            self.why = ""
 
     def look_later(self) -> None:
         """*Any thread of a process that may have more:* have another one look it up, at times."""
@@ -338,96 +317,3 @@ class Syslog(Outlet):
 
     def close(self) -> None:
         self._close()
-
-
-# RFC 5424 §6.2.1
-_SEVERITIES = (
-    (logging.CRITICAL, 2),
-    (logging.ERROR, 3),
-    (logging.WARNING, 4),
-    (logging.INFO, 6),
-    (logging.NOTSET, 7),
-)
-
-
-class SyslogHandler(Handler):
-    """Makes messages of records: one of each line.
-
-    :param outlet: where they go; it is not this object's.
-    :param name: what they call the program.
-    :param facility: its number.
-    """
-
-    def __init__(self, outlet: Syslog, name: str, facility: int) -> None:
-        logging.Handler.__init__(self)
-        self.outlet = outlet
-        self.origin = ("--log-syslog-to", outlet)
-        self._name = name
-        self._priority = facility * 8
-        # RFC 5424 §6: printable ASCII, and "-" where there is nothing.
-        host = socket.gethostname().encode("ascii", "replace").decode()
-        self._host = "".join(part if "!" <= part <= "~" else "-" for part in host)[:255] or "-"
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, LOST, None) == NAME:
-            return  # it would be lost as well, and be told of
-        try:
-            head = self._head(record)
-            lines = self.format(record).split("\n")
-            for line in filter(None, lines):
-                message = f"{head}{line}".encode("utf-8", "backslashreplace")
-                if len(message) > LARGEST:
-                    message = message[:LARGEST].decode(errors="ignore").encode() + b" [...]"
-                writer.put(self.outlet, message + b"\n")  # which a datagram goes without
-        except Exception:
-            self.handleError(record)
-
-    def _head(self, record: logging.LogRecord) -> str:
-        severity = next(number for level, number in _SEVERITIES if record.levelno >= level)
-        priority = self._priority + severity
-        if self.outlet.address.path:
-            local = time.localtime(record.created)
-            stamp = f"{MONTHS[local.tm_mon - 1]} {local.tm_mday:2} {time.strftime('%T', local)}"
-            return f"<{priority}>{stamp} {self._name}[{record.process}]: "
-        when = rfc3339(record.created)
-        return f"<{priority}>1 {when} {self._host} {self._name} {record.process} - - "
-
-
-_outlet: Syslog | None = None
-"""The one of this process."""
-
-
-def open_syslog(
-    settings: SyslogSettings | None, formatter: logging.Formatter
-) -> tuple[list[SyslogHandler], list[SyslogHandler]]:
-    """The handlers of the error log and of the access log; none without settings. Repeated calls
-    keep the connection, where the address is the same.
-
-    :param formatter: of the error log's lines.
-    """
-    global _outlet
-    if _outlet is not None and (settings is None or settings.address != _outlet.address):
-        writer.discard(_outlet)
-        _outlet = None
-    if settings is None:
-        return [], []
-    if _outlet is None:
-        _outlet = Syslog(settings.address, lambda: writer.mode is Mode.QUEUED)
-        writer.add(_outlet)
-    facility = FACILITIES[settings.facility]
-    error = SyslogHandler(_outlet, settings.name, facility)
-    error.setFormatter(formatter)
-    return [error], [SyslogHandler(_outlet, f"{settings.name}.access", facility)]
-
-
-def look_up_syslog() -> None:
-    """*In the parent, or before any request:* look the name of its machine up, however long that
-    takes, and say where it cannot be found."""
-    if _outlet is not None and (why := _outlet.look_up()):
-        logger.warning("--log-syslog-to: cannot find %s: %s", _outlet.address, one_line(why))
-
-
-def renew_syslog() -> None:
-    """Connect again where the application has closed its descriptor."""
-    if _outlet is not None:
-        _outlet.renew()

@@ -18,10 +18,11 @@ from rawclient import TIMEOUT
 
 from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
-from wsgi_async.logs import syslog
+from wsgi_async.logs import syslog_handlers
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.logs.setup import Mode, configure, flush, reclaim, set_mode, write_by_thread
-from wsgi_async.logs.syslog import LARGEST, MAX_HELD, SyslogSettings
+from wsgi_async.logs.syslog import MAX_HELD
+from wsgi_async.logs.syslog_handlers import LARGEST, SyslogSettings
 from wsgi_async.system.syslog import SyslogAddress, is_syslog_address, syslog_address
 
 _restore = pytest.fixture(autouse=True)(restored)
@@ -382,7 +383,7 @@ def test_an_application_that_closes_all_descriptors(tmp_path: Path) -> None:
     make(daemon.address, tmp_path, access=False)
     LogObserver().warning("one")
     daemon.wait_for(bool)
-    outlet = syslog._outlet
+    outlet = syslog_handlers._outlet
     assert outlet is not None
     number = outlet.descriptor
     os.close(number)
