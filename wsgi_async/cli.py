@@ -6,6 +6,7 @@ application could not be loaded. Each error is one line on standard error.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -15,7 +16,7 @@ import platform
 import shutil
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -95,18 +96,21 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
         return dataclasses.replace(settings, notices=(*notices, *settings.notices))
 
     try:
-        given = parse(args)
+        with _printing():  # --help
+            given = parse(args)
         actions = {name: given.pop(name, False) for name, _ in _ACTIONS}
         if (topic := given.pop("guide", None)) is not None:
-            _guide(str(topic), prog_name)
+            with _printing():
+                _guide(str(topic), prog_name)
             return 0
         if actions["version"]:
-            with StandardFirst():
+            with StandardFirst(), _printing():
                 click.echo(_version())
             return 0
         settings = collect(given)
         if actions["print_config"]:
-            click.echo(_describe(settings))
+            with _printing():
+                click.echo(_describe(settings))
             return 0
         if not names_something(settings) and application is None:
             raise ConfigError(f"Which application? Write {prog_name} module:application")
@@ -143,6 +147,19 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
         return _INTERRUPTED if isinstance(error.__cause__, KeyboardInterrupt) else code
     except KeyboardInterrupt:
         return _INTERRUPTED
+
+
+@contextlib.contextmanager
+def _printing() -> Iterator[None]:
+    """What is printed is all there is to do: who reads it may have seen enough (``| head``)."""
+    try:
+        yield
+    except OSError as error:
+        # The interpreter would try again, at its end, to write what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            raise click.exceptions.Exit(0) from None
+        raise ConfigError(f"Cannot write to standard output: {error.strerror}") from None
 
 
 def _complain(prog_name: str, message: str) -> None:

@@ -176,3 +176,23 @@ def test_the_options_have_a_table_in_each_group() -> None:
         assert f"## {group.value}\n\n| Option | Default | Meaning |\n|---|---|---|\n| `" in text
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert sorted(rows) == sorted(tables.options_table().splitlines()[2:])
+
+
+@pytest.mark.parametrize(
+    "args", [("--guide", "logging"), ("--guide",), ("--help",), ("--version",), ("--print-config",)]
+)
+def test_who_reads_may_have_seen_enough(args: tuple[str, ...]) -> None:
+    """Of ``| head``; and a full disk is one line."""
+    command = [sys.executable, "-m", "wsgi_async", *args]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    if os.path.exists("/dev/full"):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                command, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        line = "error: Cannot write to standard output: No space left on device\n"
+        assert (done.returncode, done.stderr) == (1, f"python -m wsgi_async: {line}")
