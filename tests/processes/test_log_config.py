@@ -108,6 +108,33 @@ def test_classes_of_the_application_and_files_beside_it(
     assert not [line for line in lines if line.startswith("marked Listening")]
 
 
+AS_JSON = """
+[formatters.json]
+"()" = "wsgi_async.logs.formatters.JsonFormatter"
+
+[handlers.own]
+class = "logging.FileHandler"
+filename = "own.log"
+formatter = "json"
+
+[loggers]
+shop = { handlers = ["own"], level = "INFO" }
+"""
+
+
+def test_records_of_the_application_name_their_request_as_json(site: Site) -> None:
+    """So that they are found beside the server's own."""
+    write(site, AS_JSON)
+    with site.serve("--log-config", "log.toml", "--request-id-header", "X-Request-ID") as servers:
+        get(servers, "/", 200)
+        servers.signal(signal.SIGTERM)
+        assert servers.wait() == 0
+    [line] = (site.directory / "own.log").read_text().splitlines()
+    found = json.loads(line)
+    assert (found["logger"], found["message"]) == ("shop", "sold")
+    assert re.fullmatch("[0-9a-f]{32}", found["request_id"])
+
+
 def test_a_handler_that_hangs_costs_no_request(site: Site) -> None:
     """Its lines are counted, and the server stops in time."""
     write(

@@ -33,6 +33,7 @@ from wsgi_async.connection.exchange import current_request_id
 from wsgi_async.errors import EXIT_FAILED, ConfigError, LoadError
 from wsgi_async.events import Observer
 from wsgi_async.logs import setup as logs
+from wsgi_async.logs.formatters import name_requests
 from wsgi_async.logs.measures import measure
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.logs.stderr import adopt_stderr, capture_stderr, finish_stderr
@@ -213,6 +214,7 @@ class ServerProgram(Program):
             # An application's dictConfig() takes over what exists before it.
             logs.reclaim()
             adopt_stderr(current_request_id)
+            name_requests(current_request_id)
             keep_standard_descriptors()
         if lost and os.getpid() == pid:  # else a hook has forked, and its child has no sockets
             raise LoadError(

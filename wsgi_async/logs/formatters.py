@@ -15,7 +15,7 @@ from typing import NamedTuple
 from .json_lines import json_line
 from .text import one_line, rfc3339
 
-__all__ = ["APPLICATION", "FORMATS", "Formatter", "JsonFormatter", "LogFormat"]
+__all__ = ["APPLICATION", "FORMATS", "Formatter", "JsonFormatter", "LogFormat", "name_requests"]
 
 APPLICATION = "wsgi_async.application"
 """The logger whose records are an application's own text."""
@@ -50,6 +50,23 @@ class Formatter(logging.Formatter):
         return text
 
 
+def _no_request() -> str:
+    return ""
+
+
+_request_id: Callable[[], str] = _no_request
+
+
+def name_requests(request_id: Callable[[], str]) -> None:
+    """*Main thread:* have :class:`JsonFormatter` name the request in which a record of the
+    application's own loggers is formatted.
+
+    :param request_id: that of the calling thread, or an empty string. *Any thread.*
+    """
+    global _request_id
+    _request_id = request_id
+
+
 _FACTS = ("request_id", "client", "method", "target", "status", "stack", "details")
 """What :class:`~wsgi_async.logs.observer.LogObserver` gives a record beside its message, by the
 names of the record's attributes and of the fields."""
@@ -58,7 +75,9 @@ names of the record's attributes and of the fields."""
 class JsonFormatter(logging.Formatter):
     """One JSON object a record: ``time``, ``level``, ``logger``, ``pid``, ``message``; of a request
     ``request_id``, ``client``, ``method`` and ``target``; ``exception`` with ``type``, ``message``
-    and ``traceback``. An application's own text has ``stream`` in place of level and logger.
+    and ``traceback``. Records of the application's loggers have ``request_id`` as well, where a
+    handler has them formatted by who logs. An application's own text has ``stream`` in place of
+    level and logger.
 
     What a client or an application wrote is as it came, for JSON escapes it.
     """
@@ -79,6 +98,8 @@ class JsonFormatter(logging.Formatter):
         detail = values.get("detail")
         fields["message"] = detail if isinstance(detail, str) else record.getMessage()
         fields |= {name: values[name] for name in _FACTS if name in values}
+        if "request_id" not in fields and (about := _request_id()):
+            fields["request_id"] = about
         if exception := self._exception(record):
             fields["exception"] = exception
         if record.stack_info:
