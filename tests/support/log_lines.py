@@ -65,10 +65,15 @@ def configured_by(directory: Path, config: object, **more: str) -> Path:
 
 
 def restored_root() -> Iterator[None]:
-    """Leave the root logger, and those that others' configurations name, as they were."""
+    """Leave the root logger, and those that others' configurations name, as they were; and those
+    that they silence by not naming them."""
     root = logging.root
     level, handlers = root.level, root.handlers[:]
+    known = [each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+    silent = [each for each in known if each.disabled]
     yield
+    for target in known:
+        target.disabled = target in silent
     for handler in root.handlers:
         if handler not in handlers:
             handler.close()

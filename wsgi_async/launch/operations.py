@@ -99,6 +99,8 @@ class Operations:
 
     def __init__(self, config: Config) -> None:
         check_operations(config)
+        with StandardFirst():  # it is installed
+            from wsgi_async.operations.app_metrics import ApplicationMetrics
         address = metrics_address(config.metrics_bind)
         self.sockets = bind([address], socket_mode=config.socket_mode, flag="--metrics-bind")
         try:
@@ -107,8 +109,6 @@ class Operations:
         except ConfigError:
             close_all(self.sockets)
             raise
-        from wsgi_async.operations.app_metrics import ApplicationMetrics  # it is installed
-
         try:
             self.application = ApplicationMetrics(config.metrics_collector)
             """The application's own metrics."""

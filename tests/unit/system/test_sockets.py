@@ -255,7 +255,8 @@ def test_a_name_that_cannot_be_resolved(host: str) -> None:
 
 
 def test_a_port_below_1024_needs_privileges() -> None:
-    reason = sockets._reason(PermissionError(errno.EACCES, "x"), parse_address("127.0.0.1:80"))
+    address = parse_address("127.0.0.1:80")
+    reason = sockets._reason(PermissionError(errno.EACCES, "x"), address, "--bind")
     assert reason == "permission denied; ports below 1024 need privileges"
 
 
