@@ -211,6 +211,9 @@ class LogWriter:
                 sink.failed(error)
 
     def _report(self, sink: Outlet) -> None:
+        # What is said while the log in which it is said is behind would be dropped as well.
+        if not sink.tells and any(other.tells and not other.is_empty for other in self._sinks):
+            return
         with self._lock:
             count = sink.take_drops(time.monotonic()) if sink.drops.count else 0
         if count:
