@@ -44,7 +44,9 @@ PACKAGE = Path(wsgi_async.__file__).parent
 """What the frames of our own code lie in. Its name alone may be that of any directory."""
 ROOT = PACKAGE.parent
 
-both_loops = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+both_loops = pytest.mark.parametrize(
+    "loop", ["asyncio"] if os.environ.get("TESTS_SHORT") else ["uvloop", "asyncio"]
+)
 """Parametrizes a test by the kind of its server's loop."""
 
 one_loop_in_time = pytest.mark.parametrize(
