@@ -48,6 +48,26 @@ def test_who_is_up_as_it_is_told_to_stop_does_not_say_that_it_listens() -> None:
     supervisor._selector.close()
 
 
+def test_who_is_told_that_it_listens_finds_it_in_the_census() -> None:
+    """A probe may be asked at once."""
+    program: Any = SimpleNamespace(processes=1, limits=TimeLimits(60, 30, 30, 0, 5), preload=False)
+    ready: list[int] = []
+    parent: Any = SimpleNamespace(
+        watch=None,
+        operate=None,
+        take_census=lambda census: ready.append(census.ready),
+        started=lambda processes, loop: ready.append(-1),
+    )
+    notifier: Any = SimpleNamespace(watchdog_interval=None, ready=lambda status: None)
+    supervisor = Supervisor(program, parent, Told(), notifier)
+    process = Process(0, 0, 1, 0.0)
+    supervisor._fleet.processes.append(process)
+    supervisor._fleet.ready(process, 1.0)
+    supervisor._act()
+    assert ready[-2:] == [1, -1], "it is told last"
+    supervisor._selector.close()
+
+
 class Reaping(Supervisor):
     """One to whom the kernel gives a child that was killed, pid 4711."""
 

@@ -315,6 +315,7 @@ class Supervisor:
 
     def _act(self) -> None:
         fleet = self._fleet
+        self._take_census()  # who is told of something may look at once
         while fleet.actions:
             actions, fleet.actions = fleet.actions, []
             for action in actions:
@@ -332,14 +333,17 @@ class Supervisor:
                 elif isinstance(action, Close):
                     self._parent.close_sockets()
                     self._close_loaders()
+            self._take_census()
         if fleet.wanted != self._wanted:
             before, self._wanted = self._wanted, fleet.wanted
             self._parent.wanted(fleet.wanted, before)
         self._tell_state()
+        self._forget_old_generations()
+
+    def _take_census(self) -> None:
         if self._parent.take_census is not None:
             restarts = self._attendants.restarts(Duty.OPERATING)
-            self._parent.take_census(fleet.census()._replace(operations_restarts=restarts))
-        self._forget_old_generations()
+            self._parent.take_census(self._fleet.census()._replace(operations_restarts=restarts))
 
     def _tell_state(self) -> None:
         """Tell of what has changed as a whole."""
