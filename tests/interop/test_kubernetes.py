@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from manifests import DEPLOY, OLDEST, each_version, load, validate
 from rawclient import TIMEOUT, RawClient, request
 from serving import Command
 from tools import ROOT, python, require_module, require_program, running
@@ -27,10 +28,7 @@ from wsgi_async.config.option import parse_duration, parse_size
 
 T = TypeVar("T")
 
-DEPLOY = ROOT / "examples" / "deploy"
 MANIFEST = DEPLOY / "kubernetes.yaml"
-OLDEST = "1.30"
-"""The first whose preStop can sleep by itself, as the manifest says."""
 STUCK = 5
 """Seconds that a stop takes more where a thread is stuck."""
 
@@ -47,14 +45,7 @@ def application(environ, start_response):
 
 @pytest.fixture(scope="module")
 def documents() -> dict[str, dict[str, Any]]:
-    """By kind."""
-    require_module("yaml")
-    import yaml
-
-    found = list(yaml.safe_load_all(MANIFEST.read_text()))
-    kinds = {document["kind"]: document for document in found}
-    assert len(kinds) == len(found)
-    return kinds
+    return load(MANIFEST.read_text())
 
 
 @pytest.fixture
@@ -106,23 +97,11 @@ def seconds(probe: dict[str, int]) -> int:
 # --- What Kubernetes says
 
 
-def versions() -> list[str]:
-    try:
-        from kubernetes_validate.utils import all_versions, major_minor
-    except ImportError:
-        return [OLDEST]
-    known: list[str] = [major_minor(version) for version in all_versions()]
-    return known[known.index(OLDEST) :]
-
-
-@pytest.mark.parametrize("version", versions())
+@each_version
 def test_the_schemas_accept_it(version: str, documents: dict[str, dict[str, Any]]) -> None:
-    require_module("kubernetes_validate")
-    import kubernetes_validate
-
     assert set(documents) == {"Deployment", "Service", "PodDisruptionBudget"}
     for document in documents.values():
-        assert kubernetes_validate.validate(document, version, strict=True) == version
+        validate(document, version)
 
 
 @pytest.mark.parametrize(
@@ -132,13 +111,12 @@ def test_the_schemas_refuse_what_is_wrong(old: str, new: str) -> None:
     """Names and types: else the test above would show nothing."""
     require_module("kubernetes_validate")
     import kubernetes_validate
-    import yaml
 
     text = MANIFEST.read_text()
     assert old in text
-    deployment = next(yaml.safe_load_all(text.replace(old, new, 1)))
+    deployment = load(text.replace(old, new, 1))["Deployment"]
     with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(deployment, OLDEST, strict=True)
+        validate(deployment)
 
 
 def test_the_older_schemas_know_no_such_sleep(documents: dict[str, dict[str, Any]]) -> None:
@@ -147,7 +125,7 @@ def test_the_older_schemas_know_no_such_sleep(documents: dict[str, dict[str, Any
     import kubernetes_validate
 
     with pytest.raises(kubernetes_validate.ValidationError, match="sleep"):
-        kubernetes_validate.validate(documents["Deployment"], "1.28", strict=True)
+        validate(documents["Deployment"], "1.28")
     assert f"Kubernetes ({OLDEST} or later)" in MANIFEST.read_text()
 
 

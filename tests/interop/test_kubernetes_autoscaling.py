@@ -12,22 +12,12 @@ from typing import Any
 
 import pytest
 from expositions import exposition, parsed
+from manifests import DEPLOY, each_version, load, validate
 from promql import faults
 from rawclient import TIMEOUT
 from tools import ROOT, require_module
 
-DEPLOY = ROOT / "examples" / "deploy"
 MANIFEST = DEPLOY / "kubernetes-autoscaling.yaml"
-OLDEST = "1.30"
-"""As of kubernetes.yaml."""
-
-
-def load(text: str) -> dict[str, dict[str, Any]]:
-    """By kind."""
-    require_module("yaml")
-    import yaml
-
-    return {document["kind"]: document for document in yaml.safe_load_all(text)}
 
 
 @pytest.fixture(scope="module")
@@ -52,23 +42,11 @@ def rules(documents: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def versions() -> list[str]:
-    try:
-        from kubernetes_validate.utils import all_versions, major_minor
-    except ImportError:
-        return [OLDEST]
-    known: list[str] = [major_minor(version) for version in all_versions()]
-    return known[known.index(OLDEST) :]
-
-
-@pytest.mark.parametrize("version", versions())
+@each_version
 def test_the_schemas_accept_it(version: str, documents: dict[str, dict[str, Any]]) -> None:
-    require_module("kubernetes_validate")
-    import kubernetes_validate
-
     assert set(documents) == {"HorizontalPodAutoscaler", "ConfigMap"}
     for document in documents.values():
-        assert kubernetes_validate.validate(document, version, strict=True) == version
+        validate(document, version)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +62,7 @@ def test_the_schemas_refuse_what_is_wrong(old: str, new: str) -> None:
     assert old in text
     wrong = load(text.replace(old, new))["HorizontalPodAutoscaler"]
     with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(wrong, OLDEST, strict=True)
+        validate(wrong)
 
 
 def test_it_is_for_the_deployment_beside_it(autoscaler: dict[str, Any]) -> None:
