@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forked import run_forked
 from rawclient import TIMEOUT
 
 from wsgi_async.logs.calls import MAX_CALLS
@@ -103,26 +104,6 @@ def writer(told: Told) -> Iterator[LogWriter]:
     writer.start()
     yield writer
     writer.flush()
-
-
-def fork(child: Callable[[], object]) -> int:
-    """Run `child` in a fork, and return its exit code, which an exception makes 1."""
-    pid = os.fork()
-    if not pid:
-        try:
-            child()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        select.select([], [], [], 0.01)
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
-    return -9
 
 
 # --- The thread
@@ -351,9 +332,9 @@ def test_a_process_forked_where_no_thread_may_be_writes_by_itself(told: Told) ->
     def is_polled() -> None:
         assert writer.mode is Mode.POLLED
 
-    assert fork(is_direct) == 0
+    assert run_forked(is_direct) == 0
     with keeping():
-        assert fork(is_polled) == 0
+        assert run_forked(is_polled) == 0
 
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
@@ -382,7 +363,7 @@ def test_a_forked_process_writes_by_itself(writer: LogWriter, pipe: Pipe) -> Non
     holder.start()
     try:
         assert held.wait(TIMEOUT)
-        assert fork(child) == 0
+        assert run_forked(child) == 0
     finally:
         done.set()
         holder.join(TIMEOUT)

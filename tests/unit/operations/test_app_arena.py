@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
 from counted import UNIT
+from forked import run_forked
 
 from wsgi_async.operations.app_arena import Arena
 from wsgi_async.operations.app_records import Area, Record, record_size
@@ -30,18 +31,6 @@ def arena() -> Iterator[Arena]:
     arena = Arena(add, areas=4, area_size=UNIT, left_size=UNIT)
     yield arena
     arena.close()
-
-
-def child(work: Callable[[], object]) -> int:
-    """A process that does that and ends; its exit code."""
-    pid = os.fork()
-    if not pid:
-        try:
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def claimed(arena: Arena) -> Area:
@@ -81,7 +70,7 @@ def test_records_are_read_as_they_were_written(arena: Arena) -> None:
 
 def test_what_the_dead_had_is_left(arena: Arena) -> None:
     for value in (1.0, 2.0, 4.0):
-        assert child(lambda value=value: count(arena, b"k", value)) == 0
+        assert run_forked(lambda value=value: count(arena, b"k", value)) == 0
     count(arena, b"k", 8.0)
     snapshot = arena.snapshot()
     assert list(snapshot.left) == [Record(b"k", 7.0, 0.0)]
@@ -91,7 +80,7 @@ def test_what_the_dead_had_is_left(arena: Arena) -> None:
 
 def test_areas_of_the_dead_are_used_again_though_nobody_reads(arena: Arena) -> None:
     for _ in range(3 * arena.capacity):
-        assert child(lambda: count(arena, b"k", 1.0)) == 0
+        assert run_forked(lambda: count(arena, b"k", 1.0)) == 0
     assert total(arena) == 3.0 * arena.capacity
 
 
@@ -102,7 +91,7 @@ def test_a_new_owner_finds_nothing_of_the_last_one(arena: Arena) -> None:
             pass
 
     for _ in range(arena.capacity + 1):
-        assert child(fill) == 0
+        assert run_forked(fill) == 0
     claimed(arena).append(b"k")
     [(_, records)] = arena.snapshot().living
     assert list(records) == [Record(b"k", 0.0, 0.0)]
@@ -115,7 +104,7 @@ def test_where_all_areas_are_taken_there_is_none(arena: Arena) -> None:
         assert arena.claim() is None
         arena.refuse()
 
-    assert child(claim_all) == 0
+    assert run_forked(claim_all) == 0
     assert arena.snapshot().refused == 1
     claimed(arena)  # they are free with the end of that process
 
@@ -138,7 +127,7 @@ def test_what_was_refused_is_remembered_beyond_the_process(arena: Arena) -> None
         while area.append(b"x" * 60000) is not None:
             pass
 
-    assert child(fill) == 0
+    assert run_forked(fill) == 0
     assert [arena.snapshot().refused for _ in range(2)] == [1, 1]
 
 
@@ -161,10 +150,10 @@ def test_who_is_killed_while_it_folds_loses_and_doubles_nothing(arena: Arena, mo
         arena.snapshot()
 
     for value in (1.0, 2.0):
-        assert child(lambda value=value: count(arena, b"k", value)) == 0
-    assert child(fold_and_die) == -signal.SIGKILL
+        assert run_forked(lambda value=value: count(arena, b"k", value)) == 0
+    assert run_forked(fold_and_die) == -signal.SIGKILL
     assert total(arena) == 3.0
-    assert child(lambda: count(arena, b"k", 4.0)) == 0
+    assert run_forked(lambda: count(arena, b"k", 4.0)) == 0
     assert total(arena) == 7.0
 
 
@@ -187,7 +176,7 @@ class Words:
 def test_a_lock_that_is_not_given_back_stops_no_reader(arena: Arena) -> None:
     """Its holder has been stopped, say. What was folded before is read as it is."""
     count(arena, b"k", 8.0)
-    assert child(lambda: count(arena, b"k", 1.0)) == 0
+    assert run_forked(lambda: count(arena, b"k", 1.0)) == 0
     ready, says_ready = os.pipe()
     ends, end = os.pipe()
     pid = os.fork()
@@ -223,7 +212,7 @@ def test_where_the_application_has_closed_the_descriptor_nobody_is_harmed() -> N
             os.dup2(other.fileno(), arena.fileno())
         assert arena.claim() is None
 
-    assert child(lose) == 0
+    assert run_forked(lose) == 0
     claimed(arena)
     arena.close()
 
@@ -234,7 +223,7 @@ def test_without_memory_of_that_kind_it_is_a_file_without_a_name(
     """As on macOS."""
     monkeypatch.delattr(os, "memfd_create")
     arena = Arena(add, areas=2, area_size=UNIT, left_size=UNIT)
-    assert child(lambda: count(arena, b"k", 1.0)) == 0
+    assert run_forked(lambda: count(arena, b"k", 1.0)) == 0
     assert total(arena) == 1.0
     arena.close()
 

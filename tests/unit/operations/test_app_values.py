@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from counted import small_arena
+from forked import run_forked
 from rawclient import TIMEOUT
 
 from wsgi_async.operations.app_arena import Arena
@@ -51,18 +52,6 @@ def make(name: str = "jobs") -> Counter:
     return Counter(name, "Jobs.", registry=CollectorRegistry())
 
 
-def child(work: Callable[[], object]) -> int:
-    """A process that does that and ends; its exit code."""
-    pid = os.fork()
-    if not pid:
-        try:
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 @pytest.mark.usefixtures("counted")
 def test_threads_lose_no_count(arena: Arena) -> None:
     jobs = Counter("jobs", "Jobs.", ["kind"], registry=CollectorRegistry())
@@ -98,7 +87,7 @@ def test_a_fork_while_a_thread_counts_stops_no_child(arena: Arena, counted: Stor
     thread.start()
     assert held.wait(TIMEOUT)
     try:
-        assert child(lambda: jobs.inc(2)) == 0
+        assert run_forked(lambda: jobs.inc(2)) == 0
     finally:
         release.set()
         thread.join(TIMEOUT)
@@ -118,7 +107,7 @@ def test_a_value_is_what_this_process_makes_of_it() -> None:
         jobs.inc()
         assert jobs._value.get() == 1.0
 
-    assert child(count) == 0
+    assert run_forked(count) == 0
     assert jobs._value.get() == 3.0
     jobs.reset()
     assert jobs._value.get() == 0.0

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import os
-
 import pytest
+from forked import run_forked
 
 from wsgi_async.server.connection_counts import ConnectionCounts, OwnCount
 
@@ -77,13 +76,7 @@ def test_a_forked_process_is_seen_by_the_others() -> None:
     shared = ConnectionCounts()
     own_count = shared.join(0)
     own_count.publish(1)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            shared.join(1).publish(9)
-        finally:
-            os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert run_forked(lambda: shared.join(1).publish(9)) == 0
     assert shared.connections() == {0: 1, 1: 9}
     assert own_count.share(0) == 5
 
