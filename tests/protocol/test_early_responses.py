@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from exchanges import exchanges_left
 from uploads import CHUNKED, EXPECT, POST
 from wire import HELLO, TIMEOUT, Site, echo, hello, responding
 
-from wsgi_async.connection.exchange import Exchange
 from wsgi_async.connection.states import ConnectionState
 from wsgi_async.connection.upload import UploadState
 from wsgi_async.errors import ClientDisconnected
@@ -253,13 +252,8 @@ def test_a_client_that_reads_only_when_it_has_sent_all_gets_its_answer() -> None
 def test_a_refused_request_leaves_no_cycle_to_the_collector() -> None:
     with Site(max_body_size=10) as site:
         client = site.connect()
-        gc.collect()
-        gc.disable()
-        try:
+        with exchanges_left() as left:
             client.send(POST.format("/") + "Content-Length: 50\r\n\r\n", "POST")
-            left = [o for o in gc.get_objects() if type(o) is Exchange]
-        finally:
-            gc.enable()
         assert client.answers[0].status == 413
         assert left == []
 
@@ -311,11 +305,6 @@ def test_a_client_too_many_leaves_no_cycle_to_the_collector() -> None:
     with Site(cap=1, health_path="/up") as site:
         site.connect().send("GET / HT")
         client = site.connect()
-        gc.collect()
-        gc.disable()
-        try:
+        with exchanges_left() as left:
             client.ask("/")
-            left = [o for o in gc.get_objects() if type(o) is Exchange]
-        finally:
-            gc.enable()
         assert left == []

@@ -15,9 +15,7 @@ Application = Callable[..., Any]
 WORKED = "queue;dur=0.0, app;dur=1500.0, cpu;dur=250.0"
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return put_clock(monkeypatch)
+clock = pytest.fixture(put_clock)
 
 
 def working(clock: Clock, application: Application) -> Application:

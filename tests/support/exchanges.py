@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,19 @@ from wsgi_async.wsgi.file_wrapper import FileWrapper
 
 TEXT = [("Content-Type", "text/plain")]
 App = Callable[..., Any]
+
+
+@contextmanager
+def exchanges_left() -> Iterator[list[Exchange]]:
+    """Those that are there at the end, of a time in which the collector frees nothing."""
+    left: list[Exchange] = []
+    gc.collect()
+    gc.disable()
+    try:
+        yield left
+        left += [found for found in gc.get_objects() if issubclass(type(found), Exchange)]
+    finally:
+        gc.enable()
 
 
 class Notes(Observer):

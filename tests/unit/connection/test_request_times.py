@@ -15,9 +15,7 @@ from wsgi_async.connection.timing import RequestTimes
 KEY = "wsgi_async.times"
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return put_clock(monkeypatch)
+clock = pytest.fixture(put_clock)
 
 
 def values(times: RequestTimes) -> tuple[float, ...]:

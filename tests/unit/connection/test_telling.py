@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 import pytest
+from exchanges import exchanges_left
 from wire import Held, Site, hello, responding
 
 from wsgi_async.config.options import Config
@@ -169,16 +169,11 @@ def test_it_leaves_no_cycle_to_the_collector(kind: str) -> None:
         client = site.connect()
         client.get()
         site.settle()
-        gc.collect()
-        gc.disable()
-        try:
+        with exchanges_left() as left:
             for _ in range(3):
                 client.get()
                 site.settle()
             assert told.ended[-1].environ is not None
             told.ended.clear()
             site.observer.finished.clear()
-            left = [o for o in gc.get_objects() if issubclass(type(o), Exchange)]
-        finally:
-            gc.enable()
     assert left == []

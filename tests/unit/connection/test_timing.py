@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from exchanges import exchanges_left
 from rawclient import TIMEOUT
 from timed import Clock, Timed, put_clock
 from wire import Held, Site, hello, responding
@@ -19,10 +19,7 @@ from wsgi_async.connection.own_fields import IdentifiedExchange, ServerTimedExch
 from wsgi_async.connection.timing import StartedExchange, TimedExchange
 from wsgi_async.events import FanOut, Observer, RequestInfo, ResponseInfo
 
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return put_clock(monkeypatch)
+clock = pytest.fixture(put_clock)
 
 
 class Started(Observer):
@@ -353,13 +350,8 @@ def test_it_leaves_no_cycle_to_the_collector(kind: str) -> None:
         client = site.connect()
         client.get()
         site.settle()
-        gc.collect()
-        gc.disable()
-        try:
+        with exchanges_left() as left:
             for _ in range(3):
                 client.get()
                 site.settle()
-            left = [o for o in gc.get_objects() if issubclass(type(o), Exchange)]
-        finally:
-            gc.enable()
     assert left == []
