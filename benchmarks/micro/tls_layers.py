@@ -15,40 +15,35 @@ import socket
 import ssl
 import statistics
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
-from typing import cast
 
-from benchmarks.harness import certificates
 from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.tls.transport import TLSTransport
 
+from .encrypting import ANSWER, REQUEST, Answering, contexts
+
 __all__ = ["main"]
 
-HELLO, LARGE = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET /1m HTTP/1.1\r\nHost: a\r\n\r\n"
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nhello, world\n"
+LARGE = b"GET /1m HTTP/1.1\r\nHost: a\r\n\r\n"
 BLOCK = bytes(64 * 1024)
 BLOCKS = 16
 TIMEOUT = 60.0
 
 
-class Answering(asyncio.Protocol):
+class TimedAnswering(Answering):
     """Answers each read: with a few bytes, or with a megabyte as a file is sent, block by block."""
 
     first_at: float | None = None
     """The thread's processor time as the first request of a run came."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._left = 0
-        self._is_writable = True
+    _left = 0
+    _is_writable = True
 
     def data_received(self, data: bytes) -> None:
-        if Answering.first_at is None:
-            Answering.first_at = time.thread_time()
+        if TimedAnswering.first_at is None:
+            TimedAnswering.first_at = time.thread_time()
         if data == LARGE:
             self._left = BLOCKS
             self._send()
@@ -66,23 +61,6 @@ class Answering(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._is_writable = True
         self._send()
-
-    # --- where it is our TLS that asks for it
-
-    def connection_begins(self, transport: TLSTransport) -> None:
-        pass
-
-    def handshake_begins(self) -> None:
-        pass
-
-    def handshake_done(self, transport: TLSTransport) -> asyncio.Protocol:
-        return self
-
-    def handshake_failed(self, why: str) -> None:
-        pass  # its client says so too
-
-    def without_tls(self, plain: asyncio.Transport) -> asyncio.Protocol:
-        raise AssertionError("the client speaks TLS")
 
 
 class Layer:
@@ -108,11 +86,11 @@ class Layer:
     async def _connect(self, sock: socket.socket) -> None:
         connect, context = self.loop.connect_accepted_socket, self._context
         if context is None:
-            await connect(Answering, sock)
+            await connect(TimedAnswering, sock)
         elif self._is_ours:
-            await connect(lambda: TLSTransport(self.loop, context, Answering()), sock)
+            await connect(lambda: TLSTransport(self.loop, context, TimedAnswering()), sock)
         else:
-            await connect(Answering, sock, ssl=context)
+            await connect(TimedAnswering, sock, ssl=context)
 
     def run(
         self, client: Callable[[], object], sockets: list[socket.socket], *, requests_only: bool
@@ -134,13 +112,14 @@ class Layer:
                 os._exit(code)
         for sock in sockets:
             self.connect(sock)
-        before, Answering.first_at = time.thread_time(), None
+        before, TimedAnswering.first_at = time.thread_time(), None
         self.loop.run_forever()
         ended = time.thread_time()
         _, status = os.waitpid(pid, 0)
         if status:
             raise SystemExit("the client has failed")
-        return ended - (Answering.first_at if requests_only and Answering.first_at else before)
+        asked = TimedAnswering.first_at if requests_only else None
+        return ended - (asked or before)
 
     def _client_has_ended(self) -> None:
         os.read(self._read, 1)
@@ -192,22 +171,13 @@ def handshakes(layer: Layer, context: ssl.SSLContext | None, count: int) -> floa
     def client() -> None:
         for ours, _ in pairs:
             with ours:
-                _asking(ours, context, HELLO, len(ANSWER), 1)
+                _asking(ours, context, REQUEST, len(ANSWER), 1)
 
     try:
         return layer.run(client, [theirs for _, theirs in pairs], requests_only=False) / count * 1e6
     finally:
         for ours, _ in pairs:
             ours.close()
-
-
-def contexts(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's, with a certificate of its own making, and a client's that trusts it."""
-    certificates.make(directory)
-    certificate = str(directory / certificates.CERTIFICATE)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate, str(directory / certificates.KEY))
-    return server, ssl.create_default_context(cafile=certificate)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -224,32 +194,30 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("at least one round of 10 exchanges")
     count = options.count
     print(f"{'us of processor':20}{'exchange':>12}{'1 MB':>12}{'handshake':>12}")
-    with tempfile.TemporaryDirectory() as directory:
-        server, client = contexts(Path(directory))
-        for kind in options.loops:
-            layers = [Layer(kind, None, is_ours=False)]
-            layers += [Layer(kind, server, is_ours=is_ours) for is_ours in (True, False)]
-            rows: dict[str, list[tuple[float, ...]]] = {layer.name: [] for layer in layers}
-            for _ in range(options.rounds):  # in turns: what else the machine does meets all
-                for layer in layers:
-                    theirs = None if layer is layers[0] else client
-                    rows[layer.name].append(
-                        (
-                            exchanges(layer, theirs, HELLO, len(ANSWER), count),
-                            exchanges(layer, theirs, LARGE, BLOCKS * len(BLOCK), count // 10),
-                            handshakes(layer, theirs, count // 10),
-                        )
-                    )
-            medians = [
-                list(map(statistics.median, zip(*rows[layer.name], strict=True)))
-                for layer in layers
-            ]
-            for layer, row in zip(layers, medians, strict=True):
-                print(f"{layer.name:20}" + "".join(f"{value:12,.1f}" for value in row))
-            ratios = [ours / own for ours, own in zip(medians[1], medians[2], strict=True)]
-            print(f"{'ours by its own':20}" + "".join(f"{value:12.2f}" for value in ratios))
+    server, client = contexts()
+    for kind in options.loops:
+        layers = [Layer(kind, None, is_ours=False)]
+        layers += [Layer(kind, server, is_ours=is_ours) for is_ours in (True, False)]
+        rows: dict[str, list[tuple[float, ...]]] = {layer.name: [] for layer in layers}
+        for _ in range(options.rounds):  # in turns: what else the machine does meets all
             for layer in layers:
-                layer.close()
+                theirs = None if layer is layers[0] else client
+                rows[layer.name].append(
+                    (
+                        exchanges(layer, theirs, REQUEST, len(ANSWER), count),
+                        exchanges(layer, theirs, LARGE, BLOCKS * len(BLOCK), count // 10),
+                        handshakes(layer, theirs, count // 10),
+                    )
+                )
+        medians = [
+            list(map(statistics.median, zip(*rows[layer.name], strict=True))) for layer in layers
+        ]
+        for layer, row in zip(layers, medians, strict=True):
+            print(f"{layer.name:20}" + "".join(f"{value:12,.1f}" for value in row))
+        ratios = [ours / own for ours, own in zip(medians[1], medians[2], strict=True)]
+        print(f"{'ours by its own':20}" + "".join(f"{value:12.2f}" for value in ratios))
+        for layer in layers:
+            layer.close()
     sys.stdout.flush()
 
 
