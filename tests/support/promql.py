@@ -75,16 +75,18 @@ def parse(text: str) -> Expression:
         at += 1
         if kind == "name" and word in GROUPING:
             if following == "(":
-                names, at = _until(tokens, at + 1, ")")
-                groups.update(name for _, name in names if name != ",")
+                names, at = _names(tokens, at)
+                groups |= names
         elif kind == "name" and word in OPERATORS:
             continue
-        elif kind == "name" and (following == "(" or _is_grouped(tokens, at)):
+        elif kind == "name" and following in ("(", "by", "without"):
             if word not in FUNCTIONS:
                 raise ValueError(f"unknown function {word}: {text}")
+            if following != "(":  # sum by (le) (...)
+                names, at = _names(tokens, at + 1)
+                groups |= names
+            at = _past(tokens, at, "(")
             open_calls.append(word)
-            if following == "(":
-                at += 1
         elif kind == "name":
             matchers: tuple[Matcher, ...] = ()
             if following == "{":
@@ -95,9 +97,7 @@ def parse(text: str) -> Expression:
             function = open_calls[-1] if open_calls else ""
             selectors.append(Selector(word, matchers, function, has_range))
         elif word == "(":
-            # After a group that stands before its argument the call is open already.
-            if not (at >= 2 and tokens[at - 2][1] == ")" and _closes_group(tokens, at - 2)):
-                open_calls.append("")
+            open_calls.append("")
         elif word == ")":
             if not open_calls:
                 raise ValueError(f"unbalanced: {text}")
@@ -130,16 +130,17 @@ def _until(tokens: list[tuple[str, str]], at: int, end: str) -> tuple[list[tuple
     raise ValueError(f"{end} is missing")
 
 
-def _is_grouped(tokens: list[tuple[str, str]], at: int) -> bool:
-    """``sum by (le) (...)``."""
-    return at < len(tokens) and tokens[at][1] in ("by", "without")
+def _past(tokens: list[tuple[str, str]], at: int, word: str) -> int:
+    """Where it goes on behind `word`, which has to be here."""
+    if at >= len(tokens) or tokens[at][1] != word:
+        raise ValueError(f"{word} is missing")
+    return at + 1
 
 
-def _closes_group(tokens: list[tuple[str, str]], at: int) -> bool:
-    """Whether this parenthesis closes the list of ``by (...)``."""
-    while tokens[at][1] != "(":
-        at -= 1
-    return at > 0 and tokens[at - 1][1] in ("by", "without")
+def _names(tokens: list[tuple[str, str]], at: int) -> tuple[set[str], int]:
+    """The names of a list in parentheses, and where it goes on behind it."""
+    found, at = _until(tokens, _past(tokens, at, "("), ")")
+    return {name for _, name in found if name != ","}, at
 
 
 def _matchers(tokens: list[tuple[str, str]], text: str) -> tuple[Matcher, ...]:
