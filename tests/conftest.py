@@ -28,7 +28,7 @@ PROGRAMS = re.compile(r"\b(nginx|haproxy|systemd|wrk|h2load|curl|uvloop)\b")
 
 SETTINGS = re.compile(
     r"(WSGI_ASYNC|LISTEN|WATCHDOG|GUNICORN|FLASK|DJANGO)_.*|PORT|WEB_CONCURRENCY|NOTIFY_SOCKET"
-    r"|(HTTPS?|ALL|NO)_PROXY|FORCE_COLOR|NO_COLOR|COLUMNS|LINES",
+    r"|PROMETHEUS_MULTIPROC_DIR|(HTTPS?|ALL|NO)_PROXY|FORCE_COLOR|NO_COLOR|COLUMNS|LINES",
     re.IGNORECASE,
 )
 """What somebody may have set for servers, clients and terminals of his own."""

@@ -142,17 +142,15 @@ class Counted:
     @contextlib.contextmanager
     def of(cls, directory: Path, arena: Arena | None = None) -> Iterator[Counted]:
         directory.mkdir(exist_ok=True)
-        before = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-        counted = cls(directory, arena or small_arena())
-        try:
-            yield counted
-        finally:
-            if before is None:
-                del os.environ["PROMETHEUS_MULTIPROC_DIR"]
-            for pid in list(counted._living):
-                counted.kill(pid)
-            counted.arena.close()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(directory))
+            counted = cls(directory, arena or small_arena())
+            try:
+                yield counted
+            finally:
+                for pid in list(counted._living):
+                    counted.kill(pid)
+                counted.arena.close()
 
     def start(self, steps: Sequence[Step]) -> int:
         """A process that has counted that, and lives on."""

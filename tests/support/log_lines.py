@@ -32,7 +32,12 @@ def restored() -> Iterator[None]:
     """Leave the loggers as an embedded server finds them."""
     yield
     release()
-    for name in ("wsgi_async", "wsgi_async.access"):
+    _reset("wsgi_async", "wsgi_async.access")
+
+
+def _reset(*names: str) -> None:
+    """As loggers are made."""
+    for name in names:
         target = logging.getLogger(name)
         for handler in target.handlers[:]:
             target.removeHandler(handler)
@@ -79,9 +84,5 @@ def restored_root() -> Iterator[None]:
             handler.close()
     root.setLevel(level)
     root.handlers[:] = handlers
-    for name in ("gunicorn.error", "gunicorn.access", "uvicorn", "uvicorn.access", "shop"):
-        target = logging.getLogger(name)
-        for handler in target.handlers[:]:
-            target.removeHandler(handler)
-            handler.close()
-        target.disabled = False
+    _reset("gunicorn.error", "gunicorn.access")
+    _reset("uvicorn", "uvicorn.error", "uvicorn.access", "shop")
