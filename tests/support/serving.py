@@ -44,13 +44,13 @@ PACKAGE = Path(wsgi_async.__file__).parent
 """What the frames of our own code lie in. Its name alone may be that of any directory."""
 ROOT = PACKAGE.parent
 
-both_loops = pytest.mark.parametrize(
-    "loop", ["asyncio"] if os.environ.get("TESTS_SHORT") else ["uvloop", "asyncio"]
-)
+_SHORT = bool(os.environ.get("TESTS_SHORT"))
+
+both_loops = pytest.mark.parametrize("loop", ["asyncio"] if _SHORT else ["uvloop", "asyncio"])
 """Parametrizes a test by the kind of its server's loop."""
 
 one_loop_in_time = pytest.mark.parametrize(
-    "loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.soak)]
+    "loop", ["asyncio"] if _SHORT else ["uvloop", pytest.param("asyncio", marks=pytest.mark.soak)]
 )
 """The same for a long test: the second loop with the other long ones."""
 
