@@ -12,17 +12,16 @@ from typing import Any
 
 import pytest
 from counted import MODES, Family, families
-from processes import Servers, Site, await_pids
+from expositions import OPENMETRICS, parsed
+from processes import Servers, Site, await_pids, children
 from rawclient import TIMEOUT, Address
-from scraping import METRICS, OPENMETRICS, Scraper, children
+from scraping import METRICS, Scraper
 from serving import APPS, ROOT, Command
 from tools import require_module
 
 pytest.importorskip("prometheus_client")
 
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.openmetrics import parser as open_metrics
-from prometheus_client.parser import text_string_to_metric_families
 
 PAIR = ("--workers", "2")
 FOUR = ("--workers", "4")
@@ -42,7 +41,7 @@ def scraped(scraper: Scraper) -> dict[str, Family]:
     """Metrics of the application, by the library's own parser."""
     answer = scraper.get()
     assert answer.status == 200, answer
-    found = families(text_string_to_metric_families(answer.body.decode()))
+    found = families(parsed(answer.body.decode()))
     return {name: family for name, family in found.items() if name.startswith("shop_")}
 
 
@@ -148,7 +147,7 @@ def test_it_is_what_gunicorn_shows_with_files(
         assert found["shop_build_info"].samples
         answer = scraper.get(accept=OPENMETRICS)
         assert answer.fields["content-type"].startswith(OPENMETRICS)
-        as_openmetrics = families(open_metrics.text_string_to_metric_families(answer.body.decode()))
+        as_openmetrics = families(parsed(answer.body.decode(), OPENMETRICS))
         assert as_openmetrics["shop_orders"] == found["shop_orders"]
         assert as_openmetrics["shop_build"].kind == "info"
 

@@ -10,12 +10,11 @@ import shutil
 import signal
 import socket
 import stat
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import Site, await_pids, reachable, release
+from processes import Site, await_pids, await_text, reachable, release
 from rawclient import TIMEOUT, RawClient, request
 
 PAIR = ("--workers", "2")
@@ -257,17 +256,6 @@ def test_logs_that_are_rotated_before_a_process_begins_to_serve(
         assert servers.wait() == 0
         assert re.search(rf"\[{pid}\] \[INFO\] Stopped", errors.read_text())
         assert f"[{pid}]" not in errors.with_suffix(".old").read_text()
-
-
-def await_text(path: Path, pattern: str) -> str:
-    """The file's text, once it has a match: only the file tells."""
-    never = threading.Event()
-    for _ in range(1000):
-        text = path.read_text() if path.exists() else ""
-        if re.search(pattern, text):
-            return text
-        never.wait(0.01)
-    raise AssertionError(f"{path}: no {pattern!r} in:\n{text}")
 
 
 # --- What it does not do

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import Servers, Site, reachable
-from rawclient import TIMEOUT, RawClient
+from processes import Servers, Site, await_text, reachable
+from rawclient import RawClient
 from serving import Command
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
@@ -67,17 +67,6 @@ def get(servers: Servers, target: str, status: int) -> None:
         assert client.get(target).status == status
 
 
-def wait_for(path: Path, pattern: str, count: int = 1) -> str:
-    """The file once so many lines of it match."""
-    deadline = time.monotonic() + TIMEOUT
-    while True:
-        text = path.read_text() if path.exists() else ""
-        if len(re.findall(pattern, text, re.MULTILINE)) >= count:
-            return text
-        assert time.monotonic() < deadline, text
-        time.sleep(0.01)
-
-
 def address(site: Site) -> tuple[str, ...]:
     """Where to listen, as what it says of that is elsewhere."""
     return ("-b", f"unix:{site.directory}/socket")
@@ -92,7 +81,7 @@ def test_classes_of_the_application_and_files_beside_it(
     (site.directory / "log.toml").rename(tmp_path / "log.toml")
     options = ("--chdir", str(site.directory), "--log-config", str(tmp_path / "log.toml"), *preload)
     with site.serve(*options, "-b", "127.0.0.1:0") as servers:
-        text = wait_for(site.directory / "own.log", "^Listening on http")
+        text = await_text(site.directory / "own.log", "^Listening on http")
         assert "what the parent process itself has to say does not go to own, which" in text
         found = re.search(r"^Listening on http://127\.0\.0\.1:([0-9]+)", text, re.MULTILINE)
         assert found is not None
@@ -166,7 +155,7 @@ def test_a_file_for_gunicorn_in_a_gunicorn_file(site: Site) -> None:
         "}\n"
     )
     with site.serve("-c", "gunicorn.conf.py", *address(site)) as servers:
-        text = wait_for(site.directory / "g.log", "^Listening on ")
+        text = await_text(site.directory / "g.log", "^Listening on ")
         assert "gunicorn.error is taken for wsgi_async\n" in text
         with RawClient(str(site.directory / "socket")) as client:
             assert client.get("/raise").status == 500
@@ -182,16 +171,16 @@ def test_a_reload_with_a_bad_file_leaves_all_as_it_is(site: Site) -> None:
     with site.serve(
         "--log-config", "log.toml", "-b", "127.0.0.1:0", "--error-logfile", "e.log"
     ) as (servers):
-        wait_for(site.directory / "own.log", "^Listening on ")
+        await_text(site.directory / "own.log", "^Listening on ")
         (site.directory / "log.toml").write_text("[")
         servers.signal(signal.SIGHUP)
-        wait_for(site.directory / "own.log", "is not valid TOML")
+        await_text(site.directory / "own.log", "is not valid TOML")
         (site.directory / "log.toml").write_text(CONFIG.replace("own.log", "other.log"))
         servers.signal(signal.SIGHUP)
-        wait_for(site.directory / "other.log", "^Reloaded$")
+        await_text(site.directory / "other.log", "^Reloaded$")
         servers.signal(signal.SIGTERM)
         assert servers.wait() == 0
-        wait_for(site.directory / "other.log", "^marked Stopped$")
+        await_text(site.directory / "other.log", "^marked Stopped$")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +228,7 @@ def test_a_table_in_the_configuration_file(site: Site) -> None:
         '[log_config.loggers.wsgi_async]\nhandlers = ["file"]\n'
     )
     with site.serve(*address(site)) as servers:
-        wait_for(site.directory / "own.log", "Listening on ")
+        await_text(site.directory / "own.log", "Listening on ")
         servers.signal(signal.SIGTERM)
         assert servers.wait() == 0
     found = [json.loads(line) for line in (site.directory / "own.log").read_text().splitlines()]
@@ -257,10 +246,10 @@ def test_a_file_that_only_root_may_read_for_another_user() -> None:
         os.chmod(directory, 0o755)
         options = ("--log-config", "log.toml", "--user", "nobody", "-b", "127.0.0.1:0")
         with site.serve(*options) as servers:
-            wait_for(directory / "own.log", "^Listening on ")
+            await_text(directory / "own.log", "^Listening on ")
             servers.signal(signal.SIGTERM)
             assert servers.wait() == 0
-            wait_for(directory / "own.log", "^marked Stopped$")
+            await_text(directory / "own.log", "^marked Stopped$")
 
 
 def test_serve_follows_it_and_gives_the_loggers_back(tmp_path: Path) -> None:
@@ -280,7 +269,7 @@ assert not logging.getLogger("wsgi_async").handlers
 assert not logging.getLogger("wsgi_async.access").handlers
 """
     with Command(program=program, directory=tmp_path) as command:
-        wait_for(tmp_path / "own.log", "^Listening on ")
+        await_text(tmp_path / "own.log", "^Listening on ")
         with RawClient(f"{tmp_path}/socket") as client:
             assert client.get("/asked").status == 200
         command.signal(signal.SIGTERM)

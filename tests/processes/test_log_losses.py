@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import resource
@@ -27,6 +28,26 @@ def serve_a_load(servers: Servers, requests: int = 300) -> int:
         load.wait_for_more(requests)
     load.assert_flawless()
     return sum(load.responses.values())
+
+
+@contextlib.contextmanager
+def unheard(site: Site, *options: str) -> Iterator[tuple[Servers, Load]]:
+    """A server that cannot say where it listens, at a socket of ours; and a load on it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        number, address = listener.fileno(), listener.getsockname()
+        with site.serve("-b", f"fd://{number}", *options, fds=(number,)) as servers:
+            yield servers, Load(address)
+
+
+def write_errors(site: Site, text: str) -> None:
+    """Have the application write that, an expression, to its error stream in each request."""
+    site.write(
+        "v0",
+        after="_app = application\n"
+        "def application(environ, start_response):\n"
+        f"    environ['wsgi.errors'].write({text})\n"
+        "    return _app(environ, start_response)\n",
+    )
 
 
 def stop(servers: Servers) -> str:
@@ -59,41 +80,13 @@ def test_an_access_log_on_a_full_disk(log_format: str, site: Site) -> None:
 
 def test_an_error_log_on_a_full_disk(site: Site) -> None:
     """Nobody can be told; the site is served all the same, also where each request is a line."""
-    site.write(
-        "v0",
-        after="_app = application\n"
-        "def application(environ, start_response):\n"
-        "    environ['wsgi.errors'].write('a line\\n')\n"
-        "    return _app(environ, start_response)\n",
-    )
-    path = site.directory / "socket"
-    listening = ("-b", "127.0.0.1:0", "--pid", str(path) + ".pid")
-    with site.serve(*listening, "--error-logfile", "/dev/full", "--access-logfile", "-") as servers:
-        [port] = _ports(servers.process.pid)
-        with Load(("127.0.0.1", port)) as load:
+    write_errors(site, "'a line\\n'")
+    options = ("--error-logfile", "/dev/full", "--access-logfile", "-")
+    with unheard(site, *options) as (servers, load):
+        with load:
             load.wait_for_more(300)
         load.assert_flawless()
         stop(servers)
-
-
-def _ports(pid: int) -> list[int]:
-    """Where a process listens on this machine."""
-    deadline = time.monotonic() + TIMEOUT
-    while True:
-        inodes = set()
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                inodes |= set(re.findall(r"socket:\[([0-9]+)\]", os.readlink(entry)))
-            except FileNotFoundError:
-                continue
-        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        found = [
-            int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and row[9] in inodes
-        ]
-        if found:
-            return found
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_file_that_may_not_grow_has_whole_lines_only(site: Site) -> None:
@@ -254,25 +247,10 @@ def test_a_dead_syslog(site: Site) -> None:
 def test_a_syslog_that_reads_nothing(collector: Collector, site: Site) -> None:
     """Its connection is accepted by the kernel, which takes some."""
     address = f"tcp://127.0.0.1:{collector.port}"
-    site.write(
-        "v0",
-        after="_app = application\n"
-        "def application(environ, start_response):\n"
-        "    environ['wsgi.errors'].write('x' * 50_000 + '\\n')\n"
-        "    return _app(environ, start_response)\n",
-    )
-    with site.serve(
-        "--log-syslog-to",
-        address,
-        "--error-logfile",
-        "error.log",
-        "-b",
-        "127.0.0.1:0",
-        "--access-logfile",
-        "-",
-    ) as servers:
-        [port] = _ports(servers.process.pid)
-        with Load(("127.0.0.1", port)) as load:
+    write_errors(site, "'x' * 50_000 + '\\n'")
+    options = ("--log-syslog-to", address, "--error-logfile", "error.log", "--access-logfile", "-")
+    with unheard(site, *options) as (servers, load):
+        with load:
             load.wait_for_more(400)
         load.assert_flawless()
         stop(servers)

@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from processes import Life, Servers, Site, reachable, release
+from expositions import OPENMETRICS, parsed
+from processes import Life, Servers, Site, children, reachable, release
 from rawclient import RawClient, request
-from scraping import METRICS, OPENMETRICS, Scraper, children, operations_of
+from scraping import METRICS, Scraper, operations_of
 from tools import require_module
 
 pytest.importorskip("prometheus_client")
@@ -67,10 +68,9 @@ def test_by_the_accept_field_it_is_openmetrics(pair: Servers) -> None:
     scraper = Scraper.of(pair)
     plain = scraper.get()
     assert plain.fields["content-type"].startswith("text/plain; version=")
-    parser = pytest.importorskip("prometheus_client.openmetrics.parser")
     answer = scraper.get(accept=f"{OPENMETRICS};version=1.0.0,text/plain;q=0.5")
     assert answer.fields["content-type"].startswith(f"{OPENMETRICS}; version=1.0.0")
-    assert list(parser.text_string_to_metric_families(answer.body.decode()))
+    assert parsed(answer.body.decode(), OPENMETRICS)
     assert answer.body.endswith(b"# EOF\n")
 
 

@@ -8,8 +8,8 @@ import signal
 import time
 
 import pytest
-from processes import Life, Site
-from scraping import METRICS, Scraper, children
+from processes import Life, Site, children
+from scraping import METRICS, Scraper
 
 pytest.importorskip("prometheus_client")
 

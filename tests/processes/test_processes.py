@@ -14,15 +14,11 @@ from pathlib import Path
 
 import pytest
 from counting import Kind
-from processes import Life, Servers, Site, release
+from processes import Life, Servers, Site, children, release
 from rawclient import RawClient, request
 from serving import PACKAGE, both_loops
 
 PAIR = ("--workers", "2")
-
-
-def children(pid: int) -> set[int]:
-    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 # --- The start

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import socket
-import threading
 from pathlib import Path
 
-from processes import Site, release
+from processes import Site, await_text, release
 from rawclient import RawClient, request
 
 
@@ -51,13 +49,3 @@ def test_a_slow_request_has_a_line_of_its_own(site: Site, fifo: Path) -> None:
             answer = client.response()
             assert (answer.status, answer.fields["x-request-id"]) == (200, "trace:7")
         assert servers.count("in the application for ") == 1
-
-
-def await_text(path: Path, pattern: str) -> None:
-    """Wait until the file is there, and has a match: only the file tells."""
-    never = threading.Event()
-    for _ in range(1000):
-        if path.exists() and re.search(pattern, path.read_text()):
-            return
-        never.wait(0.01)
-    raise AssertionError(f"no {pattern!r} in {path}")

@@ -11,11 +11,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import await_text
 from rawclient import RawClient
 from serving import APPS, ROOT, Command, both_loops
 
@@ -135,16 +135,6 @@ def test_serve_reopens_its_log_at_sigusr1(tmp_path: Path, loop: str) -> None:
         command.signal(signal.SIGTERM)
         assert command.wait() == 0
     assert "requests in flight: 0" not in (tmp_path / "log.old").read_text()
-
-
-def await_text(path: Path, text: str) -> None:
-    """Wait until the file has it: only the file tells."""
-    never = threading.Event()
-    for _ in range(1000):
-        if path.exists() and text in path.read_text():
-            return
-        never.wait(0.01)
-    raise AssertionError(f"no {text!r} in {path}")
 
 
 @both_loops

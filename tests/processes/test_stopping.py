@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from processes import Life, Servers, Site, release
+from processes import Life, Servers, Site, children, release
 from rawclient import request
 from serving import both_loops
 
@@ -287,7 +287,7 @@ def test_without_a_supervisor_a_process_that_still_loads_goes(
     with site.serve(*preload) as servers:
         servers.wait_for("^held$")
         parent = servers.process.pid
-        [pid] = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        life = Life(int(pid))
+        [pid] = children(parent)
+        life = Life(pid)
         os.kill(parent, signal.SIGKILL)
         life.await_end()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+import importlib
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 from rawclient import request
 from serving import serving
 from tools import require_module
@@ -67,11 +67,11 @@ def exposition(accept: str = "") -> tuple[str, str]:
 
 
 def parsed(text: str, accept: str = "") -> list[Any]:
-    """Its families, by prometheus_client's own parsers."""
-    parser: Any
-    if accept:
-        parser = pytest.importorskip("prometheus_client.openmetrics.parser")
-    else:
-        parser = pytest.importorskip("prometheus_client.parser")
-    found: Iterable[Any] = parser.text_string_to_metric_families(text)
-    return list(found)
+    """The families of a text, by prometheus_client's own parsers.
+
+    :param accept: what was accepted: in OpenMetrics, if anything.
+    """
+    require_module("prometheus_client")
+    kind = "openmetrics." if accept else ""
+    parser = importlib.import_module(f"prometheus_client.{kind}parser")
+    return list(parser.text_string_to_metric_families(text))

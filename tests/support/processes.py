@@ -19,7 +19,16 @@ from counting import Load
 from rawclient import TIMEOUT, Address, RawClient, request
 from serving import APPS, ROOT, Command
 
-__all__ = ["Life", "Servers", "Site", "await_pids", "reachable", "release"]
+__all__ = [
+    "Life",
+    "Servers",
+    "Site",
+    "await_pids",
+    "await_text",
+    "children",
+    "reachable",
+    "release",
+]
 
 
 def release(fifo: Path) -> None:
@@ -39,6 +48,22 @@ def reachable() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory)
+
+
+def children(pid: int) -> set[int]:
+    """The processes that have this one for their parent."""
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def await_text(path: Path, pattern: str) -> str:
+    """The file's text, once it is there and has a match: only the file tells."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        text = path.read_text() if path.exists() else None
+        if text is not None and re.search(pattern, text, re.MULTILINE):
+            return text
+        assert time.monotonic() < deadline, f"{path}: no {pattern!r} in:\n{text}"
+        time.sleep(0.01)
 
 
 class Life:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-import pytest
-from processes import Servers
+from expositions import parsed
+from processes import Servers, children
 from rawclient import TIMEOUT, Address, RawClient, Response, request
 
-__all__ = ["METRICS", "OPENMETRICS", "Scraper", "children", "operations_of"]
+__all__ = ["METRICS", "Scraper", "operations_of"]
 
 METRICS = ("--metrics-bind", "127.0.0.1:0")
-OPENMETRICS = "application/openmetrics-text"
-
-
-def children(pid: int) -> set[int]:
-    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def operations_of(servers: Servers) -> int:
@@ -54,14 +48,12 @@ class Scraper:
 
     def total(self, name: str, **labels: str) -> float:
         """The sum of the samples of this name that have these labels."""
-        parser = pytest.importorskip("prometheus_client.parser")
         answer = self.get()
         assert answer.status == 200, answer
-        families = parser.text_string_to_metric_families(answer.body.decode())
         return float(
             sum(
                 sample.value
-                for family in families
+                for family in parsed(answer.body.decode())
                 for sample in family.samples
                 if sample.name == name and labels.items() <= sample.labels.items()
             )
