@@ -21,7 +21,7 @@ from typing import NamedTuple
 from wsgi_async.events import Observer
 
 from .channel import Channel, Word
-from .forking import Forked, end_child, fork
+from .forking import Forked, end_child, fork_with_channel
 from .pauses import STEADY, Pauses
 
 __all__ = ["ATTENDANT_MOVES", "TERMS", "Attendant", "AttendantState", "Attendants", "Duty", "Work"]
@@ -152,23 +152,15 @@ class Attendant:
         :returns: whether there is one.
         """
         try:
-            ours, theirs = Channel.pair()
-            try:
-                pid = fork()
-            except OSError:
-                ours.close()
-                theirs.close()
-                raise
+            pid, channel = fork_with_channel()
         except OSError as error:
             self.ended(error.strerror or str(error), now)
             return False
         if not pid:
-            ours.close()
             leave_parent()
-            raise Forked(partial(self._work, theirs))
-        theirs.close()
+            raise Forked(partial(self._work, channel))
         self.enter(AttendantState.STARTING)
-        self.pid, self.channel = pid, ours
+        self.pid, self.channel = pid, channel
         self._began = self._heard_at = now
         return True
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from wsgi_async.errors import EXIT_NOT_LOADED, ConfigError
 from wsgi_async.system import forks
 
+from .channel import Channel
 from .signals import SIGNALS
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "end_with_parent",
     "fork",
     "fork_orphan",
+    "fork_with_channel",
     "ignore",
     "verdict",
 ]
@@ -57,6 +59,23 @@ def fork() -> int:
         return pid
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, everything)
+
+
+def fork_with_channel() -> tuple[int, Channel]:
+    """The same, with a channel between the two, of which each has its own end alone.
+
+    :raises OSError: there can be no more processes or descriptors.
+    """
+    ours, theirs = Channel.pair()
+    try:
+        pid = fork()
+    except BaseException:
+        ours.close()
+        theirs.close()
+        raise
+    mine, others = (ours, theirs) if pid else (theirs, ours)
+    others.close()
+    return pid, mine
 
 
 def _forget_signals() -> None:

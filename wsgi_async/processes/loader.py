@@ -13,7 +13,7 @@ from wsgi_async.system.forks import HasFileno
 
 from . import jobs
 from .channel import Channel
-from .forking import Forked, end_child, fork
+from .forking import Forked, end_child, fork_with_channel
 from .interfaces import Boot, Program
 from .process import Process
 
@@ -39,19 +39,16 @@ class Loader:
         """Processes that are to be forked once the application is loaded."""
         self.is_ready = False
         with contextlib.ExitStack() as undo:
-            self.channel, theirs = Channel.pair()
-            undo.callback(self.channel.close)
-            undo.callback(theirs.close)
             self._orders, their_orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(self._orders.close)
             undo.callback(their_orders.close)
-            self.pid = fork()
+            self.pid, self.channel = fork_with_channel()
             undo.pop_all()
         if not self.pid:
             leave_parent()
-            self.close()
-            raise Forked(partial(jobs.load, program, Boot(theirs, -1, -1, is_first), their_orders))
-        theirs.close()
+            self._orders.close()
+            boot = Boot(self.channel, -1, -1, is_first)
+            raise Forked(partial(jobs.load, program, boot, their_orders))
         their_orders.close()
 
     def fork(self, number: int, place: int, *, is_first: bool) -> Channel | None:

@@ -34,7 +34,7 @@ from .actions import Close, Interrupted, Kill, Note, Spawn, Tell
 from .attendants import Attendant, Attendants, Duty
 from .channel import Channel
 from .fleet import Fleet
-from .forking import Forked, become_subreaper, fork, verdict
+from .forking import Forked, become_subreaper, fork_with_channel, verdict
 from .interfaces import Boot, BootFailed, Parent, Program
 from .loader import Loader
 from .process import Process, ProcessState
@@ -394,21 +394,13 @@ class Supervisor:
             loader.waiting.append(process)
             self._use(loader)
             return
-        ours, theirs = Channel.pair()
-        try:
-            pid = fork()
-        except OSError:
-            ours.close()
-            theirs.close()
-            raise
+        pid, channel = fork_with_channel()
         if not pid:
-            ours.close()
             self._leave()
-            boot = Boot(theirs, process.number, process.place, is_first)
+            boot = Boot(channel, process.number, process.place, is_first)
             raise Forked(partial(jobs.serve, program, boot))
-        theirs.close()
         process.pid = pid
-        self._watch(process, ours)
+        self._watch(process, channel)
 
     def _leave(self) -> None:
         """*In a new process:* drop what is the parent's alone."""

@@ -137,7 +137,7 @@ def test_one_that_cannot_be_forked_waits_for_another_time(
     def refuse() -> int:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("wsgi_async.processes.attendants.fork", refuse)
+    monkeypatch.setattr("wsgi_async.processes.forking.fork", refuse)
     operations = make(Duty.OPERATING, told)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of sockets that were left open
