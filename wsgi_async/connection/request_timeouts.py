@@ -1,8 +1,8 @@
 """Requests that take too long: in the queue, or in the application. On the loop.
 
-The server calls :meth:`RequestTimeouts.sweep_queue` with each tick, and :meth:`Overdue.sweep` every
-:data:`SWEEP` seconds if there is a ``request_timeout``. A request costs nothing until one of them
-finds it at work or at the head of the queue.
+The server calls :meth:`RequestTimeouts.sweep_queue` with each tick, and
+:meth:`RequestTimeouts.sweep` every :data:`SWEEP` seconds if there is a ``request_timeout``. A
+request costs nothing until one of them finds it at work or at the head of the queue.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wsgi_async.threads.pool import ThreadPool
 
 from .exchange import Exchange
 
-__all__ = ["SWEEP", "RequestTimeouts", "client_waits"]
+__all__ = ["SWEEP", "AtWork", "RequestTimeouts"]
 
 SWEEP = 0.1
 """Seconds between two looks at what the threads do. Progress is noticed so much later at most, and
@@ -36,48 +36,60 @@ AT_ONCE = 1000
 _NOTHING: Progress = (0, 0, Producer.RUNNING)
 
 
-def client_waits(exchange: Exchange) -> tuple[int, bool]:
-    """How often the thread of a request has begun or ended to wait for its client, and whether it
-    does so now."""
-    waits, body = exchange.writer.waits, exchange.body
-    is_waiting = waits % 2 == 1
-    if body is not None:
-        is_waiting = is_waiting or body.waits % 2 == 1
-        waits += body.waits
-    return waits, is_waiting
+class AtWork:
+    """For how long a request has been a thread's to work on, without what that has waited for the
+    client.
 
+    :param since: the loop's time from which on it counts.
+    :param last_look: the loop's time when somebody last looked, and did not see it.
+    """
 
-class _AtWork:
-    """What is known of one request that a thread works on."""
+    __slots__ = ("seen_at", "since", "waits")
 
-    __slots__ = ("progress", "read", "seen_at", "since", "waits")
-
-    def __init__(self, exchange: Exchange, last_sweep: float) -> None:
-        self.progress: Progress = _NOTHING
-        self.read = 0
+    def __init__(self, since: float, last_look: float) -> None:
         self.waits = 0
-        self.since = exchange.waits_since
-        """From when on the application has been expected to produce its next chunk."""
-        self.seen_at = max(self.since, last_sweep)
+        self.since = since
+        """Moves on with the time that the thread waits for the client."""
+        self.seen_at = max(since, last_look)
 
     def look(self, exchange: Exchange, now: float) -> float:
-        """Seconds that the application has let pass without producing anything.
+        """Seconds so far.
 
         The time between two looks counts unless the thread waited for the client in it, be it
-        for a moment: the loop's clock is the only one, and nobody is given up too early.
+        for a moment: the loop's clock is the only one, and nobody is given up, or told of, too
+        early.
         """
-        body = exchange.body
-        progress = exchange.writer.progress
-        waits, is_waiting = client_waits(exchange)
+        waits, body = exchange.writer.waits, exchange.body
+        is_waiting = waits % 2 == 1
+        if body is not None:
+            is_waiting = is_waiting or body.waits % 2 == 1
+            waits += body.waits
+        if is_waiting or waits != self.waits:
+            self.since += now - self.seen_at
+        self.waits = waits
+        self.seen_at = now
+        return now - self.since
+
+
+class _Expected(AtWork):
+    """For how long the application has let somebody wait for its next chunk."""
+
+    __slots__ = ("progress", "read")
+
+    def __init__(self, exchange: Exchange, last_look: float) -> None:
+        super().__init__(exchange.waits_since, last_look)
+        self.progress: Progress = _NOTHING
+        self.read = 0
+
+    def look(self, exchange: Exchange, now: float) -> float:
+        """See there; it begins anew whenever the application has produced or read something."""
+        body, progress = exchange.body, exchange.writer.progress
+        super().look(exchange, now)
         read = 0 if body is None else body.progress
         if progress != self.progress or read != self.read:
             self.progress = progress
             self.read = read
             self.since = now
-        elif is_waiting or waits != self.waits:
-            self.since += now - self.seen_at
-        self.waits = waits
-        self.seen_at = now
         return now - self.since
 
 
@@ -123,7 +135,7 @@ class RequestTimeouts:
         self._timeout = config.request_timeout or math.inf
         self._queue_timeout = config.queue_timeout or math.inf
         self._interrupts = config.interrupt_late
-        self._at_work: dict[Exchange, _AtWork] = {}
+        self._at_work: dict[Exchange, _Expected] = {}
         self._to_interrupt: list[Exchange] = []
         self._swept_at = -math.inf
         self._was_exhausted = False
@@ -151,7 +163,7 @@ class RequestTimeouts:
         for _, name, exchange, is_lost in self._pool.running():
             if is_lost:
                 continue
-            work = before.get(exchange) or _AtWork(exchange, self._swept_at)
+            work = before.get(exchange) or _Expected(exchange, self._swept_at)
             seconds = work.look(exchange, now)
             if seconds < self._timeout + TOLERANCE:
                 self._at_work[exchange] = work

@@ -12,36 +12,13 @@ from wsgi_async.system import stacks
 from wsgi_async.threads.pool import Running, ThreadPool
 
 from .exchange import Exchange
-from .request_timeouts import client_waits
+from .request_timeouts import AtWork
 
 __all__ = ["AT_ONCE", "SlowRequests"]
 
 AT_ONCE = 8
 """Requests that are told with one tick, the oldest first: each has its stack taken, with the lines
 of its source read, and keeps the loop from its clients. The others are told with the next."""
-
-
-class _Watched:
-    """What is known of a request that a thread was found at work on."""
-
-    __slots__ = ("seen_at", "since", "waits")
-
-    def __init__(self, exchange: Exchange, now: float, looked_at: float) -> None:
-        self.waits = 0
-        # One that was suspended and is first seen now: for how long is not known any more.
-        self.since = now if exchange.turn else exchange.waits_since
-        """Moves on with the time that its thread waits for the client."""
-        self.seen_at = max(self.since, looked_at)
-
-    def look(self, exchange: Exchange, now: float) -> float:
-        """Its age in seconds, without the client's part. Of the time between two looks all is the
-        client's, if some is: nobody is told of too early."""
-        waits, is_waiting = client_waits(exchange)
-        if is_waiting or waits != self.waits:
-            self.since += now - self.seen_at
-        self.waits = waits
-        self.seen_at = now
-        return now - self.since
 
 
 class SlowRequests:
@@ -60,7 +37,7 @@ class SlowRequests:
         self._limit = limit
         self._pool = pool
         self._observer = observer
-        self._watched: dict[Exchange, _Watched] = {}
+        self._watched: dict[Exchange, AtWork] = {}
         self._told: set[Exchange] = set()
         self._looked_at = 0.0
 
@@ -79,7 +56,11 @@ class SlowRequests:
             exchange = each.task
             if exchange in self._told:
                 continue
-            watched = before.get(exchange) or _Watched(exchange, now, self._looked_at)
+            watched = before.get(exchange)
+            if watched is None:
+                # One that was suspended and is first seen now: for how long is not known any more.
+                since = now if exchange.turn else exchange.waits_since
+                watched = AtWork(since, self._looked_at)
             self._watched[exchange] = watched
             seconds = watched.look(exchange, now)
             if seconds >= self._limit:
