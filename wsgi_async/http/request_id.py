@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["KEY", "RequestIdField", "is_request_id", "new_request_id", "variable_of"]
+__all__ = ["KEY", "RequestIdField", "new_request_id"]
 
 KEY = "wsgi_async.request_id"
 """Where an application finds it in its environ."""
@@ -17,20 +17,10 @@ KEY = "wsgi_async.request_id"
 _SANE = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}", re.ASCII)
 
 
-def is_request_id(text: str) -> bool:
-    """Whether it is 1 to 128 letters, digits and ``. _ ~ + / = : @ -``."""
-    return _SANE.fullmatch(text) is not None
-
-
 def new_request_id() -> str:
     """One that is not met a second time anywhere: 32 hexadecimal digits, as of a trace (W3C Trace
     Context §3.2.2.3)."""
     return os.urandom(16).hex()
-
-
-def variable_of(name: str) -> str:
-    """The name in the environ of the field of that name."""
-    return "HTTP_" + name.upper().replace("-", "_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +34,14 @@ class RequestIdField:
     """Its name in lower case."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "variable", variable_of(self.name))
+        object.__setattr__(self, "variable", "HTTP_" + self.name.upper().replace("-", "_"))
         object.__setattr__(self, "lowered", self.name.lower())
 
     def read(self, variables: Mapping[str, str]) -> str:
-        """The id that a request came with; nothing where it has none, one that is not sane, or
-        two, which are joined by a comma.
+        """The id that a request came with, if that is 1 to 128 letters, digits and
+        ``. _ ~ + / = : @ -``; nothing where it has none, or two, which are joined by a comma.
 
-        :param variables: of its head.
+        :param variables: of its head, or its environ.
         """
         text = variables.get(self.variable, "")
-        return text if is_request_id(text) else ""
+        return text if _SANE.fullmatch(text) else ""

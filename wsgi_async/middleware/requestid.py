@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from wsgi_async.errors import ConfigError
-from wsgi_async.http.request_id import KEY, is_request_id, new_request_id, variable_of
+from wsgi_async.http.request_id import KEY, RequestIdField, new_request_id
 from wsgi_async.wsgi.types import Environ, Fields
 
 from .interface import start_with
@@ -40,21 +40,17 @@ class RequestId:
         if not _NAME.fullmatch(header):
             raise ConfigError(f"RequestId: {header!r} is not the name of a header field")
         self._application = application
-        self._header = header
-        self._variable = variable_of(header)
+        self._field = RequestIdField(header)
         self._trust = trust
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        name = environ.get(self._variable, "") if self._trust else ""
-        if not is_request_id(name):
-            name = new_request_id()
-        environ[KEY] = environ[self._variable] = name
-        field = (self._header, name)
-        lowered = self._header.lower()
+        field = self._field
+        name = (field.read(environ) if self._trust else "") or new_request_id()
+        environ[KEY] = environ[field.variable] = name
 
         def add(headers: Fields) -> Fields:
-            if any(str(header[0]).lower() == lowered for header in headers):
+            if any(str(header[0]).lower() == field.lowered for header in headers):
                 return headers
-            return [*headers, field]
+            return [*headers, (field.name, name)]
 
         return self._application(environ, start_with(start_response, add))

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.config.options import Config
+from wsgi_async.connection.kinds import id_field_of
 from wsgi_async.connection.own_fields import id_fields, server_timing
 from wsgi_async.connection.proxy_fields import FieldsOf
 from wsgi_async.connection.upload import largest_body, storage_error
@@ -132,8 +133,8 @@ class InProcessExchange:
         reader.receive_data(pieces[0])
         head = reader.next_event()
         assert isinstance(head, RequestHead)  # all of it is there, and errors are raised
-        if config.request_id_header:
-            self._id_field = RequestIdField(config.request_id_header)
+        self._id_field = id_field_of(config)
+        if self._id_field is not None:
             self._id = self._id_field.read(head.variables) or self._id
         peer, _ = remote_address(self._setting.peer)
         fields = self._setting.proxy_fields(peer)
