@@ -194,8 +194,9 @@ def check(
 
         check_operations(settings.config)
     check_certificates(settings.config)
-    check_logs(absolute(settings.config, start))
-    check_statsd(absolute(settings.config, start))
+    config = absolute(settings.config, start)
+    check_logs(config)
+    check_statsd(config)
     loading = Loading(settings, environ, start, identity, application)
     loaded = loading(lambda: None, LogObserver().warning)
     make_subscribers(settings)  # for what is wrong with them
