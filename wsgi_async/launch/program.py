@@ -45,6 +45,7 @@ from wsgi_async.server.stopping import IDLE_LINGER
 from wsgi_async.system.cpu_affinity import pin
 from wsgi_async.system.forks import Holding, fence
 from wsgi_async.system.greenlets import refuse_greenlets
+from wsgi_async.system.inodes import inode_of
 from wsgi_async.system.sockets import BoundSocket, close_all
 from wsgi_async.system.surroundings import Surroundings, keep_standard_descriptors
 from wsgi_async.system.systemd import VARIABLES
@@ -202,7 +203,7 @@ class ServerProgram(Program):
         # SIGABRT writes the stacks of all threads, also where Python code cannot run any more.
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
         warn = (lambda _: None) if is_one_of_many else LogObserver().warning
-        before = list(map(_inode, self.common.sockets))
+        before = [inode_of(sock.fileno()) for sock in self.common.sockets]
         pid = os.getpid()
         capture_stderr(current_request_id)
         try:
@@ -210,7 +211,7 @@ class ServerProgram(Program):
         finally:
             # What has their numbers now is the application's to close.
             after = zip(self.common.sockets, before, strict=True)
-            lost = [sock.detach() for sock, inode in after if _inode(sock) != inode]
+            lost = [sock.detach() for sock, inode in after if inode_of(sock.fileno()) != inode]
             # An application's dictConfig() takes over what exists before it.
             logs.reclaim()
             adopt_stderr(current_request_id)
@@ -336,15 +337,6 @@ class ServerProgram(Program):
         if not boot.is_first or not boot.channel.say("failed", text):
             LogObserver().report(text)
         return code
-
-
-def _inode(sock: BoundSocket) -> tuple[int, int] | None:
-    """What tells a socket from whatever else is given its descriptor."""
-    try:
-        found = os.fstat(sock.fileno())
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def import_late(settings: Settings) -> None:

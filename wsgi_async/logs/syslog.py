@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from wsgi_async.system.inodes import inode_of
 from wsgi_async.system.syslog import SyslogAddress
 
 from .sinks import Outlet
@@ -119,7 +120,7 @@ class Syslog(Outlet):
         self._places = _Places(address)
         self._kinds = address.kinds
         self._socket: socket.socket | None = None
-        self._inode = 0
+        self._inode: tuple[int, int] | None = None
         self._link = _Link.CLOSED
         self._owner = os.getpid()
         self._pause = FIRST_PAUSE
@@ -196,7 +197,7 @@ class Syslog(Outlet):
         made.setblocking(False)
         self._socket = made
         self.descriptor = made.fileno()
-        self._inode = os.fstat(self.descriptor).st_ino
+        self._inode = inode_of(self.descriptor)
         try:
             made.connect(address)
         except OSError as error:
@@ -304,11 +305,8 @@ class Syslog(Outlet):
     def renew(self, descriptors: Iterable[int] = ()) -> bool:
         if self._socket is None:
             return True
-        try:
-            if os.fstat(self.descriptor).st_ino == self._inode:
-                return True
-        except OSError:
-            pass
+        if inode_of(self.descriptor) == self._inode:
+            return True
         self._socket.detach()  # its number may have come to mean a file of the application's
         self._socket = None
         self._close()

@@ -29,6 +29,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from wsgi_async.system.inodes import inode_of
+
 from .app_records import Area, Record, pack, read_area, unpack
 
 __all__ = ["Arena", "Fold", "Snapshot"]
@@ -109,7 +111,7 @@ class Arena:
         self._area_size = area_size
         self._left_size = left_size
         self._file = _unnamed_file(_UNIT + 2 * left_size + areas * area_size)
-        self._inode = _inode(self._file)
+        self._inode = inode_of(self._file)
         self._words = memoryview(mmap.mmap(self._file, _UNIT)).cast("Q")
 
     def fileno(self) -> int:
@@ -117,7 +119,7 @@ class Arena:
 
     def close(self) -> None:
         """This process's descriptor; whoever counts goes on."""
-        if _inode(self._file) == self._inode:
+        if inode_of(self._file) == self._inode:
             os.close(self._file)
         self._inode = None
 
@@ -275,7 +277,7 @@ class Arena:
                 fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def _try_to_lock(self) -> bool:
-        if _inode(self._file) != self._inode:
+        if inode_of(self._file) != self._inode:
             raise OSError("the application has closed the descriptor")
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -297,15 +299,6 @@ def _unnamed_file(size: int) -> int:
         os.close(number)
         raise
     return number
-
-
-def _inode(number: int) -> tuple[int, int] | None:
-    """What tells the file from whatever else is given its descriptor."""
-    try:
-        found = os.fstat(number)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _write_all(number: int, data: bytes, offset: int) -> None:

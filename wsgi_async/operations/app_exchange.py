@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wsgi_async.system.forks import Holding
+from wsgi_async.system.inodes import inode_of
 
 __all__ = ["MAX_ANSWER", "Answering", "Asking", "Exchange", "Peer"]
 
@@ -72,7 +73,7 @@ class Answering:
     def __init__(self, exchange: Exchange, answer: Answer) -> None:
         self._exchange = exchange
         self._door = exchange.door
-        self._inode = _inode(self._door)
+        self._inode = inode_of(self._door.fileno())
         self._answer = answer
         self._sock: socket.socket | None = None
         self._holding = Holding(files=self._files)
@@ -89,7 +90,7 @@ class Answering:
 
     def _run(self) -> None:
         pause = _SOONEST
-        while _inode(self._door) == self._inode:  # else the application has closed it
+        while inode_of(self._door.fileno()) == self._inode:  # else the application has closed it
             with contextlib.suppress(OSError):  # no descriptors, for now
                 if self._converse():
                     pause = _SOONEST
@@ -142,15 +143,6 @@ def _receive(sock: socket.socket, size: int) -> bytes | None:
             return None
         data += more
     return bytes(data)
-
-
-def _inode(sock: socket.socket) -> tuple[int, int] | None:
-    """What tells a socket from whatever else is given its descriptor."""
-    try:
-        found = os.fstat(sock.fileno())
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 class Peer:

@@ -3,10 +3,10 @@
 ``sockets`` are bound here, and ``systemd`` passes them and is told; ``datagrams`` are sent, and it
 is known where a ``syslog`` is; ``files`` that options name, ``private_files`` that nobody else can
 read, the ``pid_file``, the ``user`` to become, ``cpu_affinity``, the ``usage`` of memory and
-descriptors; ``surroundings`` are what an application finds (directory, path, environment);
-``forks`` rids a process that the application forks of what is ours, ``stacks`` shows what a thread
-does and can interrupt it, ``own_code`` tells our frames from an application's, ``greenlets``
-refuses a standard library that is made of them.
+descriptors, the ``inodes`` by which it is known whose a descriptor is; ``surroundings`` are what an
+application finds (directory, path, environment); ``forks`` rids a process that the application
+forks of what is ours, ``stacks`` shows what a thread does and can interrupt it, ``own_code`` tells
+our frames from an application's, ``greenlets`` refuses a standard library that is made of them.
 
 Runs on: any thread; what is a process's own (users, directories, signals) on the main one.
 

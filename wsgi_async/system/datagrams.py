@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from typing import Any, NamedTuple
 
+from .inodes import inode_of
 from .sockets import Address
 
 __all__ = ["DatagramSocket", "Target", "has_name", "look_up"]
@@ -88,20 +88,13 @@ class DatagramSocket:
         except BaseException:
             self._socket.close()
             raise
-        self._inode = self._inode_now()
+        self._inode = inode_of(self.fileno())
 
     @property
     def is_own(self) -> bool:
         """Whether its descriptor is still its own, which an application may have closed, and the
         system have given to a client's connection since."""
-        return self._inode_now() == self._inode
-
-    def _inode_now(self) -> tuple[int, int] | None:
-        try:
-            found = os.fstat(self._socket.fileno())
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+        return inode_of(self.fileno()) == self._inode
 
     def send(self, datagram: bytes) -> OSError | None:
         """Send it, or do not.
