@@ -1,7 +1,7 @@
 """Where the figures of the application are: memory that outlives every process that counts in it.
 
-A file without a name (memfd_create(2), or a temporary one that is unlinked at once), made by the
-parent before it forks, and sparse: what nobody has written takes no memory. In it are
+A file without a name (``system/private_files.py``), made by the parent before it forks, and sparse:
+what nobody has written takes no memory. In it are
 
 * a head: who has which area, and which of two places is in force;
 * two places for what those have left who are gone, of which the other one is written;
@@ -24,12 +24,12 @@ import fcntl
 import mmap
 import os
 import struct
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from wsgi_async.system.inodes import inode_of
+from wsgi_async.system.private_files import shared_file
 
 from .app_records import Area, Record, pack, read_area, unpack
 
@@ -288,17 +288,10 @@ class Arena:
 
 def _unnamed_file(size: int) -> int:
     """Its descriptor."""
-    if hasattr(os, "memfd_create"):
-        number = os.memfd_create("wsgi_async-metrics")
-    else:
-        with tempfile.TemporaryFile() as file:
-            number = os.dup(file.fileno())
-    try:
-        os.ftruncate(number, size)
-    except OSError:
-        os.close(number)
-        raise
-    return number
+    writer, reader = shared_file()
+    with writer, reader:
+        os.ftruncate(writer.fileno(), size)
+        return os.dup(writer.fileno())
 
 
 def _write_all(number: int, data: bytes, offset: int) -> None:
