@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wsgi_async.errors import ConfigError
-from wsgi_async.system.sockets import parse_address, scheme_of
+from wsgi_async.system.sockets import parse_address
 
 __all__ = ["TAKES", "is_metrics_address", "metrics_address", "other_address"]
 
@@ -11,6 +11,8 @@ TAKES = (
     "one address, without https://: HOST:PORT, :PORT (this machine alone), [V6]:PORT, unix:PATH or "
     "unix:@NAME"
 )
+
+_NO_PORT = -1
 
 
 def metrics_address(text: str) -> str:
@@ -20,9 +22,8 @@ def metrics_address(text: str) -> str:
     :param text: see :data:`TAKES`.
     :raises ConfigError: it is none of these.
     """
-    address = parse_address(text)
-    has_port = address.path is not None or text.rpartition("]")[2].count(":") == 1
-    if scheme_of(text) or address.descriptor is not None or not has_port:
+    address = parse_address(text, _NO_PORT)
+    if address.scheme or address.descriptor is not None or address.port == _NO_PORT:
         raise ConfigError(f"--metrics-bind takes {TAKES}, not {text!r}")
     return f"localhost{text}" if text.startswith(":") else text
 
