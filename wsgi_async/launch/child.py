@@ -16,7 +16,7 @@ from wsgi_async.events import Observer
 from wsgi_async.logs.setup import error_descriptor
 from wsgi_async.processes import Channel, Restart, end_with_parent
 from wsgi_async.server.connection_counts import OwnCount
-from wsgi_async.server.figures import Figures
+from wsgi_async.server.figures import SAMPLE_EVERY, Figures
 from wsgi_async.server.repeating import Repeating
 from wsgi_async.server.server import Server
 from wsgi_async.server.stopping import IDLE_LINGER, Stop, obey
@@ -31,9 +31,6 @@ __all__ = ["serve_under_supervisor"]
 
 CHECK = 0.25
 """Seconds between two looks at whether this process is to be replaced."""
-
-SAMPLE = 1.0
-"""Seconds between two looks at how full it is, for who wants to know."""
 
 BEAT = 1.0
 """Seconds between two signs of life, at most."""
@@ -112,7 +109,7 @@ class _Child:
         self._samples: Repeating | None = None
         if sample is not None:
             self._samples = Repeating(
-                self._loop, SAMPLE, lambda: sample(server.figures()), self._own_error
+                self._loop, SAMPLE_EVERY, lambda: sample(server.figures()), self._own_error
             )
         self._permission: asyncio.Future[bool] = self._loop.create_future()
         self._asked = False

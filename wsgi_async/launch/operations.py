@@ -10,9 +10,7 @@ Imported where ``--metrics-bind`` is set only.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
-import time
 from collections.abc import Callable
 from functools import partial
 from signal import SIG_IGN, SIGTERM
@@ -24,13 +22,15 @@ from wsgi_async.errors import EXIT_FAILED, ConfigError
 from wsgi_async.logs import setup as logs
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.operations.application import HEALTHY, SCRAPES, OperationsApplication
-from wsgi_async.operations.counting import SAMPLE_EVERY, CountingObserver
+from wsgi_async.operations.counting import CountingObserver, begin
 from wsgi_async.operations.exposition import expose, require_prometheus_client
 from wsgi_async.processes import Census, Channel, FleetState, end_with_parent
 from wsgi_async.scoreboard import table
 from wsgi_async.scoreboard.board import Area, Scoreboard
 from wsgi_async.server.descriptors import plan_descriptors
 from wsgi_async.server.event_loop import new_event_loop
+from wsgi_async.server.figures import SAMPLE_EVERY
+from wsgi_async.server.in_flight import Occasions
 from wsgi_async.server.repeating import Repeating
 from wsgi_async.server.server import Server
 from wsgi_async.system.forks import take_signal
@@ -106,10 +106,6 @@ class Operations:
         try:
             for sock in self.sockets:
                 listen(sock, BACKLOG)
-        except ConfigError:
-            close_all(self.sockets)
-            raise
-        try:
             self.application = ApplicationMetrics(config.metrics_collector)
             """The application's own metrics."""
         except ConfigError:
@@ -119,8 +115,8 @@ class Operations:
         self._options = partial(_options, config.spool_dir)
         self.board = Scoreboard()
         """What all processes count in."""
-        _begin(self.board.parent)
-        self._sample_at = -math.inf
+        begin(self.board.parent)
+        self._samples = Occasions(SAMPLE_EVERY)
 
     # --- in the parent -----------------------------------------------------------------------
 
@@ -133,9 +129,7 @@ class Operations:
     def take_census(self, census: Census) -> None:
         """*In the parent:* its fleet has changed, perhaps."""
         put_census(self.board, census)
-        now = time.monotonic()
-        if now >= self._sample_at:  # each sign of life brings a census
-            self._sample_at = now + SAMPLE_EVERY
+        if self._samples.take():  # each sign of life brings a census
             _sample(self.board.parent)
 
     def gone(self, number: int) -> None:
@@ -222,7 +216,7 @@ class Operations:
             log.error("an error inside the operations process", error)
 
         area = self.board.operations
-        _begin(area)
+        begin(area)
         await server.start(self.sockets)
         loop.add_reader(channel.fileno(), hear)
         # A terminal, or systemd, sends signals to each process of the server, and the drain is to
@@ -270,13 +264,7 @@ class _Log(LogObserver):
         pass
 
 
-def _begin(area: Area) -> None:
-    """Of a process that serves no application."""
-    area.begin()
-    area.set(table.UP, 1.0)
-    area.set(table.STARTED, time.time())
-
-
 def _sample(area: Area) -> None:
+    """Of a process that serves no application."""
     area.set(table.MEMORY, resident_memory())
     area.set(table.FILES, open_files())

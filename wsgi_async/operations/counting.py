@@ -17,16 +17,20 @@ from wsgi_async.scoreboard.table import ConnectionKind, ThreadKind
 from wsgi_async.server.figures import Figures
 from wsgi_async.system.usage import open_files, resident_memory
 
-__all__ = ["SAMPLE_EVERY", "CountingObserver"]
-
-SAMPLE_EVERY = 1.0
-"""Seconds between two calls of :meth:`CountingObserver.sample`."""
+__all__ = ["CountingObserver", "begin"]
 
 FILES_EVERY = 10
 """Of so many calls one counts the descriptors, which may take a while."""
 
 _OVERLOADS = {overload.value: overload.name.lower() for overload in Overload}
 """What a client is told -> the label of what was full."""
+
+
+def begin(area: Area) -> None:
+    """The process of this area begins, whatever it does."""
+    area.begin()
+    area.set(table.UP, 1.0)
+    area.set(table.STARTED, time.time())
 
 
 class CountingObserver(Observer):
@@ -38,9 +42,7 @@ class CountingObserver(Observer):
     wants_timings = True
 
     def __init__(self, area: Area) -> None:
-        area.begin()
-        area.set(table.UP, 1.0)
-        area.set(table.STARTED, time.time())
+        begin(area)
         area.set(table.IN_FLIGHT, 0.0)
         self._area = area
         self._ints = area.ints
@@ -121,7 +123,7 @@ class CountingObserver(Observer):
     # --- now and then ------------------------------------------------------------------------
 
     def sample(self, figures: Figures | None) -> None:
-        """Note how full the process is, about once in :data:`SAMPLE_EVERY`.
+        """Note how full the process is, about once in ``SAMPLE_EVERY``.
 
         :param figures: what ``Server.figures()`` says.
         """

@@ -9,7 +9,10 @@ from wsgi_async.connection.connections import Connections
 from wsgi_async.connection.open_connection import Wait
 from wsgi_async.connection.vitals import Vitals
 
-__all__ = ["Figures", "take_figures"]
+__all__ = ["SAMPLE_EVERY", "Figures", "take_figures"]
+
+SAMPLE_EVERY = 1.0
+"""Seconds between two looks at how full it is, for who wants to know."""
 
 
 class Figures(NamedTuple):
