@@ -48,14 +48,11 @@ class _Layout:
     """Where each figure is in an area, in words."""
 
     def __init__(self) -> None:
-        self.at: dict[str, int] = {}
-        """Of the first word of a metric."""
         self.indices: dict[str, dict[tuple[str, ...], int]] = {}
         """Of the first word of a series, by the values of its labels."""
         self.gauges: list[int] = []
         position = 0
         for metric in METRICS:
-            self.at[metric.name] = position
             indices = self.indices[metric.name] = {}
             for values in metric.series:
                 indices[values] = position
@@ -148,7 +145,7 @@ class Histogram:
         self._ints = area.ints
         self._floats = area.floats
         self._bounds = metric.bounds
-        self._begin = LAYOUT.at[metric.name]
+        self._begin = LAYOUT.index(metric, ())
         self._sum = self._begin + len(metric.bounds) + 1
 
     def add(self, value: float) -> None:
@@ -184,7 +181,7 @@ class Reading:
 
     def histogram(self, metric: Metric) -> Buckets:
         """A histogram, of all processes that there ever were."""
-        begin = LAYOUT.at[metric.name]
+        begin = LAYOUT.index(metric, ())
         end = begin + len(metric.bounds) + 1
         counts: list[int] = []
         for words in self._ints[begin:end]:
