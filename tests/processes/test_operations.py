@@ -470,7 +470,7 @@ def test_a_script_with_several_processes_has_it_too(site: Site) -> None:
 
 
 def test_without_it_nothing_of_it_is_imported(site: Site) -> None:
-    names = "operations|scoreboard.board|prometheus"
+    names = "operations|scoreboard|prometheus"
     look = f"[name for name in sys.modules if re.search({names!r}, name)]"
     site.write("v0", before=f"import re, sys\nprint('has', {look}, file=sys.stderr)\n")
     with site.serve() as servers:

@@ -13,7 +13,6 @@ from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS, in_groups
 from wsgi_async.logs.access_atoms import ATOMS, KEYS, NAMED
 from wsgi_async.processes.signals import SIGNALS
-from wsgi_async.scoreboard.table import METRICS, PROCESS, Kind
 
 from . import DIRECTORY
 
@@ -85,6 +84,9 @@ def json_table() -> str:
 
 def metrics_table() -> str:
     """The metrics as a Markdown table: name, kind, labels with their values, meaning."""
+    # The command line has no use for it.
+    from wsgi_async.scoreboard.table import METRICS, PROCESS, Kind
+
     rows = ["| Metric | Kind | Labels | Meaning |", "|---|---|---|---|"]
     for metric in METRICS:
         labels = [f"`{label.name}` ({', '.join(label.values)})" for label in metric.labels]
@@ -97,7 +99,7 @@ def metrics_table() -> str:
 
 def statsd_table() -> str:
     """What is told to statsd as a Markdown table: name, type, meaning."""
-    from wsgi_async.operations import statsd_lines  # the command line has no use for it
+    from wsgi_async.operations import statsd_lines  # likewise
 
     rows = ["| Metric | Type | What it says |", "|---|---|---|"]
     rows += [
