@@ -24,6 +24,7 @@ from wsgi_async.config.sources import ForeignFile, knows
 from wsgi_async.config.tls_options import lowest_version
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_text
+from wsgi_async.system.sockets import anchored
 
 from .gunicorn_logs import LOG_SETTINGS, log_options
 from .hooks import HOOKS, GunicornHooks, describe
@@ -356,14 +357,9 @@ def _anchor(options: dict[str, Any]) -> None:
         if option in options:
             options[option] = [os.path.join(chdir, path) for path in options[option]]
     if "bind" in options:
-        options["bind"] = [_below(chdir, address) for address in options["bind"]]
+        options["bind"] = [anchored(address, chdir) for address in options["bind"]]
     if "statsd_host" in options:
-        options["statsd_host"] = _below(chdir, options["statsd_host"])
-
-
-def _below(directory: str, address: str) -> str:
-    """An address whose socket file, if it is a relative one, is in that directory."""
-    return re.sub(r"^unix:(?=[^/@])", f"unix:{directory}/", address)
+        options["statsd_host"] = anchored(options["statsd_host"], chdir)
 
 
 def _check_hook(setting: str, value: Any, name: str) -> None:

@@ -46,7 +46,7 @@ from wsgi_async.system.cpu_affinity import pin
 from wsgi_async.system.forks import Holding, fence
 from wsgi_async.system.greenlets import refuse_greenlets
 from wsgi_async.system.inodes import inode_of
-from wsgi_async.system.sockets import BoundSocket, close_all
+from wsgi_async.system.sockets import BoundSocket, anchored, close_all
 from wsgi_async.system.surroundings import Surroundings, keep_standard_descriptors
 from wsgi_async.system.systemd import VARIABLES
 from wsgi_async.system.user import Identity, parse_umask
@@ -354,9 +354,6 @@ def absolute(config: Config, start: str) -> Config:
     def of_start(name: str) -> str:
         return name if name in ("", "-") else os.path.join(start, name)
 
-    host = config.statsd_host
-    if re.match(r"unix:[^/@]", host):
-        host = f"unix:{of_start(host.removeprefix('unix:'))}"
     log_config, syslog = config.log_config, config.log_syslog_to
     if re.match(r"unix:(?://)?[^/]", syslog):
         syslog = f"unix:{of_start(re.sub('^unix:(?://)?', '', syslog))}"
@@ -374,7 +371,7 @@ def absolute(config: Config, start: str) -> Config:
         keyfile=tuple(map(of_start, config.keyfile)),
         keyfile_password=password,
         ca_certs=of_start(config.ca_certs),
-        statsd_host=host,
+        statsd_host=anchored(config.statsd_host, start),
     )
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "Address",
     "BoundSocket",
     "address_of",
+    "anchored",
     "bind",
     "close_all",
     "hold",
@@ -55,6 +56,7 @@ DEFAULT_ADDRESS = f"localhost:{DEFAULT_PORT}"
 _FORMS = "HOST:PORT, :PORT, [V6]:PORT, unix:PATH, unix:@NAME or fd://N"
 _SCHEME = re.compile(r"(https?)://(?=.)")
 _TCP = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]/]*))(?::(?P<port>[^:]*))?")
+_RELATIVE = re.compile(r"unix:(?://)?([^/@].*)", re.DOTALL)
 # sockaddr_un.sun_path with its final NUL: 108 bytes on Linux, 104 on macOS and the BSDs.
 UNIX_PATH_MAX = 107 if sys.platform == "linux" else 103
 # What an address of a machine without IPv6 answers to socket() or bind().
@@ -227,6 +229,12 @@ def parse_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     scheme = scheme_of(text)
     address = _parse(text.removeprefix(f"{scheme}://") if scheme else text, default_port)
     return address._replace(text=text, scheme=scheme)
+
+
+def anchored(text: str, directory: str) -> str:
+    """The same address, where a relative path of a socket file begins in `directory`."""
+    match = _RELATIVE.fullmatch(text)
+    return text if match is None else f"unix:{os.path.join(directory, match[1])}"
 
 
 def _parse(text: str, default_port: int) -> Address:

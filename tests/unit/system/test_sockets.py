@@ -19,6 +19,7 @@ from wsgi_async.system.sockets import (
     Address,
     BoundSocket,
     address_of,
+    anchored,
     bind,
     close_all,
     parse_address,
@@ -98,6 +99,19 @@ def test_forms_of_unix_addresses(text: str, path: str) -> None:
 )
 def test_a_scheme_may_be_in_front_of_any_form(text: str, address: Address) -> None:
     assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("unix:a.sock", "unix:/b/\\1/a.sock"),
+        ("unix://a.sock", "unix:/b/\\1/a.sock"),
+        *((text, text) for text in ("unix:/a", "unix:///a", "unix:@a", "unix://@a", "a:1", "")),
+    ],
+)
+def test_a_relative_path_begins_in_a_directory(text: str, expected: str) -> None:
+    """Whatever is in the name of that: it is no pattern."""
+    assert anchored(text, "/b/\\1") == expected
 
 
 def test_form_of_a_descriptor() -> None:
