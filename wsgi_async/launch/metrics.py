@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from wsgi_async.config.options import Config
 from wsgi_async.logs.measures import measure
-from wsgi_async.logs.observer import LogObserver
 
 if TYPE_CHECKING:
     from wsgi_async.operations.statsd import Statsd
@@ -25,12 +24,7 @@ def make_statsd(config: Config) -> Statsd | None:
         return None
     from wsgi_async.operations.statsd import Statsd
 
-    statsd = Statsd(
-        config.statsd_host,
-        prefix=config.statsd_prefix,
-        tags=config.dogstatsd_tags,
-        warn=LogObserver().warning,
-    )
+    statsd = Statsd(config.statsd_host, prefix=config.statsd_prefix, tags=config.dogstatsd_tags)
     if statsd.is_to_be_looked_up:
         statsd.look_up()
         statsd.adopt()

@@ -44,6 +44,10 @@ MOST_WAITING = 1000
 """Lines of log records that wait for the loop, at most."""
 
 
+def _alone(is_over: bool) -> int | None:
+    return 0 if is_over else 1
+
+
 class Statsd:
     """The way to a statsd.
 
@@ -142,7 +146,7 @@ class Statsd:
         server: Server,
         *,
         place: int = 0,
-        workers: Callable[[bool], int | None] | None = None,
+        workers: Callable[[bool], int | None] = _alone,
     ) -> None:
         """Tell of this server, which is not started yet; see :class:`StatsdObserver`."""
 
@@ -150,7 +154,7 @@ class Statsd:
             figures = server.figures()
             return figures.vitals.busy if figures is not None else 0
 
-        server.subscribe(StatsdObserver(self, busy=busy, place=place, workers=workers or _alone))
+        server.subscribe(StatsdObserver(self, busy=busy, place=place, workers=workers))
 
     def logged(self, level: str) -> None:
         """*Any thread:* see :class:`~wsgi_async.logs.measures.Measures`."""
@@ -209,10 +213,6 @@ _KINDS = {
     "histogram": Kind.HISTOGRAM,
     "timer": Kind.TIMER,
 }
-
-
-def _alone(is_over: bool) -> int | None:
-    return 0 if is_over else 1
 
 
 class StatsdObserver(Observer):
