@@ -70,7 +70,7 @@ def launch(
     notifier = Notifier(environ)
     watcher = _watcher(settings, start)
     logs.set_mode(logs.Mode.POLLED)
-    configure_logs(config, identity, os.path.join(start, settings.launch.chdir))
+    configure_logs(config, identity, _directory(settings, start))
     for notice in settings.notices:
         LogObserver().warning(notice)
     sharing, outlets = Sharing(), Outlets()
@@ -108,7 +108,7 @@ def launch(
                 hooks=settings.hooks,
                 # A browser's next click is to meet the new code.
                 linger=0.0 if watcher is not None else IDLE_LINGER,
-                directory=os.path.join(start, settings.launch.chdir),
+                directory=_directory(settings, start),
             )
 
         def make_next() -> ServerProgram:
@@ -203,11 +203,16 @@ def check(
     return loaded
 
 
+def _directory(settings: Settings, start: str) -> str:
+    """Where the processes run, by a name that the parent can use."""
+    return os.path.join(start, settings.launch.chdir)
+
+
 def _watcher(settings: Settings, start: str) -> Watcher | None:
     """What ``--reload`` watches."""
     if not settings.launch.reload:
         return None
-    own = os.path.join(start, settings.launch.chdir)
+    own = _directory(settings, start)
     named = settings.launch.reload_dir or (".", *settings.launch.pythonpath)
     directories = [os.path.normpath(os.path.join(own, name)) for name in named]
     return Watcher(directories, settings.launch.reload_include)

@@ -284,23 +284,26 @@ class ServerProgram(Program):
         source = None if self._certificates is None else self._certificates.inherit()
         log = log_observer(config, announces=False)
         operations = self.common.operations
-        counting = None if operations is None else operations.observer(boot.number, log.warning)
-        counters = () if counting is None else (counting,)
+        observers: list[Observer] = [log]
+        sample = None
         if operations is not None:
+            counting = operations.observer(boot.number, log.warning)
+            observers.append(counting)
+            sample = counting.sample
             operations.application.answer()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             stuck = runner.run(
                 serve_under_supervisor(
                     application,
                     config,
-                    (log, *counters, *subscribers),
+                    (*observers, *subscribers),
                     self.common.sockets,
                     self._own_count(boot.number),
                     boot.channel,
                     reopen_logs=logs.reopen,
                     linger=self.limits.linger,
                     context_source=source,
-                    sample=None if counting is None else counting.sample,
+                    sample=sample,
                     prepare=partial(self._have_measured, boot),
                 )
             )
