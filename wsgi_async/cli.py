@@ -33,7 +33,6 @@ from .config.option import OFF, Option, did_you_mean
 from .config.options import ALL_OPTIONS, in_groups
 from .config.sources import ForeignFile, Settings, gather
 from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError
-from .help.tables import shown_default
 from .processes import BootFailed
 from .system import sockets
 from .system.surroundings import keep_standard_descriptors, start_directory
@@ -225,8 +224,7 @@ class _Flag(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
         spec = self.spec
-        default = shown_default(spec)
-        suffix = f"  [{default}]" if default else ""
+        suffix = f"  [{spec.shown_default}]" if spec.shown_default else ""
         return f"{self.shown} {_metavar(spec)}".rstrip(" "), spec.help + suffix
 
 

@@ -229,6 +229,12 @@ class Option:
         """The long flag: ``--keep-alive``."""
         return "--" + self.name.replace("_", "-")
 
+    @property
+    def shown_default(self) -> str:
+        """The default as it is shown; empty for an option whose help says what happens without
+        it."""
+        return "" if self.name in ("host", "factory") else self.format(self.default)
+
     def parse(self, value: object) -> Any:
         """The value in its type, from a Python object or from text.
 

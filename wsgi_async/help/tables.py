@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable
 from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS, in_groups
 from wsgi_async.logs.access_atoms import ATOMS, KEYS, NAMED
+from wsgi_async.operations import statsd_lines
 from wsgi_async.processes.signals import SIGNALS
+from wsgi_async.scoreboard.table import METRICS, PROCESS, Kind
 
 from . import DIRECTORY
 
@@ -25,7 +27,6 @@ __all__ = [
     "options_in_groups",
     "options_table",
     "refresh",
-    "shown_default",
     "signals_table",
     "statsd_table",
 ]
@@ -33,15 +34,22 @@ __all__ = [
 _PLACE = re.compile(r"(<!-- (\w+):begin -->\n).*?(<!-- \2:end -->)", re.DOTALL)
 
 
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (heads, *rows)]
+    lines.insert(1, f"|{'---|' * len(heads)}")
+    return "\n".join(lines) + "\n"
+
+
 def options_table(options: Iterable[Option] = ALL_OPTIONS) -> str:
     """Options as a Markdown table: option, default, meaning."""
-    rows = ["| Option | Default | Meaning |", "|---|---|---|"]
+    rows = []
     for spec in options:
         names = ", ".join(f"`{name}`" for name in (*spec.flags, spec.flag))
-        default = shown_default(spec)
+        default = f"`{spec.shown_default}`" if spec.shown_default else ""
         choices = f" One of {', '.join(spec.choices)}." if spec.choices else ""
-        rows.append(f"| {names} | {f'`{default}`' if default else ''} | {spec.help}{choices} |")
-    return "\n".join(rows) + "\n"
+        rows.append((names, default, f"{spec.help}{choices}"))
+    return _table(("Option", "Default", "Meaning"), rows)
 
 
 def options_in_groups() -> str:
@@ -53,65 +61,49 @@ def options_in_groups() -> str:
 
 def signals_table() -> str:
     """The signals as a Markdown table: signal, what the parent does."""
-    rows = ["| Signal | What the parent does |", "|---|---|"]
-    rows += [f"| {number.name} | {meaning} |" for number, meaning in SIGNALS.items()]
-    return "\n".join(rows) + "\n"
+    rows = [(number.name, meaning) for number, meaning in SIGNALS.items()]
+    return _table(("Signal", "What the parent does"), rows)
 
 
 def atoms_table() -> str:
     """What a format of the access log is made of, as a Markdown table: atom, unit, what it is."""
-    rows = ["| Atom | Unit | What it is |", "|---|---|---|"]
-    rows += [
-        f"| `%({name})s` | {atom.unit} | {atom.meaning} |"
-        for name, atom in ATOMS.items()
-        if atom.is_gunicorns
-    ]
-    rows += [f"| `%({{NAME}}{end})s` | | {named.meaning} |" for end, named in NAMED.items()]
-    rows += [
-        f"| `%({name})s` | {atom.unit} | {atom.meaning} |"
-        for name, atom in ATOMS.items()
-        if not atom.is_gunicorns
-    ]
-    return "\n".join(rows) + "\n"
+
+    def rows(*, are_gunicorns: bool) -> list[tuple[str, ...]]:
+        return [
+            (f"`%({name})s`", atom.unit, atom.meaning)
+            for name, atom in ATOMS.items()
+            if atom.is_gunicorns is are_gunicorns
+        ]
+
+    named = [(f"`%({{NAME}}{end})s`", "", each.meaning) for end, each in NAMED.items()]
+    heads = ("Atom", "Unit", "What it is")
+    return _table(heads, [*rows(are_gunicorns=True), *named, *rows(are_gunicorns=False)])
 
 
 def json_table() -> str:
     """The keys of the access log in JSON as a Markdown table: key, unit, what it is."""
-    rows = ["| Key | Unit | What it is |", "|---|---|---|"]
-    rows += [f"| `{name}` | {key.unit} | {key.meaning} |" for name, key in KEYS.items()]
-    return "\n".join(rows) + "\n"
+    rows = [(f"`{name}`", key.unit, key.meaning) for name, key in KEYS.items()]
+    return _table(("Key", "Unit", "What it is"), rows)
 
 
 def metrics_table() -> str:
     """The metrics as a Markdown table: name, kind, labels with their values, meaning."""
-    # The command line has no use for it.
-    from wsgi_async.scoreboard.table import METRICS, PROCESS, Kind
-
-    rows = ["| Metric | Kind | Labels | Meaning |", "|---|---|---|---|"]
+    rows = []
     for metric in METRICS:
         labels = [f"`{label.name}` ({', '.join(label.values)})" for label in metric.labels]
         if metric.kind is Kind.GAUGE:
             labels.insert(0, f"`{PROCESS}`")
-        cells = (f"`{metric.name}`", metric.kind.value, "; ".join(labels), metric.help)
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
+        rows.append((f"`{metric.name}`", metric.kind.value, "; ".join(labels), metric.help))
+    return _table(("Metric", "Kind", "Labels", "Meaning"), rows)
 
 
 def statsd_table() -> str:
     """What is told to statsd as a Markdown table: name, type, meaning."""
-    from wsgi_async.operations import statsd_lines  # likewise
-
-    rows = ["| Metric | Type | What it says |", "|---|---|---|"]
-    rows += [
-        f"| `{metric.name}` | {metric.kind.name.lower()} | {metric.help} |"
+    rows = [
+        (f"`{metric.name}`", metric.kind.name.lower(), metric.help)
         for metric in statsd_lines.METRICS
     ]
-    return "\n".join(rows) + "\n"
-
-
-def shown_default(spec: Option) -> str:
-    """The default as it is shown; empty for an option whose help says what happens without it."""
-    return "" if spec.name in ("host", "factory") else spec.format(spec.default)
+    return _table(("Metric", "Type", "What it says"), rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
