@@ -401,14 +401,15 @@ class Site:
         observer: Observer = self.observer
         if subscribers:
             observer = FanOut((observer, *subscribers), lambda message, error: None)
+        exchange = exchange_for(observer, config)
         gateway = Gateway(
-            application_for(observer, application),
+            application_for(exchange, application),
             self.pool,
             self.mailbox,
             bounds,
             observer,
             request_ids(),
-            exchange=exchange_for(observer, config),
+            exchange=exchange,
             id_field=id_field_of(config),
         )
         self.connections = Connections(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextvars import ContextVar
 
-from wsgi_async.events import Observer, ResponseInfo
+from wsgi_async.events import ResponseInfo
 from wsgi_async.http.response import ResponseHead
 from wsgi_async.wsgi.calling import Step
 from wsgi_async.wsgi.types import Application, Environ, StartResponse
@@ -65,9 +65,12 @@ class EnvironExchange(Exchange):
         return info._replace(environ=seen.pop()) if seen else info
 
 
-def application_for(observer: Observer, application: Application) -> Application:
-    """The application; one that has its exchange know the environ, where somebody asks for it."""
-    if not (observer.wants_requests and observer.wants_environ):
+def application_for(kind: type[Exchange], application: Application) -> Application:
+    """The application; one that has its exchange know the environ, where that tells it.
+
+    :param kind: of its exchanges.
+    """
+    if not issubclass(kind, EnvironExchange):
         return application
 
     def call(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

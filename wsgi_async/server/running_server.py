@@ -138,15 +138,16 @@ class RunningServer:
             stand_in=self._pool.stand_in,
         )
         id_field = id_field_of(config)
+        exchange = exchange_for(observer, config)
         gateway = Gateway(
-            application=application_for(observer, direct(application)),
+            application=application_for(exchange, direct(application)),
             pool=self._pool,
             mailbox=Mailbox(loop.call_soon_threadsafe, self._own_error),
             bounds=bounds,
             observer=observer,
             # What goes on to other servers is to be unlike what those have made.
             next_id=request_ids() if id_field is None else new_request_id,
-            exchange=exchange_for(observer, config),
+            exchange=exchange,
             id_field=id_field,
         )
         self.connections = Connections(

@@ -59,9 +59,11 @@ def test_an_application_is_left_as_it_is_where_nobody_asks() -> None:
     class Deaf(Observer):
         wants_environ = True
 
+    plain = Config()
     for observer in (Observer(), fan_out(Told(fields=True)), fan_out(Deaf())):
-        assert application_for(observer, hello) is hello
-    assert application_for(fan_out(Told(environ=True)), hello) is not hello
+        assert application_for(exchange_for(observer, plain), hello) is hello
+    asked = exchange_for(fan_out(Told(environ=True)), plain)
+    assert application_for(asked, hello) is not hello
 
 
 def test_what_nobody_asks_for_is_not_told() -> None:
