@@ -16,7 +16,7 @@ from typing import Any
 
 from .configuration import ACCESS, SERVER, LogConfig, PlainHandler, read_log_config
 from .formatters import LogFormat
-from .handlers import FormattedLines, Handler, captures_stderr, logger, writer
+from .handlers import FormattedLines, Handler, OwnHandler, captures_stderr, logger, writer
 from .opened import file_handler, stream_handler
 
 __all__ = ["Following"]
@@ -104,7 +104,7 @@ class Following:
         self._config.apply()
         for target in (logging.root, *_loggers()):
             for handler in target.handlers:
-                if not isinstance(handler, Handler) and handler not in self._applied:
+                if not isinstance(handler, OwnHandler) and handler not in self._applied:
                     self._applied.append(handler)
                     _count_losses(handler)
                     _spare(handler)

@@ -22,6 +22,7 @@ __all__ = [
     "LOST",
     "FormattedLines",
     "Handler",
+    "OwnHandler",
     "WatchedHandler",
     "access_logger",
     "app_logger",
@@ -57,10 +58,32 @@ writer = LogWriter(_tell)
 # --- Ours
 
 
-class Handler(logging.Handler):
-    """Has a sink's records formatted where they are made, and written by :data:`writer`.
+class OwnHandler(logging.Handler):
+    """Has records formatted where they are made, and written by :data:`writer`: it waits for
+    nobody, and may be called by who logs.
 
     The application's ``logging.config``, which closes all handlers, leaves it as it is.
+    """
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        if _IS_WRITTEN in vars(record):
+            return False
+        # Without a handler's lock: formatting needs none, and writing has its own.
+        kept: Any = self.filter(record)
+        if kept:
+            self.emit(kept if isinstance(kept, logging.LogRecord) else record)
+        return bool(kept)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        # logging's own writes to sys.stderr, and waits where that takes nothing.
+        if logging.raiseExceptions:
+            with contextlib.suppress(Exception):
+                message = f"{record.msg!r}, logged in {record.pathname}:{record.lineno}"
+                put_own([f"Cannot format {message}", *traceback.format_exc().splitlines()])
+
+
+class Handler(OwnHandler):
+    """That of a sink.
 
     :param origin: the option, and the absolute path or the stream.
     """
@@ -77,28 +100,12 @@ class Handler(logging.Handler):
         """The file's; empty for a standard stream."""
         return self.origin[1] if isinstance(self.origin[1], str) else ""
 
-    def handle(self, record: logging.LogRecord) -> bool:
-        if _IS_WRITTEN in vars(record):
-            return False
-        # Without a handler's lock: formatting needs none, and writing has its own.
-        kept: Any = self.filter(record)
-        if kept:
-            self.emit(kept if isinstance(kept, logging.LogRecord) else record)
-        return bool(kept)
-
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = self.format(record) + "\n"
             writer.put(self.sink, text.encode(self.encoding, "backslashreplace"))
         except Exception:
             self.handleError(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        # logging's own writes to sys.stderr, and waits where that takes nothing.
-        if logging.raiseExceptions:
-            with contextlib.suppress(Exception):
-                message = f"{record.msg!r}, logged in {record.pathname}:{record.lineno}"
-                put_own([f"Cannot format {message}", *traceback.format_exc().splitlines()])
 
     def renew(self) -> None:
         """Open the log again where the application has closed its descriptor."""
@@ -220,7 +227,7 @@ def call_handlers(target: logging.Logger, record: logging.LogRecord) -> None:
         return
     # Ours now: their lines wait for no handler of another's.
     for handler in _handlers_of(target):
-        if isinstance(handler, Handler) and record.levelno >= handler.level:
+        if isinstance(handler, OwnHandler) and record.levelno >= handler.level:
             handler.handle(record)
     _complete(record)
     vars(record)[_IS_WRITTEN] = True
@@ -242,7 +249,7 @@ def _has_only_ours(target: logging.Logger) -> bool:
     return all(isinstance(handler, _OURS) for handler in _handlers_of(target))
 
 
-_OURS = (Handler, logging.NullHandler)
+_OURS = (OwnHandler, logging.NullHandler)
 """They wait for nobody, and may be called by who logs."""
 
 _PLAIN = {bool, float, int, str, type(None)}

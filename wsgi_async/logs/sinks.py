@@ -227,13 +227,6 @@ class Outlet:
         """Count what :meth:`write` could not write: a reader has gone, a disk is full."""
         self.drops.add(self._records, error.strerror or str(error))
 
-    def renew(self, descriptors: Iterable[int]) -> bool:
-        """Take another descriptor where somebody has closed this one. False where there is none.
-
-        :param descriptors: those of the same file, perhaps; one that is becomes a copy.
-        """
-        raise NotImplementedError
-
     def close(self) -> None:
         """Close the descriptor."""
         raise NotImplementedError
@@ -279,16 +272,20 @@ class Sink(Outlet):
         os.close(switch.descriptor)
         self._look()
 
-    def renew(self, descriptors: Iterable[int]) -> bool:
+    def renew(self, descriptors: Iterable[int]) -> None:
+        """Take another descriptor where somebody has closed this one; where there is none, that of
+        nothing.
+
+        :param descriptors: those of the same file, perhaps; one that is becomes a copy.
+        """
         if self._is(self.descriptor):
-            return True
+            return
         for other in descriptors:
             if self._is(other):
                 self.descriptor = os.dup(other)
-                return True
+                return
         # Not the old one: its number may have come to mean a file of the application's.
         self.descriptor = os.open(os.devnull, os.O_WRONLY)
-        return False
 
     def _is(self, descriptor: int) -> bool:
         try:

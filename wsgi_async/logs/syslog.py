@@ -12,17 +12,16 @@ import contextlib
 import enum
 import errno
 import os
-import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from wsgi_async.system.inodes import inode_of
 from wsgi_async.system.syslog import SyslogAddress
 
-from .sinks import Outlet
+from .sinks import Outlet, wait_for_any
 
 __all__ = [
     "NAME",
@@ -156,7 +155,7 @@ class Syslog(Outlet):
     # --- connecting
 
     def takes_more(self, timeout: float = 0.0) -> bool:
-        self.is_taking = self._is_open(timeout) and self._poll(timeout)
+        self.is_taking = self._is_open(timeout) and wait_for_any([self], timeout)
         return self.is_taking
 
     def _is_open(self, timeout: float) -> bool:
@@ -206,7 +205,7 @@ class Syslog(Outlet):
 
     def _go_on(self, timeout: float) -> None:
         assert self._socket is not None
-        if not self._poll(timeout):
+        if not wait_for_any([self], timeout):
             if time.monotonic() > self._until:
                 self._lose("it does not answer")
             return
@@ -215,11 +214,6 @@ class Syslog(Outlet):
             self._lose(OSError(code, os.strerror(code)))
         else:
             self._link = _Link.OPEN
-
-    def _poll(self, timeout: float) -> bool:
-        poll = select.poll()
-        poll.register(self.descriptor, select.POLLOUT)
-        return bool(poll.poll(timeout * 1000))
 
     def _look_for_its_end(self) -> None:
         """A stream takes what is written after its end, and says so the next time."""
@@ -302,16 +296,14 @@ class Syslog(Outlet):
         super().forget()
         self._batch = b""
 
-    def renew(self, descriptors: Iterable[int] = ()) -> bool:
-        if self._socket is None:
-            return True
-        if inode_of(self.descriptor) == self._inode:
-            return True
+    def renew(self) -> None:
+        """Connect again where somebody has closed the descriptor."""
+        if self._socket is None or inode_of(self.descriptor) == self._inode:
+            return
         self._socket.detach()  # its number may have come to mean a file of the application's
         self._socket = None
         self._close()
         self._try_at = 0.0
-        return True
 
     def close(self) -> None:
         self._close()

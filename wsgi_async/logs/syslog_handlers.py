@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from wsgi_async.system.syslog import FACILITIES, SyslogAddress
 
-from .handlers import LOST, Handler, logger, writer
+from .handlers import LOST, OwnHandler, logger, writer
 from .syslog import NAME, Syslog
 from .text import MONTHS, one_line, rfc3339
 from .thread import Mode
@@ -49,7 +49,7 @@ _SEVERITIES = (
 )
 
 
-class SyslogHandler(Handler):
+class SyslogHandler(OwnHandler):
     """Makes messages of records: one of each line.
 
     :param outlet: where they go; it is not this object's.
@@ -58,9 +58,8 @@ class SyslogHandler(Handler):
     """
 
     def __init__(self, outlet: Syslog, name: str, facility: int) -> None:
-        logging.Handler.__init__(self)
+        super().__init__()
         self.outlet = outlet
-        self.origin = ("--log-syslog-to", outlet)
         self._name = name
         self._priority = facility * 8
         # RFC 5424 §6: printable ASCII, and "-" where there is nothing.
