@@ -41,7 +41,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "threads",
         "wsgi",
     ),
-    "logs": ("errors", "events", "http", "system"),
+    "logs": ("_imports", "errors", "events", "http", "system"),
     "server": (
         "_imports",
         "buffers",

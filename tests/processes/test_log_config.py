@@ -252,6 +252,14 @@ def test_a_file_that_only_root_may_read_for_another_user() -> None:
             await_text(directory / "own.log", "^marked Stopped$")
 
 
+def test_where_nobody_asks_nothing_is_imported(site: Site) -> None:
+    names = "^(wsgi_async.logs.configuration|logging.config|configparser)$"
+    look = f"[name for name in sys.modules if re.search({names!r}, name)]"
+    site.write("v0", before=f"import re, sys\nprint('has', {look}, file=sys.stderr)\n")
+    with site.serve() as servers:
+        assert servers.wait_for(r"^has (.*)$")[1] == "[]"
+
+
 def test_serve_follows_it_and_gives_the_loggers_back(tmp_path: Path) -> None:
     program = f"""
 import logging, sys

@@ -24,13 +24,11 @@ from typing import Any, NamedTuple
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_text
 
-__all__ = ["ACCESS", "SERVER", "LogConfig", "LoggerSettings", "PlainHandler", "read_log_config"]
-
-SERVER, ACCESS = "wsgi_async", "wsgi_async.access"
+__all__ = ["LogConfig", "LoggerSettings", "PlainHandler", "read_log_config"]
 
 _ALIASES = {
-    SERVER: ("gunicorn.error", "uvicorn", "uvicorn.error"),
-    ACCESS: ("gunicorn.access", "uvicorn.access"),
+    "wsgi_async": ("gunicorn.error", "uvicorn", "uvicorn.error"),
+    "wsgi_async.access": ("gunicorn.access", "uvicorn.access"),
 }
 """For each logger of ours those of other servers that may stand for it."""
 
@@ -100,16 +98,14 @@ class LogConfig:
             raise ConfigError(f"{self.label}: {_chain(error)}") from None
 
 
-def read_log_config(source: str | Mapping[str, Any]) -> LogConfig | None:
-    """Read it; None for an empty name.
+def read_log_config(source: str | Mapping[str, Any]) -> LogConfig:
+    """Read it.
 
     :param source: the path of a file .json or .toml, whose table is for
         :func:`logging.config.dictConfig`, or of any other name, which is for
         :func:`logging.config.fileConfig`; or such a table.
     :raises ConfigError: it cannot be read, or is not what it should be.
     """
-    if not source:
-        return None
     if not isinstance(source, str):
         return _of_table(source, "--log-config")
     label = f"--log-config {source}"

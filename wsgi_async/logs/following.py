@@ -12,12 +12,24 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .configuration import ACCESS, SERVER, LogConfig, PlainHandler, read_log_config
+from wsgi_async._imports import StandardFirst
+
 from .formatters import LogFormat
-from .handlers import FormattedLines, Handler, OwnHandler, captures_stderr, logger, writer
+from .handlers import (
+    FormattedLines,
+    Handler,
+    OwnHandler,
+    access_logger,
+    captures_stderr,
+    logger,
+    writer,
+)
 from .opened import file_handler, stream_handler
+
+if TYPE_CHECKING:
+    from .configuration import LogConfig, PlainHandler
 
 __all__ = ["Following"]
 
@@ -29,11 +41,16 @@ class Following:
 
     :param source: the option's value.
     :param directory: where the paths in it begin.
-    :raises ConfigError: see :func:`read_log_config`.
+    :raises ConfigError: see :func:`.read_log_config`.
     """
 
     def __init__(self, source: str | Mapping[str, Any] = "", directory: str = "") -> None:
-        self._config: LogConfig | None = read_log_config(source)
+        self._config: LogConfig | None = None
+        if source:
+            with StandardFirst():
+                from .configuration import read_log_config  # it brings all of logging.config
+
+            self._config = read_log_config(source)
         self._directory = directory
         self._applied: list[logging.Handler] = []
         """Handlers that are not ours."""
@@ -43,7 +60,7 @@ class Following:
         """What an operator should know: one line each."""
         if self._config is None:
             return []
-        names = self._config.handlers_of(SERVER) or ()
+        names = self._config.handlers_of(logger.name) or ()
         others = [name for name in names if name not in self._config.plain]
         notices = list(self._config.notices)
         if others:
@@ -61,7 +78,7 @@ class Following:
     @property
     def has_access_log(self) -> bool:
         """Whether somebody is to have the access log by it."""
-        return self._config is not None and bool(self._config.handlers_of(ACCESS))
+        return self._config is not None and bool(self._config.handlers_of(access_logger.name))
 
     def parents(self, level: str, log_format: LogFormat) -> tuple[list[Handler], str | int]:
         """*In the parent:* the handlers for its own records, which wait for nobody, and the level.
@@ -74,14 +91,14 @@ class Following:
         found: list[Handler] = []
         if self._config is None:
             return found, level
-        for name in self._config.handlers_of(SERVER) or ():
+        for name in self._config.handlers_of(logger.name) or ():
             if (plain := self._config.plain.get(name)) is not None:
                 handler = self._open(plain)
                 if isinstance(handler, Handler):
                     handler.setFormatter(plain.formatter or log_format.formatter())
                     handler.setLevel(plain.level)
                     found.append(handler)
-        settings = self._config.loggers.get(SERVER)
+        settings = self._config.loggers.get(logger.name)
         return found, settings.level or level if settings is not None else level
 
     def _open(self, plain: PlainHandler) -> logging.Handler:
@@ -111,7 +128,7 @@ class Following:
         silent = sorted(
             target.name
             for target in heard
-            if target.disabled and not f"{target.name}.".startswith(f"{SERVER}.")
+            if target.disabled and not f"{target.name}.".startswith(f"{logger.name}.")
         )
         return [f"{self._config.label}: silent from now on: {', '.join(silent)}"] if silent else []
 
