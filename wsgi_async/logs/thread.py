@@ -211,13 +211,18 @@ class LogWriter:
                 sink.failed(error)
 
     def _report(self, sink: Outlet) -> None:
-        # What is said while the log in which it is said is behind would be dropped as well.
-        if not sink.tells and any(other.tells and not other.is_empty for other in self._sinks):
+        if not sink.tells and self._would_be_lost:
             return
         with self._lock:
             count = sink.take_drops(time.monotonic()) if sink.drops.count else 0
         if count:
             self._tell(count, sink.drops.name, sink.drops.why)
+
+    @property
+    def _would_be_lost(self) -> bool:
+        """Whether what is said now of dropped records would be dropped as well: the log in which it
+        is said is behind."""
+        return any(sink.tells and not sink.is_empty for sink in self._sinks)
 
     def _write_polled(self, sink: Outlet) -> None:
         while sink.take():
@@ -269,9 +274,9 @@ class LogWriter:
         for sink in self._sinks:
             self._write_ready(sink)
             self._report(sink)
-        lost = self._calls.take_drops() if self._calls.drops.count else 0
-        if lost:
-            self._tell(lost, self._calls.drops.name, self._calls.drops.why)
+        drops = self._calls.drops
+        if drops.count and not self._would_be_lost and (lost := self._calls.take_drops()):
+            self._tell(lost, drops.name, drops.why)
 
     def _write_ready(self, sink: Outlet) -> None:
         for _ in range(WRITES):

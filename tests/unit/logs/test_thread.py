@@ -320,6 +320,27 @@ def test_so_many_wait_for_such_a_handler(writer: LogWriter, told: Told) -> None:
     assert told.reports == [(7, "log of the application's handlers", "they take too long")]
 
 
+def test_what_handlers_lost_is_told_once_the_log_takes_it(
+    writer: LogWriter, told: Told, pipe: Pipe
+) -> None:
+    """While the log in which it is said is behind it would be lost as well."""
+    other = Pipe()
+    pipe.sink.tells = True
+    for sink in (pipe.sink, other.sink):
+        writer.add(sink)
+    pipe.fill()
+    writer.put(pipe.sink, b"waits\n")
+    writer.lose("its disk is full")
+    for line in (b"first\n", b"second\n"):  # by then all of the first turn is over
+        writer.put(other.sink, line)
+        assert other.read_until(lambda data: data.endswith(b"\n")) == line
+    assert not told.reports
+    assert pipe.read()
+    told.wait_for(1)
+    writer.discard(other.sink)
+    os.close(other.reading)
+
+
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 def test_a_process_forked_where_no_thread_may_be_writes_by_itself(told: Told) -> None:
     """A helper that the application starts while it is loaded; our own forks are as we are."""
