@@ -46,7 +46,7 @@ from .foreign.gunicorn import (
 from .foreign.hooks import RequestHooks
 from .launch.ending import LAST, end_within
 from .logs.access_entry import ServerEntry, basic_user, plain_text
-from .logs.access_format import COMBINED
+from .logs.access_format import COMBINED, is_secret
 from .logs.measures import measure
 from .logs.observer import LogObserver
 from .logs.setup import access_logger, logger
@@ -340,9 +340,8 @@ class _Observer(LogObserver):
         wanted = getattr(log, "access_log_enabled", bool(cfg.accesslog))
         self._write = log.access
         if type(log) is StatsdLogger:
-            self._write = partial(
-                Logger.access, log
-            )  # what else its own does, :func:`_statsd` does
+            # What else its own does, :func:`_statsd` does.
+            self._write = partial(Logger.access, log)
         elif cfg.statsd_host:
             wanted = True  # whatever it makes of it
         text = str(cfg.access_log_format)
@@ -378,7 +377,6 @@ class _Observer(LogObserver):
         entry = ServerEntry(request.client, came, request, status, size, response)
         if self._format.has_ours:
             self._line = self._format.line(entry)
-        fields = [(name.upper(), value) for name, value in request.fields]
         answer = SimpleNamespace(
             status=str(status),
             status_code=status,
@@ -389,7 +387,9 @@ class _Observer(LogObserver):
         self._write(
             answer,
             SimpleNamespace(
-                headers=[(name, value) for name, value in fields if name not in _SECRET],
+                headers=[
+                    (name.upper(), value) for name, value in request.fields if not is_secret(name)
+                ],
                 method=request.method,
                 uri=request.target,
                 path=request.target.partition("?")[0],
@@ -398,10 +398,6 @@ class _Observer(LogObserver):
             _environ(request, response, entry),
             timedelta(seconds=response.duration),
         )
-
-
-_SECRET = ("AUTHORIZATION", "PROXY-AUTHORIZATION")
-"""Fields that no log has."""
 
 
 def _environ(request: RequestInfo, response: ResponseInfo, entry: ServerEntry) -> dict[str, object]:

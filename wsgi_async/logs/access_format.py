@@ -11,7 +11,7 @@ from .access_atoms import ATOMS, KEYS, NAMED, Atom, Kind, Need
 from .access_entry import Entry
 from .text import escape
 
-__all__ = ["COMBINED", "COMMON", "FORMATS", "JSON", "AccessFormat"]
+__all__ = ["COMBINED", "COMMON", "FORMATS", "JSON", "AccessFormat", "is_secret"]
 
 COMMON = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s'
 """Apache's "common" format."""
@@ -35,7 +35,6 @@ _OF_TEXT = "sra"
 _OF_NUMBERS = f"{_OF_TEXT}diuoxXeEfFgG"
 
 _SECRET = ("authorization", "proxy-authorization")
-"""Fields that no log has."""
 
 _ELSEWHERE: dict[str, str] = {
     # granian
@@ -143,14 +142,15 @@ class AccessFormat:
             hint = f"write %({_ELSEWHERE[name]})s" if name in _ELSEWHERE else "see --guide logging"
             raise self._refuse(f"there is no %({name})s: {hint}")
         inner, take = match[1], named.take
-        if _is_secret(inner):
+        if is_secret(inner):
             return Atom(named.meaning, Kind.OWN, lambda entry: "-")
         if named.need is not Need.ENVIRON:
             inner = inner.lower()
         return Atom(named.meaning, Kind.TEXT, lambda entry: take(entry, inner), named.need)
 
 
-def _is_secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """Whether no log has what is under this name, of a field or of its variable in the environ."""
     return name.lower().replace("_", "-").removeprefix("http-") in _SECRET
 
 
