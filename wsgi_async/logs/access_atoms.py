@@ -132,6 +132,16 @@ def _ours(
     return Atom(meaning, kind, take, need, unit, is_gunicorns=False)
 
 
+_TIMES = {
+    "upload": "of the duration: while the request's body came",
+    "queue": "waiting for a thread",
+    "app": "with a thread, in the application",
+    "first": "of `app`, until its first chunk was there",
+    "cpu": "of `app`, on a processor",
+    "send": "waiting for nobody but the client",
+}
+"""The parts of the duration, by their names in :class:`.ResponseInfo`."""
+
 _WORDS = ("no", "yes", "-")
 _TEXT, _WORD, _OWN, _NUMBER = Kind.TEXT, Kind.WORD, Kind.OWN, Kind.NUMBER
 
@@ -165,26 +175,10 @@ ATOMS: dict[str, Atom] = {
     "L": Atom("duration", _OWN, lambda entry: _decimal(entry.seconds), unit="s, decimal"),
     "p": Atom("id of the process: `<123>`", _OWN, lambda entry: f"<{os.getpid()}>"),
     "id": _ours("id of the request, as other logs have it", _WORD, lambda e: e.id, need=None),
-    "upload": _ours(
-        "of the duration: while the request's body came",
-        _OWN,
-        _told("upload", _decimal, "-"),
-        "s, decimal",
-    ),
-    "queue": _ours("waiting for a thread", _OWN, _told("queue", _decimal, "-"), "s, decimal"),
-    "app": _ours(
-        "with a thread, in the application", _OWN, _told("app", _decimal, "-"), "s, decimal"
-    ),
-    "first": _ours(
-        "of `app`, until its first chunk was there",
-        _OWN,
-        _told("first", _decimal, "-"),
-        "s, decimal",
-    ),
-    "cpu": _ours("of `app`, on a processor", _OWN, _told("cpu", _decimal, "-"), "s, decimal"),
-    "send": _ours(
-        "waiting for nobody but the client", _OWN, _told("send", _decimal, "-"), "s, decimal"
-    ),
+    **{
+        name: _ours(meaning, _OWN, _told(name, _decimal, "-"), "s, decimal")
+        for name, meaning in _TIMES.items()
+    },
     "received": _ours("size of the request's body", _OWN, _told("received", str, "-"), "bytes"),
     "thread": _ours("name of the thread that took it first", _WORD, _told("thread", str, "")),
     "spooled": _ours(
@@ -263,24 +257,10 @@ KEYS: dict[str, Key] = {
         lambda entry: _decimal(entry.seconds),
         unit="s",
     ),
-    "upload": Key(
-        "of the duration: while the request's body came",
-        _told("upload", _decimal, "null"),
-        _TIMINGS,
-        "s",
-    ),
-    "queue": Key("waiting for a thread", _told("queue", _decimal, "null"), _TIMINGS, "s"),
-    "app": Key("with a thread, in the application", _told("app", _decimal, "null"), _TIMINGS, "s"),
-    "first": Key(
-        "of `app`, until its first chunk was there",
-        _told("first", _decimal, "null"),
-        _TIMINGS,
-        "s",
-    ),
-    "cpu": Key("of `app`, on a processor", _told("cpu", _decimal, "null"), _TIMINGS, "s"),
-    "send": Key(
-        "waiting for nobody but the client", _told("send", _decimal, "null"), _TIMINGS, "s"
-    ),
+    **{
+        name: Key(meaning, _told(name, _decimal, "null"), _TIMINGS, "s")
+        for name, meaning in _TIMES.items()
+    },
     "received": Key(
         "size of the request's body", _told("received", str, "null"), _TIMINGS, "bytes"
     ),

@@ -19,6 +19,7 @@ __all__ = [
     "basic_user",
     "by_name",
     "host_of",
+    "joined",
     "plain_text",
     "user_of",
     "variable_of",
@@ -173,17 +174,20 @@ def host_of(client: str) -> str:
 
 
 def by_name(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Fields by their names in lower case. The values of several of a name are one (RFC 9110 §5.3);
-    empty ones add nothing (§5.6.1)."""
+    """Fields by their names in lower case."""
     found: dict[str, str] = {}
     for name, value in fields:
         key = name.lower()
-        before = found.get(key)
-        if not before:
-            found[key] = value
-        elif value:
-            found[key] = f"{before}, {value}"
+        found[key] = joined(found.get(key), value)
     return found
+
+
+def joined(before: str | None, value: str) -> str:
+    """The value of a name, and that of one more field of it, as one (RFC 9110 §5.3); an empty one
+    adds nothing (§5.6.1)."""
+    if not before:
+        return value
+    return f"{before}, {value}" if value else before
 
 
 def basic_user(authorization: str) -> str:

@@ -9,7 +9,7 @@ from json.encoder import encode_basestring_ascii
 
 from wsgi_async.events import RequestInfo, ResponseInfo
 
-from .access_entry import host_of, user_of
+from .access_entry import host_of, joined, user_of
 from .text import escape, is_safe, log_time, rfc3339
 
 __all__ = ["TEMPLATE", "combined", "json_line"]
@@ -64,19 +64,12 @@ def _told(request: RequestInfo) -> tuple[str, str | None, str | None]:
         if size not in _SIZES:  # of most names it tells enough
             continue
         if size == 10 and name.lower() == "user-agent":
-            agent = _added(agent, value)
+            agent = joined(agent, value)
         elif size == 7 and name.lower() == "referer":
-            referer = _added(referer, value)
+            referer = joined(referer, value)
         elif size == 13 and not user:
             user = user_of(((name, value),))
     return user, referer, agent
-
-
-def _added(before: str | None, value: str) -> str:
-    """One more field of a name: see :func:`.by_name`."""
-    if not before:
-        return value
-    return f"{before}, {value}" if value else before
 
 
 @lru_cache(maxsize=1024)  # as there
