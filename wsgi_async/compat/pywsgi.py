@@ -312,26 +312,18 @@ class _StreamLog(LogObserver):
         self._errors = errors
 
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
-        self._write_line(
-            request.client, request, response.status, response.body_size, response.duration
-        )
+        self._log_access(request.client, request, response.status, response.body_size, response)
 
     def _log_access(
         self,
         client: str,
-        came: float,
         request: RequestInfo | None,
         status: int,
         body_size: int,
         response: ResponseInfo | None = None,
     ) -> None:
-        """Of a request that the server refused."""
-        self._write_line(client, request, status, body_size, 0.0)
-
-    def _write_line(
-        self, client: str, request: RequestInfo | None, status: int, body_size: int, seconds: float
-    ) -> None:
         host = client_address(client)[0] or client
+        seconds = 0.0 if response is None else response.duration
         line = "-"
         if request is not None:
             line = escape(f"{request.method} {request.target} {request.version}")

@@ -102,21 +102,18 @@ class LogObserver(Observer):
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
         if not self.wants_requests or response.is_logged:
             return
-        came = time.time() - response.duration
-        self._log_access(
-            request.client, came, request, response.status, response.body_size, response
-        )
+        self._log_access(request.client, request, response.status, response.body_size, response)
 
     def _log_access(
         self,
         client: str,
-        came: float,
         request: RequestInfo | None,
         status: int,
         body_size: int,
         response: ResponseInfo | None = None,
     ) -> None:
         """One line. Most want one of two formats, each of which has a way of its own."""
+        came = time.time() - (0.0 if response is None else response.duration)
         handler = unwatched()
         if self._is_json and handler is not None:
             put_line(handler, json_line(client, came, request, status, body_size, response))
@@ -141,7 +138,7 @@ class LogObserver(Observer):
         is_running: bool = False,
     ) -> None:
         if self.wants_requests and not is_running:
-            self._log_access(client, time.time(), request, status, 0)
+            self._log_access(client, request, status, 0)
         more = "" if status < 500 else self._unlogged(str(status))
         if more is not None:
             level = logging.INFO if status < 500 else logging.WARNING

@@ -117,7 +117,7 @@ class _Entry:
 
     def __init__(self, environ: Environ, came: float) -> None:
         # Now, because an application may move what it has dealt with from one to the other.
-        self.line: tuple[str, str, str] | None = request_line(environ)
+        self.line = request_line(environ)
         self.path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
         self._environ = environ
         self.came = came
@@ -143,7 +143,7 @@ class _Entry:
         self.is_complete = error is None
         if not size and (error is not None or not self.status):
             self.status = _status_of(error)
-        elif (self.line is not None and self.line[0] == "HEAD") or self.status in BODILESS:
+        elif self.line[0] == "HEAD" or self.status in BODILESS:
             size = 0
         else:
             for name, value in self._headers:
