@@ -54,7 +54,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     for budgets in rig.made:
         assert used(budgets) == (0, 0, 0)
         assert budgets.response_disk.used == 0
-    assert len(descriptors()) == len(before)
+    assert not descriptors() - before
     assert list(tmp_path.iterdir()) == [], "temporary files have no name"
 
 
