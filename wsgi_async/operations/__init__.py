@@ -6,7 +6,8 @@ the subscriber that sends to statsd, in the lines that ``statsd_lines`` makes. T
 about the application's own metrics: ``app_metrics`` is what others call, ``app_values`` what the
 metrics of prometheus_client are made of, ``app_arena`` the memory, ``app_records`` what is in it,
 ``app_totals`` what that comes to, ``app_exchange`` questions to the processes that serve and
-``app_families`` their answers. Nothing of this is imported where nobody asks for metrics.
+``app_families`` their answers. ``flame`` is what is made of a profile. Nothing of this is imported
+where nobody asks for it.
 
 Runs on: the loop thread counts; whatever thread asks exposes; any thread of the application counts
 for it; statsd's name is looked up by a thread of its own.
