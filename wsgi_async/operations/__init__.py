@@ -9,6 +9,10 @@ metrics of prometheus_client are made of, ``app_arena`` the memory, ``app_record
 ``app_families`` their answers. ``flame`` is what is made of a profile. Nothing of this is imported
 where nobody asks for it.
 
+``history`` is an hour of the scoreboard, second by second, and ``journal`` the last errors of all
+processes, told by the subscribers of ``journaling``; both are in memory, as the scoreboard is.
+``admission`` decides who may see the dashboard, and ``viewers`` are those who watch it.
+
 Runs on: the loop thread counts; whatever thread asks exposes; any thread of the application counts
 for it; statsd's name is looked up by a thread of its own.
 
