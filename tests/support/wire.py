@@ -315,6 +315,9 @@ class WatchedPool(ThreadPool[Any]):
     def running(self) -> list[Running[Any]]:
         return [running._replace(task=running.task.task) for running in super().running()]
 
+    def waiting(self) -> list[Any]:
+        return [watched.task for watched in super().waiting()]
+
     def withdraw(self, task: Any) -> bool:
         watched = self._tasks.get(task)
         if watched is None or not super().withdraw(watched):

@@ -142,6 +142,8 @@ class RequestTimeouts:
 
     def sweep_queue(self, now: float) -> None:
         """Give up what has waited for a thread for too long."""
+        if self._to_interrupt:
+            self._strike()  # there may be nobody who sweeps
         self._tell_capacity()
         longest = min(self._timeout, self._queue_timeout) + TOLERANCE
         for _ in range(AT_ONCE):
@@ -168,21 +170,67 @@ class RequestTimeouts:
             if seconds < self._timeout + TOLERANCE:
                 self._at_work[exchange] = work
             else:
-                self._give_up(exchange, name, seconds)
+                self._give_up(exchange, name, seconds, _too_late(), interrupts=self._interrupts)
         self._swept_at = now
-        self._to_interrupt = [late for late in self._to_interrupt if self._interrupt(late) is False]
+        self._strike()
         self._tell_capacity()
 
-    def _give_up(self, exchange: Exchange, name: str, seconds: float) -> None:
+    # --- an operator's word
+
+    def call_off(self, exchange: Exchange) -> bool:
+        """Answer a request that waits for a thread, and for which nobody is to wait any more.
+
+        :returns: False, and nothing done, where a thread has it.
+        """
+        if not exchange.withdraw():
+            return False
+        self._observer.info(f"request {exchange.info.id} is broken off by an operator")
+        exchange.connection.give_up(exchange, _interrupted())
+        return True
+
+    def interrupt(self, exchange: Exchange, name: str, now: float) -> bool:
+        """Give up a thread that works on a request, and have it come back as with
+        ``interrupt_late``, whatever the options are.
+
+        :param name: the thread's.
+        :param now: the loop's time.
+        :returns: False, and nothing done, where the thread has just ended with it.
+        """
+        self._observer.info(f"request {exchange.info.id} is broken off by an operator")
+        seconds = max(0.0, now - exchange.waits_since)
+        if not self._give_up(exchange, name, seconds, _interrupted(), interrupts=True):
+            return False
+        self._strike()
+        self._tell_capacity()
+        return True
+
+    def interrupt_lost(self, exchange: Exchange) -> bool:
+        """The same, where its thread was given up before. False where that was done before too, or
+        it has come back."""
+        struck = self._interrupt(exchange)
+        if struck is False and exchange not in self._to_interrupt:
+            self._to_interrupt.append(exchange)
+        return struck is not None
+
+    # ---
+
+    def _give_up(
+        self, exchange: Exchange, name: str, seconds: float, error: HTTPError, *, interrupts: bool
+    ) -> bool:
         ident = self._pool.lose(exchange)
         if ident is None:
-            return  # it has ended just now
+            return False  # it has ended just now
+        self._at_work.pop(exchange, None)
         exchange.give_up()
         self._observer.thread_lost(exchange.info, name, seconds, stacks.stack_of(ident))
         if not exchange.writer.has_ended:  # else it is its close() that hangs
-            exchange.connection.give_up(exchange, _too_late())
-        if self._interrupts:
+            exchange.connection.give_up(exchange, error)
+        if interrupts:
             self._to_interrupt.append(exchange)
+        return True
+
+    def _strike(self) -> None:
+        self._to_interrupt = [late for late in self._to_interrupt if self._interrupt(late) is False]
 
     def _interrupt(self, exchange: Exchange) -> bool | None:
         return self._pool.interrupt(exchange, _interrupt)
@@ -200,6 +248,10 @@ class RequestTimeouts:
 
 def _too_late() -> HTTPError:
     return HTTPError(504, "The application did not answer in time")
+
+
+def _interrupted() -> HTTPError:
+    return HTTPError(504, "The request was broken off by an operator")
 
 
 def _interrupt(ident: int) -> bool:

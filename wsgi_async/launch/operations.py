@@ -21,8 +21,11 @@ from wsgi_async.config.options import Config
 from wsgi_async.errors import EXIT_FAILED, ConfigError
 from wsgi_async.logs import setup as logs
 from wsgi_async.logs.observer import LogObserver
+from wsgi_async.operations.answers import METRICS, Answers
 from wsgi_async.operations.application import HEALTHY, SCRAPES, OperationsApplication
+from wsgi_async.operations.asking import Asking
 from wsgi_async.operations.counting import CountingObserver, begin
+from wsgi_async.operations.exchange import Answering, Exchange
 from wsgi_async.operations.exposition import expose, require_prometheus_client
 from wsgi_async.processes import Census, Channel, FleetState, end_with_parent
 from wsgi_async.scoreboard import table
@@ -31,6 +34,7 @@ from wsgi_async.server.descriptors import plan_descriptors
 from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.figures import SAMPLE_EVERY
 from wsgi_async.server.in_flight import Occasions
+from wsgi_async.server.insight import Insight
 from wsgi_async.server.repeating import Repeating
 from wsgi_async.server.server import Server
 from wsgi_async.system.forks import take_signal
@@ -108,6 +112,7 @@ class Operations:
                 listen(sock, BACKLOG)
             self.application = ApplicationMetrics(config.metrics_collector)
             """The application's own metrics."""
+            self._exchange = _exchange()
         except ConfigError:
             close_all(self.sockets)
             raise
@@ -141,6 +146,7 @@ class Operations:
         repeated."""
         self._stop_listening()
         self.application.close()
+        self._exchange.close()
 
     def _stop_listening(self) -> None:
         close_all(self.sockets)
@@ -161,6 +167,15 @@ class Operations:
         :param warn: told where there is no room for it.
         """
         return CountingObserver(self.board.area(number, warn))
+
+    def answer(self, number: int, insight: Callable[[], Insight | None]) -> None:
+        """*In a serving process:* answer the operations process from now on, in threads.
+
+        :param number: the process's.
+        :param insight: its server's; None before that has begun.
+        """
+        answers = {**Answers(number, insight).table, METRICS: self.application.answer}
+        Answering(self._exchange, number, answers).start()
 
     # --- in its own process ------------------------------------------------------------------
 
@@ -195,7 +210,8 @@ class Operations:
 
     async def _serve(self, channel: Channel) -> None:
         log = _Log()
-        collector = self.application.collector(log.warning)
+        asking = Asking(self._exchange.desk)
+        collector = self.application.collector(asking, log.warning)
         application = OperationsApplication(self.board, collector)
         server = Server(application, config=self._options(), observer=log)
         loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
@@ -233,7 +249,16 @@ class Operations:
         for work in works:
             work.stop()
         await server.stop(linger=seconds)
-        collector.close()
+        asking.close()
+
+
+def _exchange() -> Exchange:
+    try:
+        return Exchange()
+    except OSError as error:
+        raise ConfigError(
+            f"no sockets for questions to the processes that serve: {error.strerror}"
+        ) from None
 
 
 def put_census(board: Scoreboard, census: Census) -> None:

@@ -290,7 +290,6 @@ class ServerProgram(Program):
             counting = operations.observer(boot.number, log.warning)
             observers.append(counting)
             sample = counting.sample
-            operations.application.answer()
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             stuck = runner.run(
                 serve_under_supervisor(
@@ -304,13 +303,16 @@ class ServerProgram(Program):
                     linger=self.limits.linger,
                     context_source=source,
                     sample=sample,
-                    prepare=partial(self._have_measured, boot),
+                    prepare=partial(self._prepare, boot),
                 )
             )
         return EXIT_FAILED if stuck else 0
 
-    def _have_measured(self, boot: Boot, server: Server) -> None:
-        """Have statsd told of this process, where there is one."""
+    def _prepare(self, boot: Boot, server: Server) -> None:
+        """Have statsd told of this process, where there is one, and questions about it answered,
+        where somebody may ask."""
+        if self.common.operations is not None:
+            self.common.operations.answer(boot.number, lambda: server.insight)
         measure(self.statsd)
         if self.statsd is not None:
             workers = partial(self._count_processes, boot.number)

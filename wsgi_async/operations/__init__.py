@@ -5,13 +5,15 @@
 the subscriber that sends to statsd, in the lines that ``statsd_lines`` makes. The other modules are
 about the application's own metrics: ``app_metrics`` is what others call, ``app_values`` what the
 metrics of prometheus_client are made of, ``app_arena`` the memory, ``app_records`` what is in it,
-``app_totals`` what that comes to, ``app_exchange`` questions to the processes that serve and
-``app_families`` their answers. ``flame`` is what is made of a profile. Nothing of this is imported
-where nobody asks for it.
+``app_totals`` what that comes to, and ``app_families`` what each process says of them. ``flame`` is
+what is made of a profile. Nothing of this is imported where nobody asks for it.
 
 ``history`` is an hour of the scoreboard, second by second, and ``journal`` the last errors of all
 processes, told by the subscribers of ``journaling``; both are in memory, as the scoreboard is.
 ``admission`` decides who may see the dashboard, and ``viewers`` are those who watch it.
+
+By ``exchange`` processes that serve answer questions about themselves, as ``answers`` has it, which
+``asking`` puts to all of them.
 
 Runs on: the loop thread counts; whatever thread asks exposes; any thread of the application counts
 for it; statsd's name is looked up by a thread of its own.

@@ -3,7 +3,7 @@
 The parent makes one :class:`ApplicationMetrics` before it forks. Then it is called
 
 * in a process that is about to import the application: :meth:`~ApplicationMetrics.install`;
-* in a process that begins to serve: :meth:`~ApplicationMetrics.answer`;
+* in a process that serves: :meth:`~ApplicationMetrics.answer`, whenever it is asked;
 * in the operations process: :meth:`~ApplicationMetrics.collector`, for its registry.
 
 Each may come in any process that has been forked since, and none needs another one to be there.
@@ -23,11 +23,12 @@ from prometheus_client.registry import REGISTRY, Collector
 from wsgi_async.errors import ConfigError
 from wsgi_async.logs.observer import LogObserver
 
+from .answers import METRICS
 from .app_arena import Arena
-from .app_exchange import Answering, Asking, Exchange, Peer
 from .app_families import asked_of, infos_of, union, unwired
 from .app_totals import fold, merge
 from .app_values import install
+from .asking import Asking, Reply
 
 __all__ = ["PATIENCE", "ApplicationCollector", "ApplicationMetrics"]
 
@@ -53,7 +54,6 @@ class ApplicationMetrics:
     def __init__(self, collectors: Sequence[str] = ()) -> None:
         self._collectors = tuple(collectors)
         try:
-            self._exchange = Exchange()
             self._arena = Arena(fold)
         except OSError as error:
             raise ConfigError(
@@ -82,13 +82,13 @@ class ApplicationMetrics:
         """*Any thread of the application.*"""
         LogObserver().warning(text)
 
-    def answer(self) -> None:
-        """*In a process that serves:* answer the operations process from now on, in a thread."""
-        Answering(self._exchange, self._answer).start()
+    def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """*In a process that serves:* what it has of it, and nobody else. See
+        :data:`.exchange.Answer`.
 
-    def _answer(self, names: Sequence[str]) -> dict[str, Any]:
-        """*In the thread that answers.*"""
-        families, failed = asked_of(REGISTRY, names)
+        :param question: with ``names``, what is to be asked for in this process alone.
+        """
+        families, failed = asked_of(REGISTRY, question.get("names", ()))
         return {
             "infos": infos_of(REGISTRY),
             "asked": families,
@@ -96,18 +96,16 @@ class ApplicationMetrics:
             "directory": self._directory,
         }
 
-    def collector(self, warn: Warn) -> ApplicationCollector:
+    def collector(self, asking: Asking, warn: Warn) -> ApplicationCollector:
         """*In the operations process:* what a registry can collect.
 
+        :param asking: asks the processes that serve.
         :param warn: told, once of each, what cannot be shown. *Any thread.*
         """
-        return ApplicationCollector(
-            self._arena, Asking(self._exchange.desk), self._collectors, warn
-        )
+        return ApplicationCollector(self._arena, asking, self._collectors, warn)
 
     def close(self) -> None:
         """This process has no more to do with it."""
-        self._exchange.close()
         self._arena.close()
 
 
@@ -132,10 +130,6 @@ class ApplicationCollector(Collector):
         """Nobody knows before; a registry would ask for it all."""
         return []
 
-    def close(self) -> None:
-        """*At the end of the operations process,* when nobody collects any more."""
-        self._asking.close()
-
     def collect(self) -> Iterable[Metric]:
         asked_at = time.monotonic()
         with self._lock:
@@ -145,11 +139,11 @@ class ApplicationCollector(Collector):
             return self._found
 
     def _collect(self) -> list[Metric]:
-        peers = self._asking.ask(self._names, PATIENCE)
-        answers = [peer.answer for peer in peers if peer.answer is not None]
+        replies = self._asking.ask(METRICS, patience=PATIENCE, in_one={"names": self._names})
+        answers = [reply.answer for reply in replies if reply.answer is not None]
         snapshot = self._arena.snapshot()
         metrics, left_out = merge(snapshot.living, snapshot.left)
-        missing = sum(self._is_missing(peer) for peer in peers)
+        missing = sum(self._is_missing(reply) for reply in replies)
         if answers:  # else they are what they were
             self._directories = {str(answer.get("directory") or "") for answer in answers} - {""}
         for directory in sorted(self._directories):
@@ -180,10 +174,10 @@ class ApplicationCollector(Collector):
             ),
         ]
 
-    def _is_missing(self, peer: Peer) -> bool:
-        answer: Mapping[str, Any] = peer.answer or {"error": ""}
+    def _is_missing(self, reply: Reply) -> bool:
+        answer: Mapping[str, Any] = reply.answer or {"error": ""}
         for problem in filter(None, (answer.get("error"), *(answer.get("failed") or ()))):
-            self._say(f"Metrics of the application in process {peer.pid}: {problem}")
+            self._say(f"Metrics of the application in process {reply.pid}: {problem}")
         return "error" in answer or bool(answer.get("failed"))
 
     def _files(self, directory: str) -> list[Metric] | None:

@@ -52,6 +52,7 @@ from .connection_counts import OwnCount
 from .descriptors import plan_descriptors
 from .event_loop import hold_loop
 from .handshakes import Handshakes
+from .insight import Insight
 from .introductions import Introductions
 from .preface import Prefaces
 from .proxy_fields import proxy_fields
@@ -159,6 +160,8 @@ class RunningServer:
             refusals=plan.refusals,
             proxy_fields=proxy_fields(config, observer),
         )
+        self.insight = Insight(loop, threading.get_ident(), self.connections)
+        """For other threads."""
         self.certificates: Certificates | None = None
         self._handshakes: Handshakes | None = None
         source = context_source or own_source(config, observer)

@@ -29,6 +29,7 @@ from . import in_flight as inflight
 from .connection_counts import OwnCount
 from .event_loop import loop_name, new_event_loop
 from .figures import Figures, take_figures
+from .insight import Insight
 from .running_server import RunningServer
 from .signal_handling import serve_until_signalled
 
@@ -61,7 +62,7 @@ class Server:
     :raises ConfigError: a wrong option.
 
     A server may be started again after it was stopped. All methods but :meth:`run_in_thread`,
-    ``with`` and :meth:`subscribe` are for the loop's thread.
+    ``with``, :meth:`subscribe` and :attr:`insight` are for the loop's thread.
     """
 
     def __init__(
@@ -252,6 +253,13 @@ class Server:
         if running is None:
             return []
         return inflight.describe(running.connections, asyncio.get_running_loop().time())
+
+    @property
+    def insight(self) -> Insight | None:
+        """*Any thread:* finds out what is in flight, also where the loop is blocked. None where it
+        does not run."""
+        running = self._running
+        return None if running is None else running.insight
 
     def log_in_flight(self) -> None:
         """Log each request in flight, with the stack of its thread."""

@@ -238,6 +238,22 @@ class ThreadPool(Generic[T]):
                 if (task := place.own_task) is not None
             ]
 
+    def at_work(self) -> list[tuple[int, int]]:
+        """*Any thread:* of each thread that runs something, or has just run it, the ident and the
+        system's number."""
+        with self._lock:
+            return [
+                (place.ident, place.thread.native_id or 0)
+                for place in self._all_places()
+                if place.own_task is not None and place.thread is not None
+            ]
+
+    def waiting(self) -> list[T]:
+        """*Any thread:* the tasks of :meth:`submit` that wait for a thread, in their order."""
+        with self._lock:
+            queues = self._queues
+            return [task for task in queues.new if task not in queues.withdrawn]
+
     def own_task(self) -> T | None:
         """*A pool thread, where it is the only thread there is:* its task. Takes no lock, which a
         thread that a fork has left behind may hold."""

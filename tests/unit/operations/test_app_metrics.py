@@ -13,8 +13,11 @@ from counted import Counted, Family, families
 from rawclient import TIMEOUT
 
 from wsgi_async.operations import app_metrics
+from wsgi_async.operations.answers import METRICS
 from wsgi_async.operations.app_families import asked_of, infos_of, union, unwired
 from wsgi_async.operations.app_metrics import ApplicationMetrics
+from wsgi_async.operations.asking import Asking
+from wsgi_async.operations.exchange import Answering, Exchange
 
 pytest.importorskip("prometheus_client")
 
@@ -55,12 +58,14 @@ class Running:
     def __init__(self, *collectors: str) -> None:
         self.told: list[str] = []
         self.metrics = ApplicationMetrics(collectors)
-        self.collector = self.metrics.collector(self.told.append)
+        self.exchange = Exchange()
         self._before = set(threading.enumerate())
+        self.asking = Asking(self.exchange.desk)
+        self.collector = self.metrics.collector(self.asking, self.told.append)
 
     def serve(self, environ: dict[str, str] | None = None) -> None:
         self.metrics.install(environ or {}, self.told.append)
-        self.metrics.answer()
+        Answering(self.exchange, 0, {METRICS: self.metrics.answer}).start()
 
     def scrape(self) -> dict[str, Family]:
         return families(self.collector.collect())
@@ -76,8 +81,9 @@ class Running:
         return value
 
     def close(self) -> None:
+        self.asking.close()
+        self.exchange.close()
         self.metrics.close()
-        self.collector.close()
         for thread in set(threading.enumerate()) - self._before:
             thread.join(TIMEOUT)
             assert not thread.is_alive()
@@ -206,8 +212,7 @@ def test_who_scrapes_at_once_is_answered_at_once(
     running.wait_for("build")
     begin = threading.Barrier(5)
     found: list[dict[str, Family]] = []
-    collected = running.collector._asking
-    numbers = collected._number
+    numbers = running.asking._number
 
     def scrape() -> None:
         begin.wait(TIMEOUT)
@@ -220,7 +225,7 @@ def test_who_scrapes_at_once_is_answered_at_once(
         thread.join(TIMEOUT)
     assert len(found) == 5
     assert all("build" in one for one in found)
-    assert numbers < collected._number <= numbers + 5
+    assert numbers < running.asking._number <= numbers + 5
 
 
 def test_the_servers_names_are_its_own(running: Running, registry: CollectorRegistry) -> None:
