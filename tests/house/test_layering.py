@@ -61,7 +61,8 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "middleware": ("_lazy", "errors", "events", "http", "logs", "system", "wsgi"),
     "applications": ("config", "errors", "events", "http", "middleware", "system", "wsgi"),
     "operations": ("config", "errors", "events", "logs", "scoreboard", "server", "system", "wsgi"),
-    "help": ("config", "errors", "logs", "operations", "processes", "scoreboard"),
+    "ctl": ("_imports", "_version", "config", "operations", "system"),
+    "help": ("config", "ctl", "errors", "logs", "operations", "processes", "scoreboard"),
     "launch": (
         "_imports",
         "applications",
@@ -213,7 +214,7 @@ OWNERS: dict[str, set[str]] = {
     },
     "resource": {"gunicorn", "launch.program", "server.running_server"},
     "ctypes": {"processes.forking", "system.stacks"},
-    "click": {"cli"},
+    "click": {"cli", "ctl.command"},
     "django": {"django.apps", "django.management.commands.runwsgiasync"},
     "gunicorn": {"gunicorn"},
     "dotenv": {"system.surroundings"},
@@ -407,13 +408,13 @@ def test_the_environment_has_owners() -> None:
         )
     }
     # A CGI script's environment is its request (RFC 3875 §4.1); gunicorn has settings in it.
-    assert readers == {"cli", "compat.cgi", "config.sources", "gunicorn"}
+    assert readers == {"cli", "compat.cgi", "config.sources", "ctl.command", "gunicorn"}
 
 
 def test_sys_exit_has_an_owner() -> None:
     users = {name for name in MODULES if "sys.exit" in text_of(name) and name != "cli"}
     # tornado.options ends the program after --help, and so does its look-alike.
-    assert users == {"compat.options"}
+    assert users == {"compat.options", "ctl.command"}
 
 
 def test_only_one_module_forks() -> None:

@@ -4,7 +4,7 @@
 
 Runs on: whatever thread asks; nothing here serves.
 
-May import: config, errors, logs, operations, processes, scoreboard.
+May import: config, ctl, errors, logs, operations, processes, scoreboard.
 """
 
 from __future__ import annotations

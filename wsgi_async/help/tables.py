@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS, in_groups
+from wsgi_async.ctl.exits import Exit
 from wsgi_async.logs.access_atoms import ATOMS, KEYS, NAMED
 from wsgi_async.operations import statsd_lines
 from wsgi_async.processes.signals import SIGNALS
@@ -21,6 +22,7 @@ from . import DIRECTORY
 __all__ = [
     "TABLES",
     "atoms_table",
+    "exits_table",
     "filled",
     "json_table",
     "metrics_table",
@@ -63,6 +65,11 @@ def signals_table() -> str:
     """The signals as a Markdown table: signal, what the parent does."""
     rows = [(number.name, meaning) for number, meaning in SIGNALS.items()]
     return _table(("Signal", "What the parent does"), rows)
+
+
+def exits_table() -> str:
+    """The exit codes of ``wsgi-asyncctl`` as a Markdown table: code, what it means."""
+    return _table(("Code", "Meaning"), [(str(exit.value), exit.meaning) for exit in Exit])
 
 
 def atoms_table() -> str:
@@ -108,6 +115,7 @@ def statsd_table() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "atoms": atoms_table,
+    "exits": exits_table,
     "json": json_table,
     "metrics": metrics_table,
     "options": options_in_groups,
