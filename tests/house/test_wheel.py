@@ -63,6 +63,9 @@ def test_content(wheel: Path) -> None:
     prose = {name for name in names if name.endswith(".md")}
     assert prose == {str(path.relative_to(ROOT)) for path in package.rglob("*.md")}
     assert "wsgi_async/help/options.md" in prose
+    page = {name for name in names if "/operations/page/" in name}
+    assert page == {str(path.relative_to(ROOT)) for path in package.glob("operations/page/*")}
+    assert "wsgi_async/operations/page/app.js" in page
     assert packaged == {str(path.relative_to(ROOT)) for path in package.rglob("*.py")}
     assert {name.split("/")[0] for name in names} == {"wsgi_async", metadata.split("/")[0]}
     told = email.message_from_string(text)
