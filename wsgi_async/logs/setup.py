@@ -62,6 +62,7 @@ __all__ = [
     "reclaim",
     "release",
     "reopen",
+    "set_level",
     "set_mode",
     "unwatched",
     "write_by_thread",
@@ -326,6 +327,18 @@ def dropped() -> int:
     """*Any thread:* how many lines of this process's logs nobody has taken, so that they were
     dropped."""
     return writer.dropped
+
+
+def set_level(level: str) -> None:
+    """*Any thread:* log what the server tells from this level on, whatever options, those of
+    ``--log-config`` or the application have said of it. The next :func:`configure` takes it back.
+
+    :param level: as for :func:`configure`.
+    """
+    name = level.upper()
+    if logger in _attached:
+        _attached[logger] = _attached[logger]._replace(level=name)
+    logger.setLevel(name)
 
 
 def error_descriptor() -> int:

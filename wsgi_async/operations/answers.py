@@ -3,6 +3,7 @@
 =============== ===============================================================================
 ``requests``    the requests in flight, and with ``stacks`` what their threads are doing
 ``interrupt``   breaks off the one of this ``id``, as ``interrupt_late`` does
+``log-level``   logs from this ``level`` on
 ``metrics``     what it alone has of the application's own (:mod:`.app_metrics`)
 =============== ===============================================================================
 """
@@ -13,15 +14,17 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from wsgi_async.logs import setup as logs
 from wsgi_async.server.in_flight import Entry
 from wsgi_async.server.insight import Insight, LoopStanding
 
 from .exchange import Answer
 
-__all__ = ["INTERRUPT", "METRICS", "REQUESTS", "Answers"]
+__all__ = ["INTERRUPT", "LOG_LEVEL", "METRICS", "REQUESTS", "Answers"]
 
 REQUESTS = "requests"
 INTERRUPT = "interrupt"
+LOG_LEVEL = "log-level"
 METRICS = "metrics"
 
 MOST_OF_STACKS = 2 << 20
@@ -46,7 +49,11 @@ class Answers:
     @property
     def table(self) -> dict[str, Answer]:
         """By what is asked, who answers it."""
-        return {REQUESTS: self._requests, INTERRUPT: self._interrupt}
+        return {
+            REQUESTS: self._requests,
+            INTERRUPT: self._interrupt,
+            LOG_LEVEL: self._set_log_level,
+        }
 
     def _found(self) -> Insight | None:
         """Once the server is over, what its threads still do is there to see."""
@@ -84,6 +91,10 @@ class Answers:
             return {"found": False, "interrupted": False, "why": "this process has just begun"}
         done = insight.interrupt(str(question["id"]))
         return {"found": done.is_found, "interrupted": done.has_worked, "why": done.why}
+
+    def _set_log_level(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        logs.set_level(question["level"])
+        return {"level": question["level"]}
 
 
 _NOTHING: dict[str, Any] = {

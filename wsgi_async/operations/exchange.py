@@ -81,9 +81,18 @@ class Answering:
     :param exchange: the parent's.
     :param number: this process's.
     :param answers: by what is asked, who answers that.
+    :param met: called whenever this process is known to the operations process, so that it is
+        asked what that asks all from now on: for what was said before.
     """
 
-    def __init__(self, exchange: Exchange, number: int, answers: Mapping[str, Answer]) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        number: int,
+        answers: Mapping[str, Answer],
+        met: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._met = met
         self._exchange = exchange
         self._door = exchange.door
         self._inode = inode_of(self._door.fileno())
@@ -120,6 +129,7 @@ class Answering:
                 socket.send_fds(self._door, [hello], [theirs.fileno()])
             finally:
                 theirs.close()
+            self._met()
             return self._hear_all(ours, conversation)
         finally:
             conversation.close()
