@@ -179,6 +179,7 @@ OWNERS: dict[str, set[str]] = {
         "compat.tornado",
         "connection.exchange",
         "connection.timing",
+        "ctl.top_feed",
         "launch.ending",
         "launch.serving",
         "logs.calls",
@@ -205,6 +206,7 @@ OWNERS: dict[str, set[str]] = {
     "multiprocessing": set(),
     "signal": {
         "compat.tornado",
+        "ctl.top_terminal",
         "gunicorn",
         "launch.child",
         "launch.operations",
@@ -227,6 +229,7 @@ OWNERS: dict[str, set[str]] = {
         "operations.app_values",
         "operations.exposition",
     },
+    "rich": {"ctl.top", "ctl.top_head", "ctl.top_look", "ctl.top_tables", "ctl.top_view"},
     "pwd": {"system.user"},
     "grp": {"system.user"},
     "logging": {

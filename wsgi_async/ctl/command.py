@@ -36,6 +36,9 @@ __all__ = ["commands", "main"]
 FOLLOWED = 300.0
 """Seconds that a reload, a drain and a change of processes are followed."""
 
+SHORTEST_INTERVAL = 0.1
+"""Seconds from one question of top to the next."""
+
 Call = TypeVar("Call", bound=Callable[..., Any])
 Answer = dict[str, Any]
 
@@ -290,6 +293,21 @@ def profile(session: _Session, seconds: float, hz: int, prefix: str) -> int:
             files.discard()
     session.show(answer, lambda: describe_profile(answer, files, session.screen))
     return _complete(answer)
+
+
+@_command("top")
+@click.option(
+    "-i", "--interval", type=_Duration(), default="1s", show_default=True, help="How often to ask."
+)
+def top(session: _Session, interval: float) -> int:
+    """The server live: figures, processes, requests in flight with their stacks; ? tells the keys.
+    Where there is no terminal, and with --json, it is printed once."""
+    from .top import top  # for the others there is nothing in it
+
+    if interval < SHORTEST_INTERVAL:
+        raise click.UsageError(f"--interval is at least {SHORTEST_INTERVAL * 1000:g}ms.")
+    client = session.client()
+    return top(client.get, interval=interval, as_data=session.as_json, write=_print)
 
 
 # --- Commands that steer
