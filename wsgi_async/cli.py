@@ -27,10 +27,10 @@ from ._version import __version__
 from .applications.composition import describe, names_something
 from .applications.loading import application_traceback
 from .config import other_servers, tls_options
-from .config.forwarding import believed, taken
 from .config.metrics_address import other_address
 from .config.option import OFF, Option, did_you_mean
 from .config.options import ALL_OPTIONS, in_groups
+from .config.shown import shown_options
 from .config.sources import ForeignFile, Settings, gather
 from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError
 from .processes import BootFailed
@@ -332,6 +332,7 @@ def _command() -> click.Command:
         click.Option(["--metrics/--no-metrics"], default=None, hidden=True),
         click.Option(["--metrics-address"], hidden=True),
         click.Option(["--metrics-port"], hidden=True),
+        click.Option(["--no-control-socket"], is_flag=True, hidden=True),
     ]
     params += [
         click.Option([flag, f"{_UNUSED}{number}"], hidden=True, multiple=True)
@@ -489,6 +490,8 @@ def _combine(given: dict[str, Any]) -> None:
         raise ConfigError(
             "--metrics-address and --metrics-port go with --metrics; or write --metrics-bind"
         )
+    if given.pop("no_control_socket", False):
+        given["control_socket"] = ""
     ident = given.pop("ident", None)
     if ident:
         given["header"] = [*given.get("header", ()), f"Server: {ident}"]
@@ -508,20 +511,11 @@ def _combine(given: dict[str, Any]) -> None:
 
 def _describe(settings: Settings) -> str:
     lines = []
-    for spec in ALL_OPTIONS:
-        if spec.name not in settings.values:
-            continue
-        value, origin = settings.values[spec.name]
-        if spec.is_secret and value and tls_options.password_file(value) is None:
+    for spec, value, origin, is_hidden in shown_options(settings.values, settings.config):
+        if is_hidden:
             lines.append((f"# {spec.name} is set, and not shown", origin))
-            continue
-        if spec.name == "bind":
-            value = value or (sockets.DEFAULT_ADDRESS,)
-        elif spec.name == "forwarded_allow_ips":
-            value = believed(value)
-        elif spec.name == "proxy_headers":
-            value = taken(value, settings.config.forwarded_allow_ips)
-        lines.append((f"{spec.name} = {_toml(spec, value)}", origin))
+        else:
+            lines.append((f"{spec.name} = {_toml(spec, value)}", origin))
     width = max(len(text) for text, _ in lines if len(text) < 60)
     texts = [f"{text:{width}}  # {origin}" for text, origin in lines]
     comments = [*_certificates(settings), *settings.notices]

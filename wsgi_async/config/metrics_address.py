@@ -1,4 +1,5 @@
-"""Where ``--metrics-bind`` listens: an address like those of ``--bind``, with less of the world."""
+"""Where ``--metrics-bind`` and ``--dashboard-bind`` listen: an address like those of ``--bind``,
+with less of the world."""
 
 from __future__ import annotations
 
@@ -15,16 +16,17 @@ TAKES = (
 _NO_PORT = -1
 
 
-def metrics_address(text: str) -> str:
+def metrics_address(text: str, flag: str = "--metrics-bind") -> str:
     """The address as :func:`~wsgi_async.system.sockets.bind` takes it. A port alone is one of this
     machine: what a server tells of itself is for nobody who was not named.
 
     :param text: see :data:`TAKES`.
+    :param flag: the option that has it.
     :raises ConfigError: it is none of these.
     """
     address = parse_address(text, _NO_PORT)
     if address.scheme or address.descriptor is not None or address.port == _NO_PORT:
-        raise ConfigError(f"--metrics-bind takes {TAKES}, not {text!r}")
+        raise ConfigError(f"{flag} takes {TAKES}, not {text!r}")
     return f"localhost{text}" if text.startswith(":") else text
 
 

@@ -178,6 +178,7 @@ class Group(enum.Enum):
     BUFFERS = "Buffers"
     LOGS = "Logs and events"
     METRICS = "Metrics"
+    CONTROL = "Control and dashboard"
     SURROUNDINGS = "Configuration and surroundings"
     DEVELOPMENT = "Development"
 

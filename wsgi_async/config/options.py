@@ -25,6 +25,7 @@ from .forwarding import BARE, TAKEN, goes_together, make_forwarding
 from .metrics_address import TAKES as METRICS_ADDRESS
 from .metrics_address import is_metrics_address
 from .option import OFF, Group, Option, Scope, convert, option, options_of
+from .surfaces import CONTROL_TAKES, Surface, check_dashboard, is_control_path
 
 __all__ = ["ALL_OPTIONS", "LAUNCH_OPTIONS", "OPTIONS", "Config", "LaunchConfig", "in_groups"]
 
@@ -712,9 +713,55 @@ class Config:
         check=statsd_options.are_tags,
         takes=statsd_options.TAGS_TAKE,
     )
+    control_socket: str = option(
+        "",
+        group=Group.CONTROL,
+        scope=Scope.FLEET,
+        help="Socket file by which root, and who started the server, ask and steer it: "
+        "wsgi-asyncctl, or curl --unix-socket (--guide control). Empty = off.",
+        metavar="PATH",
+        check=is_control_path,
+        takes=CONTROL_TAKES,
+    )
+    control_socket_mode: int = option(
+        0o600,
+        group=Group.CONTROL,
+        scope=Scope.FLEET,
+        help="Permissions of that file, in octal. Whoever they let in besides is refused all the "
+        "same.",
+        unit="octal",
+        maximum=0o777,
+    )
+    dashboard_bind: str = option(
+        "",
+        group=Group.CONTROL,
+        scope=Scope.FLEET,
+        help="Where a page shows how the server is, live: HOST:PORT, :PORT (this machine alone), "
+        "[V6]:PORT, unix:PATH or unix:@NAME; elsewhere than on this machine only with "
+        "--dashboard-token-file. Empty = off.",
+        metavar="ADDRESS",
+        check=is_metrics_address,
+        takes=METRICS_ADDRESS,
+    )
+    dashboard_token_file: str = option(
+        "",
+        group=Group.CONTROL,
+        scope=Scope.FLEET,
+        help="File with the token that the dashboard asks for, once in each browser; with it the "
+        "page can reload and scale too. Empty = no token, and nothing but to look.",
+        metavar="FILE",
+    )
+    dashboard_show_queries: bool = option(
+        False,
+        group=Group.CONTROL,
+        scope=Scope.FLEET,
+        help="Show query strings and the values of fields on the dashboard, which may be secrets "
+        "of clients; without it they are masked.",
+    )
 
     def __post_init__(self) -> None:
         convert(self, OPTIONS)
+        check_dashboard(self.dashboard_bind, self.dashboard_token_file)
         self.forwarding()
         tls_options.check_pairs(self.certfile, self.keyfile)
         tls_options.check_clients(self.ca_certs, self.cert_reqs)
@@ -723,6 +770,11 @@ class Config:
             tls_options.refuse_alone(
                 {name: getattr(self, name) for name in tls_options.ONLY_WITH_CERTFILE}
             )
+
+    @property
+    def surfaces(self) -> tuple[Surface, ...]:
+        """What the operations process is to serve; nothing: there is none."""
+        return tuple(surface for surface in Surface if getattr(self, surface.value))
 
     def forwarding(self) -> Forwarding:
         """What the options on proxies come to; made anew."""

@@ -20,8 +20,6 @@ IGNORED: tuple[str, ...] = (
     # gunicorn
     "--worker-tmp-dir",
     "--reload-engine",
-    "--control-socket",
-    "--control-socket-mode",
     "-n",
     "--name",
     # uvicorn
@@ -57,7 +55,6 @@ IGNORED_FLAGS: tuple[str, ...] = (
     "-R",
     "--enable-stdio-inheritance",
     "--initgroups",
-    "--no-control-socket",
     "--no-sendfile",
     "--log-socket-errors",
     "--no-log-socket-errors",

@@ -46,7 +46,7 @@ from .hooks import Hooks
 from .option import OFF, did_you_mean
 from .options import ALL_OPTIONS, LAUNCH_OPTIONS, OPTIONS, Config, LaunchConfig
 
-__all__ = ["SECRETS", "ForeignFile", "Settings", "Value", "gather", "knows"]
+__all__ = ["DEFAULT", "SECRETS", "ForeignFile", "Settings", "Value", "gather", "knows"]
 
 PREFIX = "WSGI_ASYNC_"
 COMMAND_LINE = "command line"
@@ -104,6 +104,13 @@ ReadForeign = Callable[[str, Path, Mapping[str, str]], ForeignFile | None]
 where the name is not that of one."""
 
 Layer = dict[str, Value]
+
+_ONLY_WITH = {
+    "statsd_host": ("statsd_prefix", "dogstatsd_tags"),
+    "control_socket": ("control_socket_mode",),
+    "dashboard_bind": ("dashboard_token_file", "dashboard_show_queries"),
+}
+"""Options that do nothing without another one."""
 
 SECRETS = tuple(f"{PREFIX}{spec.name.upper()}" for spec in ALL_OPTIONS if spec.is_secret)
 """Variables that are for the server alone. The application and what it starts have no use for them,
@@ -186,12 +193,13 @@ def _of_no_use(values: Layer, config: Config) -> tuple[str, ...]:
         notices.append(
             "--secure-scheme-headers is of no use here: --proxy-headers does not take proto"
         )
-    if not config.statsd_host:
-        notices += [
-            f"{_KNOWN[name].flag} is of no use without --statsd-host"
-            for name in ("statsd_prefix", "dogstatsd_tags")
-            if values[name].origin != DEFAULT and values[name].value
-        ]
+    for needed, names in _ONLY_WITH.items():
+        if not getattr(config, needed):
+            notices += [
+                f"{_KNOWN[name].flag} is of no use without {_KNOWN[needed].flag}"
+                for name in names
+                if values[name].origin != DEFAULT and values[name].value
+            ]
     return tuple(notices)
 
 

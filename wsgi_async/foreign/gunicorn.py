@@ -41,6 +41,8 @@ OPTIONS: dict[str, str] = {
     "certfile": "certfile",
     "chdir": "chdir",
     "ciphers": "ciphers",
+    "control_socket": "control_socket",
+    "control_socket_mode": "control_socket_mode",
     "dogstatsd_tags": "dogstatsd_tags",
     "errorlog": "error_logfile",
     "forwarded_allow_ips": "forwarded_allow_ips",
@@ -83,9 +85,8 @@ OPTIONS: dict[str, str] = {
 
 _OTHER_NAMES = (
     "asgi_disconnect_grace_period asgi_lifespan asgi_loop capture_output casefold_http_method "
-    "check_config config control_socket control_socket_disable control_socket_mode "
-    "default_proc_name dirty_apps dirty_graceful_timeout dirty_post_fork dirty_threads "
-    "dirty_timeout dirty_worker_exit dirty_worker_init dirty_workers "
+    "check_config config default_proc_name dirty_apps dirty_graceful_timeout dirty_post_fork "
+    "dirty_threads dirty_timeout dirty_worker_exit dirty_worker_init dirty_workers "
     "do_handshake_on_connect "
     "enable_backlog_metric enable_stdio_inheritance http2_cleartext "
     "http2_initial_window_size http2_max_concurrent_streams http2_max_frame_size "
@@ -177,6 +178,7 @@ def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -
     notices: list[str] = []
     given: dict[str, Any] = {}
     logs: dict[str, Any] = {}
+    is_without_control = False
     for setting, value in values.items():
         if setting in HOOKS:
             if value is not None:
@@ -189,11 +191,15 @@ def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -
             notices += header_map_notices(value, name)
         elif setting in LOG_SETTINGS:
             logs[setting] = value
+        elif setting == "control_socket_disable":
+            is_without_control = bool(value)
         elif setting in _OTHERS:
             if value:
                 ignored.append(setting)
         elif setting in OPTIONS:
             given[setting] = value
+    if is_without_control:
+        given["control_socket"] = ""
     options, unknown = options_of(given, name)
     for_logs, said = log_options(
         logs, options.get("chdir", ""), str(given.get("proc_name") or ""), name
@@ -323,6 +329,8 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "bind": _addresses,
     "certfile": _file,
     "chdir": os.fspath,
+    "control_socket": os.fspath,
+    "control_socket_mode": _octal,
     "forwarded_allow_ips": _peers,
     "forwarder_headers": _words,
     # 0 is no time at all there, and no limit here.
@@ -350,7 +358,8 @@ def _anchor(options: dict[str, Any]) -> None:
     chdir = options.get("chdir")
     if not chdir:
         return
-    for option in ("access_logfile", "ca_certs", "error_logfile", "log_config", "pid"):
+    files = ("access_logfile", "ca_certs", "control_socket", "error_logfile", "log_config", "pid")
+    for option in files:
         if (value := options.get(option)) and value != "-":
             options[option] = os.path.join(chdir, value)
     for option in ("certfile", "keyfile"):

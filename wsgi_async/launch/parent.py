@@ -7,12 +7,14 @@ import gc
 import math
 import os
 from collections.abc import Callable, MutableMapping
+from functools import partial
 
 from wsgi_async._imports import StandardFirst
-from wsgi_async.applications.composition import make_subscribers
+from wsgi_async.applications.composition import describe, make_subscribers
 from wsgi_async.buffers.budgets import require_directory
 from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.options import Config
+from wsgi_async.config.shown import shown
 from wsgi_async.config.sources import Settings
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import Observer
@@ -80,18 +82,18 @@ def launch(
         on_failure.callback(outlets.close)
         measure(outlets.of(config))
         settings.hooks.starting(config.workers)
-        common = open_sockets(config)
+        common = open_sockets(config, describe(settings))
         on_failure.pop_all()
     try:
         if identity is not None:
-            own = common.operations.sockets if common.operations is not None else []
-            for path in filter(None, (sock.file for sock in (*common.sockets, *own))):
+            own = common.operations.files_to_give if common.operations is not None else []
+            for path in filter(None, (*(sock.file for sock in common.sockets), *own)):
                 identity.own(path)
         if pidfile is not None:
             pidfile.create()
         settings.hooks.listening()
 
-        install = common.operations.application.install if common.operations else None
+        install = common.operations.handed.install if common.operations is not None else None
 
         def make(
             settings: Settings, config: Config, certificates: SharedContexts | None
@@ -106,6 +108,7 @@ def launch(
                 statsd=outlets.of(config),
                 fixed=fixed_at_start(settings),
                 hooks=settings.hooks,
+                shown=partial(shown, settings),
                 # A browser's next click is to meet the new code.
                 linger=0.0 if watcher is not None else IDLE_LINGER,
                 directory=_directory(settings, start),
@@ -134,20 +137,23 @@ def launch(
             pidfile.remove()
 
 
-def open_sockets(config: Config) -> Common:
+def open_sockets(config: Config, name: str = "") -> Common:
     """Listen, so that clients may connect while the first processes still load the application;
-    and make what its processes have in common."""
+    and make what its processes have in common.
+
+    :param name: what is served, in the operator's words.
+    """
     is_tls = bool(config.certfile)
     sockets = bind(config.bind, socket_mode=config.socket_mode, is_tls=is_tls)
     operations = None
     try:
         for sock in sockets:
             listen(sock, config.backlog)
-        if config.metrics_bind:
+        if config.surfaces:
             with StandardFirst():
                 from .operations import Operations
 
-            operations = Operations(config)
+            operations = Operations(config, name, tuple(map(address_of, sockets)))
     except BaseException:
         close_all(sockets)
         raise
@@ -169,7 +175,8 @@ def supervise(
     reloading = Reloading(program, make, observer, identity)
     parent = ServerParent(reloading, observer, identity, watcher)
     if program.common.operations is not None:
-        observer.info(program.common.operations.announcement)
+        for announcement in program.common.operations.announcements:
+            observer.info(announcement)
     own = os.getpid()
     try:
         return Supervisor(program, parent, observer, notifier).run()
@@ -188,7 +195,7 @@ def check(
     """The application as a serving process would have it, in this one: for --check-config."""
     identity = resolve(settings.launch.user, settings.launch.group)
     _watcher(settings, start)  # for what is wrong with it
-    if settings.config.metrics_bind:
+    if settings.config.surfaces:
         with StandardFirst():
             from .operations import check_operations
 
@@ -257,8 +264,9 @@ class ServerParent(Parent):
 
     def _operate(self, channel: Channel) -> int:
         assert self._operations is not None
-        self._reloading.program.renounce()
-        return self._operations.run(self._identity, channel)
+        program = self._reloading.program
+        program.renounce()
+        return self._operations.run(program.config, program.shown, self._identity, channel)
 
     def reconfigure(self) -> ServerProgram:
         return self._reloading.next()
@@ -293,7 +301,7 @@ class ServerParent(Parent):
         if number < counts.capacity:
             counts.clear(number)
         if self._operations is not None:
-            self._operations.gone(number)
+            self._operations.handed.gone(number)
         self._safely(self._hooks.ended, number, pid)
 
     def wanted(self, processes: int, before: int) -> None:

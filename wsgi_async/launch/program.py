@@ -20,13 +20,14 @@ import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsgi_async._imports import StandardFirst, preload
 from wsgi_async.applications.composition import compose
 from wsgi_async.buffers.budgets import require_directory
 from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.options import Config
+from wsgi_async.config.shown import shown_call
 from wsgi_async.config.sources import SECRETS, Settings
 from wsgi_async.config.tls_options import password_file
 from wsgi_async.connection.exchange import current_request_id
@@ -105,7 +106,7 @@ class Common(NamedTuple):
     counts: ConnectionCounts
     holding: Holding
     operations: Operations | None = None
-    """With ``--metrics-bind``."""
+    """Where an option asks for it."""
 
     def close(self) -> None:
         """Stop listening, and remove the socket files that are this process's. Harmless if
@@ -133,6 +134,7 @@ class ServerProgram(Program):
     :param configures_logs: whether the logs are the server's, not those of a program around it.
     :param directory: where the processes run, by a name that the parent can use; empty where that
         is where it runs itself.
+    :param shown: makes what is shown of the options. Without it they are those of a call.
     """
 
     def __init__(
@@ -150,8 +152,10 @@ class ServerProgram(Program):
         linger: float = IDLE_LINGER,
         configures_logs: bool = True,
         directory: str = "",
+        shown: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self.config = config
+        self.shown = shown or partial(shown_call, config)
         self.directory = directory
         self.configures_logs = configures_logs
         self.common = common
@@ -287,7 +291,7 @@ class ServerProgram(Program):
         observers: list[Observer] = [log]
         sample = None
         if operations is not None:
-            counting = operations.observer(boot.number, log.warning)
+            counting = operations.handed.observer(boot.number, log.warning)
             observers.append(counting)
             sample = counting.sample
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -312,7 +316,7 @@ class ServerProgram(Program):
         """Have statsd told of this process, where there is one, and questions about it answered,
         where somebody may ask."""
         if self.common.operations is not None:
-            self.common.operations.answer(boot.number, lambda: server.insight)
+            self.common.operations.handed.answer(boot.number, lambda: server.insight)
         measure(self.statsd)
         if self.statsd is not None:
             workers = partial(self._count_processes, boot.number)
@@ -377,6 +381,7 @@ def absolute(config: Config, start: str) -> Config:
         keyfile_password=password,
         ca_certs=of_start(config.ca_certs),
         statsd_host=anchored(config.statsd_host, start),
+        dashboard_token_file=of_start(config.dashboard_token_file),
     )
 
 

@@ -38,9 +38,10 @@ _FIXED = (
     *("bind", "backlog", "socket_mode", "pid", "user", "group"),
     *("reload", "reload_dir", "reload_include"),
     *("metrics_bind", "metrics_collector"),
+    *("control_socket", "control_socket_mode", "dashboard_bind", "dashboard_token_file"),
 )
 """Options that the parent has followed once and for all: its sockets, who it lets serve, its
-watcher, and the operations process."""
+watcher, and where the operations process listens."""
 
 
 def fixed_at_start(settings: Settings) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What operators and their machines look at: metrics.
+"""What operators and their machines look at, and steer by: metrics, and the control socket.
 
 ``counting`` is the subscriber by which a serving process fills its area of the scoreboard, and
 ``exposition`` the scoreboard as Prometheus reads it, which ``application`` serves. ``statsd`` is
@@ -6,7 +6,8 @@ the subscriber that sends to statsd, in the lines that ``statsd_lines`` makes. T
 about the application's own metrics: ``app_metrics`` is what others call, ``app_values`` what the
 metrics of prometheus_client are made of, ``app_arena`` the memory, ``app_records`` what is in it,
 ``app_totals`` what that comes to, and ``app_families`` what each process says of them. ``flame`` is
-what is made of a profile. Nothing of this is imported where nobody asks for it.
+what is made of a profile. Nothing of all this is imported where nobody asks
+for it.
 
 ``history`` is an hour of the scoreboard, second by second, and ``journal`` the last errors of all
 processes, told by the subscribers of ``journaling``; both are in memory, as the scoreboard is.
@@ -14,6 +15,9 @@ processes, told by the subscribers of ``journaling``; both are in memory, as the
 
 By ``exchange`` processes that serve answer questions about themselves, as ``answers`` has it, which
 ``asking`` puts to all of them.
+
+``state`` is how the server is, of shared memory alone, ``control`` what is served on the control
+socket, and ``json_pages`` how pages for programs are asked and answer.
 
 Runs on: the loop thread counts; whatever thread asks exposes; any thread of the application counts
 for it; statsd's name is looked up by a thread of its own.

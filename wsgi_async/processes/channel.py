@@ -2,9 +2,10 @@
 
 Up go ``hello PID``, ``ready LOOP``, ``beat``, ``stalled``, ``recycle REASON WHY``, ``deaf``,
 ``fading`` and ``failed CODE REPORT``, from the process that watches files ``watching`` and
-``changed PATH``, and from the operations process ``beat``; down go ``serve``, ``drain``,
-``retire``, ``now``, ``report`` and ``renew``. Where one side dies, the other reads the end: no
-process outlives its supervisor without knowing, also one that was killed.
+``changed PATH``, and from the operations process ``beat``, ``reload``, ``drain`` and ``scale N``;
+down go ``serve``, ``drain``, ``retire``, ``now``, ``report`` and ``renew``. Where one side dies,
+the other reads the end: no process outlives its supervisor without knowing, also one that was
+killed.
 """
 
 from __future__ import annotations

@@ -88,6 +88,7 @@ class Fleet:
         self._hasty = hasty
         self._latest = self._proven = 1  # generations
         self._restarts: Counter[Restart] = Counter()
+        self._restarts_at: Counter[int] = Counter()
         self._reloads: Counter[Asker] = Counter()
         self._failed_reloads = 0
         self._pauses = Pauses()
@@ -106,7 +107,7 @@ class Fleet:
         return self.state is FleetState.STOPPING
 
     def census(self) -> Census:
-        """What there is to count."""
+        """Who there is, and what there is to count."""
         ready = sum(process.state is _READY for process in self.processes)
         return Census(
             self.state,
@@ -115,6 +116,10 @@ class Fleet:
             self._restarts,
             self._reloads,
             self._failed_reloads,
+            reload=self.last_reload,
+            generation=self.generation,
+            processes=self.processes,
+            restarts_at=self._restarts_at,
         )
 
     # --- events ------------------------------------------------------------------------------
@@ -128,7 +133,9 @@ class Fleet:
         if process.state is not _BOOTING:
             return
         process.enter(_READY)
-        process.beat_at = process.began = now  # from here on it counts how long it serves
+        process.beat_at = process.began = process.ready_at = (
+            now  # from here on it counts how long it serves
+        )
         # Only now may it accept: had it done so before, one that is ended while it starts could
         # have requests already.
         self.actions.append(Tell(process, "serve"))
@@ -165,7 +172,7 @@ class Fleet:
         """
         if process.state is _READY and not process.asked and not self.is_stopping:
             process.asked = True
-            self._restarts[reason] += 1
+            self._count_restart(process, reason)
             self._note("info", f"{process} is to be replaced: {why}")
             self._reconcile(now)
 
@@ -184,7 +191,7 @@ class Fleet:
                 self._count_bad_end()
         elif before is not _DOOMED:
             booted = before is _READY
-            self._restarts[Restart.DIED if booted else Restart.NOT_STARTED] += 1
+            self._count_restart(process, Restart.DIED if booted else Restart.NOT_STARTED)
             if how:
                 self._note("error", f"{process} {'died' if booted else 'did not start'}: {how}")
             self._count_failure(process, now, booted=booted, code=EXIT_NOT_LOADED if how else code)
@@ -223,6 +230,11 @@ class Fleet:
         self.wanted += by
         self._note("info", f"Processes wanted: {self.wanted}")
         self._reconcile(now)
+
+    def scale(self, wanted: int, now: float) -> None:
+        """So many."""
+        if wanted != self.wanted:
+            self.change_wanted(wanted - self.wanted, now)
 
     def report(self) -> None:
         """SIGUSR1: each is to reopen its logs and to tell what it is doing; one that still boots
@@ -432,6 +444,10 @@ class Fleet:
         if pause and self._is_short():
             self._note("warning", f"The next process is started in {pause:g} s")
 
+    def _count_restart(self, process: Process, reason: Restart) -> None:
+        self._restarts[reason] += 1
+        self._restarts_at[process.place] += 1
+
     def _count_bad_end(self) -> None:
         """A process did not end as it was asked to."""
         if self.is_stopping:
@@ -474,7 +490,7 @@ class Fleet:
             self._count_bad_end()
         else:
             late = Restart.STALLED if process.is_stalled else Restart.BLOCKED
-            self._restarts[Restart.BOOT_TIMEOUT if was_booting else late] += 1
+            self._count_restart(process, Restart.BOOT_TIMEOUT if was_booting else late)
         process.enter(_DOOMED)
         process.deadline = now + LAST_WORDS
         self.actions.append(Kill(process, signal.SIGABRT))

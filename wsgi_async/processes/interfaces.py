@@ -75,7 +75,8 @@ class Parent(Protocol):
     has changed."""
 
     operate: Work | None
-    """*In a process of its own:* show how the server is, and say ``beat`` while it does."""
+    """*In a process of its own:* show how the server is, say ``beat`` while it does, and the words
+    of :mod:`.orders` where somebody asks for it."""
 
     take_census: Callable[[Census], object] | None
     """Told what there is to count, whenever it may have changed."""

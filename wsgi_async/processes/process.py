@@ -37,10 +37,13 @@ class Process:
         "began",
         "deadline",
         "generation",
+        "heard_at",
         "is_stalled",
         "number",
         "pid",
         "place",
+        "ready_at",
+        "started_at",
         "state",
     )
 
@@ -50,7 +53,10 @@ class Process:
         self.place = place
         """Which of the places it has. Who it replaces, perhaps alive still, has the same."""
         self.generation = generation
-        self.began = self.beat_at = now
+        self.began = self.beat_at = self.started_at = now
+        self.ready_at = self.heard_at = math.nan
+        """When it was ready, and when it last said something; NaN until then. Nothing is decided by
+        these, nor by when it was started."""
         self.state = ProcessState.BOOTING
         self.deadline = math.inf
         """When one that leaves, or is doomed, must be gone."""

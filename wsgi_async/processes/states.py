@@ -1,10 +1,15 @@
-"""Where a fleet stands, and its reload; why processes were replaced; and all that in numbers."""
+"""Where a fleet stands, and its reload; why processes were replaced; and who and how many there
+are."""
 
 from __future__ import annotations
 
 import enum
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
+
+from .process import Process
 
 __all__ = [
     "FLEET_MOVES",
@@ -73,10 +78,11 @@ class Asker(enum.Enum):
 
     SIGNAL = "signal"
     FILES = "files"
+    CONTROL = "control"
 
 
 class Census(NamedTuple):
-    """A fleet in numbers."""
+    """A fleet as it is now."""
 
     state: FleetState
     wanted: int
@@ -89,3 +95,10 @@ class Census(NamedTuple):
     failed_reloads: int
     operations_restarts: int = 0
     """How often the operations process was started again."""
+    reload: Reload = Reload.NONE
+    generation: int = 1
+    """That of the processes to start."""
+    processes: Sequence[Process] = ()
+    """Those that live, to be looked at only."""
+    restarts_at: Mapping[int, int] = MappingProxyType({})
+    """How often who had a place was to be replaced, but for a reload; a place may be missing."""

@@ -37,6 +37,7 @@ from .fleet import Fleet
 from .forking import Forked, become_subreaper, fork_with_channel, verdict
 from .interfaces import Boot, BootFailed, Parent, Program
 from .loader import Loader
+from .orders import Orders
 from .process import Process, ProcessState
 from .signals import SIGNALS
 from .states import Asker, FleetState, Reload, Restart
@@ -80,6 +81,7 @@ class Supervisor:
         self._told = (self._fleet.state, self._fleet.last_reload)
         self._watchdog_at = self._look_at = math.inf
         self._holding: forks.Holding | None = None
+        self._orders = Orders(self._fleet, partial(self._reload, Asker.CONTROL), observer)
 
     def run(self) -> int:
         """Serve until all is over. Returns the exit code; also, each with its own, in processes
@@ -185,6 +187,7 @@ class Supervisor:
             return
         fleet, now = self._fleet, time.monotonic()
         for word, detail in channel.listen():
+            process.heard_at = now
             if word == "hello" and detail.isascii() and detail.isdigit():
                 process.pid = int(detail)
                 if process.state is ProcessState.DOOMED:  # since before its number was known
@@ -212,6 +215,9 @@ class Supervisor:
 
     def _hear_attendant(self, attendant: Attendant) -> None:
         words = self._attendants.hear(attendant)
+        if attendant.duty is Duty.OPERATING:
+            self._orders.obey(words, time.monotonic())
+            return
         changes = [detail for word, detail in words if word == "changed"]
         if changes:
             self._observer.info(f"Changed: {changes[-1]}")

@@ -165,10 +165,17 @@ class Buckets(NamedTuple):
 class Reading:
     """What all areas said at about one moment."""
 
-    def __init__(self, ints: list[int], floats: list[float], up: dict[str, list[float]]) -> None:
+    def __init__(
+        self,
+        ints: list[int],
+        floats: list[float],
+        up: dict[str, list[float]],
+        counted: dict[str, list[int]],
+    ) -> None:
         self._ints = ints
         self._floats = floats
         self._up = up
+        self._counted = counted
 
     @property
     def processes(self) -> list[str]:
@@ -194,6 +201,18 @@ class Reading:
         for name, floats in self._up.items():
             if not math.isnan(floats[index]):
                 yield name, floats[index]
+
+    def gauge_of(self, name: str, metric: Metric, *values: str) -> float | None:
+        """The same of one process, by its name; None where it does not live, or does not know."""
+        floats = self._up.get(name)
+        value = math.nan if floats is None else floats[LAYOUT.index(metric, values)]
+        return None if math.isnan(value) else value
+
+    def count_of(self, name: str, metric: Metric, *values: str) -> int | None:
+        """A counter of the processes that have had this name, the last of which lives; None where
+        none does."""
+        ints = self._counted.get(name)
+        return None if ints is None else ints[LAYOUT.index(metric, values)]
 
 
 class Scoreboard:
@@ -256,15 +275,18 @@ class Scoreboard:
         """*Any process, any thread:* what all say now."""
         ints, floats = [0] * LAYOUT.words, [0.0] * LAYOUT.words
         up: dict[str, list[float]] = {}
+        counted: dict[str, list[int]] = {}
         for presence, area in zip(self._presence.tolist(), self._areas.values(), strict=True):
             if presence == _NEVER:
                 continue  # to look at its pages would be to have them
-            ints = [a + b for a, b in zip(ints, area.ints.tolist(), strict=True)]
+            own_ints: list[int] = area.ints.tolist()
+            ints = [a + b for a, b in zip(ints, own_ints, strict=True)]
             own: list[float] = [*area.floats.tolist()]
             if presence == _UP:
                 up[area.name] = own
+                counted[area.name] = own_ints
             floats = [a + b for a, b in zip(floats, own, strict=True)]
-        return Reading(ints, floats, up)
+        return Reading(ints, floats, up, counted)
 
 
 def _nobodys(name: str) -> Area:

@@ -12,11 +12,14 @@ import itertools
 from typing import NamedTuple
 
 __all__ = [
+    "FLEET_STATES",
     "METHODS",
     "METRICS",
     "OVERLOADS",
     "PROCESS",
+    "PROCESS_STATES",
     "REFUSALS",
+    "RELOAD_STATES",
     "RESTARTED",
     "STATUSES",
     "ConnectionKind",
@@ -127,6 +130,15 @@ RESTARTED = (
     *("max_requests", "lifetime", "threads_lost", "signal", OTHER),
 )
 """Why a process is replaced: the words of ``processes/states.py``, which knows nothing of this."""
+
+FLEET_STATES = ("starting", "up", "stopping")
+"""Where the processes stand as a whole, likewise."""
+
+RELOAD_STATES = ("none", "under_way", "failed")
+"""What there is of a reload, likewise."""
+
+PROCESS_STATES = ("booting", "ready", "retiring", "leaving", "doomed")
+"""Where a process stands, likewise."""
 
 _TIMES = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -332,7 +344,7 @@ FLEET = Metric(
     Kind.GAUGE,
     "1 for the state of the processes as a whole: starting (not all of the first have been ready), "
     "up, or stopping.",
-    (Label("state", ("starting", "up", "stopping")),),
+    (Label("state", FLEET_STATES),),
 )
 RESTARTS = Metric(
     "wsgi_async_process_restarts_total",
@@ -344,7 +356,7 @@ RELOADS = Metric(
     "wsgi_async_reloads_total",
     Kind.COUNTER,
     "Reloads that were begun, by who asked for them.",
-    (Label("reason", ("signal", "files")),),
+    (Label("reason", ("signal", "files", "control")),),
 )
 RELOADS_FAILED = Metric(
     "wsgi_async_reloads_failed_total",
@@ -354,7 +366,7 @@ RELOADS_FAILED = Metric(
 OPERATIONS_RESTARTS = Metric(
     "wsgi_async_operations_restarts_total",
     Kind.COUNTER,
-    "How often the process that serves the metrics was started again.",
+    "How often the operations process, which serves the metrics, was started again.",
 )
 
 METRICS: tuple[Metric, ...] = (

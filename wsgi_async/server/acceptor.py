@@ -431,6 +431,7 @@ def _accept_from(
         __slots__ = ()
 
         is_tls = getattr(sock, "is_tls", False)
+        asks_who = getattr(sock, "asks_who", False)
         """Of its listener, see ``system.sockets.BoundSocket``."""
 
     Connection.family = family  # type: ignore[assignment]

@@ -31,7 +31,15 @@ from wsgi_async.connection.telling import application_for
 from wsgi_async.events import Observer
 from wsgi_async.http.request_id import new_request_id
 from wsgi_async.system import forks
-from wsgi_async.system.sockets import BoundSocket, bind, close_all, hold, https_port, listen
+from wsgi_async.system.sockets import (
+    BoundSocket,
+    bind,
+    close_all,
+    hold,
+    https_port,
+    listen,
+    peer_uid,
+)
 from wsgi_async.threads import (
     BlockedWriters,
     Mailbox,
@@ -44,6 +52,7 @@ from wsgi_async.threads.pool import Call, Task, ThreadPool
 from wsgi_async.tls.current import ContextSource
 from wsgi_async.tls.facts import ENCRYPTED
 from wsgi_async.wsgi.calling import direct
+from wsgi_async.wsgi.environ import PEER_UID
 from wsgi_async.wsgi.types import Application
 
 from .acceptor import Acceptor, MakeProtocol
@@ -278,7 +287,10 @@ class RunningServer:
         same; None where it is looked after."""
         if self._prefaces is not None:
             return self._prefaces.begin(connection, peer)
-        return self._protocol_maker(connection, peer)
+        introduction = None
+        if getattr(connection, "asks_who", False):
+            introduction = Introduction(peer, variables={PEER_UID: peer_uid(connection)})
+        return self._protocol_maker(connection, peer, introduction)
 
     def _protocol_maker(
         self, connection: socket.socket, peer: object, introduction: Introduction | None = None
@@ -309,6 +321,8 @@ class RunningServer:
         if not self.sockets:
             return
         connections = self.connections
+        asks_who = any(sock.asks_who for sock in self.sockets)
+        is_introduced = self._prefaces or self._handshakes or asks_who
         self._acceptor = acceptor = Acceptor(
             self._loop,
             self.sockets,
@@ -316,7 +330,7 @@ class RunningServer:
             own_count,
             count_open=lambda: len(connections.open),
             warn=_rarely(self._observer.warning),
-            preface=self._begin if self._prefaces or self._handshakes else None,
+            preface=self._begin if is_introduced else None,
             cap=self._plan.connections,
             at_once=self._plan.unseen // (ACCEPT_TURNS * len(self.sockets)),
         )

@@ -26,6 +26,7 @@ import os
 import re
 import socket
 import stat
+import struct
 import sys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -47,6 +48,7 @@ __all__ = [
     "https_port",
     "listen",
     "parse_address",
+    "peer_uid",
     "scheme_of",
 ]
 
@@ -89,6 +91,8 @@ class BoundSocket(socket.socket):
         self._file: tuple[str, int, int] | None = None
         self.is_tls = False
         """Whether its connections begin with a TLS handshake."""
+        self.asks_who = False
+        """Whether the kernel is asked, of each connection, who is at its other end."""
 
     def own_file(self, path: str) -> None:
         """Remember `path`, which this socket has just made."""
@@ -205,6 +209,21 @@ def address_of(sock: socket.socket) -> str:
     return ("https://" if is_tls else "") + (
         "unix:@" + path[1:] if path.startswith("\0") else "unix:" + path
     )
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """As whom the process runs that has connected to a unix socket, as it was then; -1 where the
+    system does not tell.
+
+    :param connection: an accepted one.
+    """
+    credentials = struct.Struct("=iII")  # pid, uid, gid: struct ucred of unix(7)
+    try:
+        found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
+    except (AttributeError, OSError):
+        return -1
+    uid: int = credentials.unpack(found)[1]
+    return uid
 
 
 def https_port(sockets: Iterable[BoundSocket]) -> int | None:

@@ -12,7 +12,7 @@ from wsgi_async.http.mounting import path_below, place, script_name
 from wsgi_async.http.origin import Origin
 from wsgi_async.http.request import RequestHead
 
-__all__ = ["build_environ", "client_name", "remote_address", "server_variables"]
+__all__ = ["PEER_UID", "build_environ", "client_name", "remote_address", "server_variables"]
 
 _SERVER_SOFTWARE = f"wsgi_async/{__version__}"
 
@@ -24,6 +24,9 @@ _OF_EACH_REQUEST = (
 """Names that have a value of their own in each request. The dict that is copied has them already,
 without a value, so that the copy need not grow."""
 
+
+PEER_UID = "wsgi_async.peer_uid"
+"""Name of what the kernel says of a unix socket's other end, where it is asked: as whom it runs."""
 
 _NOWHERE = "localhost"
 """SERVER_NAME on a unix socket; an address of the network is a number."""

@@ -55,7 +55,12 @@ def test_each_option_says_who_can_follow_it() -> None:
     statsd = ("statsd_host", "statsd_prefix", "dogstatsd_tags")
     assert by_scope[Scope.PROCESS] == [*logs, *statsd]
     assert set(by_scope[Scope.FLEET]) == {
+        "control_socket",
+        "control_socket_mode",
         "cpu_affinity",
+        "dashboard_bind",
+        "dashboard_show_queries",
+        "dashboard_token_file",
         "max_requests",
         "max_requests_jitter",
         "metrics_bind",

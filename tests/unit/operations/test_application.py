@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rawclient import TIMEOUT
 
-from wsgi_async.launch.operations import put_census
+from wsgi_async.launch.handed import put_census
 from wsgi_async.operations.application import SCRAPES, OperationsApplication
 from wsgi_async.processes import Census, FleetState
 from wsgi_async.processes.states import Asker, Restart

@@ -1,0 +1,108 @@
+"""What is served on the control socket: who may ask, and what the parent is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wsgi_async.operations.control import ControlApplication, Orders
+from wsgi_async.testing import TestClient
+from wsgi_async.wsgi.environ import PEER_UID
+
+
+class Parent:
+    """What is said to it, and noted of that."""
+
+    def __init__(self) -> None:
+        self.state = "up"
+        self.hears = True
+        self.words: list[tuple[str, str]] = []
+        self.notes: list[str] = []
+
+    def say(self, word: str, detail: str) -> bool:
+        if self.hears:
+            self.words.append((word, detail))
+        return self.hears
+
+    def status(self) -> dict[str, Any]:
+        return {"fleet": {"state": self.state}}
+
+    def client(self, uid: int = 1000) -> TestClient:
+        orders = Orders(self.status, self.say, 100, self.notes.append)
+        application = ControlApplication(self.status, orders, lambda: {"options": {}}, {0, 1000})
+
+        def connected(environ: dict[str, Any], start_response: Any) -> Any:
+            return application({**environ, PEER_UID: uid}, start_response)
+
+        return TestClient(connected)
+
+
+def test_orders_are_told_to_the_parent_and_noted() -> None:
+    parent = Parent()
+    client = parent.client()
+    for path, body in [("/reload", b""), ("/scale", b'{"processes": 3}'), ("/drain", b"{}")]:
+        answer = client.post(path, data=body)
+        assert answer.status == 200
+        assert answer.json() == {"accepted": True, "before": {"state": "up"}}
+    assert parent.words == [("reload", ""), ("scale", "3"), ("drain", "")]
+    assert parent.notes == [
+        "Asked on --control-socket by uid 1000: reload",
+        "Asked on --control-socket by uid 1000: scale 3",
+        "Asked on --control-socket by uid 1000: drain",
+    ]
+    assert client.get("/status").json() == {"fleet": {"state": "up"}}
+    assert client.get("/config").json() == {"options": {}}
+
+
+@pytest.mark.parametrize("uid", [1, 1001, 65534, -1])
+def test_nobody_else_may_ask_for_anything(uid: int) -> None:
+    parent = Parent()
+    client = parent.client(uid)
+    for answer in (client.get("/status"), client.post("/drain"), client.get("/none")):
+        assert answer.status == 403
+        assert answer.json()["error"].startswith("only root and the user that has started")
+    assert parent.words == []
+
+
+def test_who_has_not_been_asked_for_is_nobody() -> None:
+    """On a socket of which the kernel is not asked there is no such variable."""
+    orders = Orders(dict, lambda word, detail: True, 100, lambda line: None)
+    application = ControlApplication(dict, orders, dict, {0, 1000})
+    assert TestClient(application).get("/status").status == 403
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"processes": 0}', b'{"processes": 101}', b'{"processes": "2"}']
+)
+def test_how_many_there_may_be(body: bytes) -> None:
+    parent = Parent()
+    answer = parent.client().post("/scale", data=body)
+    assert answer.status == 400
+    assert answer.json() == {"error": 'send {"processes": N}, a number from 1 to 100'}
+    assert parent.words == []
+
+
+def test_half_a_process_is_none() -> None:
+    answer = Parent().client().post("/scale", data=b'{"processes": 2.5}')
+    assert answer.json() == {"error": 'send {"processes": N}, a whole number up to 100'}
+
+
+def test_a_server_that_stops_is_told_nothing_but_that() -> None:
+    parent = Parent()
+    parent.state = "stopping"
+    client = parent.client()
+    for path, body in [("/reload", b""), ("/scale", b'{"processes": 3}')]:
+        answer = client.post(path, data=body)
+        assert answer.status == 409
+        assert answer.json()["error"].startswith("the server stops: there is nothing to")
+    assert client.post("/drain").status == 200
+    assert parent.words == [("drain", "")]
+
+
+def test_a_parent_that_is_not_reached_has_accepted_nothing() -> None:
+    parent = Parent()
+    parent.hears = False
+    answer = parent.client().post("/reload")
+    assert answer.status == 503
+    assert parent.notes == []

@@ -1,0 +1,143 @@
+"""What all processes of a server have in common about its operations: made in the parent, before
+any process is forked, and handed down by that.
+
+Each part says in which process it is used, and none needs another process to be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import TYPE_CHECKING
+
+from wsgi_async._imports import StandardFirst
+from wsgi_async.config.options import Config
+from wsgi_async.config.surfaces import Surface
+from wsgi_async.errors import ConfigError
+from wsgi_async.operations.answers import METRICS, Answers
+from wsgi_async.operations.counting import CountingObserver, begin
+from wsgi_async.operations.exchange import Answering, Exchange
+from wsgi_async.processes import Census, FleetState
+from wsgi_async.scoreboard import table
+from wsgi_async.scoreboard.board import Scoreboard
+from wsgi_async.scoreboard.register import FleetRow, ProcessRow, Register
+from wsgi_async.server.insight import Insight
+
+if TYPE_CHECKING:
+    from wsgi_async.operations.app_metrics import ApplicationMetrics
+
+__all__ = ["Handed", "put_census"]
+
+Warn = Callable[[str], object]
+
+
+class Handed:
+    """*In the parent:* all of it.
+
+    :param config: the options at the start.
+    :raises ConfigError: the system does not give the memory, or the descriptors.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.application: ApplicationMetrics | None = None
+        """The application's own metrics, where there are metrics."""
+        if Surface.METRICS in config.surfaces:
+            with StandardFirst():  # prometheus_client is installed, and needed for this alone
+                from wsgi_async.operations.app_metrics import ApplicationMetrics
+
+            self.application = ApplicationMetrics(config.metrics_collector)
+        self.exchange = _exchange()
+        """Where processes that serve are asked."""
+        self.board = Scoreboard()
+        """What all processes count in."""
+        self.register = Register()
+        """Which processes there are."""
+        begin(self.board.parent)
+
+    # --- in the parent -----------------------------------------------------------------------
+
+    def take_census(self, census: Census) -> None:
+        """Its fleet has changed, perhaps."""
+        put_census(self.board, census)
+        fleet = FleetRow(
+            census.state.name.lower(),
+            census.reload.name.lower(),
+            census.wanted,
+            census.ready,
+            census.generation,
+        )
+        self.register.write(fleet, _rows(census))
+
+    def gone(self, number: int) -> None:
+        """A serving process has ended."""
+        self.board.ended(number)
+
+    def close(self) -> None:
+        """This process has no more to do with it. Harmless if repeated."""
+        self.exchange.close()
+        if self.application is not None:
+            self.application.close()
+
+    # --- in serving processes ----------------------------------------------------------------
+
+    def install(self, environ: MutableMapping[str, str], warn: Warn) -> None:
+        """*Before the application is imported.*"""
+        if self.application is not None:
+            self.application.install(environ, warn)
+
+    def observer(self, number: int, warn: Warn) -> CountingObserver:
+        """What counts for a process.
+
+        :param number: the process's.
+        :param warn: told where there is no room for it.
+        """
+        return CountingObserver(self.board.area(number, warn))
+
+    def answer(self, number: int, insight: Callable[[], Insight | None]) -> None:
+        """Answer the operations process from now on, in threads.
+
+        :param number: the process's.
+        :param insight: its server's; None before that has begun.
+        """
+        answers = Answers(number, insight).table
+        if self.application is not None:
+            answers = {**answers, METRICS: self.application.answer}
+        Answering(self.exchange, number, answers).start()
+
+
+def _exchange() -> Exchange:
+    try:
+        return Exchange()
+    except OSError as error:
+        raise ConfigError(
+            f"no sockets for questions to the processes that serve: {error.strerror}"
+        ) from None
+
+
+def put_census(board: Scoreboard, census: Census) -> None:
+    """*In the parent:* put its own words on the board."""
+    area = board.parent
+    area.set(table.WANTED, census.wanted)
+    area.set(table.READY, census.ready)
+    for state in FleetState:
+        area.set(table.FLEET, census.state is state, state.name.lower())
+    for restart, count in census.restarts.items():
+        area.ints[area.index(table.RESTARTS, restart.value)] = count
+    for asker, count in census.reloads.items():
+        area.ints[area.index(table.RELOADS, asker.value)] = count
+    area.ints[area.index(table.RELOADS_FAILED)] = census.failed_reloads
+    area.ints[area.index(table.OPERATIONS_RESTARTS)] = census.operations_restarts
+
+
+def _rows(census: Census) -> Iterator[ProcessRow]:
+    for process in census.processes:
+        yield ProcessRow(
+            process.number,
+            process.state.name.lower(),
+            process.pid,
+            process.place,
+            process.generation,
+            census.restarts_at.get(process.place, 0),
+            process.started_at,
+            process.ready_at,
+            process.heard_at,
+        )

@@ -1,0 +1,139 @@
+"""The surfaces of the operations process: of each, what is served there, and within which bounds.
+
+Each has a server of its own, with threads and connections of its own, so that who looks at one can
+take nothing from who asks at another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from wsgi_async.config.options import Config
+from wsgi_async.config.surfaces import Surface
+from wsgi_async.operations.application import HEALTHY, SCRAPES, OperationsApplication
+from wsgi_async.operations.asking import Asking
+from wsgi_async.operations.control import ControlApplication, Orders
+from wsgi_async.operations.json_pages import JsonPages
+from wsgi_async.operations.state import Facts, state
+from wsgi_async.processes import MOST_PROCESSES
+from wsgi_async.server.descriptors import plan_descriptors
+from wsgi_async.wsgi.types import Application
+
+from .handed import Handed
+
+__all__ = ["SURFACES", "Given", "Served", "Terms", "server_options"]
+
+
+class Given(NamedTuple):
+    """*In the operations process:* what an application is made of."""
+
+    config: Config
+    """The options in force."""
+    handed: Handed
+    facts: Facts
+    options: Mapping[str, Any]
+    """The options as they are shown, with where they come from."""
+    starter: int
+    """As whom the server was started: a uid."""
+    asking: Asking
+    """Asks the processes that serve. *Any thread.*"""
+    say: Callable[[str, str], bool]
+    """Sends the parent a word, and what stands behind it. *Any thread.*"""
+    note: Callable[[str], object]
+    """Logs a line. *Any thread.*"""
+    warn: Callable[[str], object]
+    """Likewise, what is doubtful."""
+
+    def state(self) -> dict[str, Any]:
+        """How the server is. *Any thread.*"""
+        return state(self.handed.board, self.handed.register, self.facts)
+
+
+class Served(NamedTuple):
+    """An application, and what is to be done at its end, when nobody runs it any more."""
+
+    application: Application
+    close: Callable[[], object] = lambda: None
+
+
+class Terms(NamedTuple):
+    """What there is to know of a surface."""
+
+    announcement: str
+    """Said in the log, before its addresses."""
+    make: Callable[[Given], Served]
+    bounds: Mapping[str, Any]
+    """Options of its server that are not those of all of them."""
+    connections: int = 64
+    """At once, where there are descriptors for so many; and so many wait, as at a restart of the
+    process."""
+    is_given_away: bool = True
+    """Whether a socket file becomes ``--user``'s, who serves."""
+
+
+def _metrics(given: Given) -> Served:
+    assert given.handed.application is not None
+    collector = given.handed.application.collector(given.asking, given.warn)
+    return Served(OperationsApplication(given.handed.board, collector))
+
+
+def _control(given: Given) -> Served:
+    orders = Orders(given.state, given.say, MOST_PROCESSES, given.note)
+    return Served(
+        ControlApplication(given.state, orders, lambda: given.options, uids={0, given.starter})
+    )
+
+
+def _dashboard(given: Given) -> Served:
+    return Served(JsonPages({"/api/state": {"GET": lambda asked: given.state()}}))
+
+
+SURFACES: dict[Surface, Terms] = {
+    Surface.METRICS: Terms(
+        "Metrics and probes of the server are served on",
+        _metrics,
+        {"threads": SCRAPES + 2, "health_path": HEALTHY, "max_body_size": 1},
+    ),
+    Surface.CONTROL: Terms(
+        "The server can be asked and steered on",
+        _control,
+        # Some requests may hold a thread for a minute.
+        {"threads": 16, "max_body_size": 65536},
+        connections=256,
+        is_given_away=False,
+    ),
+    Surface.DASHBOARD: Terms(
+        "The dashboard is served on",
+        _dashboard,
+        {"threads": 8, "max_body_size": 65536},
+    ),
+}
+
+
+def server_options(surface: Surface, count: int, spool_dir: str) -> Config:
+    """How it serves: small bounds, for nobody needs more.
+
+    :param count: how many surfaces share the descriptors.
+    :param spool_dir: where temporary files may be.
+    """
+    possible = plan_descriptors(os.sysconf("SC_OPEN_MAX"), max_connections=0).connections
+    terms = SURFACES[surface]
+    options = {
+        "queue_size": 64,
+        "queue_timeout": 10.0,
+        "max_connections": min(terms.connections, max(1, possible // count)),
+        "header_timeout": 5.0,
+        "body_timeout": 5.0,
+        "send_timeout": 10.0,
+        "backlog": terms.connections,
+        "max_header_size": 16384,
+        "response_overflow": "park",
+        "spool_dir": spool_dir,
+        "graceful_timeout": 1.5,
+        "forwarded_allow_ips": (),
+        "server_header": False,
+        **terms.bounds,
+    }
+    return Config(**options)

@@ -1,0 +1,117 @@
+"""What is served on the control socket: how the server is, and what it is to do.
+
+=================== ==============================================================================
+``GET /status``     how it is (:mod:`.state`)
+``GET /config``     its options, and where they come from
+``POST /reload``    as SIGHUP
+``POST /drain``     as SIGTERM
+``POST /scale``     to so many processes: ``{"processes": 4}``
+=================== ==============================================================================
+
+What is to be done is done by the parent, which is told and does not answer. So these answer at once
+with ``accepted`` and how it was *before*, and whoever wants to know what came of it asks for
+``/status`` until it is not so any more. A reload replaces the process that answers, too.
+
+Who may ask is decided by what the kernel says of the process at the other end, beside the mode of
+the socket file: that may be opened to others by mistake, or by who thinks that it decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from wsgi_async.wsgi.environ import PEER_UID
+from wsgi_async.wsgi.types import Environ
+
+from .json_pages import Asked, JsonPages, Page, Refusal
+
+__all__ = ["ControlApplication", "Orders"]
+
+
+class Orders:
+    """What the parent may be told to do. *Pool threads.*
+
+    :param state: how the server is.
+    :param say: sends the parent a word, and what stands behind it; returns whether it could be
+        sent.
+    :param most: how many processes may be asked for.
+    :param note: told in a line what was ordered, and by whom.
+    """
+
+    def __init__(
+        self,
+        state: Callable[[], Mapping[str, Any]],
+        say: Callable[[str, str], bool],
+        most: int,
+        note: Callable[[str], object],
+    ) -> None:
+        self._state = state
+        self._say = say
+        self._most = most
+        self._note = note
+
+    def reload(self, who: str) -> dict[str, Any]:
+        """As SIGHUP.
+
+        :param who: has ordered it, for the log.
+        :raises Refusal: the server stops, or the parent cannot be told.
+        """
+        return self._order("reload", "", who)
+
+    def drain(self, who: str) -> dict[str, Any]:
+        """As SIGTERM; see :meth:`reload`. It may be repeated."""
+        return self._order("drain", "", who, may_stop=True)
+
+    def scale(self, asked: Asked, who: str) -> dict[str, Any]:
+        """To so many processes; see :meth:`reload`."""
+        wanted = asked.number("processes", 1, self._most)
+        if wanted != int(wanted):
+            raise Refusal(400, f'send {{"processes": N}}, a whole number up to {self._most}')
+        return self._order("scale", str(int(wanted)), who)
+
+    def _order(self, word: str, detail: str, who: str, *, may_stop: bool = False) -> dict[str, Any]:
+        before = self._state()["fleet"]
+        if before["state"] == "stopping" and not may_stop:
+            raise Refusal(409, f"the server stops: there is nothing to {word} any more")
+        if not self._say(word, detail):
+            raise Refusal(503, "this process is being replaced, and tells nobody: ask again")
+        self._note(f"{who}: {word} {detail}".rstrip())
+        return {"accepted": True, "before": before}
+
+
+class ControlApplication(JsonPages):
+    """See the module.
+
+    :param state: how the server is.
+    :param orders: what it may be told to do.
+    :param config: the options as they are shown.
+    :param uids: who may ask.
+    :param more: pages besides, by path and method.
+    """
+
+    def __init__(
+        self,
+        state: Callable[[], Mapping[str, Any]],
+        orders: Orders,
+        config: Callable[[], Mapping[str, Any]],
+        uids: Collection[int],
+        more: Mapping[str, Mapping[str, Page]] | None = None,
+    ) -> None:
+        self._uids = uids
+        pages: dict[str, Mapping[str, Page]] = {
+            "/status": {"GET": lambda asked: state()},
+            "/config": {"GET": lambda asked: config()},
+            "/reload": {"POST": lambda asked: orders.reload(_who(asked))},
+            "/drain": {"POST": lambda asked: orders.drain(_who(asked))},
+            "/scale": {"POST": lambda asked: orders.scale(asked, _who(asked))},
+        }
+        super().__init__({**pages, **(more or {})}, self._admit_peer)
+
+    def _admit_peer(self, environ: Environ) -> None:
+        if environ.get(PEER_UID) not in self._uids:
+            raise Refusal(403, "only root and the user that has started the server may: sudo helps")
+
+
+def _who(asked: Asked) -> str:
+    return f"Asked on --control-socket by uid {asked.environ[PEER_UID]}"
