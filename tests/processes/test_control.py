@@ -79,7 +79,56 @@ def test_the_options_with_their_origins(pair: Servers, control: Control) -> None
     assert answer["options"]["threads"]["origin"] == "default"
 
 
+def test_requests_are_shown_with_their_stacks_and_broken_off(
+    pair: Servers, control: Control, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    client, pid = pair.hold(fifo)
+    with client:
+        status, answer = control.ask("/requests?stacks=1")
+        assert (status, answer["missing"]) == (200, [])
+        [(held, of)] = [
+            (found, each["pid"]) for each in answer["processes"] for found in each["requests"]
+        ]
+        assert (held["method"], held["target"], of) == ("GET", f"/wait?{fifo}", pid)
+        assert any("process_app" in line for line in held["stack"])
+        assert control.ask("/interrupt", {"id": "nobody's"})[1]["interrupted"] is False
+        status, answer = control.ask("/interrupt", {"id": held["id"]})
+        assert (status, answer["interrupted"]) == (200, True), answer
+        assert client.response().status == 504
+    release(fifo)
+
+
+def test_who_does_not_answer_is_named(pair: Servers, control: Control) -> None:
+    first, second = pair.loaded()
+    os.kill(first, signal.SIGSTOP)
+    try:
+        answer = control.ask("/requests")[1]
+    finally:
+        os.kill(first, signal.SIGCONT)
+    assert [each["pid"] for each in answer["processes"]] == [second]
+    [missing] = answer["missing"]
+    assert missing["pid"] == first
+    assert missing["heard"] >= 0.9
+
+
 # --- What it is told to do
+
+
+def test_a_level_of_the_log_holds_until_a_reload(pair: Servers, control: Control) -> None:
+    """For the parent too, and for a process that begins later."""
+    status, answer = control.ask("/log-level", {"level": "error"})
+    assert (status, answer["level"], answer["missing"]) == (200, "error", [])
+    assert set(answer["processes"]) == set(pair.loaded())
+    assert control.ask("/log-level", {"level": "loud"})[0] == 400
+    before = len(pair.lines)
+    control.order("/scale", processes=3)
+    control.wait_until(lambda found: found["fleet"]["ready"] == 3, "a third one")
+    assert [line for line in pair.lines[before:] if not line.startswith("loaded ")] == []
+    before = pair.count("Stopping; ")
+    pair.reload()
+    assert pair.count("Stopping; ") > before or pair.wait_for("Stopping; ", before + 1)
 
 
 def test_a_reload_has_an_end_that_can_be_seen(site: Site, pair: Servers, control: Control) -> None:

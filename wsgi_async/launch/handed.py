@@ -16,6 +16,7 @@ from wsgi_async.errors import ConfigError
 from wsgi_async.operations.answers import METRICS, Answers
 from wsgi_async.operations.counting import CountingObserver, begin
 from wsgi_async.operations.exchange import Answering, Exchange
+from wsgi_async.operations.log_level import LogLevel
 from wsgi_async.processes import Census, FleetState
 from wsgi_async.scoreboard import table
 from wsgi_async.scoreboard.board import Scoreboard
@@ -51,6 +52,9 @@ class Handed:
         """What all processes count in."""
         self.register = Register()
         """Which processes there are."""
+        self.log_level = LogLevel()
+        """From which level on all of them log, where somebody has asked for one."""
+        self._followed = self.log_level.asked
         begin(self.board.parent)
 
     # --- in the parent -----------------------------------------------------------------------
@@ -66,6 +70,14 @@ class Handed:
             census.generation,
         )
         self.register.write(fleet, _rows(census))
+        if self.log_level.asked != self._followed:
+            self._followed = self.log_level.asked
+            self.log_level.follow()
+
+    def reloaded(self) -> None:
+        """The options hold again."""
+        self.log_level.forget()
+        self._followed = ""
 
     def gone(self, number: int) -> None:
         """A serving process has ended."""
@@ -102,6 +114,7 @@ class Handed:
         if self.application is not None:
             answers = {**answers, METRICS: self.application.answer}
         Answering(self.exchange, number, answers).start()
+        self.log_level.follow()  # behind that: whoever is asked for another one later has been told
 
 
 def _exchange() -> Exchange:

@@ -130,6 +130,7 @@ class OperationsProcess:
 
         area = self._handed.board.operations
         begin(area)
+        self._handed.log_level.follow()
         telling, asking = _Telling(channel), Asking(self._handed.exchange.desk)
         served, servers = self._make(telling, asking, log)
         for surface, server in servers.items():

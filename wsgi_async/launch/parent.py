@@ -269,7 +269,10 @@ class ServerParent(Parent):
         return self._operations.run(program.config, program.shown, self._identity, channel)
 
     def reconfigure(self) -> ServerProgram:
-        return self._reloading.next()
+        program = self._reloading.next()
+        if self._operations is not None:
+            self._operations.handed.reloaded()
+        return program
 
     def started(self, processes: int, loop: str) -> None:
         config = self._first.config

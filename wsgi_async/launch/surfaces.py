@@ -16,6 +16,7 @@ from wsgi_async.operations.application import HEALTHY, SCRAPES, OperationsApplic
 from wsgi_async.operations.asking import Asking
 from wsgi_async.operations.control import ControlApplication, Orders
 from wsgi_async.operations.json_pages import JsonPages
+from wsgi_async.operations.questions import Questions
 from wsgi_async.operations.state import Facts, state
 from wsgi_async.processes import MOST_PROCESSES
 from wsgi_async.server.descriptors import plan_descriptors
@@ -45,6 +46,12 @@ class Given(NamedTuple):
     """Logs a line. *Any thread.*"""
     warn: Callable[[str], object]
     """Likewise, what is doubtful."""
+
+    @property
+    def questions(self) -> Questions:
+        """To the processes that serve. *Any thread.*"""
+        handed = self.handed
+        return Questions(self.asking, handed.register.processes, handed.log_level)
 
     def state(self) -> dict[str, Any]:
         """How the server is. *Any thread.*"""
@@ -82,7 +89,9 @@ def _metrics(given: Given) -> Served:
 def _control(given: Given) -> Served:
     orders = Orders(given.state, given.say, MOST_PROCESSES, given.note)
     return Served(
-        ControlApplication(given.state, orders, lambda: given.options, uids={0, given.starter})
+        ControlApplication(
+            given.state, orders, lambda: given.options, given.questions, uids={0, given.starter}
+        )
     )
 
 

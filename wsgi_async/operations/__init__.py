@@ -14,7 +14,8 @@ processes, told by the subscribers of ``journaling``; both are in memory, as the
 ``admission`` decides who may see the dashboard, and ``viewers`` are those who watch it.
 
 By ``exchange`` processes that serve answer questions about themselves, as ``answers`` has it, which
-``asking`` puts to all of them.
+``asking`` puts to all of them; ``questions`` are those of the pages, with who has not answered, and
+``log_level`` is what one of them changes for processes to come.
 
 ``state`` is how the server is, of shared memory alone, ``control`` what is served on the control
 socket, and ``json_pages`` how pages for programs are asked and answer.

@@ -6,6 +6,9 @@
 ``POST /reload``    as SIGHUP
 ``POST /drain``     as SIGTERM
 ``POST /scale``     to so many processes: ``{"processes": 4}``
+``GET /requests``   the requests in flight, by process; ``?stacks=1``: what their threads are doing
+``POST /interrupt`` break off a request, as ``--interrupt-late`` does: ``{"id": "..."}``
+``POST /log-level`` log from a level on, until a reload: ``{"level": "debug"}``
 =================== ==============================================================================
 
 What is to be done is done by the parent, which is told and does not answer. So these answer at once
@@ -19,12 +22,14 @@ the socket file: that may be opened to others by mistake, or by who thinks that 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 from wsgi_async.wsgi.environ import PEER_UID
 from wsgi_async.wsgi.types import Environ
 
 from .json_pages import Asked, JsonPages, Page, Refusal
+from .questions import Questions
 
 __all__ = ["ControlApplication", "Orders"]
 
@@ -86,6 +91,7 @@ class ControlApplication(JsonPages):
     :param state: how the server is.
     :param orders: what it may be told to do.
     :param config: the options as they are shown.
+    :param questions: puts questions to the processes that serve.
     :param uids: who may ask.
     :param more: pages besides, by path and method.
     """
@@ -95,6 +101,7 @@ class ControlApplication(JsonPages):
         state: Callable[[], Mapping[str, Any]],
         orders: Orders,
         config: Callable[[], Mapping[str, Any]],
+        questions: Questions,
         uids: Collection[int],
         more: Mapping[str, Mapping[str, Page]] | None = None,
     ) -> None:
@@ -105,12 +112,22 @@ class ControlApplication(JsonPages):
             "/reload": {"POST": lambda asked: orders.reload(_who(asked))},
             "/drain": {"POST": lambda asked: orders.drain(_who(asked))},
             "/scale": {"POST": lambda asked: orders.scale(asked, _who(asked))},
+            "/requests": {"GET": lambda asked: questions.requests(stacks=asked.flag("stacks"))},
+            "/interrupt": {"POST": lambda asked: questions.interrupt(asked.text("id"))},
+            "/log-level": {"POST": partial(_set_log_level, questions)},
         }
         super().__init__({**pages, **(more or {})}, self._admit_peer)
 
     def _admit_peer(self, environ: Environ) -> None:
         if environ.get(PEER_UID) not in self._uids:
             raise Refusal(403, "only root and the user that has started the server may: sudo helps")
+
+
+def _set_log_level(questions: Questions, asked: Asked) -> dict[str, Any]:
+    try:
+        return questions.set_log_level(asked.text("level"))
+    except ValueError as error:
+        raise Refusal(400, f"the level {error}") from None
 
 
 def _who(asked: Asked) -> str:

@@ -11,6 +11,21 @@ from wsgi_async.testing import TestClient
 from wsgi_async.wsgi.environ import PEER_UID
 
 
+class Asked:
+    """The processes that serve, of which one has the request 7."""
+
+    def requests(self, *, stacks: bool) -> dict[str, Any]:
+        return {"processes": [], "missing": [], "stacks": stacks}
+
+    def interrupt(self, id: str) -> dict[str, Any]:
+        return {"interrupted": id == "7", "why": ""}
+
+    def set_log_level(self, level: str) -> dict[str, Any]:
+        if level != "debug":
+            raise ValueError(f"{level!r} is none of debug")
+        return {"level": level}
+
+
 class Parent:
     """What is said to it, and noted of that."""
 
@@ -30,7 +45,10 @@ class Parent:
 
     def client(self, uid: int = 1000) -> TestClient:
         orders = Orders(self.status, self.say, 100, self.notes.append)
-        application = ControlApplication(self.status, orders, lambda: {"options": {}}, {0, 1000})
+        asked: Any = Asked()
+        application = ControlApplication(
+            self.status, orders, lambda: {"options": {}}, asked, {0, 1000}
+        )
 
         def connected(environ: dict[str, Any], start_response: Any) -> Any:
             return application({**environ, PEER_UID: uid}, start_response)
@@ -68,7 +86,8 @@ def test_nobody_else_may_ask_for_anything(uid: int) -> None:
 def test_who_has_not_been_asked_for_is_nobody() -> None:
     """On a socket of which the kernel is not asked there is no such variable."""
     orders = Orders(dict, lambda word, detail: True, 100, lambda line: None)
-    application = ControlApplication(dict, orders, dict, {0, 1000})
+    questions: Any = Asked()
+    application = ControlApplication(dict, orders, dict, questions, {0, 1000})
     assert TestClient(application).get("/status").status == 403
 
 
@@ -106,3 +125,18 @@ def test_a_parent_that_is_not_reached_has_accepted_nothing() -> None:
     answer = parent.client().post("/reload")
     assert answer.status == 503
     assert parent.notes == []
+
+
+def test_questions_go_to_the_processes_that_serve() -> None:
+    client = Parent().client()
+    assert client.get("/requests").json()["stacks"] is False
+    assert client.get("/requests?stacks=1").json()["stacks"] is True
+    assert client.get("/requests?stacks=yes").status == 400
+    assert client.post("/interrupt", data=b'{"id": "7"}').json()["interrupted"] is True
+    assert client.post("/log-level", data=b'{"level": "debug"}').json() == {"level": "debug"}
+    answer = client.post("/log-level", data=b'{"level": "loud"}')
+    assert (answer.status, answer.json()) == (400, {"error": "the level 'loud' is none of debug"})
+    for body in (b"", b'{"id": 7}', b'{"id": ""}'):
+        answer = client.post("/interrupt", data=body)
+        assert answer.status == 400
+        assert answer.json() == {"error": 'send {"id": "..."}, a text'}
