@@ -12,6 +12,7 @@ from tools import ROOT
 
 import wsgi_async.middleware
 from wsgi_async.config.other_servers import ABSENT
+from wsgi_async.ctl.command import commands
 from wsgi_async.help.tables import (
     atoms_table,
     filled,
@@ -25,11 +26,17 @@ from wsgi_async.testing import TestClient
 GUIDES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(HELP.glob("*.md"))}
 ACTIONS = "`--help` `--print-config` `--check-config` `--guide` `--version`"
 ELSEWHERE = {
+    "control": {
+        flag
+        for command in (commands, *commands.commands.values())
+        for param in command.params
+        for flag in param.opts
+    },
     "django": {"--nostatic", "--insecure"},
     "proxies": {"--trusted-proxy", "--trusted-proxy-headers"},
     "tls": {"--webroot"},
 }
-"""Options of other programs that a guide names."""
+"""Options of other commands that a guide names."""
 MISSING = {
     "proxies": {"--trusted-proxy-count"},
 }
@@ -83,6 +90,11 @@ def test_the_keys_of_the_environ_are_those_of_a_request() -> None:
     for key in ("wsgi.run_once", "wsgi.input_terminated", "GATEWAY_INTERFACE", "wsgi.version"):
         row = next(row for row in GUIDES["environ"].splitlines() if row.startswith(f"| `{key}`"))
         assert f"`{environ[key]}`" in row
+
+
+def test_every_command_of_ctl_has_its_place() -> None:
+    headings = re.findall(r"^### (.+)$", GUIDES["control"], re.MULTILINE)
+    assert sorted(", ".join(headings).split(", ")) == sorted(commands.commands)
 
 
 def test_all_middleware_is_listed() -> None:

@@ -57,6 +57,7 @@ def test_content(wheel: Path) -> None:
         names = archive.namelist()
         (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
         text = archive.read(metadata).decode()
+        commands = archive.read(metadata.replace("METADATA", "entry_points.txt")).decode()
     assert "wsgi_async/py.typed" in names
     packaged = {name for name in names if name.endswith(".py")}
     package = ROOT / "wsgi_async"
@@ -68,6 +69,7 @@ def test_content(wheel: Path) -> None:
     assert "wsgi_async/operations/page/app.js" in page
     assert packaged == {str(path.relative_to(ROOT)) for path in package.rglob("*.py")}
     assert {name.split("/")[0] for name in names} == {"wsgi_async", metadata.split("/")[0]}
+    assert "wsgi-asyncctl = wsgi_async.ctl.__main__:main" in commands
     told = email.message_from_string(text)
     assert told["License-Expression"] == "MIT"
     needed = {entry for entry in told.get_all("Requires-Dist", []) if "extra ==" not in entry}

@@ -139,6 +139,19 @@ def test_neither_is_any_for_what_else_it_does(
         assert "SHADOW" not in process.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said", "code"),
+    [(("--help",), "status", 0), (("status", "-s", "none"), "There is no none", 4)],
+)
+def test_nor_by_the_command_that_asks_a_server(
+    project: Path, arguments: tuple[str, ...], said: str, code: int
+) -> None:
+    with running(*python("-m", "wsgi_async.ctl", *arguments), cwd=project) as process:
+        assert process.wait() == code
+        process.wait_for(said)
+        assert "SHADOW" not in process.output
+
+
 def test_pythonpath_hides_nothing_either(project: Path, tmp_path: Path) -> None:
     """As far as Python itself starts with it."""
     directory = tmp_path / "path"

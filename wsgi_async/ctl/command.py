@@ -272,7 +272,7 @@ def _complete(answer: Answer) -> int:
 
 @_command("profile")
 @click.argument("seconds", type=_Duration())
-@click.option("--hz", type=click.IntRange(1, 1000), default=100, help="Samples a second. [100]")
+@click.option("--hz", type=click.IntRange(min=1), default=100, help="Samples a second. [100]")
 @click.option(
     "-o", "prefix", metavar="PREFIX", default="", help="Names of the files, up to their endings."
 )

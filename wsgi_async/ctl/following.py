@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from .client import Client
 from .exits import Exit, Failed
-from .text import age
+from .text import age, many
 
 __all__ = ["Follower", "Outcome"]
 
@@ -123,7 +123,9 @@ class Follower:
             if fleet["reloads_failed"] > before["reloads_failed"]:
                 text = "The reload has failed: the processes that serve go on; the log says why"
                 return Outcome(Exit.FAILED, text, status)
-            text = f"Reloaded: {_processes(fleet['ready'])} of generation {fleet['generation']}"
+            text = (
+                f"Reloaded: {many(fleet['ready'], 'process')} of generation {fleet['generation']}"
+            )
             return Outcome(Exit.DONE, f"{text} in {age(self.seconds)}", status)
 
         return self._follow(lambda seen: _while_it_serves(seen) or judge(seen.status))
@@ -134,7 +136,7 @@ class Follower:
         def judge(status: Status) -> Outcome | None:
             fleet = status["fleet"]
             if fleet["wanted"] == fleet["ready"] == len(status["processes"]) == wanted:
-                text = f"{_processes(wanted)} ready, after {age(self.seconds)}"
+                text = f"{many(wanted, 'process')} ready, after {age(self.seconds)}"
                 return Outcome(Exit.DONE, text, status)
             return None
 
@@ -149,7 +151,7 @@ class Follower:
                 return None
             text = f"The server has drained and ended, after {age(self.seconds)}"
             if more := _cut(seen.status) - cut:
-                text += f"; {more} responses were cut meanwhile"
+                text += f"; cut meanwhile: {many(more, 'response')}"
             return Outcome(Exit.DONE, text, seen.status)
 
         return self._follow(judge)
@@ -198,7 +200,3 @@ def _while_it_serves(seen: _Seen) -> Outcome | None:
 def _cut(status: Status) -> int:
     """Responses so far that were cut."""
     return int((status.get("totals") or {}).get("cut") or 0)
-
-
-def _processes(count: int) -> str:
-    return f"{count} process{'es' if count != 1 else ''}"

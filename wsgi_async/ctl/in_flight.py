@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from .text import Cell, Column, Paint, Screen, age, clean, shown, size, table
+from .text import Cell, Column, Paint, Screen, age, clean, many, shown, size, table
 
 __all__ = ["STATES", "describe_requests", "missing_lines"]
 
 STATES = {
-    "receiving": "uploading",
-    "queued": "queued",
-    "running": "running",
-    "parked": "waiting for its client, without a thread",
-    "sending": "its response goes to its client",
-    "abandoned": "running, but its client has gone",
-    "lost": "running, but its thread was given up",
+    "receiving": "its body is being uploaded",
+    "queued": "it waits for a thread",
+    "running": "a thread is at work for it",
+    "parked": "its response waits for its client, without a thread",
+    "sending": "its response is going to its client",
+    "abandoned": "a thread is at work for it, but its client has gone",
+    "lost": "a thread is at work for it, but was given up (`--request-timeout`)",
 }
 """Where a request may stand, and what that means."""
 
@@ -63,12 +63,13 @@ def describe_requests(answer: dict[str, Any], screen: Screen) -> list[str]:
 
 def missing_lines(answer: dict[str, Any], screen: Screen) -> list[str]:
     """A line for each process that has not answered, of what several were asked."""
-    return [
-        _alarm(
-            process, f"no answer; its last sign of life: {age(process.get('heard'))} ago", screen
-        )
-        for process in answer.get("missing") or ()
-    ]
+    return [_alarm(process, _silence(process), screen) for process in answer.get("missing") or ()]
+
+
+def _silence(process: dict[str, Any]) -> str:
+    why = clean(process.get("why") or "no answer")
+    heard = process.get("heard")
+    return why if heard is None else f"{why}; its last sign of life: {age(heard)} ago"
 
 
 def stack_lines(stack: list[str] | None) -> list[str]:
@@ -87,9 +88,9 @@ def _summary(answer: dict[str, Any], requests: list[dict[str, Any]]) -> str:
     lost = sum(process.get("lost") or 0 for process in processes)
     connections = sum(process.get("connections") or 0 for process in processes)
     return (
-        f"{number} in flight{told}; {len(processes)} processes, {threads} threads"
+        f"{number:,} in flight{told}; {many(len(processes), 'process')}, {many(threads, 'thread')}"
         + (f" ({lost} lost)" if lost else "")
-        + f", {connections} connections"
+        + f", {many(connections, 'connection')}"
     )
 
 

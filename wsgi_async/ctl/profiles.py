@@ -34,7 +34,12 @@ def describe_profile(profile: dict[str, Any], files: Files, screen: Screen) -> l
     else:
         lines += ["", "No thread was in the application meanwhile"]
     lines += ["", *(clean(path) for path in files.paths)]
-    missing = missing_lines(profile, screen)
+    failed = [
+        {**process, "why": process["error"]}
+        for process in profile.get("processes") or ()
+        if process.get("error")
+    ]
+    missing = missing_lines({"missing": [*failed, *(profile.get("missing") or ())]}, screen)
     return [*lines, "", *missing] if missing else lines
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from .in_flight import missing_lines
-from .text import Cell, Column, Paint, Screen, clean, clock, shown, table
+from .text import Cell, Column, Paint, Screen, clean, clock, many, shown, table
 
 __all__ = ["describe_config", "describe_errors", "describe_level"]
 
@@ -39,8 +40,8 @@ def describe_errors(answer: dict[str, Any], screen: Screen) -> list[str]:
 def describe_config(answer: dict[str, Any], screen: Screen) -> list[str]:
     """The options, each with its value and where that comes from; as ``--print-config``."""
     options = [
-        (f"{clean(option['name'])} = {clean(option['value'])}", clean(option["origin"]))
-        for option in answer["options"]
+        (f"{clean(name)} = {_value(option)}", clean(option["origin"]))
+        for name, option in answer["options"].items()
     ]
     width = max((len(text) for text, _ in options if len(text) < 60), default=0)
     lines = [
@@ -49,7 +50,14 @@ def describe_config(answer: dict[str, Any], screen: Screen) -> list[str]:
     return lines + [f"# {clean(notice)}" for notice in answer.get("notices") or ()]
 
 
+def _value(option: dict[str, Any]) -> str:
+    """As TOML has it, or nearly."""
+    if option.get("hidden"):
+        return "(set, and not shown)"
+    return clean(json.dumps(option["value"], ensure_ascii=False))
+
+
 def describe_level(answer: dict[str, Any], level: str, screen: Screen) -> list[str]:
-    """Who logs from that level on."""
-    processes = ", ".join(shown(process.get("number")) for process in answer["processes"])
-    return [f"Processes {processes or 'none'} log from {level} on", *missing_lines(answer, screen)]
+    """How many log from that level on."""
+    told = f"From {level} on is logged by {many(len(answer['processes']), 'process')}"
+    return [f"{told}, and by those that begin before a reload", *missing_lines(answer, screen)]

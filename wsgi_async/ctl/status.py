@@ -51,13 +51,10 @@ _LONG_AGO = 5.0
 
 def describe_status(status: dict[str, Any], screen: Screen) -> list[str]:
     """The lines."""
-    name = f" {clean(status['name'])}" if status.get("name") else ""
+    name = f"{clean(status['name'])}, " if status.get("name") else ""
     since = age(status["now"] - status["started"])
-    lines = [
-        screen.cut(
-            f"wsgi_async {shown(status.get('version'))}{name}, process {status['pid']}, for {since}"
-        )
-    ]
+    head = f"wsgi_async {shown(status.get('version'))}: {name}process {status['pid']}, for {since}"
+    lines = [screen.cut(head)]
     lines += [screen.cut(f"  {clean(address)}") for address in status.get("addresses", ())]
     lines.append("")
     for head, parts in [("fleet", fleet_parts(status["fleet"])), *_totals(status["totals"])]:
@@ -94,7 +91,9 @@ def _totals(totals: dict[str, Any]) -> list[tuple[str, list[Cell | str]]]:
     """What has happened so far, by heads."""
     requests = totals.get("requests") or {}
     answered = amount(sum(count or 0 for count in requests.values()))
-    rows: list[tuple[str, list[Cell | str]]] = [("requests", [answered, *_counts(requests)])]
+    rows: list[tuple[str, list[Cell | str]]] = [
+        ("requests", [f"{answered} in all", *_counts(requests)])
+    ]
     if refused := _counts(totals.get("refused") or {}):
         rows.append(("refused", [*refused]))
     if besides := _counts({words: totals.get(name) for name, words in _BESIDES.items()}):

@@ -19,6 +19,7 @@ __all__ = [
     "clock",
     "cut",
     "listed",
+    "many",
     "shown",
     "size",
     "table",
@@ -144,6 +145,11 @@ def listed(head: str, parts: Sequence[Cell | str], screen: Screen) -> list[str]:
 def amount(count: float | None) -> str:
     """``12,345``."""
     return NOTHING if count is None else f"{count:,.0f}"
+
+
+def many(count: int, noun: str) -> str:
+    """``1 process``, ``2 processes``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")
 
 
 def size(count: float | None) -> str:

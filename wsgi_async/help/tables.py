@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS, in_groups
 from wsgi_async.ctl.exits import Exit
+from wsgi_async.ctl.in_flight import STATES
 from wsgi_async.logs.access_atoms import ATOMS, KEYS, NAMED
 from wsgi_async.operations import statsd_lines
 from wsgi_async.processes.signals import SIGNALS
@@ -30,6 +31,7 @@ __all__ = [
     "options_table",
     "refresh",
     "signals_table",
+    "standings_table",
     "statsd_table",
 ]
 
@@ -70,6 +72,12 @@ def signals_table() -> str:
 def exits_table() -> str:
     """The exit codes of ``wsgi-asyncctl`` as a Markdown table: code, what it means."""
     return _table(("Code", "Meaning"), [(str(exit.value), exit.meaning) for exit in Exit])
+
+
+def standings_table() -> str:
+    """Where a request may stand, as ``wsgi-asyncctl requests`` has it, as a Markdown table."""
+    rows = [(f"`{state}`", meaning) for state, meaning in STATES.items()]
+    return _table(("State", "Where the request is"), rows)
 
 
 def atoms_table() -> str:
@@ -120,6 +128,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "metrics": metrics_table,
     "options": options_in_groups,
     "signals": signals_table,
+    "standings": standings_table,
     "statsd": statsd_table,
 }
 """What makes the table of a name; a place of another name is written by hand."""

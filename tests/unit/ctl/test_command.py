@@ -26,7 +26,7 @@ ANSWERS: dict[str, Any] = {
     "GET /requests?stacks=0": REQUESTS,
     "GET /errors": {"errors": []},
     "POST /interrupt": {"interrupted": False, "why": "It has ended"},
-    "POST /log-level": {"processes": [{"number": 0}], "missing": []},
+    "POST /log-level": {"level": "debug", "processes": [4300], "missing": []},
     "POST /reload": {"accepted": True, "before": FLEET},
     "POST /scale": {"accepted": True, "before": FLEET},
 }
@@ -59,7 +59,7 @@ def ctl(
 def test_an_answer_goes_to_standard_output(ctl: Call) -> None:
     ended = ctl("status")
     assert (ended.code, ended.error) == (Exit.DONE, "")
-    assert ended.out.startswith("wsgi_async 1.0 shop, process 4242")
+    assert ended.out.startswith("wsgi_async 1.0: shop, process 4242")
     assert "\x1b" not in ended.out
 
 
@@ -89,7 +89,7 @@ def test_who_does_not_answer_makes_an_exit_code(ctl: Call) -> None:
 
 
 def test_what_is_sent(control: ControlSocket, ctl: Call) -> None:
-    assert ctl("log-level", "DEBUG").out == "Processes 0 log from debug on\n"
+    assert ctl("log-level", "DEBUG").out.startswith("From debug on is logged by 1 process, ")
     ended = ctl("interrupt", "3f2a")
     assert (ended.code, ended.out) == (Exit.FAILED, "")
     assert ended.error == "wsgi-asyncctl: error: It has ended\n"

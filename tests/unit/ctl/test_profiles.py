@@ -20,8 +20,8 @@ PROFILE: dict[str, Any] = {
     "taken": 100,
     "missed": 0,
     "cost": 0.004,
-    "processes": [{"number": 0, "pid": 4300}],
-    "missing": [],
+    "processes": [{"number": 0, "pid": 4300}, {"number": 1, "pid": 4301, "error": "no\nroom"}],
+    "missing": [{"number": 2, "pid": 4302}],
 }
 
 
@@ -37,12 +37,15 @@ def test_three_files_and_what_they_cost(
     with ControlSocket(tmp_path / "c", answer) as control:
         ended = run(capsys, "profile", "1s", "-o", "hot", "-s", control.path)
         named_by_the_time = run(capsys, "profile", "1", "-s", control.path)
-    assert ended.code == named_by_the_time.code == Exit.DONE
+    assert ended.code == named_by_the_time.code == Exit.PARTLY
     lines = ended.out.splitlines()
-    assert "sampling used 0.4 % of a CPU" in ended.out
+    assert "sampling used 0.2 % of a CPU" in ended.out
     assert lines[3].split()[:3] == ["90.0%", "90.0%", "hot"]
     assert lines[4].split()[:3] == ["10.0%", "100.0%", "app"]
-    assert lines[-3:] == ["hot.svg", "hot.speedscope.json", "hot.txt"]
+    assert lines[-6:] == [
+        *("hot.svg", "hot.speedscope.json", "hot.txt", ""),
+        *("process 1 (4301): no\\x0aroom", "process 2 (4302): no answer"),
+    ]
     assert ElementTree.parse("hot.svg").getroot().tag.endswith("svg")
     speedscope = json.loads(Path("hot.speedscope.json").read_text())
     assert speedscope["shared"]["frames"][1]["name"] == "hot"

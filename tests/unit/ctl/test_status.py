@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from control_sockets import STATUS
 
-from wsgi_async.ctl.in_flight import describe_requests
-from wsgi_async.ctl.reports import describe_errors, describe_level
+from wsgi_async.ctl.in_flight import STATES, describe_requests
+from wsgi_async.ctl.reports import describe_config, describe_errors, describe_level
 from wsgi_async.ctl.status import describe_status
 from wsgi_async.ctl.text import Screen
+from wsgi_async.server import in_flight
 
 PLAIN = Screen(None, False)
 HOSTILE = "/\x1b[2J\x1b]0;owned\x07\nForged line"
@@ -57,12 +58,12 @@ REQUESTS: dict[str, Any] = {
 
 def test_a_status() -> None:
     assert describe_status(STATUS, PLAIN) == [
-        "wsgi_async 1.0 shop, process 4242, for 2h46m",
+        "wsgi_async 1.0: shop, process 4242, for 2h46m",
         "  http://127.0.0.1:8000",
         "  unix:/run/shop.sock",
         "",
         "fleet     up, 2 of 2 ready, generation 3, 2 reloads (0 failed), replaced: 1 died",
-        "requests  246,912, 246,000 2xx, 900 4xx, 12 5xx",
+        "requests  246,912 in all, 246,000 2xx, 900 4xx, 12 5xx",
         "refused   4 queue_full",
         "besides   2 responses cut",
         "bodies    11.8 M received, 9.2 G sent",
@@ -131,11 +132,13 @@ def test_requests_the_oldest_first_and_who_has_not_answered() -> None:
     ]
 
 
+def test_each_state_of_a_request_is_explained() -> None:
+    assert set(STATES) == set(in_flight.STATES)
+
+
 def test_nothing_in_flight() -> None:
     answer = {"processes": [{**REQUESTS["processes"][0], "requests": []}], "missing": []}
-    assert describe_requests(answer, PLAIN) == [
-        "0 in flight; 1 processes, 8 threads, 21 connections"
-    ]
+    assert describe_requests(answer, PLAIN) == ["0 in flight; 1 process, 8 threads, 21 connections"]
 
 
 def test_a_journal_is_read_like_a_log() -> None:
@@ -153,9 +156,23 @@ def test_a_journal_is_read_like_a_log() -> None:
     assert describe_errors({"errors": []}, PLAIN) == ["No errors, refusals or notes so far"]
 
 
+def test_options_with_their_origins() -> None:
+    options = {
+        "workers": {"value": 2, "origin": "command line"},
+        "bind": {"value": ["127.0.0.1:0"], "origin": "default"},
+        "keyfile_password": {"value": None, "origin": "$WSGI_ASYNC_X", "hidden": True},
+    }
+    assert describe_config({"options": options, "notices": ["mind\nthis"]}, PLAIN) == [
+        "workers = 2                              # command line",
+        'bind = ["127.0.0.1:0"]                   # default',
+        "keyfile_password = (set, and not shown)  # $WSGI_ASYNC_X",
+        "# mind\\x0athis",
+    ]
+
+
 def test_who_logs_from_which_level_on() -> None:
-    answer = {"processes": [{"number": 0}, {"number": 1}], "missing": REQUESTS["missing"]}
+    answer = {"processes": [4300, 4301], "missing": REQUESTS["missing"]}
     assert describe_level(answer, "debug", PLAIN) == [
-        "Processes 0, 1 log from debug on",
+        "From debug on is logged by 2 processes, and by those that begin before a reload",
         "process 2 (4302): no answer; its last sign of life: 31s ago",
     ]

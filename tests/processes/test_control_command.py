@@ -1,0 +1,114 @@
+"""``wsgi-asyncctl`` and a real server: one of two processes, from its first question to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from control_sockets import Ended, run
+from processes import Servers, Site, release
+from tools import ROOT
+
+from wsgi_async.ctl.exits import Exit
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def socket(site: Site) -> Path:
+    return site.directory / "control.sock"
+
+
+@pytest.fixture
+def ctl(socket: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The command, in this process, told by a variable where the socket is."""
+    monkeypatch.setenv("WSGI_ASYNC_CONTROL_SOCKET", str(socket))
+    return lambda *args: run(capsys, *args)
+
+
+def test_a_server_is_asked_steered_and_ended(site: Site, socket: Path, ctl: Call) -> None:
+    pid_file = site.directory / "pid"
+    options = ("--workers", "2", "--control-socket", str(socket), "--pid", str(pid_file))
+    with site.serve(*options) as servers:
+        servers.wait_for("Listening on ")
+        servers.wait_for(f"can be asked and steered on unix:{socket}")
+        it_tells_how_it_is(servers, ctl)
+        it_is_found_by_its_pid_file(pid_file, servers, ctl)
+
+        it_shows_a_request_and_breaks_it_off(site.directory / "fifo", servers, ctl)
+
+        ended = ctl("scale", "3")
+        assert (ended.code, ended.error) == (Exit.DONE, "")
+        assert ended.out.startswith("3 processes ready")
+        assert len(servers.loaded()) == 3
+
+        site.write("v1")
+        ended = ctl("reload")
+        assert (ended.code, ended.error) == (Exit.DONE, "")
+        assert ended.out.startswith("Reloaded: 3 processes of generation 2 in ")
+        assert servers.ask()[1] == "v1"
+
+        site.write("bad", before="raise RuntimeError('broken')")
+        ended = ctl("reload")
+        assert (ended.code, ended.out) == (Exit.FAILED, "")
+        assert "The reload has failed: the processes that serve go on" in ended.error
+        assert servers.ask()[1] == "v1"
+
+        ended = ctl("drain")
+        assert (ended.code, ended.error) == (Exit.DONE, "")
+        assert ended.out.startswith("The server has drained and ended")
+        assert servers.wait() == 0
+    ended = ctl("status")
+    assert ended.code == Exit.UNREACHABLE
+    assert f"There is no {socket}: does the server run" in ended.error
+
+
+def it_tells_how_it_is(servers: Servers, ctl: Call) -> None:
+    servers.get("/?x")
+    text = ctl("status").out
+    assert f"process {servers.process.pid}, for " in text
+    assert "up, 2 of 2 ready, generation 1" in text
+    status = json.loads(ctl("status", "--json").out)
+    assert [process["pid"] for process in status["processes"]] == servers.loaded()
+    assert f"http://127.0.0.1:{servers.address[1]}" in status["addresses"]
+    text = ctl("config").out
+    assert "workers = 2 " in text
+    assert "# command line" in text
+    ended = ctl("scale", "100000")
+    assert ended.code == Exit.REFUSED
+    assert "a number from 1 to " in ended.error
+
+
+def it_shows_a_request_and_breaks_it_off(fifo: Path, servers: Servers, ctl: Call) -> None:
+    os.mkfifo(fifo)
+    client, pid = servers.hold(fifo)
+    with client:
+        answer = json.loads(ctl("requests", "--json").out)
+        [[process, request]] = [
+            (process, request) for process in answer["processes"] for request in process["requests"]
+        ]
+        assert (process["pid"], request["state"]) == (pid, "running")
+        assert (request["method"], request["target"]) == ("GET", f"/wait?{fifo}")
+        text = ctl("requests", "--stacks").out
+        assert re.search(r"process_app\.py.*\n .*open\(", text)
+        assert ctl("interrupt", "nobody").code == Exit.FAILED
+        ended = ctl("interrupt", request["id"])
+        assert (ended.code, ended.error) == (Exit.DONE, "")
+        assert client.response().status == 504
+        release(fifo)
+    assert "is logged by 2 processes" in ctl("log-level", "debug").out
+
+
+def it_is_found_by_its_pid_file(pid_file: Path, servers: Servers, ctl: Call) -> None:
+    """Also by the command as it is installed, with nothing in the environment."""
+    command = [sys.executable, "-m", "wsgi_async.ctl", "-p", str(pid_file), "status", "--json"]
+    env = {"PYTHONPATH": str(ROOT)}
+    found = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert found.stderr == ""
+    assert json.loads(found.stdout)["pid"] == servers.process.pid
