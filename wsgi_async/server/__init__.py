@@ -8,10 +8,11 @@ how descriptors are shared out
 (``descriptors``), which loop runs (``event_loop``), how a server is told to end (``stopping``,
 ``signal_handling``), what is asked before it accepts (``warm_up``), what becomes of the fields that
 proxies add (``proxy_fields``), which ``certificates`` are shown and how newer ones come to be, the
-table of requests in flight (``in_flight``), how full it is (``figures``), and work that a loop
-repeats (``repeating``).
+table of requests in flight (``in_flight``), what an operator breaks off of them (``interruption``),
+and what other threads learn of both (``insight``), how full it is (``figures``), and work that a
+loop repeats (``repeating``).
 
-Runs on: the loop thread.
+Runs on: the loop thread; ``insight`` for any other one.
 
 May import: buffers, config, connection, errors, events, http, logs, proxies, system, threads, tls,
 wsgi.
