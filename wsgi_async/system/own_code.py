@@ -15,8 +15,10 @@ _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 CALLER = os.path.join(_PACKAGE, "wsgi", "calling.py")
 """Where the server calls applications."""
 
-_BETWEEN = tuple(
-    os.path.join(_PACKAGE, name, "") for name in ("applications", "compat", "foreign", "middleware")
+_BETWEEN = (
+    *(os.path.join(_PACKAGE, name, "") for name in ("applications", "compat", "foreign")),
+    os.path.join(_PACKAGE, "middleware", ""),
+    os.path.join(_PACKAGE, "connection", "telling.py"),
 )
 
 
@@ -27,7 +29,7 @@ def is_ours(filename: str) -> bool:
 
 def calls_applications(filename: str) -> bool:
     """Whether a file of this package lies between :data:`CALLER` and an application, and calls it,
-    as middleware does."""
+    as middleware does, and what looks at the environ for a subscriber."""
     return filename.startswith(_BETWEEN)
 
 

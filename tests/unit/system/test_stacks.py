@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from wsgi_async.connection.telling import _SEEN, EnvironExchange, application_for
 from wsgi_async.errors import ClientDisconnected, RequestTimeout
 from wsgi_async.middleware import AccessLog, Errors
 from wsgi_async.system.stacks import DEPTH, is_in_application, raise_in, stack_of
@@ -183,6 +184,20 @@ def test_middleware_of_the_package_may_be_on_the_way(block: Any) -> None:
     silent = logging.Logger("silent", logging.INFO)
     silent.addHandler(logging.NullHandler())
     assert is_in_application(block(streaming).ident)
+
+
+def test_so_may_what_tells_subscribers_of_the_environ(block: Any) -> None:
+    """Who logs a variable of it has applications interrupted all the same."""
+
+    def working(blocked: Blocked) -> None:
+        def application(environ: Any, start_response: Any) -> list[bytes]:
+            blocked.wait()
+            return []
+
+        _SEEN.set([])
+        respond(application_for(EnvironExchange, application), Waiting())
+
+    assert is_in_application(block(working).ident)
 
 
 def test_what_waits_in_the_servers_own_code_is_not_in_the_application(block: Any) -> None:
