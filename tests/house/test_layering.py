@@ -205,6 +205,7 @@ OWNERS: dict[str, set[str]] = {
         "operations.asking",
         "operations.exchange",
         "operations.journaling",
+        "operations.profiles",
         "operations.sampling",
         "operations.statsd",
         "operations.viewers",

@@ -15,8 +15,8 @@ processes, told by the subscribers of ``journaling``; both are in memory, as the
 By ``exchange`` processes that serve answer questions about themselves, as ``answers`` has it, which
 ``asking`` puts to all of them; ``questions`` are those of the pages, with who has not answered, and
 ``log_level`` is what one of them changes for processes to come. ``sampling`` is the answer to
-``profiles``, which has them sampled; ``sampled_stacks`` are what is seen, and ``flame`` what is made
-of it.
+``profiles``, which has them sampled; ``sampled_stacks`` are what is seen, and ``flame`` what is
+made of it.
 
 ``state`` is how the server is, of shared memory alone, ``control`` what is served on the control
 socket, and ``json_pages`` how pages for programs are asked and answer.

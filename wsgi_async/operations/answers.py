@@ -4,6 +4,7 @@
 ``requests``    the requests in flight, and with ``stacks`` what their threads are doing
 ``interrupt``   breaks off the one of this ``id``, as ``interrupt_late`` does
 ``log-level``   logs from this ``level`` on
+``profile``     samples the stacks of its threads (:mod:`.sampling`)
 ``metrics``     what it alone has of the application's own (:mod:`.app_metrics`)
 =============== ===============================================================================
 """
@@ -18,6 +19,7 @@ from wsgi_async.logs import setup as logs
 from wsgi_async.server.in_flight import Entry
 from wsgi_async.server.insight import Insight, LoopStanding
 
+from . import sampling
 from .exchange import Answer
 
 __all__ = ["INTERRUPT", "LOG_LEVEL", "METRICS", "REQUESTS", "Answers"]
@@ -45,6 +47,7 @@ class Answers:
         self._number = number
         self._insight = insight
         self._last: Insight | None = None
+        self._sampler = sampling.Sampler(self._at_work)
 
     @property
     def table(self) -> dict[str, Answer]:
@@ -53,6 +56,7 @@ class Answers:
             REQUESTS: self._requests,
             INTERRUPT: self._interrupt,
             LOG_LEVEL: self._set_log_level,
+            sampling.ASK: self._sampler.answer,
         }
 
     def _found(self) -> Insight | None:
@@ -61,6 +65,10 @@ class Answers:
         if insight is not None:
             self._last = insight
         return self._last
+
+    def _at_work(self) -> list[tuple[int, int]]:
+        insight = self._found()
+        return [] if insight is None else insight.at_work()
 
     def _requests(self, question: Mapping[str, Any]) -> dict[str, Any]:
         insight = self._found()

@@ -6,8 +6,8 @@ question and its result is taken by another one (``profiles``), so that neither 
 What such a thread can know, and what not:
 
 * It runs only when it gets the GIL. Where code in C holds that for long, several samples are
-  missed, and are counted as such. The next one counts for them too: it sees the thread at the place
-  where it was held up, or near it.
+  missed, and are counted as such. The next one, if there is one, counts for them too: it sees the
+  thread at the place where it was held up, or near it.
 * CPython cannot tell whether another thread computes or waits. But Linux tells how much CPU time
   each has used, and so a sample is followed by a second look, :data:`LOOK` seconds later. The part
   of that time which the thread has spent computing is the sample's. One that waits for the GIL
@@ -19,6 +19,7 @@ Whoever holds a frame holds what is in its variables. So frames are let go befor
 from __future__ import annotations
 
 import json
+import math
 import sys
 import threading
 import time
@@ -84,6 +85,10 @@ class Ticks:
         due, self._passed = passed - self._passed, passed
         return due
 
+    def left(self, end: float) -> int:
+        """How many were due before that, and nobody took them."""
+        return max(math.ceil((end - self._began) / self.interval - 1e-6) - self._passed, 0)
+
 
 class _Sampling:
     """One profile. *Its own thread,* but for what says otherwise.
@@ -125,7 +130,9 @@ class _Sampling:
                 self._missed += due - 1
                 self._sample(due)
         finally:
-            self._lasted = time.monotonic() - began
+            now = time.monotonic()
+            self._missed += ticks.left(min(now, self.ends_at))
+            self._lasted = now - began
             self._cost = time.thread_time() - cost
             self.is_over.set()
 
@@ -140,8 +147,7 @@ class _Sampling:
             time.sleep(LOOK)
             after, passed = [_used(each) for _, each in seen], time.monotonic() - since
             for (key, _), used, now in zip(seen, before, after, strict=True):
-                has_gone = used is None or now is None
-                computing = 0.0 if has_gone else (now - used) / passed
+                computing = (now - used) / passed
                 self._stacks.add(key, ticks, min(max(computing, 0.0), 1.0))
 
     def _look(self, threads: Sequence[tuple[int, int]]) -> list[tuple[tuple[int, ...], int]]:
@@ -179,12 +185,12 @@ class _Sampling:
         return round(computing / self._hz, 6) if self._tells_cpu else None
 
 
-def _used(native_id: int) -> float | None:
-    """Seconds of CPU time of a thread; None where it has ended."""
+def _used(native_id: int) -> float:
+    """Seconds of CPU time of a thread; none where it has ended."""
     try:
         return time.clock_gettime(cpu_clock(native_id))
     except OSError:
-        return None
+        return 0.0
 
 
 class Sampler:
