@@ -182,6 +182,17 @@ class Page:
             self.tell("Input.dispatchKeyEvent", type="keyDown", **what, text=text)
             self.tell("Input.dispatchKeyEvent", type="keyUp", **what)
 
+    def click(self, selector: str) -> None:
+        """The mouse's first button, in the middle of that element."""
+        where = self.value(
+            f"(element => {{ element.scrollIntoView({{block: 'center'}});"
+            " const {x, y, width, height} = element.getBoundingClientRect();"
+            f" return [x + width / 2, y + height / 2]; }})(document.querySelector({selector!r}))"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            how = {"button": "left", "clickCount": 1}
+            self.tell("Input.dispatchMouseEvent", type=kind, x=where[0], y=where[1], **how)
+
     def resize(self, width: int, height: int) -> None:
         """As if its window, or a phone, had this size."""
         self.tell(

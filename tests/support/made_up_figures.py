@@ -38,7 +38,6 @@ HOSTILE = "/<script>alert(1)</script>?\"'><img src=x onerror=alert(2)>\u202e\x1b
 """What a client may ask for, and nobody's page may take for anything but text."""
 
 STACK = [
-    'File "wsgi_async/wsgi/calling.py", line 88, in call',
     'File "flask/app.py", line 1536, in __call__',
     'File "flask/app.py", line 1511, in wsgi_app',
     'File "flask/app.py", line 902, in dispatch_request',
@@ -195,6 +194,7 @@ def _process(number: int, now: float) -> dict[str, Any]:
         "threads": {"busy": busy, "idle": 8 - busy, "aside": int(number == 1), "lost": 0},
         "oldest_wait": 0.041 if number == 3 else 0.0,
         "connections": {"new": 1, "head": 0, "busy": busy + 4, "idle": 71, "lingering": 1},
+        "restarts": number % 2,
         "memory": 98e6 + 4e6 * number,
         "files": 113 + number,
     }
@@ -204,7 +204,7 @@ def requests(with_stacks: bool) -> dict[str, Any]:
     """As ``/api/requests`` has it."""
     stack = STACK if with_stacks else None
     shown = [
-        (41.7, "running", "GET", "/reports/2026/q3?format=csv", 0, 0, 3),
+        (41.7, "running", "GET", "/reports/2026/q3?...", 0, 0, 3),
         (12.2, "sending", "GET", "/downloads/catalogue.pdf", 8_130_560, 0, 1),
         (7.4, "receiving", "PUT", "/media/7f3a/original", 0, 23_068_672, 0),
         (3.1, "parked", "GET", "/feeds/orders.xml", 1_048_576, 0, 2),

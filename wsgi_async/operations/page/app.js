@@ -29,14 +29,18 @@ function draw() {
 }
 
 let asking = false;
+let lacking = true;  // rows, that have to be asked for
 async function refill() {
-  if (asking) return;
+  if (asking || !lacking) return;
   asking = true;
+  lacking = false;
   try {
     history.replace(await ask("api/history"));
     draw();
     figures();
-  } catch { /* the next row asks again */ } finally {
+  } catch {
+    lacking = true;  // the next row asks again
+  } finally {
     asking = false;
   }
 }
@@ -138,7 +142,9 @@ async function askRequests() {
   try {
     if (!document.hidden && mode !== "away")
       requests.show(await ask(`api/requests?stacks=${requests.wantsStacks ? 1 : 0}`));
-  } catch { /* what is wrong is said by the stream */ }
+  } catch (error) {
+    put(byId("flight-sum"), visible(error.message));
+  }
   clearTimeout(timer);
   timer = setTimeout(askRequests, 2000);
 }
@@ -190,12 +196,13 @@ askRequests();
 new Live(
   heard => {
     state = heard;
-    if (!history.add(heard.now_row, mode === "polling" ? 6 : 2.5)) refill();
+    if (!history.add(heard.now_row, mode === "polling" ? 6 : 2.5)) lacking = true;
+    refill();
     show();
   },
   (name, why) => {
     refusal = why ?? "";
-    if (name === "live" && mode !== "live") refill();
+    if (name === "live" && mode !== "live") lacking = true;
     mode = name;
     mark(byId("mode"), "mode", name);
     put(byId("mode").lastElementChild, MODES[name]);

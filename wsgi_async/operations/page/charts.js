@@ -89,7 +89,7 @@ export class Chart {
     this.plot = h("div", {class: "plot", tabindex: "0", role: "slider", "aria-label": `${spec.title}: a moment`,
       "aria-valuemin": "0", "aria-valuemax": "0", "aria-valuenow": "0"}, this.svg);
     this.table = h("table", {class: "data"});
-    this.details = h("details", {class: "values"}, h("summary", {}, "Table"),
+    this.details = h("details", {class: "values"}, h("summary", {}, "Table", h("span", {class: "unseen"}, ` of ${spec.title}`)),
       h("div", {class: "scroll", tabindex: "0", role: "group", "aria-label": `${spec.title}: values`}, this.table));
     this.element = h("article", {class: `panel chart ${spec.size ?? ""}`},
       h("div", {class: "bar"}, h("h3", {}, spec.title), h("p", {}, spec.note)),

@@ -7,29 +7,30 @@ const STEPS = {300: 1, 900: 3, 3600: 12};
 
 export class History {
   constructor() {
-    this.columns = {t: 0};
+    this.columns = {};  // by name; the first is the time
     this.rows = [];
   }
 
   replace({columns, rows}) {
+    const newest = rows.length ? rows.at(-1)[0] : -Infinity;
     this.columns = Object.fromEntries(columns.map((name, index) => [name, index]));
-    this.rows = rows.slice(-MOST);
+    this.rows = rows.concat(this.rows.filter(row => row[0] > newest)).slice(-MOST);
   }
 
   get last() {
-    return this.rows.length ? this.rows.at(-1)[this.columns.t] : null;
+    return this.rows.length ? this.rows.at(-1)[0] : null;
   }
 
   // Whether a row that follows directly was added; where some are missing, the whole is to be
   // asked for again.
   add(row, distance) {
     if (!row) return true;
-    const time = row[this.columns.t];
-    const {last} = this;
-    if (last !== null && time <= last) return true;
+    const later = this.last === null ? Infinity : row[0] - this.last;
+    if (later <= 0 && later > -distance) return true;
+    if (later <= 0) this.rows = [];  // somebody has set the clock
     this.rows.push(row);
     if (this.rows.length > MOST) this.rows.shift();
-    return last !== null && time - last < distance;
+    return later > 0 && later < distance;
   }
 
   newest(name) {
@@ -49,7 +50,7 @@ class View {
     this.from = this.to - seconds;
     this.times = Array.from({length: seconds / this.step + 1}, (_, i) => this.from + i * this.step);
     this.columns = history.columns;
-    this.rows = history.rows.filter(row => row[history.columns.t] >= this.from);
+    this.rows = history.rows.filter(row => row[0] >= this.from);
     this.made = new Map();
   }
 
@@ -64,7 +65,7 @@ class View {
     const column = this.columns[name];
     const found = this.times.map(() => []);
     for (const row of this.rows) {
-      const at = found[Math.floor((row[this.columns.t] - this.from) / this.step)];
+      const at = found[Math.floor((row[0] - this.from) / this.step)];
       if (at && known(row[column])) at.push(row[column]);
     }
     const values = found.map(each => (!each.length ? null

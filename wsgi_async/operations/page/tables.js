@@ -31,7 +31,10 @@ class Listing {
 }
 
 const threads = each => each.threads ?? {};
-const sum = values => (values ? Object.values(values).reduce((all, value) => all + (value ?? 0), 0) : null);
+const sum = values => {
+  const found = Object.values(values ?? {}).filter(known);
+  return found.length ? found.reduce((all, value) => all + value, 0) : null;
+};
 
 const processes = new Listing(byId("process-table"), [
   ["process", "num", each => `${each.number}`],
@@ -39,11 +42,13 @@ const processes = new Listing(byId("process-table"), [
   ["state", "pill", each => words(each.state), each => each.state],
   ["code", "num", each => whole(each.generation)],
   ["age", "num", each => age(each.age)],
+  ["restarts", "num", each => whole(each.restarts)],
   ["heard", "num", each => (known(each.heard) ? `${age(each.heard)} ago` : "–"),
     each => (each.heard > 10 ? "bad" : "")],
   ["requests", "num", each => whole(each.requests)],
   ["in flight", "num", each => whole(each.in_flight)],
-  ["threads", "num", each => (each.threads ? `${threads(each).busy} of ${threads(each).busy + threads(each).idle}` : "–")],
+  ["threads", "num", each => (known(threads(each).busy)
+    ? `${threads(each).busy} of ${threads(each).busy + threads(each).idle}` : "–")],
   ["aside", "num", each => whole(threads(each).aside)],
   ["lost", "num", each => whole(threads(each).lost), each => (threads(each).lost ? "bad" : "")],
   ["queued", "num", each => whole(each.queued) + (each.queued ? `, ${duration(each.oldest_wait)}` : ""),
