@@ -16,6 +16,7 @@ from wsgi_async.operations.application import HEALTHY, SCRAPES, OperationsApplic
 from wsgi_async.operations.asking import Asking
 from wsgi_async.operations.control import ControlApplication, Orders
 from wsgi_async.operations.json_pages import JsonPages
+from wsgi_async.operations.profiles import Profiles
 from wsgi_async.operations.questions import Questions
 from wsgi_async.operations.state import Facts, state
 from wsgi_async.processes import MOST_PROCESSES
@@ -90,7 +91,12 @@ def _control(given: Given) -> Served:
     orders = Orders(given.state, given.say, MOST_PROCESSES, given.note)
     return Served(
         ControlApplication(
-            given.state, orders, lambda: given.options, given.questions, uids={0, given.starter}
+            given.state,
+            orders,
+            lambda: given.options,
+            given.questions,
+            Profiles(given.asking),
+            uids={0, given.starter},
         )
     )
 

@@ -9,6 +9,7 @@
 ``GET /requests``   the requests in flight, by process; ``?stacks=1``: what their threads are doing
 ``POST /interrupt`` break off a request, as ``--interrupt-late`` does: ``{"id": "..."}``
 ``POST /log-level`` log from a level on, until a reload: ``{"level": "debug"}``
+``POST /profile``   what threads of the application are at: ``{"seconds": 5, "hz": 100}``
 =================== ==============================================================================
 
 What is to be done is done by the parent, which is told and does not answer. So these answer at once
@@ -29,9 +30,13 @@ from wsgi_async.wsgi.environ import PEER_UID
 from wsgi_async.wsgi.types import Environ
 
 from .json_pages import Asked, JsonPages, Page, Refusal
+from .profiles import Profiles, ProfileUnderWayError
 from .questions import Questions
 
 __all__ = ["ControlApplication", "Orders"]
+
+SECONDS, HZ = 5.0, 100.0
+"""How long a profile is, and how many samples a second it has, where nothing is said of it."""
 
 
 class Orders:
@@ -92,6 +97,7 @@ class ControlApplication(JsonPages):
     :param orders: what it may be told to do.
     :param config: the options as they are shown.
     :param questions: puts questions to the processes that serve.
+    :param profiles: takes profiles of them.
     :param uids: who may ask.
     :param more: pages besides, by path and method.
     """
@@ -102,6 +108,7 @@ class ControlApplication(JsonPages):
         orders: Orders,
         config: Callable[[], Mapping[str, Any]],
         questions: Questions,
+        profiles: Profiles,
         uids: Collection[int],
         more: Mapping[str, Mapping[str, Page]] | None = None,
     ) -> None:
@@ -115,6 +122,7 @@ class ControlApplication(JsonPages):
             "/requests": {"GET": lambda asked: questions.requests(stacks=asked.flag("stacks"))},
             "/interrupt": {"POST": lambda asked: questions.interrupt(asked.text("id"))},
             "/log-level": {"POST": partial(_set_log_level, questions)},
+            "/profile": {"POST": partial(_profile, profiles)},
         }
         super().__init__({**pages, **(more or {})}, self._admit_peer)
 
@@ -128,6 +136,15 @@ def _set_log_level(questions: Questions, asked: Asked) -> dict[str, Any]:
         return questions.set_log_level(asked.text("level"))
     except ValueError as error:
         raise Refusal(400, f"the level {error}") from None
+
+
+def _profile(profiles: Profiles, asked: Asked) -> dict[str, Any]:
+    try:
+        return profiles.take(asked.body.get("seconds", SECONDS), asked.body.get("hz", HZ))
+    except ValueError as error:
+        raise Refusal(400, str(error)) from None
+    except ProfileUnderWayError as error:
+        raise Refusal(409, str(error)) from None
 
 
 def _who(asked: Asked) -> str:

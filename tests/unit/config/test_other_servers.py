@@ -44,6 +44,12 @@ def show(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
             "--statsd-host localhost:8125 --statsd-prefix a.b --dogstatsd-tags a:1,b:2",
             {"statsd_host": "localhost:8125", "statsd_prefix": "a.b", "dogstatsd_tags": "a:1,b:2"},
         ),
+        (
+            "--control-socket g.ctl --control-socket-mode 660",
+            {"control_socket": "g.ctl", "control_socket_mode": 0o660},
+        ),
+        ("--control-socket g.ctl --no-control-socket", {"control_socket": ""}),
+        ("--no-control-socket", {"control_socket": ""}),
         # uvicorn
         ("--host 0.0.0.0 --port 1 --workers 2", {"bind": ["0.0.0.0:1"], "workers": 2}),
         ("--uds /x --no-access-log --factory", {"bind": ["unix:/x"], "factory": True}),

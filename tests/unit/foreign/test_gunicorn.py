@@ -322,3 +322,12 @@ def test_hooks_find_tls_in_gunicorns_form(tmp_path: Path) -> None:
     settings = collect(tmp_path, f"threads = 1\n{seen}")
     settings.hooks.starting(1)
     assert settings.hooks._server.seen == (False, None, None, None, 0)  # type: ignore[attr-defined]
+
+
+def test_its_control_socket_is_ours(tmp_path: Path) -> None:
+    source = "control_socket = 'g.ctl'\ncontrol_socket_mode = 0o660\nchdir = 'site'\n"
+    config = collect(tmp_path, source).config
+    assert (config.control_socket, config.control_socket_mode) == ("site/g.ctl", 0o660)
+    settings = collect(tmp_path, source + "control_socket_disable = True\n")
+    assert settings.config.control_socket == ""
+    assert "--control-socket-mode is of no use without --control-socket" in settings.notices

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from wsgi_async.operations.control import ControlApplication, Orders
+from wsgi_async.operations.profiles import ProfileUnderWayError
 from wsgi_async.testing import TestClient
 from wsgi_async.wsgi.environ import PEER_UID
 
@@ -24,6 +25,21 @@ class Asked:
         if level != "debug":
             raise ValueError(f"{level!r} is none of debug")
         return {"level": level}
+
+
+class Profiling:
+    """Takes one profile at a time, and never ends."""
+
+    def __init__(self) -> None:
+        self.is_under_way = False
+
+    def take(self, seconds: object, hz: object) -> dict[str, Any]:
+        if not isinstance(seconds, float | int):
+            raise ValueError("seconds is to be a number")
+        if self.is_under_way:
+            raise ProfileUnderWayError("ask again")
+        self.is_under_way = True
+        return {"seconds": seconds, "hz": hz}
 
 
 class Parent:
@@ -46,8 +62,9 @@ class Parent:
     def client(self, uid: int = 1000) -> TestClient:
         orders = Orders(self.status, self.say, 100, self.notes.append)
         asked: Any = Asked()
+        profiles: Any = Profiling()
         application = ControlApplication(
-            self.status, orders, lambda: {"options": {}}, asked, {0, 1000}
+            self.status, orders, lambda: {"options": {}}, asked, profiles, {0, 1000}
         )
 
         def connected(environ: dict[str, Any], start_response: Any) -> Any:
@@ -86,8 +103,8 @@ def test_nobody_else_may_ask_for_anything(uid: int) -> None:
 def test_who_has_not_been_asked_for_is_nobody() -> None:
     """On a socket of which the kernel is not asked there is no such variable."""
     orders = Orders(dict, lambda word, detail: True, 100, lambda line: None)
-    questions: Any = Asked()
-    application = ControlApplication(dict, orders, dict, questions, {0, 1000})
+    unused: Any = None
+    application = ControlApplication(dict, orders, dict, unused, unused, {0, 1000})
     assert TestClient(application).get("/status").status == 403
 
 
@@ -140,3 +157,12 @@ def test_questions_go_to_the_processes_that_serve() -> None:
         answer = client.post("/interrupt", data=body)
         assert answer.status == 400
         assert answer.json() == {"error": 'send {"id": "..."}, a text'}
+
+
+def test_one_profile_at_a_time() -> None:
+    client = Parent().client()
+    answer = client.post("/profile", data=b'{"seconds": "x"}')
+    assert (answer.status, answer.json()) == (400, {"error": "seconds is to be a number"})
+    assert client.post("/profile", data=b'{"hz": 50}').json() == {"seconds": 5.0, "hz": 50}
+    answer = client.post("/profile")
+    assert (answer.status, answer.json()) == (409, {"error": "ask again"})
