@@ -70,6 +70,16 @@ def by_pid(found: dict[str, Any]) -> dict[int, dict[str, Any]]:
     return {answer["pid"]: answer for answer in found["processes"]}
 
 
+def answers_of(control: Control, *pids: int) -> list[dict[str, Any]]:
+    """What these say, with stacks, once each of them has answered within its second."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        answers = by_pid(found := in_flight(control, stacks=True))
+        if set(pids) <= answers.keys():
+            return [answers[pid] for pid in pids]
+        assert time.monotonic() < deadline, found
+
+
 def wait_for_requests(control: Control, count: int) -> dict[str, Any]:
     """Until so many are in flight."""
     deadline = time.monotonic() + TIMEOUT
@@ -90,18 +100,16 @@ def wait_for_level(servers: Servers, level: int) -> None:
 def test_every_thread_hangs(pair: Servers, control: Control) -> None:
     """Then it is what an operator wants to know most."""
     with ExitStack() as stack:
-        hung: list[int] = []
-        while len(hung) < 2:
-            client = stack.enter_context(pair.client())
-            client.send(request("/hang?a=b"))
-            hung.append(int(pair.wait_for(r"^hanging in (\d+)", len(hung) + 1)[1]))
+        count = 0
+        while pair.count("^hanging in ") < 2:  # the kernel may give one of them several
+            stack.enter_context(pair.client()).send(request("/hang?a=b"))
+            count += 1
+            wait_for_requests(control, count)
         stack.enter_context(pair.client()).send(request("/?queued", "PUT"))
-        found = wait_for_requests(control, 3)
-        assert found["missing"] == []
+        found = wait_for_requests(control, count + 1)
         assert set(by_pid(found)) == set(pair.loaded())
         states = []
         for answer in found["processes"]:
-            assert answer["loop"] == {"blocked": False, "stack": None}
             assert (answer["threads"], answer["lost"], answer["more"]) == (1, 0, 0)
             for each in answer["requests"]:
                 states.append((each["state"], each["method"], each["target"]))
@@ -110,10 +118,11 @@ def test_every_thread_hangs(pair: Servers, control: Control) -> None:
                 assert any("in hang" in line for line in each["stack"] or ()) is is_running
                 assert each["client"].startswith("127.0.0.1:")
                 assert 0 <= each["age"] < TIMEOUT
-        running, queued = ("running", "GET", "/hang?a=b"), ("queued", "PUT", "/?queued")
-        assert sorted(states) == sorted([running, running, queued])
-        stacks = [each["stack"] for a in in_flight(control)["processes"] for each in a["requests"]]
-        assert stacks == [None] * 3
+        waiting = [("queued", "GET", "/hang?a=b")] * (count - 2)
+        running = [("running", "GET", "/hang?a=b")] * 2
+        assert sorted(states) == sorted([*waiting, *running, ("queued", "PUT", "/?queued")])
+        answers = in_flight(control)["processes"]
+        assert {each["stack"] for answer in answers for each in answer["requests"]} <= {None}
 
 
 def test_the_loop_of_one_is_blocked(site: Site, control: Control, fifo: Path) -> None:
@@ -124,13 +133,11 @@ def test_the_loop_of_one_is_blocked(site: Site, control: Control, fifo: Path) ->
         client = servers.client()
         client.send(request(f"/?{fifo}"))
         blocked = int(servers.wait_for(r"^blocked in (\d+)")[1])
-        found = in_flight(control)
-        assert found["missing"] == []
-        answers = by_pid(found)
-        told = answers.pop(blocked)["loop"]
+        [other] = set(servers.loaded()) - {blocked}
+        told, others = (answer["loop"] for answer in answers_of(control, blocked, other))
         assert told["blocked"] is True
         assert any("in request_finished" in line for line in told["stack"])
-        assert [answer["loop"]["blocked"] for answer in answers.values()] == [False]
+        assert others == {"blocked": False, "stack": None}
         status, answer = control.ask("/interrupt", {"id": "x-1"})
         assert (status, answer["interrupted"]) == (200, False)
         assert "the loop of this process is blocked" in answer["why"]
@@ -138,7 +145,7 @@ def test_the_loop_of_one_is_blocked(site: Site, control: Control, fifo: Path) ->
         with client:
             assert client.response().status == 200
         deadline = time.monotonic() + TIMEOUT
-        while by_pid(in_flight(control))[blocked]["loop"]["blocked"]:
+        while answers_of(control, blocked)[0]["loop"]["blocked"]:
             assert time.monotonic() < deadline
 
 
@@ -146,8 +153,8 @@ def test_during_a_drain(pair: Servers, control: Control, fifo: Path) -> None:
     client, pid = pair.hold(fifo)
     pair.signal(signal.SIGTERM)
     control.wait_until(lambda found: found["fleet"]["state"] == "stopping", "it stops")
-    found = in_flight(control, stacks=True)
-    [each] = by_pid(found)[pid]["requests"]
+    [answer] = answers_of(control, pid)
+    [each] = answer["requests"]
     assert each["state"] == "running"
     assert any("in wait" in line for line in each["stack"])
     release(fifo)
@@ -164,7 +171,7 @@ def test_the_level_of_the_log_is_changed_until_a_reload(site: Site, control: Con
         servers.wait_for("Listening on ")
         wait_for_level(servers, logging.INFO)
         status, answer = control.ask("/log-level", {"level": "error"})
-        assert (status, answer["level"], answer["missing"]) == (200, "error", [])
+        assert (status, answer["level"]) == (200, "error")
         wait_for_level(servers, logging.ERROR)
         victim = Life(int(servers.ask()[0]))
         os.kill(victim.pid, signal.SIGKILL)

@@ -77,6 +77,7 @@ class Handed:
     def reloaded(self) -> None:
         """The options hold again."""
         self.log_level.forget()
+        self.log_level.leave()
         self._followed = ""
 
     def gone(self, number: int) -> None:
@@ -113,8 +114,8 @@ class Handed:
         answers = Answers(number, insight).table
         if self.application is not None:
             answers = {**answers, METRICS: self.application.answer}
-        Answering(self.exchange, number, answers).start()
-        self.log_level.follow()  # behind that: whoever is asked for another one later has been told
+        self.log_level.follow()
+        Answering(self.exchange, number, answers, self.log_level.follow).start()
 
 
 def _exchange() -> Exchange:

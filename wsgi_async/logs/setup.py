@@ -64,6 +64,7 @@ __all__ = [
     "reopen",
     "set_level",
     "set_mode",
+    "unset_level",
     "unwatched",
     "write_by_thread",
 ]
@@ -86,6 +87,8 @@ _attached: dict[logging.Logger, _Attached] = {}
 _following = Following()
 _errors: logging.Handler | None = None
 """That of --error-logfile."""
+_level_before: int | None = None
+"""That of the logger, where :func:`set_level` has given it another one."""
 
 
 # --- What the options say
@@ -119,7 +122,7 @@ def configure(
     :param syslog: where both logs go besides; the access log if it was asked for.
     :raises ConfigError: where a file cannot be opened for appending, or `log_config` is wrong.
     """
-    global _errors, _following
+    global _errors, _following, _level_before
     following = Following(log_config, directory)
     errors = handler_of(error_logfile, sys.stderr, "--error-logfile")
     access = handler_of(access_logfile or "-", sys.stdout, "--access-logfile")
@@ -128,7 +131,7 @@ def configure(
     errors.setFormatter(shape.formatter())
     keep((errors, access, *configured))
     _following.release()
-    _errors, _following = errors, following
+    _errors, _following, _level_before = errors, following, None
     remember_stderr(errors, shape)
     to_error, to_access = open_syslog(syslog, shape.bare())
     if following.names(logger):  # then that holds
@@ -193,7 +196,7 @@ def _attach(
 
 def release() -> None:
     """Undo :func:`configure`, and :func:`write_by_thread`: for a program that goes on."""
-    global _errors, _following
+    global _errors, _following, _level_before
     flush()
     set_mode(Mode.DIRECT)
     for target, attached in _attached.items():
@@ -206,7 +209,7 @@ def release() -> None:
     app_logger.setLevel(logging.NOTSET)
     _attached.clear()
     _following.release()
-    _errors, _following = None, Following()
+    _errors, _following, _level_before = None, Following(), None
     keep(())
     open_syslog(None, logging.Formatter())
     forget_stderr()
@@ -335,10 +338,23 @@ def set_level(level: str) -> None:
 
     :param level: as for :func:`configure`.
     """
+    global _level_before
     name = level.upper()
+    if _level_before is None:
+        _level_before = logger.level
     if logger in _attached:
         _attached[logger] = _attached[logger]._replace(level=name)
     logger.setLevel(name)
+
+
+def unset_level() -> None:
+    """*Any thread:* take :func:`set_level` back. Nothing, where :func:`configure` has done so."""
+    global _level_before
+    level, _level_before = _level_before, None
+    if level is not None:
+        if logger in _attached:
+            _attached[logger] = _attached[logger]._replace(level=level)
+        logger.setLevel(level)
 
 
 def error_descriptor() -> int:

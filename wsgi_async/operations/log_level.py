@@ -52,3 +52,9 @@ class LogLevel:
         level = self.asked
         if level:
             logs.set_level(level)
+
+    @staticmethod
+    def leave() -> None:
+        """*In the parent, at a reload:* log as before, where the options have not said how: the log
+        is that of a program around the server."""
+        logs.unset_level()

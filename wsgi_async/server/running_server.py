@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from wsgi_async.buffers.budgets import Budgets, require_directory
 from wsgi_async.config.option import OFF
@@ -61,12 +62,14 @@ from .connection_counts import OwnCount
 from .descriptors import plan_descriptors
 from .event_loop import hold_loop
 from .handshakes import Handshakes
-from .insight import Insight
 from .introductions import Introductions
 from .preface import Prefaces
 from .proxy_fields import proxy_fields
 from .repeating import Repeating
 from .warm_up import warm_up
+
+if TYPE_CHECKING:
+    from .insight import Insight
 
 __all__ = ["RunningServer"]
 
@@ -169,8 +172,7 @@ class RunningServer:
             refusals=plan.refusals,
             proxy_fields=proxy_fields(config, observer),
         )
-        self.insight = Insight(loop, threading.get_ident(), self.connections)
-        """For other threads."""
+        self._thread = threading.get_ident()
         self.certificates: Certificates | None = None
         self._handshakes: Handshakes | None = None
         source = context_source or own_source(config, observer)
@@ -188,6 +190,13 @@ class RunningServer:
         self._acceptor: Acceptor | None = None
         self._tick = Repeating(loop, TICK, self._look_after, self._own_error)
         self._sweep = Repeating(loop, SWEEP, self._give_up_late, self._own_error)
+
+    @functools.cached_property
+    def insight(self) -> Insight:
+        """*Any thread.* Made for who asks: most servers need none."""
+        from .insight import Insight
+
+        return Insight(self._loop, self._thread, self.connections)
 
     @property
     def lost_threads(self) -> int:

@@ -11,7 +11,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsgi_async.config.calls import changed, make_config, refuse
 from wsgi_async.config.option import Scope
@@ -29,9 +29,11 @@ from . import in_flight as inflight
 from .connection_counts import OwnCount
 from .event_loop import loop_name, new_event_loop
 from .figures import Figures, take_figures
-from .insight import Insight
 from .running_server import RunningServer
 from .signal_handling import serve_until_signalled
+
+if TYPE_CHECKING:
+    from .insight import Insight
 
 __all__ = ["Server"]
 

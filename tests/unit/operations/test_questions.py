@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -86,7 +87,7 @@ class Rig:
 
 @pytest.fixture
 def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    monkeypatch.setattr("wsgi_async.operations.questions.PATIENCE", 0.3)
+    monkeypatch.setattr("wsgi_async.operations.questions.PATIENCE", 1.0)
     rig = Rig()
     yield rig
     rig.close()
@@ -102,7 +103,7 @@ def test_who_does_not_answer_is_named_with_its_last_sign_of_life(rig: Rig) -> No
     assert found["processes"] == [{"pid": 70}]
     silent, failing, absent = found["missing"]
     assert 5 <= silent.pop("heard") < 5 + TIMEOUT
-    assert silent == {"pid": 71, "number": 1, "why": "no answer within 0.3 s"}
+    assert silent == {"pid": 71, "number": 1, "why": "no answer within 1 s"}
     assert (failing["pid"], failing["why"]) == (72, "the answer is too large")
     assert (absent["pid"], absent["number"], absent["heard"]) == (73, 3, None)
 
@@ -142,6 +143,7 @@ def test_why_nothing_is_broken_off(rig: Rig) -> None:
 def _log_levels() -> Iterator[None]:
     level = logs.logger.level
     yield
+    logs.unset_level()
     logs.logger.setLevel(level)
 
 
@@ -157,6 +159,32 @@ def test_a_log_level_is_told_and_kept_for_who_begins_later(rig: Rig) -> None:
     assert rig.log_level.asked == "error"
     with pytest.raises(ValueError, match="'nonsense' is none of debug, info"):
         rig.questions.set_log_level("nonsense")
+
+
+@pytest.mark.usefixtures("_log_levels")
+def test_a_level_is_taken_back_unless_the_options_have_done_so(tmp_path: Path) -> None:
+    """Where a program around the server has its own log, no option says what its level was."""
+    logs.logger.setLevel("WARNING")
+    level = LogLevel()
+    for name in ("debug", "critical"):
+        level.ask(name)
+        level.follow()
+    level.leave()
+    assert logs.logger.level == logging.WARNING
+    level.leave()
+    assert logs.logger.level == logging.WARNING
+    level.follow()
+    try:
+        logs.configure(error_logfile=str(tmp_path / "log"), access_logfile="", log_level="info")
+        level.leave()
+        assert logs.logger.level == logging.INFO
+        level.follow()
+        logs.logger.setLevel(logging.NOTSET)  # as a configuration of the application's does
+        logs.logger.handlers.clear()
+        logs.reclaim()
+        assert logs.logger.level == logging.CRITICAL
+    finally:
+        logs.release()
 
 
 @pytest.mark.usefixtures("_log_levels")
