@@ -1,8 +1,9 @@
 """``python short_memory_process.py uvloop|asyncio``: a server that has no memory for a while.
 
 Prints its port. A request for /take takes all the memory that the process may have, says so in a
-line on standard output, and gives it back after a second and a half. One for /open is answered with
-the number of open connections. After 20 s it ends by SIGALRM.
+line on standard output, and gives it back after a second and a half; whoever started it may give it
+more before, by prlimit(2). One for /open is answered with the number of open connections. After
+20 s it ends by SIGALRM.
 """
 
 from __future__ import annotations
