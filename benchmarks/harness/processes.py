@@ -119,6 +119,12 @@ class Server:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """Of the process that was started."""
+        assert self._process is not None
+        return self._process.pid
+
     def wait(self, timeout: float = START_TIMEOUT) -> None:
         """Until its port accepts.
 
@@ -191,18 +197,16 @@ class Server:
         self.stop()
 
     def _signal(self, number: int) -> None:
-        assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self.pid, number)
 
     def _pids(self) -> list[int]:
-        assert self._process is not None
         found = []
         for entry in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError, ValueError, IndexError):
                 # The fields after the name in brackets: state, parent, group, session.
                 fields = entry.read_text("latin-1").rpartition(")")[2].split()
-                if int(fields[3]) == self._process.pid:
+                if int(fields[3]) == self.pid:
                     found.append(int(entry.parent.name))
         return found
 
