@@ -43,6 +43,8 @@ def test_a_server_is_asked_steered_and_ended(site: Site, socket: Path, ctl: Call
 
         it_shows_a_request_and_breaks_it_off(site.directory / "fifo", servers, ctl)
 
+        it_samples_where_the_time_goes(site.directory / "another-fifo", servers, ctl)
+
         ended = ctl("scale", "3")
         assert (ended.code, ended.error) == (Exit.DONE, "")
         assert ended.out.startswith("3 processes ready")
@@ -103,6 +105,22 @@ def it_shows_a_request_and_breaks_it_off(fifo: Path, servers: Servers, ctl: Call
         assert client.response().status == 504
         release(fifo)
     assert "is logged by 2 processes" in ctl("log-level", "debug").out
+
+
+def it_samples_where_the_time_goes(fifo: Path, servers: Servers, ctl: Call) -> None:
+    os.mkfifo(fifo)
+    client, pid = servers.hold(fifo)
+    with client:
+        profile = json.loads(ctl("profile", "0.3", "-o", str(fifo), "--json").out)
+        release(fifo)
+        assert client.response().status == 200
+    assert profile["missing"] == []
+    assert {process["pid"] for process in profile["processes"]} > {pid}
+    [stack] = profile["samples"]
+    assert re.search(r"\(.*process_app\.py:\d+\)$", stack), "it waits in there"
+    assert Path(f"{fifo}.txt").read_text().startswith(stack)
+    assert "process_app.py" in Path(f"{fifo}.svg").read_text()
+    assert json.loads(Path(f"{fifo}.speedscope.json").read_text())["profiles"]
 
 
 def it_is_found_by_its_pid_file(pid_file: Path, servers: Servers, ctl: Call) -> None:

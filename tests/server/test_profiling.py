@@ -13,7 +13,6 @@ from serving import Served, both_loops, serving
 from tools import require_module
 
 from wsgi_async.operations.answers import Answers
-from wsgi_async.operations.asking import Reply
 from wsgi_async.operations.flame import hottest
 from wsgi_async.operations.profiles import merged
 from wsgi_async.operations.sampling import ASK, BEGIN, TAKE
@@ -63,9 +62,9 @@ class Profiled:
     def profile(self, seconds: float) -> dict[str, Any]:
         self._names += 1
         what = {"id": str(self._names), "seconds": seconds, "hz": 100}
-        assert self._answer({"do": BEGIN, **what}) == {"began": True}
+        assert self._answer({"do": BEGIN, **what}) == {"number": 3, "why": ""}
         threading.Event().wait(seconds)  # it is as long as it is
-        return merged([Reply(1, 3, self._answer({"do": TAKE, **what}))], seconds, 100)
+        return merged({1: self._answer({"do": TAKE, **what})}, seconds, 100)
 
 
 @both_loops

@@ -95,7 +95,7 @@ def _control(given: Given) -> Served:
             orders,
             lambda: given.options,
             given.questions,
-            Profiles(given.asking),
+            Profiles(given.questions),
             uids={0, given.starter},
         )
     )

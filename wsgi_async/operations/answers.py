@@ -56,7 +56,7 @@ class Answers:
             REQUESTS: self._requests,
             INTERRUPT: self._interrupt,
             LOG_LEVEL: self._set_log_level,
-            sampling.ASK: self._sampler.answer,
+            sampling.ASK: self._profile,
         }
 
     def _found(self) -> Insight | None:
@@ -92,6 +92,9 @@ class Answers:
             "more": table.more,
             "requests": list(map(_wired, table.entries, stacks)),
         }
+
+    def _profile(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        return {"number": self._number, **self._sampler.answer(question)}
 
     def _interrupt(self, question: Mapping[str, Any]) -> dict[str, Any]:
         insight = self._found()

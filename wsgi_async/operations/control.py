@@ -9,7 +9,8 @@
 ``GET /requests``   the requests in flight, by process; ``?stacks=1``: what their threads are doing
 ``POST /interrupt`` break off a request, as ``--interrupt-late`` does: ``{"id": "..."}``
 ``POST /log-level`` log from a level on, until a reload: ``{"level": "debug"}``
-``POST /profile``   what threads of the application are at: ``{"seconds": 5, "hz": 100}``
+``POST /profile``   where the application spends its time: ``{"seconds": 5, "hz": 100}``; answers
+                    once they are over
 =================== ==============================================================================
 
 What is to be done is done by the parent, which is told and does not answer. So these answer at once
@@ -30,7 +31,7 @@ from wsgi_async.wsgi.environ import PEER_UID
 from wsgi_async.wsgi.types import Environ
 
 from .json_pages import Asked, JsonPages, Page, Refusal
-from .profiles import Profiles, ProfileUnderWayError
+from .profiles import LEAST_SECONDS, MOST_HZ, MOST_SECONDS, Profiles
 from .questions import Questions
 
 __all__ = ["ControlApplication", "Orders"]
@@ -139,12 +140,8 @@ def _set_log_level(questions: Questions, asked: Asked) -> dict[str, Any]:
 
 
 def _profile(profiles: Profiles, asked: Asked) -> dict[str, Any]:
-    try:
-        return profiles.take(asked.body.get("seconds", SECONDS), asked.body.get("hz", HZ))
-    except ValueError as error:
-        raise Refusal(400, str(error)) from None
-    except ProfileUnderWayError as error:
-        raise Refusal(409, str(error)) from None
+    seconds = asked.number("seconds", LEAST_SECONDS, MOST_SECONDS, SECONDS)
+    return profiles.take(seconds, asked.number("hz", 1, MOST_HZ, HZ))
 
 
 def _who(asked: Asked) -> str:

@@ -64,7 +64,7 @@ class Questions:
 
         :param stacks: with what their threads are doing.
         """
-        answers, missing = self._ask(REQUESTS, {"stacks": stacks})
+        answers, missing = self.ask(REQUESTS, {"stacks": stacks})
         return {"processes": list(answers.values()), "missing": missing}
 
     def interrupt(self, id: str) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Questions:
 
         :param id: as :meth:`requests` has it.
         """
-        answers, missing = self._ask(INTERRUPT, {"id": id})
+        answers, missing = self.ask(INTERRUPT, {"id": id})
         for answer in answers.values():
             if answer["found"]:
                 return {"interrupted": answer["interrupted"], "why": answer["why"]}
@@ -94,16 +94,22 @@ class Questions:
         """
         self._log_level.ask(level)  # first: who is not asked below looks there later
         logs.set_level(level)
-        answers, missing = self._ask(LOG_LEVEL, {"level": level})
+        answers, missing = self.ask(LOG_LEVEL, {"level": level})
         return {"level": level, "processes": list(answers), "missing": missing}
 
-    def _ask(
-        self, ask: str, arguments: Mapping[str, Any]
+    def ask(
+        self, ask: str, arguments: Mapping[str, Any], patience: float | None = None
     ) -> tuple[dict[int, dict[str, Any]], list[dict[str, Any]]]:
-        """The answers of those that have, by pid, and the others."""
+        """Put one to all of them: the answers of those that have, by pid, and the others.
+
+        :param ask: what is asked.
+        :param arguments: what the question says besides.
+        :param patience: seconds to wait for answers, at most; None: :data:`PATIENCE`.
+        """
+        patience = PATIENCE if patience is None else patience
         known = [each for each in self._processes() if each.pid and not math.isnan(each.ready)]
         awaited = [each.pid for each in known]
-        replies = self._asking.ask(ask, arguments, patience=PATIENCE, awaited=awaited)
+        replies = self._asking.ask(ask, arguments, patience=patience, awaited=awaited)
         answers = {
             reply.pid: reply.answer
             for reply in replies
@@ -113,16 +119,20 @@ class Questions:
         failed = {reply.pid: reply for reply in replies if reply.pid not in answers}
         # One that is not there has ended meanwhile, or cannot put itself in the way of questions.
         late = [failed.get(each.pid, Reply(each.pid, each.number, None)) for each in known]
-        missing = [_missing(reply, heard[reply.pid]) for reply in late if reply.pid not in answers]
+        missing = [
+            _missing(reply, heard[reply.pid], patience)
+            for reply in late
+            if reply.pid not in answers
+        ]
         return answers, missing
 
 
-def _missing(reply: Reply, heard: float) -> dict[str, Any]:
+def _missing(reply: Reply, heard: float, patience: float) -> dict[str, Any]:
     ago = None if math.isnan(heard) else round(max(0.0, time.monotonic() - heard), 3)
     error = None if reply.answer is None else reply.answer.get("error")
     return {
         "pid": reply.pid,
         "number": reply.number,
         "heard": ago,
-        "why": error or f"no answer within {PATIENCE:g} s",
+        "why": error or f"no answer within {patience:g} s",
     }

@@ -210,6 +210,7 @@ class Sampler:
 
         :param question: ``do``, :data:`BEGIN` or :data:`TAKE`; ``id``, by which it is known; to
             begin, ``seconds`` and ``hz`` as well.
+        :returns: ``why`` that was not done, in a line, or ""; where it was taken, what came of it.
         """
         if question["do"] == TAKE:
             return self._take(question["id"])
@@ -220,7 +221,7 @@ class Sampler:
             current = self._current
             if current is not None and not current.is_over.is_set():
                 left = max(current.ends_at - time.monotonic(), 1.0)
-                return {"error": f"another profile is being taken, for {left:.0f} s more"}
+                return {"why": f"another profile is being taken, for {left:.0f} s more"}
             sampling = _Sampling(self._threads, name, seconds, hz)
             threading.Thread(
                 target=self._run, args=(sampling,), name="wsgi_async-sampler", daemon=True
@@ -228,7 +229,7 @@ class Sampler:
             self._current = sampling
             if current is not None:
                 current.is_taken.set()
-        return {"began": True}
+        return {"why": ""}
 
     def _run(self, sampling: _Sampling) -> None:
         """*The thread that samples.*"""
@@ -242,10 +243,10 @@ class Sampler:
         with self._lock:
             current = self._current
             if current is None or current.name != name:
-                return {"error": "there is no such profile, for this process began after it"}
+                return {"why": "there is no such profile, for this process began after it"}
             self._current = None
             current.is_to_end = True
         current.is_taken.set()
         if not current.is_over.wait(ENDING):
-            return {"error": f"the thread that samples has not ended within {ENDING:g} s"}
-        return current.result()
+            return {"why": f"the thread that samples has not ended within {ENDING:g} s"}
+        return {"why": "", **current.result()}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from wsgi_async.operations.control import ControlApplication, Orders
-from wsgi_async.operations.profiles import ProfileUnderWayError
+from wsgi_async.operations.json_pages import Refusal
 from wsgi_async.testing import TestClient
 from wsgi_async.wsgi.environ import PEER_UID
 
@@ -33,11 +33,9 @@ class Profiling:
     def __init__(self) -> None:
         self.is_under_way = False
 
-    def take(self, seconds: object, hz: object) -> dict[str, Any]:
-        if not isinstance(seconds, float | int):
-            raise ValueError("seconds is to be a number")
+    def take(self, seconds: float, hz: float) -> dict[str, Any]:
         if self.is_under_way:
-            raise ProfileUnderWayError("ask again")
+            raise Refusal(409, "ask again")
         self.is_under_way = True
         return {"seconds": seconds, "hz": hz}
 
@@ -161,8 +159,11 @@ def test_questions_go_to_the_processes_that_serve() -> None:
 
 def test_one_profile_at_a_time() -> None:
     client = Parent().client()
-    answer = client.post("/profile", data=b'{"seconds": "x"}')
-    assert (answer.status, answer.json()) == (400, {"error": "seconds is to be a number"})
+    for name, range in (("seconds", "0.05 to 60"), ("hz", "1 to 250")):
+        for value in (b'"x"', b"251", b"true"):
+            answer = client.post("/profile", data=b'{"%b": %b}' % (name.encode(), value))
+            said = f'send {{"{name}": N}}, a number from {range}'
+            assert (answer.status, answer.json()) == (400, {"error": said})
     assert client.post("/profile", data=b'{"hz": 50}').json() == {"seconds": 5.0, "hz": 50}
     answer = client.post("/profile")
     assert (answer.status, answer.json()) == (409, {"error": "ask again"})

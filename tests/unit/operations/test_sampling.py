@@ -329,9 +329,9 @@ def test_a_profile_counts_each_sample_or_says_that_it_was_missed(put_to_work: An
     working = put_to_work(sleep)
     sampler = Sampler(lambda: [working.numbers, (1, 1)])
     name, answer = begin(sampler, 0.3)
-    assert answer == {"began": True}
+    assert answer == {"why": ""}
     found = finish(sampler, name)
-    assert set(found) == {"stacks", "taken", "missed", "cost", "seconds"}
+    assert set(found) == {"why", "stacks", "taken", "missed", "cost", "seconds"}
     assert found["seconds"] >= 0.3
     assert found["taken"] >= 1
     assert found["taken"] + found["missed"] == 30
@@ -366,14 +366,14 @@ def test_a_second_one_is_refused_until_the_first_is_over() -> None:
     sampler = Sampler(list)
     first, _ = begin(sampler, 40)
     _, refused = begin(sampler, 1)
-    assert refused == {"error": "another profile is being taken, for 40 s more"}
-    assert take(sampler, "another")["error"].startswith("there is no such profile")
+    assert refused == {"why": "another profile is being taken, for 40 s more"}
+    assert take(sampler, "another")["why"].startswith("there is no such profile")
     taken = take(sampler, first)
     assert taken["seconds"] < 40
     assert taken["stacks"] == []
-    assert "error" in take(sampler, first), "it is given once"
+    assert take(sampler, first)["why"], "it is given once"
     second, answer = begin(sampler, 1)
-    assert answer == {"began": True}
+    assert answer == {"why": ""}
     take(sampler, second)
 
 
@@ -385,10 +385,10 @@ def test_what_nobody_takes_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
     assert sampler._current.is_over.wait(WAIT)
     monkeypatch.setattr(sampling, "KEPT", 0.0)
     second, answer = begin(sampler, 0.01)
-    assert answer == {"began": True}
-    assert "error" in take(sampler, first)
+    assert answer == {"why": ""}
+    assert take(sampler, first)["why"]
     until(lambda: sampler._current is None)
-    assert "error" in take(sampler, second)
+    assert take(sampler, second)["why"]
 
 
 def test_an_answer_has_a_bound_and_none_is_uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
