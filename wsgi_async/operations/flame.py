@@ -191,7 +191,7 @@ def _spent(profile: Profile) -> list[str]:
 
 
 def _processes(profile: Profile) -> int:
-    return len(profile.get("processes") or ()) or 1
+    return sum("error" not in process for process in profile.get("processes") or ()) or 1
 
 
 def _many(count: int, noun: str) -> str:

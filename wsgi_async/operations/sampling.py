@@ -154,10 +154,14 @@ class _Sampling:
         """The stacks of those who are in an application, with their native ids."""
         frames = sys._current_frames()
         found = []
-        for ident, native_id in threads:
-            key = self._stacks.key_of(frames.get(ident))
-            if key is not None:
-                found.append((key, native_id))
+        try:
+            for ident, native_id in threads:
+                key = self._stacks.key_of(frames.get(ident))
+                if key is not None:
+                    found.append((key, native_id))
+        finally:
+            # This function's own frame is among them: they would be left to the garbage collector.
+            frames.clear()
         return found
 
     def result(self) -> dict[str, Any]:

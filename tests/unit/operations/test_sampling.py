@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -341,6 +343,33 @@ def test_a_profile_counts_each_sample_or_says_that_it_was_missed(put_to_work: An
     for text, _, _ in found["stacks"]:
         assert "AtWork._application" in text
         assert "Event.wait" in text
+
+
+def test_what_an_application_holds_is_let_go_when_it_lets_go(put_to_work: Any) -> None:
+    """A frame that is kept keeps connections and files open."""
+
+    class Held:
+        pass
+
+    held: list[weakref.ref[Held]] = []
+
+    def work(over: threading.Event) -> None:
+        local = Held()
+        held.append(weakref.ref(local))
+        over.wait(WAIT)
+
+    working = put_to_work(work)
+    until(lambda: held)
+    gc.collect()
+    gc.disable()
+    try:
+        one = sampling._Sampling(lambda: [working.numbers], "one", 1.0, 100)
+        one._sample(1)
+        assert one.result()["stacks"]
+        working.end()
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 @linux
