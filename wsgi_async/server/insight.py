@@ -100,7 +100,8 @@ class Insight:
         self._ident = ident
         self._connections = connections
         self._overdue: _Errand[Any] | None = None
-        """The one for which the loop did not come by in time. Until it does no other one waits."""
+        """The one for which the loop did not come by in time. Until it does no other one waits. Of
+        two that are overdue at once, of two threads, either will do."""
 
     def look(self) -> Look:
         """The requests in flight."""
