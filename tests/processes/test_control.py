@@ -287,7 +287,7 @@ def test_where_it_hangs_or_dies_all_others_serve(pair: Servers, control: Control
 
 def test_what_hangs_is_still_told_of(site: Site, control: Control) -> None:
     """All of it is in memory: nobody has to answer."""
-    with site.serve(*control.options, "--threads", "1") as servers:
+    with site.serve(*control.options, loop="asyncio") as servers:
         servers.wait_for("Listening on ")
         [pid] = servers.loaded()
         os.kill(pid, signal.SIGSTOP)

@@ -71,6 +71,7 @@ SERVERS = {
     "module-all": ("-m", "wsgi_async", *OPTIONS, *ALL),
     "module-reload": ("-m", "wsgi_async", *OPTIONS, "--reload"),
     "module-metrics": ("-m", "wsgi_async", *OPTIONS, "--metrics-bind", "127.0.0.1:0"),
+    "module-control": ("-m", "wsgi_async", *OPTIONS, "--control-socket", "control.sock"),
     "gunicorn": ("-m", "wsgi_async", "-c", "gunicorn.conf.py", *OPTIONS[1:]),
     "main": ("main.py", *OPTIONS),
     "asyncio": ("main_asyncio.py", *OPTIONS),

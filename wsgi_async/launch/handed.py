@@ -6,6 +6,8 @@ Each part says in which process it is used, and none needs another process to be
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from wsgi_async.operations.app_metrics import ApplicationMetrics
 
 __all__ = ["Handed", "put_census"]
+
+RECORD_EVERY = 0.25
+"""Seconds between two notes of when processes were heard of."""
 
 Warn = Callable[[str], object]
 
@@ -55,6 +60,7 @@ class Handed:
         self.log_level = LogLevel()
         """From which level on all of them log, where somebody has asked for one."""
         self._followed = self.log_level.asked
+        self._recorder = _Recorder(self.register)
         begin(self.board.parent)
 
     # --- in the parent -----------------------------------------------------------------------
@@ -62,14 +68,7 @@ class Handed:
     def take_census(self, census: Census) -> None:
         """Its fleet has changed, perhaps."""
         put_census(self.board, census)
-        fleet = FleetRow(
-            census.state.name.lower(),
-            census.reload.name.lower(),
-            census.wanted,
-            census.ready,
-            census.generation,
-        )
-        self.register.write(fleet, _rows(census))
+        self._recorder.take(census)
         if self.log_level.asked != self._followed:
             self._followed = self.log_level.asked
             self.log_level.follow()
@@ -140,6 +139,36 @@ def put_census(board: Scoreboard, census: Census) -> None:
         area.ints[area.index(table.RELOADS, asker.value)] = count
     area.ints[area.index(table.RELOADS_FAILED)] = census.failed_reloads
     area.ints[area.index(table.OPERATIONS_RESTARTS)] = census.operations_restarts
+
+
+class _Recorder:
+    """*In the parent:* writes the register: at once where something has changed, and now and then
+    where only signs of life have come, for each of them brings a census of all processes.
+
+    :param clock: seconds, monotonic.
+    """
+
+    def __init__(self, register: Register, clock: Callable[[], float] = time.monotonic) -> None:
+        self._register = register
+        self._clock = clock
+        self._written: object = None
+        self._write_at = -math.inf
+
+    def take(self, census: Census) -> None:
+        """So it is now."""
+        fleet = FleetRow(
+            census.state.name.lower(),
+            census.reload.name.lower(),
+            census.wanted,
+            census.ready,
+            census.generation,
+        )
+        who = [(each.number, each.pid, each.state) for each in census.processes]
+        now = self._clock()
+        if (fleet, who) == self._written and now < self._write_at:
+            return
+        self._written, self._write_at = (fleet, who), now + RECORD_EVERY
+        self._register.write(fleet, _rows(census))
 
 
 def _rows(census: Census) -> Iterator[ProcessRow]:
