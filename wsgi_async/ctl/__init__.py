@@ -13,7 +13,7 @@
 ``profiles``      the files of a profile, and what is said of it
 ``text``          what a terminal is shown: tables, units, colours, nothing that steers it
 ``top``           the server, live in a terminal: where that begins, and its loop
-``top_model``     what is shown there, computed from two answers, one after the other
+``top_model``     what is shown there, computed from two answers, as ``top_reading`` reads them
 ``top_keys``      what keys do there; ``top_decoding`` knows them by their bytes
 ``top_view``      the screen, of ``top_head`` (figures) and ``top_tables``
 ``top_look``      its colours, and lines of them; ``top_text`` has bars and charts

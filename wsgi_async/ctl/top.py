@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from .exits import Exit, Failed
 from .top_feed import Answer, Ask, Feed, ask_once
 from .top_keys import Choices, follow, listed, press
-from .top_model import Json, Picture, Trends, as_json, picture
+from .top_model import Picture, Trends, as_json, picture
+from .top_reading import Json
 
 if TYPE_CHECKING:
     from rich.console import Console

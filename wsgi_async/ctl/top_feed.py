@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .exits import Failed
-from .top_model import Json
+from .top_reading import Json
 
 __all__ = ["Answer", "Ask", "Feed", "ask_once"]
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from .text import clean
+from wsgi_async.operations.history import percentile
+
+from .top_reading import Json, lines, number, numbers, part, parts, series, text, texts, whole
 
 __all__ = [
     "CONNECTIONS",
     "STATUSES",
     "THREADS",
-    "Json",
     "Picture",
     "Point",
     "ProcessLine",
@@ -28,8 +29,6 @@ __all__ = [
     "as_json",
     "picture",
 ]
-
-Json = Mapping[str, Any]
 
 STATUSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 THREADS = ("busy", "aside", "idle", "lost")
@@ -201,39 +200,38 @@ def picture(before: Json | None, after: Json, requests: Json | None) -> Picture:
         before.get("pid") != after.get("pid") or before.get("started") != after.get("started")
     ):
         before = None
-    fleet = _part(after, "fleet")
-    totals, earlier = _part(after, "totals"), _part(before or {}, "totals")
-    now = _number(after, "now")
-    then = _number(before or {}, "now")
+    fleet = part(after, "fleet")
+    totals, earlier = part(after, "totals"), part(before or {}, "totals")
+    now = number(after, "now")
+    then = number(before or {}, "now")
     seconds = now - then if now is not None and then is not None and now > then else None
-    started = _number(after, "started")
+    started = number(after, "started")
     processes = tuple(_processes(before or {}, after, seconds))
-    addresses = after.get("addresses")
     found = Picture(
-        name=_text(after, "name"),
-        version=_text(after, "version"),
-        pid=_whole(after, "pid"),
+        name=text(after, "name"),
+        version=text(after, "version"),
+        pid=whole(after, "pid"),
         now=now,
         uptime=now - started if now is not None and started is not None else None,
-        addresses=tuple(clean(str(a)) for a in _list(addresses)),
-        state=_text(fleet, "state"),
-        reload=_text(fleet, "reload"),
-        wanted=_number(fleet, "wanted"),
-        ready=_number(fleet, "ready"),
-        generation=_number(fleet, "generation"),
-        reloads=_number(fleet, "reloads"),
-        reloads_failed=_number(fleet, "reloads_failed"),
-        restarts=_numbers(fleet, "restarts"),
+        addresses=texts(after, "addresses"),
+        state=text(fleet, "state"),
+        reload=text(fleet, "reload"),
+        wanted=number(fleet, "wanted"),
+        ready=number(fleet, "ready"),
+        generation=number(fleet, "generation"),
+        reloads=number(fleet, "reloads"),
+        reloads_failed=number(fleet, "reloads_failed"),
+        restarts=numbers(fleet, "restarts"),
         rates=_rates(earlier, totals, seconds),
-        refused=_numbers(totals, "refused"),
-        totals=_numbers(after, "totals"),
-        latency=_latency(_part(earlier, "duration"), _part(totals, "duration")),
+        refused=numbers(totals, "refused"),
+        totals=numbers(after, "totals"),
+        latency=_latency(part(earlier, "duration"), part(totals, "duration")),
         threads=_summed(p.threads for p in processes),
         queued=_sum(p.queued for p in processes),
         oldest_wait=max(
             (p.oldest_wait for p in processes if p.oldest_wait is not None), default=None
         ),
-        connections=_summed(_numbers(p, "connections") for p in _parts(after, "processes")),
+        connections=_summed(numbers(p, "connections") for p in parts(after, "processes")),
         memory=_sum(p.memory for p in processes),
         files=_sum(p.files for p in processes),
         processes=processes,
@@ -257,15 +255,15 @@ def _with_requests(found: Picture, requests: Json) -> Picture:
     rows: list[RequestLine] = []
     more = 0
     blocked: set[int | None] = set()
-    for answer in _parts(requests, "processes"):
-        pid = _whole(answer, "pid")
-        more += _whole(answer, "more") or 0
-        loop = _part(answer, "loop")
+    for answer in parts(requests, "processes"):
+        pid = whole(answer, "pid")
+        more += whole(answer, "more") or 0
+        loop = part(answer, "loop")
         if loop.get("blocked"):
             blocked.add(pid)
             rows.append(_blocked_loop(pid, loop))
-        rows += (_request(pid, request) for request in _parts(answer, "requests"))
-    missing = {_whole(silent, "pid") for silent in _parts(requests, "missing")}
+        rows += (_request(pid, request) for request in parts(answer, "requests"))
+    missing = {whole(silent, "pid") for silent in parts(requests, "missing")}
     return replace(
         found,
         processes=tuple(
@@ -282,53 +280,52 @@ def _with_requests(found: Picture, requests: Json) -> Picture:
 
 def _request(pid: int | None, request: Json) -> RequestLine:
     return RequestLine(
-        _text(request, "id"),
-        _number(request, "age"),
-        _text(request, "state"),
+        text(request, "id"),
+        number(request, "age"),
+        text(request, "state"),
         pid,
-        _text(request, "thread"),
-        _text(request, "method"),
-        _text(request, "target"),
-        _text(request, "client"),
-        _number(request, "sent"),
-        _number(request, "received"),
-        _lines(request.get("stack")),
+        text(request, "thread"),
+        text(request, "method"),
+        text(request, "target"),
+        text(request, "client"),
+        number(request, "sent"),
+        number(request, "received"),
+        lines(request, "stack"),
     )
 
 
 def _blocked_loop(pid: int | None, loop: Json) -> RequestLine:
     what = f"event loop of {pid} does not turn"
-    stack = _lines(loop.get("stack"))
+    stack = lines(loop, "stack")
     return RequestLine(f"loop-{pid}", None, BLOCKED, pid, "", "", what, "", None, None, stack)
 
 
 def _processes(before: Json, after: Json, seconds: float | None) -> list[ProcessLine]:
     earlier = {
-        (_whole(process, "number"), _whole(process, "pid")): process
-        for process in _parts(before, "processes")
+        (whole(process, "number"), whole(process, "pid")): process
+        for process in parts(before, "processes")
     }
     rows = []
-    for process in _parts(after, "processes"):
-        connections = _numbers(process, "connections")
-        number, pid = _whole(process, "number"), _whole(process, "pid")
-        then = earlier.get((number, pid), {})
+    for process in parts(after, "processes"):
+        connections = numbers(process, "connections")
+        key = whole(process, "number"), whole(process, "pid")
+        then = earlier.get(key, {})
         rows.append(
             ProcessLine(
-                number,
-                pid,
-                _number(process, "generation"),
-                _text(process, "state"),
-                _number(process, "age"),
-                _number(process, "heard"),
-                _rate(_number(then, "requests"), _number(process, "requests"), seconds),
-                _number(process, "requests"),
-                _number(process, "in_flight"),
-                _numbers(process, "threads"),
-                _number(process, "queued"),
-                _number(process, "oldest_wait"),
+                *key,
+                number(process, "generation"),
+                text(process, "state"),
+                number(process, "age"),
+                number(process, "heard"),
+                _rate(number(then, "requests"), number(process, "requests"), seconds),
+                number(process, "requests"),
+                number(process, "in_flight"),
+                numbers(process, "threads"),
+                number(process, "queued"),
+                number(process, "oldest_wait"),
                 sum(connections.values()) if connections else None,
-                _number(process, "memory"),
-                _number(process, "files"),
+                number(process, "memory"),
+                number(process, "files"),
             )
         )
     return rows
@@ -336,13 +333,13 @@ def _processes(before: Json, after: Json, seconds: float | None) -> list[Process
 
 def _rates(before: Json, after: Json, seconds: float | None) -> Rates:
     def rate(name: str) -> float | None:
-        return _rate(_number(before, name), _number(after, name), seconds)
+        return _rate(number(before, name), number(after, name), seconds)
 
-    then, now = _numbers(before, "requests"), _numbers(after, "requests")
+    then, now = numbers(before, "requests"), numbers(after, "requests")
     requests = {name: _rate(then.get(name), now.get(name), seconds) for name in STATUSES}
     known = [value for value in requests.values() if value is not None]
     refused = _rate(
-        sum(_numbers(before, "refused").values()), sum(_numbers(after, "refused").values()), seconds
+        sum(numbers(before, "refused").values()), sum(numbers(after, "refused").values()), seconds
     )
     return Rates(
         requests,
@@ -361,86 +358,29 @@ def _rate(before: float | None, after: float | None, seconds: float | None) -> f
     return (after - before) / seconds
 
 
-QUANTILES = (0.5, 0.9, 0.99)
+SHARES = (0.5, 0.9, 0.99)
 
 
 def _latency(before: Json, after: Json) -> tuple[float | None, ...]:
-    """By the buckets of a histogram: ``{"bounds": [...], "counts": [...]}``, with one count more
-    for what is beyond the last bound."""
-    bounds = [b for b in _list(after.get("bounds")) if isinstance(b, (int, float))]
-    then, now = _list(before.get("counts")), _list(after.get("counts"))
+    """Of a histogram: ``{"bounds": [...], "counts": [...]}``, of which a count is how many values
+    were at most a bound, and the last one how many there were."""
+    bounds = series(after, "bounds")
+    then, now = series(before, "counts"), series(after, "counts")
     if not bounds or len(now) != len(bounds) + 1 or len(then) != len(now):
         return ()
     counts = [max(b - a, 0) for a, b in zip(then, now, strict=True)]
-    return tuple(_quantile(bounds, counts, quantile) for quantile in QUANTILES)
+    found = (percentile(bounds, counts, share) for share in SHARES)
+    return tuple(None if math.isnan(value) else value for value in found)
 
 
-def _quantile(bounds: Sequence[float], counts: Sequence[float], quantile: float) -> float | None:
-    """Between the bounds of its bucket in proportion, as Prometheus has it; the last bound at
-    most. None where nothing was counted."""
-    wanted = quantile * sum(counts)
-    if wanted <= 0:
-        return None
-    below, low = 0.0, 0.0
-    for bound, found in zip(bounds, counts, strict=False):
-        if below + found >= wanted:
-            return low + (bound - low) * (wanted - below) / found
-        below, low = below + found, bound
-    return low
-
-
-# --- what may be in an answer, or may not
-
-
-def _number(part: Json, name: str) -> float | None:
-    value = part.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return value
-
-
-def _whole(part: Json, name: str) -> int | None:
-    value = _number(part, name)
-    return None if value is None else int(value)
-
-
-def _text(part: Json, name: str) -> str:
-    value = part.get(name)
-    return "" if value is None else clean(str(value))
-
-
-def _part(part: Json, name: str) -> Json:
-    value = part.get(name)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: object) -> Sequence[Any]:
-    return value if isinstance(value, (list, tuple)) else ()
-
-
-def _parts(part: Json, name: str) -> list[Json]:
-    return [entry for entry in _list(part.get(name)) if isinstance(entry, Mapping)]
-
-
-def _numbers(part: Json, name: str) -> dict[str, float]:
-    found = _part(part, name)
-    return {clean(str(key)): number for key in found if (number := _number(found, key)) is not None}
-
-
-def _lines(value: object) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    return tuple(clean(str(line).replace("\t", "    ")) for line in _list(value))
-
-
-def _sum(values: Any) -> float | None:
+def _sum(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 
-def _summed(parts: Any) -> dict[str, float]:
+def _summed(several: Iterable[Mapping[str, float]]) -> dict[str, float]:
     found: dict[str, float] = {}
-    for part in parts:
-        for name, value in part.items():
+    for known in several:
+        for name, value in known.items():
             found[name] = found.get(name, 0) + value
     return found

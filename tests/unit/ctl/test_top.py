@@ -16,7 +16,7 @@ from rawclient import TIMEOUT
 from wsgi_async.ctl.exits import Exit, Failed
 from wsgi_async.ctl.top import top
 from wsgi_async.ctl.top_feed import Feed
-from wsgi_async.ctl.top_model import Json
+from wsgi_async.ctl.top_reading import Json
 
 
 class Live(Shop):
