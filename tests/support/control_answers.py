@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 from typing import Any
 
 __all__ = ["HOSTILE", "Shop"]
@@ -162,9 +162,10 @@ class Shop:
     def ask(self, target: str) -> dict[str, Any]:
         """As a client of the control socket."""
         self.asked.append(target)
+        told = self.status if target == "/status" else self.requests
+        answer: dict[str, Any] = json.loads(json.dumps(told))
         if target == "/status":
-            return copy.deepcopy(self.status)
-        answer = copy.deepcopy(self.requests)
+            return answer
         if not target.endswith("stacks=1"):
             for process in answer["processes"]:
                 for request in process["requests"]:

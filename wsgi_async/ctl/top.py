@@ -30,6 +30,8 @@ __all__ = ["top"]
 _LATE = 2.0
 """Seconds that an answer may be overdue before that is said."""
 
+_SILENT = "No answer: its operations process hangs, or starts only now; clients are served"
+
 _TICK = 1.0
 """Seconds until the screen is looked at again where nothing happens: how long an answer is overdue
 is shown."""
@@ -100,7 +102,7 @@ def _live(ask: Ask, interval: float, console: Console) -> int:
     from .top_view import Painter
 
     first = ask_once(ask, stacks=False)  # before the screen is taken: an error is a line
-    terminal = Terminal(sys.stdin.fileno(), sys.stdout.fileno())
+    terminal = Terminal(sys.stdin.fileno(), sys.stdout.fileno(), console.encoding)
     feed = Feed(ask, terminal.wake, interval)
     with terminal:
         feed.start()
@@ -178,9 +180,7 @@ class _View:
 
         silent = time.monotonic() - self._answered
         late = silent > self._choices.interval + _LATE and not self._choices.is_paused
-        failure = self._failure or (
-            "It does not answer: its operations process hangs" if late else ""
-        )
+        failure = self._failure or (_SILENT if late else "")
         standing = Standing(failure, silent, self._choices.is_paused)
         size = Size(*self._terminal.size)
         lines = screen(self._picture, self._trends, self._choices, standing, size, self._look)

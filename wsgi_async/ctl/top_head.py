@@ -36,7 +36,8 @@ class Standing(NamedTuple):
 
 def title(now: Picture, standing: Standing, width: int, look: Look) -> Text:
     """The first line."""
-    left = look.text((f" {now.name or 'wsgi_async'} ", "name"))
+    name = now.name.removeprefix("the application ") or "wsgi_async"
+    left = look.text((f" {name} ", "name"))
     if width >= 60 and now.version:
         left.append(f"{now.version} ", look.styles["title"])
     left.append(f" process {shown(now.pid)}  up {age(now.uptime)} ", look.styles["title"])
@@ -271,7 +272,7 @@ def _states(now: Picture, look: Look) -> list[Text]:
     total = f"{amount(now.in_flight)} in flight"
     if not found:
         return [look.text((total, "quiet"))]
-    some = [_listed(found[:number], look) for number in range(len(found), 1, -1)]
+    some = [_listed(found[:number], look) for number in range(len(found), 0, -1)]
     return [*some, look.text((total, ""))]
 
 

@@ -59,7 +59,7 @@ def _line(
             line.append(" ")
         made = facet.cell(row, cells, look)
         text = made if isinstance(made, Text) else look.text(made)
-        text = fit(text, cells, look) if len(text.plain) > cells or not facet.is_right else text
+        text = fit(text, cells, look) if text.cell_len > cells or not facet.is_right else text
         line.append(" " * (cells - text.cell_len))
         line.append_text(text)
     if style:
@@ -198,7 +198,7 @@ _REQUESTS = (
     Facet("AGE", 7, _request_age),
     Facet("PID", 7, lambda row, width, look: (shown(row.pid), ""), rank=2),
     Facet("STATE", 9, _request_state, is_right=False),
-    Facet("THREAD", 12, _quiet("thread"), is_right=False, rank=6),
+    Facet("THREAD", 13, _quiet("thread"), is_right=False, rank=6),
     Facet("METHOD", 7, lambda row, width, look: (row.method, "strong"), is_right=False),
     Facet(
         "TARGET",

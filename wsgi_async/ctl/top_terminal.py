@@ -55,13 +55,15 @@ class Terminal:
 
     :param source: the descriptor that keys come from.
     :param sink: the descriptor that shows what is written.
+    :param encoding: what is written there; other characters become question marks.
     """
 
-    def __init__(self, source: int, sink: int) -> None:
+    def __init__(self, source: int, sink: int, encoding: str = "utf-8") -> None:
         self.exit_code = 0
         """128 and the number of the signal that asked to leave; Ctrl-C is a key like others."""
         self._source = source
         self._sink = sink
+        self._encoding = encoding
         self._decoder = Decoder()
         self._shown: list[str] = []
         self._is_ours = False
@@ -218,7 +220,7 @@ class Terminal:
 
     def _write(self, text: str) -> bool:
         """Whether it was written."""
-        data = memoryview(text.encode("utf-8", "replace"))
+        data = memoryview(text.encode(self._encoding, "replace"))
         while data:
             try:
                 data = data[os.write(self._sink, data) :]

@@ -115,6 +115,11 @@ def _totals(reading: Reading) -> dict[str, Any]:
         "received": reading.count(table.RECEIVED),
         "sent": reading.count(table.SENT),
         "log_dropped": reading.count(table.LOG_DROPPED),
+        # How many requests took that long at most, in seconds, and at last how many there were.
+        "duration": {
+            "bounds": list(table.DURATION.bounds),
+            "counts": list(reading.histogram(table.DURATION).counts),
+        },
     }
 
 

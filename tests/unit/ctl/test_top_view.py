@@ -87,6 +87,7 @@ def test_processes_and_requests_have_a_line_each() -> None:
 def test_whatever_its_size_a_terminal_is_filled_exactly(keys: str) -> None:
     """Down to one cell: a terminal may be made that small while it is watched."""
     shop = in_trouble()
+    shop.add("/名前" * 40, 3, method="取得")  # two cells each
     now, trends = seen(shop)
     choices = Choices()
     for key in keys.split():

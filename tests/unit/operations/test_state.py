@@ -23,6 +23,8 @@ def test_what_is_known_is_told_and_what_is_not_is_null() -> None:
     area.add(table.REQUESTS, "GET", "2xx", by=3)
     area.add(table.REQUESTS, "POST", "5xx")
     area.add(table.REFUSED, "queue_full", by=2)
+    area.histogram(table.DURATION).add(0.002)
+    area.histogram(table.DURATION).add(1000.0)
     area.set(table.IN_FLIGHT, 2.0)
     area.set(table.THREADS, 5, "busy")
     area.set(table.OLDEST_WAIT, 0.12345)
@@ -55,6 +57,10 @@ def test_what_is_known_is_told_and_what_is_not_is_null() -> None:
     totals = found["totals"]
     assert totals["requests"] == {"1xx": 0, "2xx": 3, "3xx": 0, "4xx": 0, "5xx": 1}
     assert totals["refused"]["queue_full"] == sum(totals["refused"].values()) == 2
+    lasted = dict(
+        zip([*totals["duration"]["bounds"], "all"], totals["duration"]["counts"], strict=True)
+    )
+    assert (lasted[0.001], lasted[0.0025], lasted[60.0], lasted["all"]) == (0, 1, 1, 2)
 
 
 def test_a_process_that_is_gone_has_left_its_counts() -> None:
