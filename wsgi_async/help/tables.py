@@ -15,6 +15,7 @@ from wsgi_async.ctl.exits import Exit
 from wsgi_async.ctl.in_flight import STATES
 from wsgi_async.logs.access_atoms import ATOMS, KEYS, NAMED
 from wsgi_async.operations import statsd_lines
+from wsgi_async.operations.history import COLUMNS, MEANINGS, UNITS
 from wsgi_async.processes.signals import SIGNALS
 from wsgi_async.scoreboard.table import METRICS, PROCESS, Kind
 
@@ -25,6 +26,7 @@ __all__ = [
     "atoms_table",
     "exits_table",
     "filled",
+    "history_table",
     "json_table",
     "metrics_table",
     "options_in_groups",
@@ -121,9 +123,16 @@ def statsd_table() -> str:
     return _table(("Metric", "Type", "What it says"), rows)
 
 
+def history_table() -> str:
+    """The columns of the dashboard's history as a Markdown table: column, unit, meaning."""
+    rows = [(f"`{name}`", UNITS.get(name, ""), MEANINGS[name]) for name in COLUMNS]
+    return _table(("Column", "Unit", "What it is"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "atoms": atoms_table,
     "exits": exits_table,
+    "history": history_table,
     "json": json_table,
     "metrics": metrics_table,
     "options": options_in_groups,

@@ -5,8 +5,9 @@ supervisor, ``serving`` is ``serve()``. ``reloading`` has SIGHUP's whole way, fr
 new program; ``certificates`` is what the parent reads for its processes, ``file_watcher`` the
 process that looks for saved code, ``operations`` what the parent does for the one that shows how
 the server is: ``operations_process`` is that process, ``surfaces`` what it serves, ``handed`` what
-all processes have in common for it. ``log_files`` says where logs go, ``metrics`` what goes to
-statsd, and ``ending`` how a process ends in its time.
+all processes have in common for it, and ``dashboard`` what one of these needs besides.
+``log_files`` says where logs go, ``metrics`` what goes to statsd, ``descriptors`` how many files a
+process may have open, and ``ending`` how it ends in its time.
 
 Runs on: the main thread of each process.
 

@@ -15,6 +15,7 @@ from wsgi_async._imports import StandardFirst
 from wsgi_async.config.options import Config
 from wsgi_async.config.surfaces import Surface
 from wsgi_async.errors import ConfigError
+from wsgi_async.events import FanOut, Observer
 from wsgi_async.operations.answers import METRICS, Answers
 from wsgi_async.operations.counting import CountingObserver, begin
 from wsgi_async.operations.exchange import Answering, Exchange
@@ -27,6 +28,10 @@ from wsgi_async.server.insight import Insight
 
 if TYPE_CHECKING:
     from wsgi_async.operations.app_metrics import ApplicationMetrics
+    from wsgi_async.operations.journal import Journal
+    from wsgi_async.operations.journaling import JournalObserver
+
+    from .dashboard import Dashboard
 
 __all__ = ["Handed", "put_census"]
 
@@ -62,6 +67,18 @@ class Handed:
         self._followed = self.log_level.asked
         self._recorder = _Recorder(self.register)
         begin(self.board.parent)
+        self.journal: Journal | None = None
+        """What goes wrong, where somebody is shown it."""
+        if {Surface.CONTROL, Surface.DASHBOARD} & set(config.surfaces):
+            from wsgi_async.operations.journal import Journal
+
+            self.journal = Journal()
+        self.dashboard: Dashboard | None = None
+        """What the dashboard alone needs, where there is one."""
+        if Surface.DASHBOARD in config.surfaces:
+            from .dashboard import Dashboard
+
+            self.dashboard = Dashboard(config)
 
     # --- in the parent -----------------------------------------------------------------------
 
@@ -83,11 +100,21 @@ class Handed:
         """A serving process has ended."""
         self.board.ended(number)
 
+    def notes(self, log: Observer) -> Observer:
+        """What to tell of the parent: the log, and the journal where there is one."""
+        if self.journal is None:
+            return log
+        from wsgi_async.operations.journaling import NotingObserver
+
+        return FanOut((log, NotingObserver(self.journal.send)), log.error)
+
     def close(self) -> None:
         """This process has no more to do with it. Harmless if repeated."""
         self.exchange.close()
         if self.application is not None:
             self.application.close()
+        if self.journal is not None:
+            self.journal.close()
 
     # --- in serving processes ----------------------------------------------------------------
 
@@ -103,6 +130,18 @@ class Handed:
         :param warn: told where there is no room for it.
         """
         return CountingObserver(self.board.area(number, warn))
+
+    def journaling(self, number: int) -> list[JournalObserver]:
+        """What tells the journal of a process, if there is one.
+
+        :param number: the process's.
+        """
+        if self.journal is None:
+            return []
+        from wsgi_async.operations.journaling import JournalObserver
+
+        self.journal.hold()
+        return [JournalObserver(self.journal.send, number)]
 
     def answer(self, number: int, insight: Callable[[], Insight | None]) -> None:
         """Answer the operations process from now on, in threads.

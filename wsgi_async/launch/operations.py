@@ -10,6 +10,7 @@ Imported where an option asks for one of its surfaces only (``config/surfaces.py
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from wsgi_async.config.options import Config
 from wsgi_async.config.surfaces import Surface
 from wsgi_async.errors import ConfigError
+from wsgi_async.operations.admission import read_token
 from wsgi_async.operations.exposition import require_prometheus_client
 from wsgi_async.operations.state import Facts
 from wsgi_async.processes import Census, Channel
@@ -37,6 +39,8 @@ def check_operations(config: Config) -> None:
 
     :raises ConfigError: what a surface needs is not there.
     """
+    if Surface.DASHBOARD in config.surfaces and config.dashboard_token_file:
+        read_token(config.dashboard_token_file)
     for surface in config.surfaces:
         surface.address(getattr(config, surface.value))
     if Surface.METRICS in config.surfaces:
@@ -141,6 +145,8 @@ def _bind(surface: Surface, config: Config) -> list[BoundSocket]:
     try:
         for sock in sockets:
             sock.asks_who = is_control
+            if size := SURFACES[surface].send_buffer:  # of its connections too
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
             listen(sock, SURFACES[surface].connections)
     except ConfigError:
         close_all(sockets)

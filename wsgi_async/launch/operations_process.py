@@ -15,6 +15,7 @@ from wsgi_async._imports import StandardFirst
 from wsgi_async.config.options import Config
 from wsgi_async.config.surfaces import Surface
 from wsgi_async.errors import EXIT_FAILED, ConfigError
+from wsgi_async.events import RequestInfo
 from wsgi_async.logs import setup as logs
 from wsgi_async.logs.observer import LogObserver
 from wsgi_async.operations.asking import Asking
@@ -33,8 +34,9 @@ from wsgi_async.system.sockets import BoundSocket
 from wsgi_async.system.usage import open_files, resident_memory
 from wsgi_async.system.user import Identity
 
+from .descriptors import raise_descriptor_limit
 from .handed import Handed
-from .surfaces import SURFACES, Given, Served, server_options
+from .surfaces import LOOK_EVERY, SURFACES, Given, Served, server_options
 
 __all__ = ["OperationsProcess", "sample"]
 
@@ -89,6 +91,7 @@ class OperationsProcess:
                 sock.disown_file()
         try:
             os.nice(NICENESS)
+            raise_descriptor_limit()
             if Surface.METRICS in self._listeners:
                 with StandardFirst():  # what it imports late, from where others may not read
                     expose(self._handed.board, "")
@@ -125,9 +128,6 @@ class OperationsProcess:
                 # Who has connected already is answered by this one, while another one follows.
                 linger.set_result(LINGER if is_followed else 0.0)
 
-        def own_error(error: BaseException) -> None:
-            log.error("an error inside the operations process", error)
-
         area = self._handed.board.operations
         begin(area)
         self._handed.log_level.follow()
@@ -141,14 +141,17 @@ class OperationsProcess:
         take_signal(SIGTERM, SIG_IGN)
         end_with_parent(ends=False)
         works = (
-            Repeating(loop, BEAT, lambda: channel.say("beat"), own_error),
-            Repeating(loop, SAMPLE_EVERY, partial(sample, area), own_error),
+            Repeating(loop, BEAT, lambda: channel.say("beat"), log.own_error),
+            Repeating(loop, SAMPLE_EVERY, partial(sample, area), log.own_error),
+            *(Repeating(loop, LOOK_EVERY, each.look, log.own_error) for each in served),
         )
         for work in works:
             work.start()
         seconds = await linger
         for work in works:
             work.stop()
+        for each in served:
+            each.retire()
         await asyncio.gather(*(server.stop(linger=seconds) for server in servers.values()))
         for each in served:
             each.close()
@@ -168,6 +171,8 @@ class OperationsProcess:
             say=telling.say,
             note=log.info,
             warn=log.warning,
+            own_error=log.own_error,
+            listeners=self._listeners,
         )
         all_served, servers = [], {}
         for surface in self._listeners:
@@ -205,11 +210,42 @@ class _Log(LogObserver):
     def __init__(self) -> None:
         super().__init__(announces=False)
 
+    def own_error(self, error: BaseException) -> None:
+        """*Any thread:* something here has failed."""
+        self.error("an error inside the operations process", error)
+
+    # A query may have the token of the dashboard in it.
+
+    def app_error(
+        self, request: RequestInfo, message: str, error: BaseException | None = None
+    ) -> None:
+        super().app_error(_without_query(request), message, error)
+
+    def app_warning(self, request: RequestInfo, message: str) -> None:
+        super().app_warning(_without_query(request), message)
+
+    def request_refused(
+        self,
+        client: str,
+        status: int,
+        detail: str,
+        request: RequestInfo | None = None,
+        *,
+        is_running: bool = False,
+    ) -> None:
+        if request is not None:
+            request = _without_query(request)
+        super().request_refused(client, status, detail, request, is_running=is_running)
+
     def stopping(self, in_flight: int) -> None:
         pass
 
     def stopped(self, stuck_threads: int) -> None:
         pass
+
+
+def _without_query(request: RequestInfo) -> RequestInfo:
+    return request._replace(target=request.target.partition("?")[0])
 
 
 def sample(area: Area) -> None:

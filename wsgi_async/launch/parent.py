@@ -171,7 +171,9 @@ def supervise(
 
     :param make: makes the next program, for a reload.
     """
-    observer = log_observer(program.config)
+    observer: Observer = log_observer(program.config)
+    if program.common.operations is not None:
+        observer = program.common.operations.handed.notes(observer)
     reloading = Reloading(program, make, observer, identity)
     parent = ServerParent(reloading, observer, identity, watcher)
     if program.common.operations is not None:

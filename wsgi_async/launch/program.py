@@ -15,7 +15,6 @@ import gc
 import math
 import os
 import re
-import resource
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
@@ -56,6 +55,7 @@ from wsgi_async.tls.renewal import LOOK_EVERY
 from wsgi_async.wsgi.types import Application
 
 from .child import serve_under_supervisor
+from .descriptors import raise_descriptor_limit
 from .log_files import log_observer
 
 if TYPE_CHECKING:
@@ -72,10 +72,6 @@ __all__ = [
     "call_safely",
     "import_late",
 ]
-
-MAX_DESCRIPTORS = 65536
-"""The soft limit of open files is raised to the hard one, but not beyond this: some kernels'
-hard limit is a thousand million, and tables grow with what is used."""
 
 _LATE = {
     "debug": "wsgi_async.middleware.errors",
@@ -280,7 +276,7 @@ class ServerProgram(Program):
         if is_preloaded:
             logs.reopen()  # the loader has the files of its own start, which may be renamed by now
         faulthandler.enable(logs.error_descriptor(), all_threads=True)
-        _raise_descriptor_limit()
+        raise_descriptor_limit()
         if config.switch_interval:
             sys.setswitchinterval(config.switch_interval)
         application = self.hooks.loaded(application)
@@ -294,6 +290,7 @@ class ServerProgram(Program):
             counting = operations.handed.observer(boot.number, log.warning)
             observers.append(counting)
             sample = counting.sample
+            observers += operations.handed.journaling(boot.number)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             stuck = runner.run(
                 serve_under_supervisor(
@@ -446,10 +443,3 @@ def call_safely(observer: Observer, hook: Callable[..., None], *args: int) -> No
         hook(*args)
     except ConfigError as error:
         observer.report("\n".join([str(error), *getattr(error, "__notes__", ())]))
-
-
-def _raise_descriptor_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -7,7 +7,7 @@ take nothing from who asks at another.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wsgi_async.config.options import Config
@@ -15,17 +15,24 @@ from wsgi_async.config.surfaces import Surface
 from wsgi_async.operations.application import HEALTHY, SCRAPES, OperationsApplication
 from wsgi_async.operations.asking import Asking
 from wsgi_async.operations.control import ControlApplication, Orders
-from wsgi_async.operations.json_pages import JsonPages
+from wsgi_async.operations.dashboard import DashboardApplication, Shown
+from wsgi_async.operations.json_pages import Asked, Pages
 from wsgi_async.operations.profiles import Profiles
 from wsgi_async.operations.questions import Questions
 from wsgi_async.operations.state import Facts, state
+from wsgi_async.operations.viewers import VIEWERS
 from wsgi_async.processes import MOST_PROCESSES
 from wsgi_async.server.descriptors import plan_descriptors
+from wsgi_async.system.sockets import BoundSocket
 from wsgi_async.wsgi.types import Application
 
 from .handed import Handed
 
-__all__ = ["SURFACES", "Given", "Served", "Terms", "server_options"]
+__all__ = ["LOOK_EVERY", "SURFACES", "Given", "Served", "Terms", "server_options"]
+
+
+LOOK_EVERY = 0.25
+"""Seconds between two looks at what there is to show."""
 
 
 class Given(NamedTuple):
@@ -47,6 +54,10 @@ class Given(NamedTuple):
     """Logs a line. *Any thread.*"""
     warn: Callable[[str], object]
     """Likewise, what is doubtful."""
+    own_error: Callable[[BaseException], object]
+    """Likewise, what is the server's own fault."""
+    listeners: Mapping[Surface, Sequence[BoundSocket]]
+    """The sockets of each surface."""
 
     @property
     def questions(self) -> Questions:
@@ -64,6 +75,10 @@ class Served(NamedTuple):
 
     application: Application
     close: Callable[[], object] = lambda: None
+    retire: Callable[[], object] = lambda: None
+    """*Loop:* called before its server stops: whoever waits in it for what will come is to go."""
+    look: Callable[[], object] = lambda: None
+    """*Loop:* called every :data:`LOOK_EVERY` while it serves; returns at once."""
 
 
 class Terms(NamedTuple):
@@ -74,6 +89,9 @@ class Terms(NamedTuple):
     make: Callable[[Given], Served]
     bounds: Mapping[str, Any]
     """Options of its server that are not those of all of them."""
+    send_buffer: int = 0
+    """Bytes of a connection's buffer in the system, so that who takes nothing is noticed soon; 0:
+    the system's own."""
     connections: int = 64
     """At once, where there are descriptors for so many; and so many wait, as at a restart of the
     process."""
@@ -88,21 +106,56 @@ def _metrics(given: Given) -> Served:
 
 
 def _control(given: Given) -> Served:
-    orders = Orders(given.state, given.say, MOST_PROCESSES, given.note)
-    return Served(
-        ControlApplication(
-            given.state,
-            orders,
-            lambda: given.options,
-            given.questions,
-            Profiles(given.questions),
-            uids={0, given.starter},
-        )
+    journal = given.handed.journal
+    assert journal is not None
+
+    def errors(asked: Asked) -> dict[str, Any]:
+        return {"errors": journal.entries(), "lost": journal.lost}
+
+    application = ControlApplication(
+        given.state,
+        _orders(given),
+        lambda: given.options,
+        given.questions,
+        Profiles(given.questions),
+        uids={0, given.starter},
+        more={"/errors": {"GET": errors}},
     )
+    return Served(application, look=journal.collect)
 
 
 def _dashboard(given: Given) -> Served:
-    return Served(JsonPages({"/api/state": {"GET": lambda asked: given.state()}}))
+    journal, dashboard = given.handed.journal, given.handed.dashboard
+    assert journal is not None
+    assert dashboard is not None
+    orders, questions, who = _orders(given), given.questions, "Asked on --dashboard-bind"
+    actions: Pages = {
+        "/reload": {"POST": lambda asked: orders.reload(who)},
+        "/scale": {"POST": lambda asked: orders.scale(asked, who)},
+        "/interrupt": {"POST": lambda asked: questions.interrupt(asked.text("id"))},
+    }
+    application = DashboardApplication(
+        Shown(
+            given.state,
+            dashboard.history,
+            journal,
+            lambda stacks: questions.requests(stacks=stacks),
+        ),
+        dashboard.admission(given.listeners[Surface.DASHBOARD]),
+        actions,
+        shows_queries=given.config.dashboard_show_queries,
+        own_error=given.own_error,
+    )
+
+    def look() -> None:
+        journal.collect()
+        dashboard.look(given.handed.board, application)
+
+    return Served(application, retire=application.close, look=look)
+
+
+def _orders(given: Given) -> Orders:
+    return Orders(given.state, given.say, MOST_PROCESSES, given.note)
 
 
 SURFACES: dict[Surface, Terms] = {
@@ -122,7 +175,10 @@ SURFACES: dict[Surface, Terms] = {
     Surface.DASHBOARD: Terms(
         "The dashboard is served on",
         _dashboard,
-        {"threads": 8, "max_body_size": 65536},
+        # What is asked for is there already: many may wait for a moment.
+        {"threads": VIEWERS + 8, "queue_size": 2048, "max_body_size": 4096, "send_timeout": 5.0},
+        send_buffer=8192,
+        connections=2048,
     ),
 }
 

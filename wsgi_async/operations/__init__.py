@@ -1,4 +1,5 @@
-"""What operators and their machines look at, and steer by: metrics, and the control socket.
+"""What operators and their machines look at, and steer by: metrics, the control
+socket, and the dashboard.
 
 ``counting`` is the subscriber by which a serving process fills its area of the scoreboard, and
 ``exposition`` the scoreboard as Prometheus reads it, which ``application`` serves. ``statsd`` is
@@ -10,7 +11,9 @@ all this is imported where nobody asks for it.
 
 ``history`` is an hour of the scoreboard, second by second, and ``journal`` the last errors of all
 processes, told by the subscribers of ``journaling``; both are in memory, as the scoreboard is.
-``admission`` decides who may see the dashboard, and ``viewers`` are those who watch it.
+``dashboard`` serves them, with the files of ``page_files`` (in ``page/``) and answers that are
+``kept`` for all who ask for the same; ``admission`` decides who may see it, and ``viewers`` are
+those who watch it.
 
 By ``exchange`` processes that serve answer questions about themselves, as ``answers`` has it, which
 ``asking`` puts to all of them; ``questions`` are those of the pages, with who has not answered, and

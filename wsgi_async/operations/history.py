@@ -27,7 +27,17 @@ from wsgi_async.scoreboard import table
 from wsgi_async.scoreboard.board import PARENT, Reading
 from wsgi_async.scoreboard.table import ConnectionKind, Metric, ThreadKind
 
-__all__ = ["COLUMNS", "ROWS", "History", "Row", "percentile", "steady_clock"]
+__all__ = [
+    "COLUMNS",
+    "MEANINGS",
+    "ROWS",
+    "STEP",
+    "UNITS",
+    "History",
+    "Row",
+    "percentile",
+    "steady_clock",
+]
 
 ROWS = 3600
 """Seconds that are kept."""
@@ -111,12 +121,40 @@ _COLUMNS: dict[str, _Rate | _Gauge | None] = {
 }
 
 COLUMNS = tuple(_COLUMNS)
-"""What is in a row: the second since 1970; requests a second by class of status, those that the
-server itself refused, and responses that were cut; percentiles of their durations, in seconds, and
-the means of its parts (in the queue, in the application without a processor and with one, waiting
-for the client); at the end of the second the requests in flight, threads at work and all threads,
-requests in the queue and how long the oldest has waited, connections, memory of all processes in
-bytes; bytes of bodies a second in and out; processes that serve."""
+"""What is in a row, in this order."""
+
+MEANINGS = {
+    "t": "the second, since 1970",
+    **{f"rps_{status}": f"requests with status {status}" for status in table.STATUSES},
+    "refused": "requests that the server itself answered with an error; they have a status too",
+    "cut": "responses that were not complete",
+    "p50": "half of the requests took no longer, from the complete head to the end of the response",
+    "p90": "nine of ten",
+    "p99": "99 of 100",
+    "queue": "of a request, waiting for a thread",
+    "app": "with a thread, and without a processor: the application waits",
+    "cpu": "with both: the application computes",
+    "client": "the rest: the client sends its body, or takes the response",
+    "in_flight": "requests with the application, waiting for a thread, or being sent",
+    "busy": "threads at work",
+    "threads": "threads, at work or idle",
+    "queued": "requests and resumed responses that wait for a thread",
+    "oldest_wait": "for how long the oldest of them has waited",
+    "connections": "open connections",
+    "memory": "of all processes (RSS), the parent and the operations process included",
+    "received": "bodies of requests",
+    "sent": "bodies of responses",
+    "processes": "processes that accept connections",
+}
+"""What each column is."""
+
+UNITS = {
+    **dict.fromkeys((*(f"rps_{status}" for status in table.STATUSES), "refused", "cut"), "1/s"),
+    **dict.fromkeys((*_PERCENTILES, *_PARTS, "t", "oldest_wait"), "s"),
+    **dict.fromkeys(("received", "sent"), "byte/s"),
+    "memory": "byte",
+}
+"""Of those that have one."""
 
 _RATES = {name: each for name, each in _COLUMNS.items() if isinstance(each, _Rate)}
 _GAUGES = {name: each for name, each in _COLUMNS.items() if isinstance(each, _Gauge)}

@@ -114,13 +114,11 @@ class Journal:
             return False
         return True
 
-    def leave(self) -> None:
-        """*In a process that has nothing to say:* close its ends."""
+    def close(self) -> None:
+        """This process has nothing more to say, nor to keep. Harmless if repeated."""
         for sock in (self._desk, self._door):
             with contextlib.suppress(OSError):
                 sock.close()
-
-    close = leave
 
     # --- the operations process --------------------------------------------------------------
 
