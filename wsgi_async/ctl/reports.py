@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from .in_flight import missing_lines
-from .text import Cell, Column, Paint, Screen, clean, clock, many, shown, table
+from .text import Cell, Column, Paint, Screen, amount, clean, clock, many, shown, table
 
 __all__ = ["describe_config", "describe_errors", "describe_level"]
 
@@ -34,7 +34,10 @@ def describe_errors(answer: dict[str, Any], screen: Screen) -> list[str]:
         ]
         for error in sorted(errors, key=lambda error: error.get("at") or 0.0)
     ]
-    return table(_ERRORS, rows, screen)
+    lost = (
+        [f"and {amount(answer['lost'])} for which there was no room"] if answer.get("lost") else []
+    )
+    return [*table(_ERRORS, rows, screen), *lost]
 
 
 def describe_config(answer: dict[str, Any], screen: Screen) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,27 +110,28 @@ def test_processes_are_counted_with_those_that_leave(tmp_path: Path) -> None:
 
 SERVER = """
 import json, os, sys
-sys.path[:0] = sys.argv[2:]
-from control_sockets import ControlSocket, STATUS
-answers = iter(range(1, 1000))
-def answer(asked):
-    status = {**STATUS, "pid": os.getpid(), "fleet": {**STATUS["fleet"], "state": "stopping"}}
-    status["totals"] = {"cut": 2 + (next(answers) > 2)}
-    return 200, status
-with ControlSocket(sys.argv[1], answer):
-    print("listening", flush=True)
-    sys.stdin.read()
-    os._exit(0)
+from http.server import BaseHTTPRequestHandler
+from socketserver import UnixStreamServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({**json.loads(sys.argv[2]), "pid": os.getpid()}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+server = UnixStreamServer(sys.argv[1], Handler)
+print("listening", flush=True)
+server.serve_forever()
 """
 
 
 def test_a_drain_is_over_when_the_process_is_gone(tmp_path: Path) -> None:
     """Which leaves its socket file behind here."""
-    support = str(Path(__file__).parents[2] / "support")
-    command = [sys.executable, "-c", SERVER, str(tmp_path / "c"), support, *sys.path]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path
-    ) as process:
+    stopping = json.dumps(status(state="stopping"))
+    command = [sys.executable, "-I", "-S", "-c", SERVER, str(tmp_path / "c"), stopping]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"listening\n"
@@ -139,7 +140,7 @@ def test_a_drain_is_over_when_the_process_is_gone(tmp_path: Path) -> None:
             assert follower.drain().code is Exit.LATE
             follower.close()
             follower = Follower(client, 20.0)
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             outcome = follower.drain()
             follower.close()
         finally:

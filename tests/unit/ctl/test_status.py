@@ -149,7 +149,8 @@ def test_a_journal_is_read_like_a_log() -> None:
             {"at": at, "kind": "error", "process": None, "text": "ValueError: x", "id": "3f2a"},
         ]
     }
-    head, first, last = describe_errors(answer, PLAIN)
+    head, first, last, lost = describe_errors({**answer, "lost": 7}, PLAIN)
+    assert lost == "and 7 for which there was no room"
     assert head.split() == ["WHEN", "PROCESS", "KIND", "ID", "WHAT"]
     assert first.split()[2:] == ["-", "error", "3f2a", "ValueError:", "x"]
     assert last.endswith("refused  -     /\\x1b[2J\\x1b]0;owned\\x07\\x0aForged line")
