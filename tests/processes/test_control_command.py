@@ -16,6 +16,7 @@ from processes import Servers, Site, release
 from tools import ROOT
 
 from wsgi_async.ctl.exits import Exit
+from wsgi_async.ctl.following import Follower, Outcome
 
 Call = Callable[..., Ended]
 
@@ -32,7 +33,9 @@ def ctl(socket: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     return lambda *args: run(capsys, *args)
 
 
-def test_a_server_is_asked_steered_and_ended(site: Site, socket: Path, ctl: Call) -> None:
+def test_a_server_is_asked_steered_and_ended(
+    site: Site, socket: Path, ctl: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pid_file = site.directory / "pid"
     options = ("--workers", "2", "--control-socket", str(socket), "--pid", str(pid_file))
     with site.serve(*options) as servers:
@@ -62,9 +65,7 @@ def test_a_server_is_asked_steered_and_ended(site: Site, socket: Path, ctl: Call
         assert "The reload has failed: the processes that serve go on" in ended.error
         assert servers.ask()[1] == "v1"
 
-        ended = ctl("drain")
-        assert (ended.code, ended.error) == (Exit.DONE, "")
-        assert ended.out.startswith("The server has drained and ended")
+        it_drains(site.directory / "other", servers, ctl, monkeypatch)
         assert servers.wait() == 0
     ended = ctl("status")
     assert ended.code == Exit.UNREACHABLE
@@ -77,7 +78,7 @@ def it_tells_how_it_is(servers: Servers, ctl: Call) -> None:
     assert f"process {servers.process.pid}, for " in text
     assert "up, 2 of 2 ready, generation 1" in text
     status = json.loads(ctl("status", "--json").out)
-    assert [process["pid"] for process in status["processes"]] == servers.loaded()
+    assert {process["pid"] for process in status["processes"]} == set(servers.loaded())
     assert f"http://127.0.0.1:{servers.address[1]}" in status["addresses"]
     text = ctl("config").out
     assert "workers = 2 " in text
@@ -121,6 +122,33 @@ def it_samples_where_the_time_goes(fifo: Path, servers: Servers, ctl: Call) -> N
     assert Path(f"{fifo}.txt").read_text().startswith(stack)
     assert "process_app.py" in Path(f"{fifo}.svg").read_text()
     assert json.loads(Path(f"{fifo}.speedscope.json").read_text())["profiles"]
+
+
+def it_drains(fifo: Path, servers: Servers, ctl: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And tells what it waits for meanwhile."""
+    os.mkfifo(fifo)
+    client, _ = servers.hold(fifo)
+    with client:
+        ended = ctl("drain", "--no-wait")
+        assert (ended.code, ended.error) == (Exit.DONE, "")
+        assert ended.out.startswith("asked; now up, 3 of 3 ready")
+        servers.wait_for("Stopping; requests in flight: 1")
+        assert "fleet     stopping, " in ctl("status").out
+        assert f"/wait?{fifo}" in ctl("requests").out
+        ended = ctl("reload")
+        assert ended.code == Exit.REFUSED
+        assert "the server stops" in ended.error
+        follow = Follower.drain
+
+        def drain(follower: Follower) -> Outcome:
+            release(fifo)
+            return follow(follower)
+
+        monkeypatch.setattr(Follower, "drain", drain)
+        ended = ctl("drain")
+        assert (ended.code, ended.error) == (Exit.DONE, "")
+        assert ended.out.startswith("The server has drained and ended")
+        assert client.response().status == 200
 
 
 def it_is_found_by_its_pid_file(pid_file: Path, servers: Servers, ctl: Call) -> None:

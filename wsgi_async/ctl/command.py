@@ -332,7 +332,7 @@ def _steer(
         answer = client.post(target, body)
         if no_wait:
             fleet = answer.get("before", {})
-            session.show(answer, lambda: listed("asked; now", fleet_parts(fleet), session.screen))
+            session.show(answer, lambda: listed("asked; now ", fleet_parts(fleet), session.screen))
             return Exit.DONE
         outcome: Outcome = _understood(lambda: follow(follower, answer["before"]))
     finally:
