@@ -246,7 +246,7 @@ def requests(session: _Session, stacks: bool) -> int:
     threads are."""
     answer = session.client().get(f"/requests?stacks={int(stacks)}")
     session.show(answer, lambda: describe_requests(answer, session.screen))
-    return _complete(answer)
+    return int(_understood(lambda: _complete(answer)))
 
 
 @_command("errors")
@@ -267,7 +267,8 @@ def config(session: _Session) -> int:
 
 def _complete(answer: Answer) -> int:
     """The exit code of what several processes were asked."""
-    return Exit.PARTLY if answer.get("missing") else Exit.DONE
+    has_failed = any(isinstance(each, dict) and each.get("error") for each in answer["processes"])
+    return Exit.PARTLY if has_failed or answer.get("missing") else Exit.DONE
 
 
 @_command("profile")
@@ -292,7 +293,7 @@ def profile(session: _Session, seconds: float, hz: int, prefix: str) -> int:
         if not is_done:
             files.discard()
     session.show(answer, lambda: describe_profile(answer, files, session.screen))
-    return _complete(answer)
+    return int(_understood(lambda: _complete(answer)))
 
 
 @_command("top")
@@ -391,4 +392,4 @@ def log_level(session: _Session, level: str) -> int:
     """Have the processes log from LEVEL on (debug, info, warning, error), until a reload."""
     answer = session.client().post("/log-level", {"level": level.lower()})
     session.show(answer, lambda: describe_level(answer, clean(level.lower()), session.screen))
-    return _complete(answer)
+    return int(_understood(lambda: _complete(answer)))

@@ -39,7 +39,7 @@ def test_three_files_and_what_they_cost(
         named_by_the_time = run(capsys, "profile", "1", "-s", control.path)
     assert ended.code == named_by_the_time.code == Exit.PARTLY
     lines = ended.out.splitlines()
-    assert "sampling used 0.2 % of a CPU" in ended.out
+    assert "sampling used 0.4 % of a CPU" in ended.out
     assert lines[3].split()[:3] == ["90.0%", "90.0%", "hot"]
     assert lines[4].split()[:3] == ["10.0%", "100.0%", "app"]
     assert lines[-6:] == [
