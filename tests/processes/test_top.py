@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -13,14 +14,16 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 import pytest
 from rawclient import TIMEOUT
-from tools import ROOT, require_module
+from tools import ROOT, python, require_module, running
 
 SUPPORT = ROOT / "tests" / "support"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -190,3 +193,55 @@ def test_the_terminal_is_given_to_whoever_has_it_while_it_is_stopped(terminal: S
     terminal.type("\x03")
     terminal.wait_for("<ended 0, terminal as it was>")
     assert terminal.is_left
+
+
+SHOP = """
+import threading
+begun, done = threading.Event(), threading.Event()
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/hang":
+        begun.set()
+        done.wait(30)
+    if environ["PATH_INFO"] == "/begun":
+        begun.wait(30)
+    if environ["PATH_INFO"] == "/done":
+        done.set()
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+"""
+
+
+def test_a_real_server_tells_all_that_is_shown(tmp_path: Path) -> None:
+    """And no file of the directory in which it is asked is taken for rich."""
+    require_module("rich")
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "rich.py").write_text("raise ImportError('the shadow')")
+    options = ("shop:app", "-b", "127.0.0.1:0", "--control-socket", "c", "--threads", "3")
+    with running(*python("-m", "wsgi_async", *options), cwd=tmp_path) as server:
+        url = server.url
+
+        def get(path: str) -> None:
+            with urllib.request.urlopen(url + path, timeout=TIMEOUT) as response:
+                assert response.read() == b"ok"
+
+        hanging = threading.Thread(target=get, args=("/hang?year=2026",))
+        hanging.start()
+        get("/begun")
+        ask = python("-m", "wsgi_async.ctl", "-s", "c", "top", "-i", "100ms")
+        with running(*ask, "--json", cwd=tmp_path) as asked:
+            assert asked.wait() == 0
+            data = json.loads(asked.output)
+        with running(*ask, cwd=tmp_path, env={"COLUMNS": "160"}) as asked:
+            assert asked.wait() == 0
+            text = asked.output
+        get("/done")
+        hanging.join(TIMEOUT)
+    [process] = data["status"]["processes"]
+    [request] = data["requests"]["processes"][0]["requests"]
+    assert (request["state"], request["target"]) == ("running", "/hang?year=2026")
+    assert data["rates"]["all"] == data["rates"]["sent"] == data["processes"]["0"] == 0
+    assert data["latency"].keys() == {"p50", "p90", "p99"}
+    assert re.search(r"shop:app .* up 1/1", text)
+    assert re.search(rf" {process['pid']} ready .* 1/[1-3] ", text)
+    assert re.search(r" running .* GET +/hang\?year=2026 +127\.0\.0\.1:", text)
+    assert re.search(r"threads .* 1 busy, 0 aside, [0-2] idle, 0 lost", text)
