@@ -81,7 +81,7 @@
       let sum = 0, end = 0;
       for (const frame of frames)
         if (hits.has(frame) && frame.index >= end) { sum += frame.w; end = frame.end; }
-      return `${hits.size} frames found, in ${Math.min(100, sum).toFixed(1)} % of the time`;
+      return `${hits.size} frame${hits.size === 1 ? "" : "s"} found, in ${Math.min(100, sum).toFixed(1)} % of the time`;
     }
     return zoomed === all ? "Click on a frame to zoom in; arrow keys, Enter and Esc do the same"
       : zoomed.told.replaceAll("\n", "  ·  ");
