@@ -7,12 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from control_sockets import Ended, run
 from processes import Servers, Site, release
+from rawclient import TIMEOUT
 from tools import ROOT
 
 from wsgi_async.ctl.exits import Exit
@@ -65,6 +67,7 @@ def test_a_server_is_asked_steered_and_ended(
         assert "The reload has failed: the processes that serve go on" in ended.error
         assert servers.ask()[1] == "v1"
 
+        it_tells_what_went_wrong(ctl)
         it_drains(site.directory / "other", servers, ctl, monkeypatch)
         assert servers.wait() == 0
     ended = ctl("status")
@@ -122,6 +125,15 @@ def it_samples_where_the_time_goes(fifo: Path, servers: Servers, ctl: Call) -> N
     assert Path(f"{fifo}.txt").read_text().startswith(stack)
     assert "process_app.py" in Path(f"{fifo}.svg").read_text()
     assert json.loads(Path(f"{fifo}.speedscope.json").read_text())["profiles"]
+
+
+def it_tells_what_went_wrong(ctl: Call) -> None:
+    """Once the process that keeps the journal has taken it in."""
+    deadline = time.monotonic() + TIMEOUT
+    while "The reload has failed" not in (text := ctl("errors").out):
+        assert time.monotonic() < deadline, text
+    [line] = [line for line in text.splitlines() if "did not start" in line]
+    assert line.split()[1] == "parent"
 
 
 def it_drains(fifo: Path, servers: Servers, ctl: Call, monkeypatch: pytest.MonkeyPatch) -> None:
