@@ -45,12 +45,9 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def showing(
-    chromium: Browser, made: MadeUp, *, may_complain: bool = False, **how: Any
-) -> Iterator[Page]:
+def showing(chromium: Browser, made: MadeUp, **how: Any) -> Iterator[Page]:
     """The page with those figures, once it shows them.
 
-    :param may_complain: whether the page may tell of answers that were errors.
     :param how: see :meth:`Browser.open`.
     """
     with serving(made, loop="asyncio", threads=16) as served:
@@ -58,7 +55,7 @@ def showing(
         try:
             page.wait_for(READY)
             yield page
-            assert may_complain or page.faults == []
+            assert page.faults == []
         finally:
             page.close()
             made.ended.set()
@@ -210,7 +207,7 @@ def test_fits(steady: Steady) -> None:
 def test_polls_without_a_place_and_says_who_is_away(chromium: Browser) -> None:
     """And shows all again once somebody answers."""
     made = MadeUp(streams=False)
-    with showing(chromium, made, may_complain=True) as page:
+    with showing(chromium, made) as page:
         page.wait_for("document.querySelector('#mode').innerText === 'Every 2 s'")
         made.is_away = True
         page.wait_for("document.querySelector('#mode').innerText === 'Away'")

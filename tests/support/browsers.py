@@ -169,13 +169,18 @@ class Page:
 
     @property
     def faults(self) -> list[str]:
-        """What it complained of so far: exceptions, and what was not loaded or not allowed."""
+        """What it complained of so far: exceptions, and what was not loaded or not allowed, but
+        for answers to the page's own questions: whether those come is the page's to say."""
         said = [each for each in self._browser.events if each.get("sessionId") == self._session]
         return [
             json.dumps(each["params"])
             for each in said
             if each["method"] == "Runtime.exceptionThrown"
-            or (each["method"] == "Log.entryAdded" and each["params"]["entry"]["level"] == "error")
+            or (
+                each["method"] == "Log.entryAdded"
+                and each["params"]["entry"]["level"] == "error"
+                and "/api/" not in each["params"]["entry"].get("url", "")
+            )
         ]
 
     def press(self, *keys: str) -> None:

@@ -1,12 +1,11 @@
 // The dashboard: what comes is put into the page once a second, and what is not seen is not drawn.
 
 import {CHARTS, Chart} from "./charts.js";
-import {age, bytes, clock, duration, h, keep, known, mark, moment, number, put, visible, whole} from "./format.js";
+import {age, byId, bytes, clock, duration, h, keep, known, mark, moment, number, put, visible, whole} from "./format.js";
 import {History} from "./history.js";
 import {Live, ask} from "./live.js";
 import {Requests, showErrors, showProcesses} from "./tables.js";
 
-const byId = id => document.getElementById(id);
 const history = new History();
 let state = null;
 let mode = "wait";
@@ -110,7 +109,7 @@ function notices() {
 function show() {
   if (!state || document.hidden) return;
   put(byId("name"), visible(state.name || "wsgi_async"));
-  put(byId("where"), visible(state.addresses?.join("  ") || " "));
+  put(byId("where"), visible(state.addresses?.join(", ") || " "));
   put(byId("version"), `wsgi_async ${visible(state.version)}, parent process ${state.pid}`);
   document.title = `${visible(state.name || "wsgi_async")}: ${state.fleet.ready} of ${state.fleet.wanted} ready`;
   figures();
@@ -164,6 +163,7 @@ byId("actions").addEventListener("submit", async event => {
   } catch (error) {
     put(outcome, visible(error.message));
   }
+  setTimeout(() => put(outcome, ""), 20000);
 });
 
 byId("span").addEventListener("change", event => {

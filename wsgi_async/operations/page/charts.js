@@ -183,11 +183,12 @@ export class Chart {
 
   // Tells the values of the moment `cursor` beside the chart; null: the newest ones.
   tell(cursor) {
-    this.cursor = cursor;
     const {spec, view, sums} = this;
+    if (view && cursor !== null) cursor = Math.max(view.from, cursor);
+    this.cursor = cursor;
     if (!view || !this.width) return;
     const last = view.times.length - 1;
-    const index = cursor === null ? last : Math.max(0, Math.round((cursor - view.from) / view.step));
+    const index = cursor === null ? last : Math.round((cursor - view.from) / view.step);
     const told = [];
     for (const [column, [now, min, max]] of this.cells) {
       const columns = column === "total" ? spec.series.map(series => series.column) : [column];

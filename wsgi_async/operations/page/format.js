@@ -66,6 +66,8 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+export const byId = id => document.getElementById(id);
+
 // Only what has changed is touched: a selection stays, and a screen reader hears nothing twice.
 export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;

@@ -51,6 +51,9 @@ class View {
     this.times = Array.from({length: seconds / this.step + 1}, (_, i) => this.from + i * this.step);
     this.columns = history.columns;
     this.rows = history.rows.filter(row => row[0] >= this.from);
+    this.there = this.times.map(() => false);  // whether there is anything of that moment
+    for (const row of this.rows)
+      if (row.some((value, i) => i > 0 && known(value))) this.there[Math.floor((row[0] - this.from) / this.step)] = true;
     this.made = new Map();
   }
 
@@ -70,10 +73,10 @@ class View {
     }
     const values = found.map(each => (!each.length ? null
       : peak ? Math.max(...each) : each.reduce((sum, value) => sum + value, 0) / each.length));
-    // A second without a row is the clock's doing, not the server's: a row is taken once a second.
-    if (this.step === 1)
-      for (let i = 1; i < values.length - 1; i++)
-        if (!known(values[i]) && known(values[i - 1]) && known(values[i + 1])) values[i] = values[i - 1];
+    // One or two seconds without a row are a clock's doing: the next row has what was in them.
+    const {there} = this;
+    for (let i = values.length - 2; i > 0 && this.step === 1; i--)
+      if (!there[i] && (there[i - 1] || there[i - 2]) && (there[i + 1] || there[i + 2])) values[i] = values[i + 1];
     return values;
   }
 

@@ -1,9 +1,7 @@
 // What is listed: requests in flight, processes, errors. All text is what a server, or a client of
 // it, has said, and stays text.
 
-import {age, bytes, counts, duration, h, inSeconds, keep, known, mark, moment, put, visible, whole, words} from "./format.js";
-
-const byId = id => document.getElementById(id);
+import {age, byId, bytes, counts, duration, h, inSeconds, keep, known, mark, moment, put, visible, whole, words} from "./format.js";
 
 // A table whose cells carry the name of their column, for a phone shows each row as a card.
 class Listing {
@@ -60,8 +58,8 @@ const processes = new Listing(byId("process-table"), [
 
 export function showProcesses({fleet, processes: all}) {
   processes.show(all, each => `${each.number} ${each.pid}`);
-  put(byId("fleet"), `${whole(fleet.ready)} of ${whole(fleet.wanted)} ready, code ${whole(fleet.generation)}, ` +
-    `${whole(fleet.reloads)} reloads, ${whole(fleet.reloads_failed)} failed`);
+  put(byId("fleet"), `${whole(fleet.ready)} of ${whole(fleet.wanted)} ready, code ${whole(fleet.generation)}; ` +
+    `reloads: ${whole(fleet.reloads)}, failed: ${whole(fleet.reloads_failed)}`);
   const restarts = Object.entries(fleet.restarts ?? {});
   counts(byId("restarts"), restarts.some(([, count]) => count) ? restarts : [["none since the start", 0]]);
 }
