@@ -141,6 +141,14 @@ def test_a_child_has_no_descriptor_of_the_server(
                 assert client.get("/").status == 200
 
 
+def test_nor_of_who_asks_it_and_where_it_tells_of_errors(forking: Serve, tmp_path: Path) -> None:
+    servers = forking(
+        *("-b", "127.0.0.1:0", "--dashboard-bind", "127.0.0.1:0"),
+        *("--control-socket", str(tmp_path / "control.sock")),
+    )
+    assert servers.get("/descriptors").splitlines()[1:] == []
+
+
 @both_loops
 @ways
 def test_a_stop_does_not_wait_for_a_daemonic_child(

@@ -3,6 +3,7 @@
 =================== ==============================================================================
 ``GET /status``     how it is (:mod:`.state`)
 ``GET /config``     its options, and where they come from
+``GET /errors``     the last errors and refusals, the newest first (:mod:`.journal`)
 ``POST /reload``    as SIGHUP
 ``POST /drain``     as SIGTERM
 ``POST /scale``     to so many processes: ``{"processes": 4}``
