@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -62,7 +62,7 @@ def _run(args: list[str], prog_name: str) -> int:
         return _complain(prog_name, str(failed), failed.code)
     except click.ClickException as error:
         message = error.format_message().replace("\n", " ")
-        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
             click.echo(error.format_message())
             return Exit.WRONG
         return _complain(prog_name, f"{clean(message)} See {prog_name} --help", Exit.WRONG)
@@ -86,7 +86,13 @@ def _forget_output() -> None:
 # --- What commands share
 
 
-class _Duration(click.ParamType[float]):
+if TYPE_CHECKING:
+    _Seconds = click.ParamType[float]
+else:  # the oldest click that will do has no type arguments there
+    _Seconds = click.ParamType
+
+
+class _Duration(_Seconds):
     name = "TIME"
 
     def convert(
@@ -95,7 +101,7 @@ class _Duration(click.ParamType[float]):
         try:
             return parse_duration(value)
         except ValueError:
-            self.fail(f"{value!r} is no duration such as 500ms, 30s or 5m", param, ctx)
+            self.fail(f"{value!r} is no duration such as 500ms, 30s or 5m.", param, ctx)
 
 
 class _Session:
