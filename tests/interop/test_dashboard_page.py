@@ -96,7 +96,8 @@ def test_figures_charts_and_lists(steady: Steady) -> None:
     assert first[:4] == ["12", "4250", "ready", "3"]
     assert texts(page, "#restarts div") == ["died\n1", "max requests\n14", "threads lost\n1"]
     assert texts(page, "#counts dt")[:2] == ["bad request", "target too long"]
-    assert len(texts(page, "#errors li")) == 6
+    assert len(texts(page, "#errors li")) == 7
+    assert "process 13, 2 times" in texts(page, "#errors li")[1]
     drawn = page.value("document.querySelector('.line.rps_2xx').getAttribute('d')")
     page.wait_for(f"document.querySelector('.line.rps_2xx').getAttribute('d') !== {drawn!r}")
 

@@ -254,6 +254,8 @@ def errors(now: float) -> list[dict[str, Any]]:
             15,
             "ValueError: could not convert string to float: '1,5': GET /prices",
         ),
+        (31, "application", 13, "KeyError: 'basket': GET /basket"),
+        (47, "application", 12, "KeyError: 'basket': GET /basket"),
         (52, "refused", 12, "503: no thread was free for 10 s: GET /search?..."),
         (318, "slow", 15, "in the application for 30.2 s, and still is: GET /reports/2026/q2"),
         (344, "application", 13, f"KeyError: 'basket': GET {HOSTILE}"),

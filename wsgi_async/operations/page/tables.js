@@ -61,18 +61,26 @@ export function showProcesses({fleet, processes: all}) {
   put(byId("fleet"), `${whole(fleet.ready)} of ${whole(fleet.wanted)} ready, code ${whole(fleet.generation)}; ` +
     `reloads: ${whole(fleet.reloads)}, failed: ${whole(fleet.reloads_failed)}`);
   const restarts = Object.entries(fleet.restarts ?? {});
-  counts(byId("restarts"), restarts.some(([, count]) => count) ? restarts : [["none since the start", 0]]);
+  byId("restarts").parentElement.hidden = !restarts.some(([, count]) => count);
+  counts(byId("restarts"), restarts);
 }
 
 export function showErrors({totals, errors: all, errors_lost: lost}) {
-  const newest = [...(all ?? [])].sort((a, b) => b.at - a.at);
-  keep(byId("errors"), newest, each => `${each.at} ${each.kind} ${each.process} ${each.id} ${each.text}`,
-    each => h("li", {}, h("span", {class: "when"}, moment(each.at, Date.now() / 1000)),
-      h("span", {class: "state", "data-level": each.kind}, words(each.kind)),
-      h("span", {class: "of"}, typeof each.process === "number" ? `process ${each.process}` : each.process ?? ""),
-      h("code", {}, each.id ? visible(each.id) : ""), h("p", {}, visible(each.text))),
-    () => {});
-  byId("errors-none").hidden = newest.length > 0;
+  const groups = new Map();  // what says the same is there once, with the newest of them
+  for (const each of [...(all ?? [])].sort((a, b) => b.at - a.at)) {
+    const same = `${each.kind} ${each.text}`;
+    groups.set(same, {...(groups.get(same) ?? each), times: (groups.get(same)?.times ?? 0) + 1});
+  }
+  keep(byId("errors"), [...groups.values()], each => `${each.kind} ${each.text}`,
+    each => h("li", {}, h("span", {class: "when"}), h("span", {class: "state", "data-level": each.kind}, words(each.kind)),
+      h("span", {class: "of"}), h("code"), h("p", {}, visible(each.text))),
+    ({children: [when, , of, id]}, each) => {
+      put(when, moment(each.at, Date.now() / 1000));
+      put(of, (typeof each.process === "number" ? `process ${each.process}` : each.process ?? "") +
+        (each.times > 1 ? `, ${each.times} times` : ""));
+      put(id, each.id ? visible(each.id) : "");
+    });
+  byId("errors-none").hidden = groups.size > 0;
   counts(byId("counts"), [...Object.entries(totals.refused ?? {}), ["responses cut", totals.cut],
     ["given up", totals.given_up], ["log lines dropped", totals.log_dropped], ["entries dropped", lost]]);
 }
