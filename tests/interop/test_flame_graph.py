@@ -137,15 +137,16 @@ def test_a_function_of_the_list_is_shown_in_the_graph(chromium: Browser, file: P
 
 def test_names_are_cut_where_there_is_no_room(chromium: Browser, file: Path) -> None:
     text = frame(CHECKOUT, "querySelector('text').textContent")
-    with showing(chromium, file) as page:
-        assert page.value(text) == "checkout shop/views.py:88"
-        page.resize(620, 800)
-        page.wait_for(f"{frame(WAIT, 'textContent')}.includes('…')")
+    with showing(chromium, file, width=620) as page:
+        assert "…" in page.value(frame(WAIT, "querySelector('text').textContent"))
         picture(page, "narrow")
         fits = (
             "const t = f.querySelector('text'); return !t || t.getBBox().width < f.getBBox().width"
         )
         assert page.value(f"[...document.querySelectorAll('.f')].every(f => {{ {fits} }})")
+        page.resize(1280, 900)
+        page.wait_for(f"!{frame(WAIT, 'textContent')}.includes('…')")
+        assert page.value(text) == "checkout shop/views.py:88"
 
 
 def test_dark_where_that_is_preferred(chromium: Browser, file: Path) -> None:
