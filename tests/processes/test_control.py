@@ -182,6 +182,17 @@ def test_more_and_fewer_processes(pair: Servers, control: Control) -> None:
         )
 
 
+def test_what_is_asked_for_at_once_after_a_reload_is_done(pair: Servers, control: Control) -> None:
+    """By the process that the reload replaces, which has said that it is accepted."""
+    for wanted in (3, 2, 3, 1):
+        control.order("/reload")
+        control.order("/scale", processes=wanted)
+        control.wait_until(
+            lambda found, wanted=wanted: found["fleet"]["wanted"] == wanted,  # type: ignore[misc]
+            f"{wanted} processes",
+        )
+
+
 def test_a_drain_is_watched_to_its_end(pair: Servers, control: Control, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

@@ -118,7 +118,7 @@ class Attendant:
         self.pid = 0
         """0 while there is none."""
         self.channel: Channel | None = None
-        """The way to it, but for one that leaves."""
+        """The way to it. Who leaves has it until its end: what it says was asked of it before."""
         self.terms = TERMS[duty]
         self._work = work
         self._observer = observer
@@ -167,7 +167,7 @@ class Attendant:
     def listen(self, now: float) -> list[Word]:
         """What it has said."""
         words = self.channel.listen() if self.channel is not None else []
-        if words:
+        if words and self.state is not AttendantState.LEAVING:  # whose time does not begin anew
             self._heard_at = now
             if self.state is AttendantState.STARTING:
                 self.enter(AttendantState.WORKING)
@@ -219,8 +219,6 @@ class Attendant:
         self.enter(AttendantState.LEAVING)
         self._heard_at = now
         self.channel.say("retire")
-        self.channel.close()
-        self.channel = None
 
     def _signal(self, number: signal.Signals) -> None:
         # It is a child that was not reaped, so the number is still its own.
@@ -313,7 +311,6 @@ class Attendants:
         """A reload: see :meth:`Attendant.renew`."""
         for attendant in self._all:
             if attendant.terms.is_renewed:
-                self._forget(attendant)
                 attendant.renew(time.monotonic())
 
     def hear(self, attendant: Attendant) -> list[Word]:

@@ -274,6 +274,9 @@ class Supervisor:
         """Bury those that have ended."""
         for pid, status in self._ended():
             how, code = verdict(status)
+            for attendant in self._attendants:
+                if attendant.pid == pid:
+                    self._hear_attendant(attendant)  # its last words: an order, perhaps
             self._attendants.buried(pid, how, is_stopping=self._fleet.is_stopping)
             for process in list(self._fleet.processes):
                 if not process.pid:  # it may have said who it was since its channel was looked at

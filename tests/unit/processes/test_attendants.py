@@ -108,7 +108,6 @@ def test_a_reload_replaces_it_at_once_and_that_is_no_failure(told: Told) -> None
     operations.renew(2.0)
     assert operations.state is AttendantState.LEAVING
     assert [word.name for word in theirs.listen()] == ["retire"]
-    assert not theirs.is_open
     operations.renew(3.0)  # another one: it is on its way already
     assert operations.due == 2.0 + LEAVES_WITHIN
     operations.ended("exit code 0", 4.0)
@@ -117,6 +116,22 @@ def test_a_reload_replaces_it_at_once_and_that_is_no_failure(told: Told) -> None
     operations.begin(4.0).close()
     operations.ended("signal 9", 5.0)
     assert operations.due == 5.0
+    theirs.close()
+
+
+def test_what_one_that_leaves_has_been_asked_is_heard(told: Told) -> None:
+    """Whoever asked was told that it is accepted; and saying it does not keep it alive."""
+    operations = make(Duty.OPERATING, told)
+    theirs = operations.begin(0.0)
+    theirs.say("beat")
+    operations.listen(1.0)
+    theirs.say("scale", "5")
+    operations.renew(2.0)
+    theirs.say("drain")
+    assert [word.name for word in operations.listen(3.0)] == ["scale", "drain"]
+    assert operations.state is AttendantState.LEAVING
+    assert operations.due == 2.0 + LEAVES_WITHIN
+    operations.close()
     theirs.close()
 
 
