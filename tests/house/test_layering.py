@@ -189,7 +189,7 @@ OWNERS: dict[str, set[str]] = {
         "compat.tornado",
         "connection.exchange",
         "connection.timing",
-        "ctl.top_feed",
+        "ctl.top.feed",
         "launch.ending",
         "launch.operations_process",
         "launch.serving",
@@ -220,7 +220,7 @@ OWNERS: dict[str, set[str]] = {
     "multiprocessing": set(),
     "signal": {
         "compat.tornado",
-        "ctl.top_terminal",
+        "ctl.top.terminal",
         "gunicorn",
         "launch.child",
         "launch.operations_process",
@@ -243,7 +243,7 @@ OWNERS: dict[str, set[str]] = {
         "operations.app_values",
         "operations.exposition",
     },
-    "rich": {"ctl.top", "ctl.top_head", "ctl.top_look", "ctl.top_tables", "ctl.top_view"},
+    "rich": {"ctl.top.showing", "ctl.top.head", "ctl.top.look", "ctl.top.tables", "ctl.top.view"},
     "pwd": {"system.user"},
     "grp": {"system.user"},
     "logging": {

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from controlling import Control
 from rawclient import TIMEOUT
 from tools import ROOT, python, require_module, running
 
@@ -33,7 +34,7 @@ TOP = """
 import pathlib, sys
 from control_answers import Shop
 from wsgi_async.ctl.exits import Exit, Failed
-from wsgi_async.ctl.top import top
+from wsgi_async.ctl.top.showing import top
 shop, away = Shop(), pathlib.Path("away")
 def ask(target):
     if away.exists():
@@ -227,6 +228,10 @@ def test_a_real_server_tells_all_that_is_shown(tmp_path: Path) -> None:
         hanging = threading.Thread(target=get, args=("/hang?year=2026",))
         hanging.start()
         get("/begun")
+        Control(tmp_path / "c").wait_until(
+            lambda found: found["processes"][0]["threads"]["busy"] == 1,
+            "the thread is not counted",  # once a second
+        )
         ask = python("-m", "wsgi_async.ctl", "-s", "c", "top", "-i", "100ms")
         with running(*ask, "--json", cwd=tmp_path) as asked:
             assert asked.wait() == 0

@@ -12,18 +12,12 @@
 ``reports``       configuration, journal of errors and answers of processes, as text
 ``profiles``      the files of a profile, and what is said of it
 ``text``          what a terminal is shown: tables, units, colours, nothing that steers it
-``top``           the server, live in a terminal: where that begins, and its loop
-``top_model``     what is shown there, computed from two answers, as ``top_reading`` reads them
-``top_keys``      what keys do there; ``top_decoding`` knows them by their bytes
-``top_view``      the screen, of ``top_head`` (figures) and ``top_tables``
-``top_look``      its colours, and lines of them; ``top_text`` has bars and charts
-``top_terminal``  the terminal, and giving it back as it was
-``top_feed``      the thread that asks meanwhile
+``top/``          the server, live in a terminal
 ================= ==================================================================
 
 It imports nothing that serves, and no application.
 
-Runs on: the main thread of a process of its own, which has no other but that of ``top_feed``.
+Runs on: the main thread of a process of its own, which has no other but that of ``top/feed``.
 
 May import: config, operations, system.
 """

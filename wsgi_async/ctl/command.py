@@ -309,7 +309,7 @@ def profile(session: _Session, seconds: float, hz: int, prefix: str) -> int:
 def top(session: _Session, interval: float) -> int:
     """The server live: figures, processes, requests in flight with their stacks; ? tells the keys.
     Where there is no terminal, and with --json, it is printed once."""
-    from .top import top  # for the others there is nothing in it
+    from .top.showing import top  # for the others there is nothing in it
 
     if interval < SHORTEST_INTERVAL:
         raise click.UsageError(f"--interval is at least {SHORTEST_INTERVAL * 1000:g}ms.")

@@ -14,9 +14,9 @@ from control_sockets import Asked, ControlSocket, run
 from rawclient import TIMEOUT
 
 from wsgi_async.ctl.exits import Exit, Failed
-from wsgi_async.ctl.top import top
-from wsgi_async.ctl.top_feed import Feed
-from wsgi_async.ctl.top_reading import Json
+from wsgi_async.ctl.top.feed import Feed
+from wsgi_async.ctl.top.reading import Json
+from wsgi_async.ctl.top.showing import top
 
 
 class Live(Shop):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from control_answers import Shop
 
-from wsgi_async.ctl.top_decoding import Decoder
-from wsgi_async.ctl.top_keys import (
+from wsgi_async.ctl.top.decoding import Decoder
+from wsgi_async.ctl.top.keys import (
     HELP,
     INTERVALS,
     KEYS,
@@ -18,7 +18,7 @@ from wsgi_async.ctl.top_keys import (
     listed,
     press,
 )
-from wsgi_async.ctl.top_model import RequestLine, picture
+from wsgi_async.ctl.top.model import RequestLine, picture
 
 
 def requests(shop: Shop, *, stacks: bool = False) -> tuple[RequestLine, ...]:

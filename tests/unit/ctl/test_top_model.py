@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from control_answers import HOSTILE, Shop
 
-from wsgi_async.ctl.top_model import Picture, Trends, as_json, picture
-from wsgi_async.ctl.top_text import ASCII, UNICODE, chart, portions, rate
+from wsgi_async.ctl.top.charts import ASCII, UNICODE, chart, portions, rate
+from wsgi_async.ctl.top.model import Picture, Trends, as_json, picture
 
 
 def two(shop: Shop, seconds: float = 2.0, **answered: int) -> Picture:

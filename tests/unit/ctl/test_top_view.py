@@ -13,10 +13,10 @@ from rich.color import Color
 from rich.console import Console
 from rich.style import Style
 
-from wsgi_async.ctl.top_keys import Choices, Mode, listed, press
-from wsgi_async.ctl.top_look import COLOURS, PLAIN, Look
-from wsgi_async.ctl.top_model import Picture, Trends, picture
-from wsgi_async.ctl.top_view import Painter, Size, Standing, page, screen
+from wsgi_async.ctl.top.keys import Choices, Mode, listed, press
+from wsgi_async.ctl.top.look import COLOURS, PLAIN, Look
+from wsgi_async.ctl.top.model import Picture, Trends, picture
+from wsgi_async.ctl.top.view import Painter, Size, Standing, page, screen
 
 LOOK = Look.of(colours=True, unicode=True)
 

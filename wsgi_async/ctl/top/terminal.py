@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NamedTuple, Self
 
-from .top_decoding import Decoder
+from .decoding import Decoder
 
 __all__ = ["Event", "Heard", "Terminal"]
 

@@ -1,8 +1,4 @@
-"""``wsgi-asyncctl top``: a server, live in a terminal.
-
-Model and keys are plain functions, and the view makes lines of what they come to, with rich. Only
-this module, the terminal and the feed do anything.
-"""
+"""Shows it: once, or until somebody leaves."""
 
 from __future__ import annotations
 
@@ -12,18 +8,19 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .exits import Exit, Failed
-from .top_feed import Answer, Ask, Feed, ask_once
-from .top_keys import Choices, follow, listed, press
-from .top_model import Picture, Trends, as_json, picture
-from .top_reading import Json
+from wsgi_async.ctl.exits import Exit, Failed
+
+from .feed import Answer, Ask, Feed, ask_once
+from .keys import Choices, follow, listed, press
+from .model import Picture, Trends, as_json, picture
+from .reading import Json
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from .top_look import Look
-    from .top_terminal import Terminal
+    from .look import Look
+    from .terminal import Terminal
 
 __all__ = ["top"]
 
@@ -79,14 +76,14 @@ def _two_answers(ask: Ask, interval: float) -> tuple[Answer, Answer]:
 
 
 def _look(console: Console) -> Look:
-    from .top_look import Look
+    from .look import Look
 
     colours = console.is_terminal and console.color_system is not None and not console.no_color
     return Look.of(colours=colours, unicode=console.encoding.startswith("utf"))
 
 
 def _print_once(ask: Ask, interval: float, console: Console, write: Callable[[str], None]) -> int:
-    from .top_view import Painter, page
+    from .view import Painter, page
 
     before, after = _two_answers(ask, interval)
     now = picture(before.status, after.status or {}, after.requests)
@@ -98,8 +95,8 @@ def _print_once(ask: Ask, interval: float, console: Console, write: Callable[[st
 
 
 def _live(ask: Ask, interval: float, console: Console) -> int:
-    from .top_terminal import Terminal
-    from .top_view import Painter
+    from .terminal import Terminal
+    from .view import Painter
 
     first = ask_once(ask, stacks=False)  # before the screen is taken: an error is a line
     terminal = Terminal(sys.stdin.fileno(), sys.stdout.fileno(), console.encoding)
@@ -156,7 +153,7 @@ class _View:
 
     def run(self) -> None:
         """Until somebody leaves."""
-        from .top_terminal import Event
+        from .terminal import Event
 
         while not self._choices.is_leaving:
             self._draw()
@@ -176,7 +173,7 @@ class _View:
                 self.learn(answer)
 
     def _draw(self) -> None:
-        from .top_view import Size, Standing, screen
+        from .view import Size, Standing, screen
 
         silent = time.monotonic() - self._answered
         late = silent > self._choices.interval + _LATE and not self._choices.is_paused

@@ -12,10 +12,11 @@ from typing import NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
-from .text import age, amount, clock, shown, size
-from .top_look import Look, fit, spread
-from .top_model import CONNECTIONS, THREADS, Picture, Trends
-from .top_text import chart, portions, rate
+from wsgi_async.ctl.text import age, amount, clock, shown, size
+
+from .charts import chart, portions, rate
+from .look import Look, fit, spread
+from .model import CONNECTIONS, THREADS, Picture, Trends
 
 __all__ = ["Standing", "gauges", "note", "requests", "thread_bar", "title"]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
-from .top_text import ASCII, UNICODE, Glyphs
+from .charts import ASCII, UNICODE, Glyphs
 
 __all__ = ["COLOURS", "PLAIN", "Look", "beside", "boxed", "fit", "ruled", "spread"]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .text import NOTHING, amount
+from wsgi_async.ctl.text import NOTHING, amount
 
 __all__ = [
     "ASCII",

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .exits import Failed
-from .top_reading import Json
+from wsgi_async.ctl.exits import Failed
+
+from .reading import Json
 
 __all__ = ["Answer", "Ask", "Feed", "ask_once"]
 

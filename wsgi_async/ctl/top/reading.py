@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .text import clean
+from wsgi_async.ctl.text import clean
 
 __all__ = [
     "Json",

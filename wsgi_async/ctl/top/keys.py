@@ -9,7 +9,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .top_model import BLOCKED, RequestLine
+from .model import BLOCKED, RequestLine
 
 __all__ = [
     "HELP",

@@ -9,12 +9,13 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from . import top_head, top_tables
-from .text import amount
-from .top_head import Standing
-from .top_keys import HELP, Choices, Mode, chosen, listed
-from .top_look import Look, beside, boxed, fit, ruled
-from .top_model import Picture, RequestLine, Trends
+from wsgi_async.ctl.text import amount
+
+from . import head, tables
+from .head import Standing
+from .keys import HELP, Choices, Mode, chosen, listed
+from .look import Look, beside, boxed, fit, ruled
+from .model import Picture, RequestLine, Trends
 
 __all__ = ["Painter", "Size", "Standing", "page", "screen"]
 
@@ -62,9 +63,9 @@ def screen(
         return [*body, _foot(choices, width, look)][-height:]
     rows = listed(now.requests, choices)
     place = _places(len(now.processes), choices, Size(width, height))
-    lines = [top_head.title(now, standing, width, look)]
+    lines = [head.title(now, standing, width, look)]
     if height >= 8:
-        lines.append(top_head.note(now, standing, width, look))
+        lines.append(head.note(now, standing, width, look))
     lines += _head(now, trends, width, place.head, look, is_framed=place.is_framed)
     if place.processes:
         lines += _process_section(now, width, place.processes, look, is_framed=place.is_framed)
@@ -79,15 +80,15 @@ def page(now: Picture, trends: Trends, width: int, look: Look) -> list[Text]:
     """All there is to show, in as many lines as it takes."""
     choices = Choices()
     rows = listed(now.requests, choices)
-    table = top_tables.requests(rows, None, choices, width, look)
+    table = tables.requests(rows, None, choices, width, look)
     return [
-        top_head.title(now, Standing(), width, look),
-        top_head.note(now, Standing(), width, look),
+        head.title(now, Standing(), width, look),
+        head.note(now, Standing(), width, look),
         *_head(now, trends, width, 6, look, is_framed=False),
         *ruled(
             look.text(("Processes", "section")),
             _ready(now, look),
-            top_tables.processes(now, width, None, look),
+            tables.processes(now, width, None, look),
             width,
             look,
         ),
@@ -145,14 +146,14 @@ def _head(
                 boxed(
                     look.text(("Requests in a second", "section")),
                     Text(""),
-                    top_head.requests(now, trends, left - 4, height, look),
+                    head.requests(now, trends, left - 4, height, look),
                     left,
                     look,
                 ),
                 boxed(
                     look.text(("All processes", "section")),
                     words,
-                    top_head.gauges(now, trends, right - 4, height, look),
+                    head.gauges(now, trends, right - 4, height, look),
                     right,
                     look,
                 ),
@@ -161,13 +162,13 @@ def _head(
         ]
     inner = width - 2
     if width < _SIDE_BY_SIDE:
-        first = top_head.requests(now, trends, inner, 1, look)
-        lines = [*first, *top_head.gauges(now, trends, inner, height - 1, look)]
+        first = head.requests(now, trends, inner, 1, look)
+        lines = [*first, *head.gauges(now, trends, inner, height - 1, look)]
     else:
         left = (inner - 2) * 2 // 5
         lines = beside(
-            top_head.requests(now, trends, left, height, look),
-            top_head.gauges(now, trends, inner - 2 - left, height, look),
+            head.requests(now, trends, left, height, look),
+            head.gauges(now, trends, inner - 2 - left, height, look),
         )
     return [fit(Text(" ") + line, width, look) for line in lines]
 
@@ -176,7 +177,7 @@ def _process_section(
     now: Picture, width: int, height: int, look: Look, *, is_framed: bool
 ) -> list[Text]:
     section, edges = _section(is_framed)
-    lines = top_tables.processes(now, width - edges, height, look)
+    lines = tables.processes(now, width - edges, height, look)
     lines += [Text(" " * (width - edges))] * (height - len(lines))
     return section(look.text(("Processes", "section")), _ready(now, look), lines, width, look)
 
@@ -201,7 +202,7 @@ def _request_section(
     at = chosen(rows, choices)
     first = max(0, min(at - room // 2, len(rows) - room))
     seen = rows[first : first + room]
-    lines = top_tables.requests(seen, at - first if rows else None, choices, inner, look)
+    lines = tables.requests(seen, at - first if rows else None, choices, inner, look)
     if not rows and room:
         words = "No request is in flight." if not now.requests else "None has all these words."
         lines.append(fit(look.text((f"  {words}", "quiet")), inner, look))
@@ -231,7 +232,7 @@ def _stack_section(
     section, edges = _section(place.is_framed)
     row = choices.opened
     has_ended = row is not None and all(other.id != row.id for other in now.requests)
-    lines = top_tables.stack(row, has_ended, choices.scroll, width - edges, place.stack, look)
+    lines = tables.stack(row, has_ended, choices.scroll, width - edges, place.stack, look)
     told = Text("")
     if row is not None:
         told = look.text((f"{row.method} ".lstrip(), "strong"), (row.target[: width // 2], ""))

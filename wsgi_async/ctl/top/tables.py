@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
-from .text import age, amount, shown, size
-from .top_head import LATE, thread_bar
-from .top_keys import Choices, Sort
-from .top_look import Look, fit
-from .top_model import BLOCKED, Picture, ProcessLine, RequestLine
-from .top_text import rate
+from wsgi_async.ctl.text import age, amount, shown, size
+
+from .charts import rate
+from .head import LATE, thread_bar
+from .keys import Choices, Sort
+from .look import Look, fit
+from .model import BLOCKED, Picture, ProcessLine, RequestLine
 
 __all__ = ["processes", "requests", "stack", "worst_first"]
 

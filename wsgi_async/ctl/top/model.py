@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from wsgi_async.operations.history import percentile
 
-from .top_reading import Json, lines, number, numbers, part, parts, series, text, texts, whole
+from .reading import Json, lines, number, numbers, part, parts, series, text, texts, whole
 
 __all__ = [
     "CONNECTIONS",
