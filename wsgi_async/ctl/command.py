@@ -7,6 +7,7 @@ those of :class:`~wsgi_async.ctl.exits.Exit`.
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import sys
@@ -49,6 +50,8 @@ def main(args: Sequence[str] | None = None, *, prog_name: str = "wsgi-asyncctl")
     :param args: the arguments; None for the process's own.
     """
     keep_standard_descriptors()
+    sys.stdin = sys.stdin or io.StringIO()  # where somebody has closed it
+    sys.stdout = sys.stdout or io.StringIO()
     with StandardFirst():  # it never runs code of a project
         code = _run(list(sys.argv[1:] if args is None else args), prog_name)
     sys.exit(code)

@@ -72,9 +72,16 @@ def interrupt(connections: Connections, id: str, now: float) -> Interruption:
         return Interruption(True, False, "a thread has taken it in this moment: ask again")
     if state == "lost":
         if timeouts.interrupt_lost(exchange):
-            return Interruption(True, True, "its thread had been given up: it is interrupted now")
+            return Interruption(
+                True,
+                True,
+                "its thread had been given up: RequestTimeout is raised there once it runs code of "
+                "the application",
+            )
         return Interruption(
-            True, False, "it was interrupted before, and has not come back to Python code"
+            True,
+            False,
+            "it was interrupted before: the application has caught that, or is in a call into C",
         )
     if thread is None or not timeouts.interrupt(exchange, thread.name, now):
         return Interruption(True, False, "it has ended in this moment")

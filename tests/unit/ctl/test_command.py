@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from control_sockets import FLEET, STATUS, Asked, ControlSocket, Ended, run, status
+from rawclient import TIMEOUT
 from tools import ROOT
 
 from wsgi_async.ctl import following
@@ -222,6 +223,21 @@ def test_who_reads_no_further_gets_no_traceback(control: ControlSocket) -> None:
         assert process.stderr is not None
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("command", ["status", "top"])
+def test_where_the_standard_streams_are_closed_nothing_is_shown(
+    command: str, control: ControlSocket
+) -> None:
+    """As a shell has it by ``>&- <&-``, or who starts programs of his own."""
+    arguments = [sys.executable, "-m", "wsgi_async.ctl", command, "-s", control.path]
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&-', "sh", *arguments],
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        timeout=TIMEOUT,
+    )
+    assert (ended.returncode, ended.stderr) == (Exit.DONE, b"")
 
 
 def test_a_full_disk_is_one_line(control: ControlSocket) -> None:

@@ -142,7 +142,7 @@ def test_one_whose_client_has_gone_and_one_that_was_given_up() -> None:
         for target in "/gone", "/late":
             again = break_off(site, target)
             assert (again.is_found, again.has_worked) == (True, False)
-            assert "before" in again.why
+            assert "before: the application has caught that" in again.why
         application.gate.release(2)
         for _ in range(2):
             site.observer.returned.get(timeout=TIMEOUT)
