@@ -92,6 +92,8 @@ class Client:
                 "process hangs, or starts only now; clients are served all the same. Try again, "
                 "or with a longer --timeout",
             ) from None
+        except (http.client.RemoteDisconnected, http.client.IncompleteRead):
+            raise self._broken() from None
         except (http.client.HTTPException, ValueError) as error:
             raise self._foreign(type(error).__name__) from None
         except OSError as error:
@@ -137,13 +139,16 @@ class Client:
                 f"Nobody listens on {path}: the server has ended, and left it. Start it again",
             )
         if error.errno in (errno.ECONNRESET, errno.EPIPE):
-            return Failed(
-                Exit.UNREACHABLE,
-                f"The connection to {path} broke before the answer: the operations process of the "
-                "server was ended or replaced. Try again",
-            )
+            return self._broken()
         why = error.strerror or str(error)
         return Failed(Exit.UNREACHABLE, f"Cannot connect to {path}: {clean(why)}")
+
+    def _broken(self) -> Failed:
+        return Failed(
+            Exit.UNREACHABLE,
+            f"The connection to {clean(self.path)} broke before the answer: the operations process "
+            "of the server was ended, or replaced by a reload. Try again",
+        )
 
     def _foreign(self, what: str) -> Failed:
         return Failed(

@@ -82,6 +82,16 @@ def test_garbage_is_one_line(data: bytes, tmp_path: Path) -> None:
         assert failure(Client(path, 5.0)).code is Exit.UNREACHABLE
 
 
+@pytest.mark.parametrize("data", [b"", OK[:-1]], ids=["before it", "within it"])
+def test_an_answer_that_breaks_off_is_no_other_programs(data: bytes, tmp_path: Path) -> None:
+    """So ends a profile that a reload strikes: its operations process is replaced."""
+    with saying(tmp_path / "c", data) as path:
+        failed = failure(Client(path, 5.0))
+    assert failed.code is Exit.UNREACHABLE
+    assert "broke before the answer" in str(failed)
+    assert "replaced by a reload" in str(failed)
+
+
 @pytest.mark.parametrize("data", [b"", OK[:-1] + b" " * 100], ids=["silent", "byte by byte"])
 def test_an_answer_that_never_comes_is_given_up_in_time(data: bytes, tmp_path: Path) -> None:
     data = data.replace(b"Content-Length: 2", b"Content-Length: 99")
