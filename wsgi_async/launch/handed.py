@@ -6,6 +6,7 @@ Each part says in which process it is used, and none needs another process to be
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, MutableMapping
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING
 from wsgi_async._imports import StandardFirst
 from wsgi_async.config.options import Config
 from wsgi_async.config.surfaces import Surface
-from wsgi_async.errors import ConfigError
 from wsgi_async.events import FanOut, Observer
 from wsgi_async.operations.answers import METRICS, Answers
 from wsgi_async.operations.counting import CountingObserver, begin
@@ -45,7 +45,8 @@ class Handed:
     """*In the parent:* all of it.
 
     :param config: the options at the start.
-    :raises ConfigError: the system does not give the memory, or the descriptors.
+    :raises OSError: the system does not give the memory, or the descriptors.
+    :raises ConfigError: there is no token in the file that is to have it.
     """
 
     def __init__(self, config: Config) -> None:
@@ -56,7 +57,7 @@ class Handed:
                 from wsgi_async.operations.app_metrics import ApplicationMetrics
 
             self.application = ApplicationMetrics(config.metrics_collector)
-        self.exchange = _exchange()
+        self.exchange = Exchange()
         """Where processes that serve are asked."""
         self.board = Scoreboard()
         """What all processes count in."""
@@ -69,16 +70,19 @@ class Handed:
         begin(self.board.parent)
         self.journal: Journal | None = None
         """What goes wrong, where somebody is shown it."""
-        if {Surface.CONTROL, Surface.DASHBOARD} & set(config.surfaces):
-            from wsgi_async.operations.journal import Journal
-
-            self.journal = Journal()
         self.dashboard: Dashboard | None = None
         """What the dashboard alone needs, where there is one."""
-        if Surface.DASHBOARD in config.surfaces:
-            from .dashboard import Dashboard
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self.close)
+            if {Surface.CONTROL, Surface.DASHBOARD} & set(config.surfaces):
+                from wsgi_async.operations.journal import Journal
 
-            self.dashboard = Dashboard(config)
+                self.journal = Journal()
+            if Surface.DASHBOARD in config.surfaces:
+                from .dashboard import Dashboard
+
+                self.dashboard = Dashboard(config)
+            on_failure.pop_all()
 
     # --- in the parent -----------------------------------------------------------------------
 
@@ -154,15 +158,6 @@ class Handed:
             answers = {**answers, METRICS: self.application.answer}
         self.log_level.follow()
         Answering(self.exchange, number, answers, self.log_level.follow).start()
-
-
-def _exchange() -> Exchange:
-    try:
-        return Exchange()
-    except OSError as error:
-        raise ConfigError(
-            f"no sockets for questions to the processes that serve: {error.strerror}"
-        ) from None
 
 
 def put_census(board: Scoreboard, census: Census) -> None:

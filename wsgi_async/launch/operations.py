@@ -66,8 +66,12 @@ class Operations:
             for surface in config.surfaces:
                 self._listeners[surface] = _bind(surface, config)
             self.handed = Handed(config)
-        except BaseException:
+        except BaseException as error:
             close_all(self.sockets)
+            if isinstance(error, OSError):
+                raise ConfigError(
+                    f"no memory, or no descriptors, for the operations process: {error.strerror}"
+                ) from None
             raise
         self._holding = hold(self.sockets)
 

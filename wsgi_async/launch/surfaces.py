@@ -14,7 +14,7 @@ from wsgi_async.config.options import Config
 from wsgi_async.config.surfaces import Surface
 from wsgi_async.operations.application import HEALTHY, SCRAPES, OperationsApplication
 from wsgi_async.operations.asking import Asking
-from wsgi_async.operations.control import ControlApplication, Orders
+from wsgi_async.operations.control import ControlApplication, Steering
 from wsgi_async.operations.dashboard import DashboardApplication, Shown
 from wsgi_async.operations.json_pages import Asked, Pages
 from wsgi_async.operations.profiles import Profiles
@@ -114,7 +114,7 @@ def _control(given: Given) -> Served:
 
     application = ControlApplication(
         given.state,
-        _orders(given),
+        _steering(given),
         lambda: given.options,
         given.questions,
         Profiles(given.questions),
@@ -128,10 +128,10 @@ def _dashboard(given: Given) -> Served:
     journal, dashboard = given.handed.journal, given.handed.dashboard
     assert journal is not None
     assert dashboard is not None
-    orders, questions, who = _orders(given), given.questions, "Asked on --dashboard-bind"
+    steering, questions, who = _steering(given), given.questions, "Asked on --dashboard-bind"
     actions: Pages = {
-        "/reload": {"POST": lambda asked: orders.reload(who)},
-        "/scale": {"POST": lambda asked: orders.scale(asked, who)},
+        "/reload": {"POST": lambda asked: steering.reload(who)},
+        "/scale": {"POST": lambda asked: steering.scale(asked, who)},
         "/interrupt": {"POST": lambda asked: questions.interrupt(asked.text("id"))},
     }
     application = DashboardApplication(
@@ -154,8 +154,8 @@ def _dashboard(given: Given) -> Served:
     return Served(application, retire=application.close, look=look)
 
 
-def _orders(given: Given) -> Orders:
-    return Orders(given.state, given.say, MOST_PROCESSES, given.note)
+def _steering(given: Given) -> Steering:
+    return Steering(given.state, given.say, MOST_PROCESSES, given.note)
 
 
 SURFACES: dict[Surface, Terms] = {

@@ -35,13 +35,13 @@ from .json_pages import Asked, JsonPages, Page, Refusal
 from .profiles import LEAST_SECONDS, MOST_HZ, MOST_SECONDS, Profiles
 from .questions import Questions
 
-__all__ = ["ControlApplication", "Orders"]
+__all__ = ["ControlApplication", "Steering"]
 
 SECONDS, HZ = 5.0, 100.0
 """How long a profile is, and how many samples a second it has, where nothing is said of it."""
 
 
-class Orders:
+class Steering:
     """What the parent may be told to do. *Pool threads.*
 
     :param state: how the server is.
@@ -96,7 +96,7 @@ class ControlApplication(JsonPages):
     """See the module.
 
     :param state: how the server is.
-    :param orders: what it may be told to do.
+    :param steering: what it may be told to do.
     :param config: the options as they are shown.
     :param questions: puts questions to the processes that serve.
     :param profiles: takes profiles of them.
@@ -107,7 +107,7 @@ class ControlApplication(JsonPages):
     def __init__(
         self,
         state: Callable[[], Mapping[str, Any]],
-        orders: Orders,
+        steering: Steering,
         config: Callable[[], Mapping[str, Any]],
         questions: Questions,
         profiles: Profiles,
@@ -118,9 +118,9 @@ class ControlApplication(JsonPages):
         pages: dict[str, Mapping[str, Page]] = {
             "/status": {"GET": lambda asked: state()},
             "/config": {"GET": lambda asked: config()},
-            "/reload": {"POST": lambda asked: orders.reload(_who(asked))},
-            "/drain": {"POST": lambda asked: orders.drain(_who(asked))},
-            "/scale": {"POST": lambda asked: orders.scale(asked, _who(asked))},
+            "/reload": {"POST": lambda asked: steering.reload(_who(asked))},
+            "/drain": {"POST": lambda asked: steering.drain(_who(asked))},
+            "/scale": {"POST": lambda asked: steering.scale(asked, _who(asked))},
             "/requests": {"GET": lambda asked: questions.requests(stacks=asked.flag("stacks"))},
             "/interrupt": {"POST": lambda asked: questions.interrupt(asked.text("id"))},
             "/log-level": {"POST": partial(_set_log_level, questions)},

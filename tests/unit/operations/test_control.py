@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wsgi_async.operations.control import ControlApplication, Orders
+from wsgi_async.operations.control import ControlApplication, Steering
 from wsgi_async.operations.json_pages import Refusal
 from wsgi_async.testing import TestClient
 from wsgi_async.wsgi.environ import PEER_UID
@@ -58,11 +58,11 @@ class Parent:
         return {"fleet": {"state": self.state}}
 
     def client(self, uid: int = 1000) -> TestClient:
-        orders = Orders(self.status, self.say, 100, self.notes.append)
+        steering = Steering(self.status, self.say, 100, self.notes.append)
         asked: Any = Asked()
         profiles: Any = Profiling()
         application = ControlApplication(
-            self.status, orders, lambda: {"options": {}}, asked, profiles, {0, 1000}
+            self.status, steering, lambda: {"options": {}}, asked, profiles, {0, 1000}
         )
 
         def connected(environ: dict[str, Any], start_response: Any) -> Any:
@@ -100,9 +100,9 @@ def test_nobody_else_may_ask_for_anything(uid: int) -> None:
 
 def test_who_has_not_been_asked_for_is_nobody() -> None:
     """On a socket of which the kernel is not asked there is no such variable."""
-    orders = Orders(dict, lambda word, detail: True, 100, lambda line: None)
+    steering = Steering(dict, lambda word, detail: True, 100, lambda line: None)
     unused: Any = None
-    application = ControlApplication(dict, orders, dict, unused, unused, {0, 1000})
+    application = ControlApplication(dict, steering, dict, unused, unused, {0, 1000})
     assert TestClient(application).get("/status").status == 403
 
 
