@@ -14,14 +14,25 @@ from __future__ import annotations
 import contextlib
 import enum
 import json
+import math
 import mmap
+import re
 import socket
 from typing import Any
 
 from wsgi_async.system.forks import Holding
 from wsgi_async.system.inodes import inode_of
 
-__all__ = ["KEPT", "PARENT", "Entry", "Journal", "JournalKind", "cut", "without_query"]
+__all__ = [
+    "KEPT",
+    "PARENT",
+    "Entry",
+    "Journal",
+    "JournalKind",
+    "cut",
+    "without_query",
+    "without_values",
+]
 
 KEPT = 200
 """Entries, half of them on each shelf."""
@@ -59,12 +70,18 @@ class JournalKind(enum.Enum):
     """A connection was given up."""
 
 
-_BY_CLIENTS = (JournalKind.REFUSED.value, JournalKind.DROPPED.value)
+_BY_CLIENTS = (JournalKind.REFUSED, JournalKind.DROPPED)
 """Those that clients cause as they like."""
+
+_MOST_LOST = 2**32
+"""Entries that one datagram may say were dropped: the word has room for many of these."""
+
+_UNSOUND = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What comes of a datagram that is no entry."""
 
 Entry = dict[str, Any]
 """As it is sent and kept: what is shown of it, and ``more``, ``method`` and ``target`` apart, to be
-shown or not."""
+shown or not; ``masked`` is the text for who is not to see values, where it is another."""
 
 
 def without_query(text: str, target: str) -> str:
@@ -78,6 +95,14 @@ def without_query(text: str, target: str) -> str:
         return text
     text = text.replace(target, f"{path}{mark}...")
     return text.replace(query, "...") if len(query) > 3 else text
+
+
+def without_values(text: str) -> str:
+    """`text` as far as its first quotation mark: what the server itself says of an application that
+    is wrong ends with what that gave, such as the value of a field, as `repr` shows it.
+    """
+    place = re.search("['\"]", text)
+    return text if place is None else f"{text[: place.start()]}..."
 
 
 class Journal:
@@ -134,11 +159,13 @@ class Journal:
                 return
             try:
                 entry = json.loads(data)
-                lost, kind = int(entry.pop("lost", 0)), entry["kind"]
-            except (ValueError, KeyError, TypeError, AttributeError):
+                lost, kind = int(entry.pop("lost", 0)), JournalKind(entry["kind"])
+                is_sound = math.isfinite(entry["at"]) and 0 <= lost < _MOST_LOST
+            except _UNSOUND:
                 continue  # the application has found the socket, perhaps
-            self._words[_LOST] += max(0, lost)
-            self._keep(json.dumps(entry).encode(), is_by_client=kind in _BY_CLIENTS)
+            if is_sound:
+                self._words[_LOST] += lost
+                self._keep(json.dumps(entry).encode(), is_by_client=kind in _BY_CLIENTS)
 
     def _keep(self, data: bytes, *, is_by_client: bool) -> None:
         if len(data) > _ROOM:
@@ -196,7 +223,9 @@ def _packed(entry: Entry) -> bytes:
     """As a slot can hold it: what is not ASCII takes up to twelve bytes a character."""
     while len(data := json.dumps(entry).encode()) > _ROOM:
         entry = {
-            name: cut(value, len(value) // 2) if isinstance(value, str) else value
+            name: cut(value, len(value) // 2)
+            if isinstance(value, str) and name != "kind"
+            else value
             for name, value in entry.items()
         }
     return data
@@ -204,6 +233,8 @@ def _packed(entry: Entry) -> bytes:
 
 def _shown(entry: Entry, *, shows_queries: bool) -> Entry:
     text, more, target = (str(entry.get(name, "")) for name in ("text", "more", "target"))
+    if not shows_queries:
+        text = str(entry.get("masked", text))
     if more and shows_queries:
         text = f"{text}: {more}"
     if target:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from wsgi_async.events import CertificateInfo, Observer, RequestInfo
 from wsgi_async.logs.text import escape, one_line
 
-from .journal import PARENT, Entry, JournalKind, cut
+from .journal import PARENT, Entry, JournalKind, cut, without_values
 
 __all__ = ["MOST", "JournalObserver", "NotingObserver"]
 
@@ -116,6 +116,8 @@ class JournalObserver(Observer):
             if more != text:
                 entry["text"] += f" {type(error).__name__}"
                 entry["more"] = cut(one_line(more), LONGEST)
+            else:
+                entry["masked"] = without_values(entry["text"])
         if request is not None:
             entry["id"] = escape(request.id)[:100]
             entry["method"] = escape(request.method)[:20]

@@ -118,6 +118,26 @@ def test_queries_and_what_exceptions_say_are_masked(journal: Journal) -> None:
     assert "4111" in "".join(texts(journal))
 
 
+def test_what_an_application_put_into_a_field_is_masked(journal: Journal) -> None:
+    """The server quotes it, in whatever quotation marks, where it says what is wrong with it."""
+    observer = Clocked(journal).observer
+    for message in (
+        "the value of header X-A has a control character: 'card=4111\\n'; encode it first",
+        'Content-Length must be digits only, not "it\'s 4111"',
+        "each header must be a (name, value) tuple, not (b'X-A', 4111)",
+    ):
+        observer.app_error(REQUEST, message, ApplicationError(message))
+    observer.app_error(REQUEST, "the iterable's close() raised", ValueError("4111"))
+    about = ": GET /pay?..."
+    assert sorted(texts(journal, shows_queries=False)) == [
+        f"Content-Length must be digits only, not ...{about}",
+        f"each header must be a (name, value) tuple, not (b...{about}",
+        f"the iterable's close() raised ValueError{about}",
+        f"the value of header X-A has a control character: ...{about}",
+    ]
+    assert "".join(texts(journal)).count("4111") == 8
+
+
 @pytest.mark.parametrize(
     ("target", "expected"),
     [("/a", "/a"), ("/a?", "/a?"), ("/a?b", "/a?..."), ("/?x=1?y", "/?..."), ("*", "*")],
@@ -134,6 +154,7 @@ def test_what_a_client_sent_is_escaped_and_bounded(journal: Journal) -> None:
     clocked.observer.request_refused("c", 400, "\U0001f600" * 5000, hostile)
     journal.collect()
     [entry] = journal.entries()
+    assert entry["kind"] == "refused"
     shown = json.dumps(entry)
     assert len(shown) < 4096
     assert not any(ord(c) < 32 for c in entry["text"] + entry["id"])
@@ -197,7 +218,22 @@ def test_it_outlives_who_writes_it(journal: Journal) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"garbage", b"[]", b"1", b"{}", b'{"kind": 1, "lost": "x"}', b'{"lost": 1}', b"\xff"],
+    [
+        *(
+            b"",
+            b"garbage",
+            b"[]",
+            b"1",
+            b"{}",
+            b'{"kind": 1, "lost": "x"}',
+            b'{"lost": 1}',
+            b"\xff",
+        ),
+        *(b'{"kind": "note"}', b'{"kind": "note", "at": "now"}', b'{"kind": "note", "at": NaN}'),
+        *(b'{"kind": ["note"], "at": 1}', b'{"kind": "other", "at": 1}', b"[" * 4000),
+        *(b'{"kind": "note", "at": 1, "lost": 1e999}', b'{"kind": "note", "at": 1, "lost": -1}'),
+        b'{"kind": "note", "at": 1, "lost": %d}' % 2**64,
+    ],
 )
 def test_what_is_no_entry_is_left_out(journal: Journal, data: bytes) -> None:
     journal._door.send(data)
