@@ -53,6 +53,9 @@ _STREAM = "text/event-stream"
 
 _LONGEST_FORM = 4096
 
+_CHALLENGE = ("WWW-Authenticate", 'Bearer realm="dashboard"')
+"""With each 401 (RFC 9110 §15.5.2). No browser asks anybody anything for this one."""
+
 _SECURITY: Fields = [
     (
         "Content-Security-Policy",
@@ -208,7 +211,7 @@ class DashboardApplication:
             return self._sign_in(environ, query["token"][0])
         if not self._admission.is_known(_visit(environ)):
             form = self._files[SIGN_IN]
-            return _Answer(401, form.type, form.body)
+            return _Answer(401, form.type, form.body, (_CHALLENGE,))
         return _file(self._files[INDEX], environ)
 
     def _sign_in(self, environ: Environ, token: str) -> _Answer:
@@ -288,6 +291,8 @@ class _Refused(Refusal):
         self.fields: tuple[tuple[str, str], ...] = ()
         if allow:
             self.fields += (("Allow", allow),)
+        if status == HTTPStatus.UNAUTHORIZED:
+            self.fields += (_CHALLENGE,)
         if after:
             self.fields += (("Retry-After", str(after)),)
 

@@ -236,6 +236,13 @@ def test_the_token_leaves_the_address_and_a_cookie_stands_for_it(guarded: Dashbo
     assert guarded.get("/api/state", Cookie=cookie, Host="localhost:9181").status == 401
 
 
+@pytest.mark.parametrize("path", ["/", "/api/state", "/api/events", "/api/scale"])
+def test_who_has_not_signed_in_is_told_how(guarded: Dashboard, path: str) -> None:
+    """A 401 has to say so (RFC 9110 §15.5.2)."""
+    answer = guarded.get(path)
+    assert (answer.status, answer.headers["WWW-Authenticate"][:7]) == (401, "Bearer ")
+
+
 def test_by_the_form(guarded: Dashboard) -> None:
     answer = guarded.post("/sign-in", f"token={TOKEN}%0d%0a".encode())
     assert answer.status == 303
