@@ -117,7 +117,8 @@ class JournalObserver(Observer):
                 entry["text"] += f" {type(error).__name__}"
                 entry["more"] = cut(one_line(more), LONGEST)
             else:
-                entry["masked"] = without_values(entry["text"])
+                masked = without_values(entry["text"])
+                entry["masked"] = masked if masked != "..." else f"{type(error).__name__} ..."
         if request is not None:
             entry["id"] = escape(request.id)[:100]
             entry["method"] = escape(request.method)[:20]

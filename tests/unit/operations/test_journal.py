@@ -124,18 +124,20 @@ def test_what_an_application_put_into_a_field_is_masked(journal: Journal) -> Non
     for message in (
         "the value of header X-A has a control character: 'card=4111\\n'; encode it first",
         'Content-Length must be digits only, not "it\'s 4111"',
+        "'4111 a' is not a valid header name",
         "each header must be a (name, value) tuple, not (b'X-A', 4111)",
     ):
         observer.app_error(REQUEST, message, ApplicationError(message))
     observer.app_error(REQUEST, "the iterable's close() raised", ValueError("4111"))
     about = ": GET /pay?..."
     assert sorted(texts(journal, shows_queries=False)) == [
+        f"ApplicationError ...{about}",
         f"Content-Length must be digits only, not ...{about}",
         f"each header must be a (name, value) tuple, not (b...{about}",
         f"the iterable's close() raised ValueError{about}",
         f"the value of header X-A has a control character: ...{about}",
     ]
-    assert "".join(texts(journal)).count("4111") == 8
+    assert "".join(texts(journal)).count("4111") == 10
 
 
 @pytest.mark.parametrize(
