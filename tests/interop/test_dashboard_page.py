@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,16 @@ def test_fits(steady: Steady) -> None:
     assert not any(over.values()), over
 
 
+def test_ids_stay_in_one_piece_on_a_phone(steady: Steady) -> None:
+    """Also beside how often the same came."""
+    page, _ = steady
+    page.resize(360, 900)
+    ids = "[...document.querySelectorAll('#errors code')]"
+    page.value(f"{ids}.forEach(each => each.textContent = '8395f348-b4')")
+    assert page.value(f"Math.max(...{ids}.map(each => each.getClientRects().length))") == 1
+    assert page.value(f"Math.max(...{ids}.map(each => each.offsetHeight))") < 30
+
+
 @pytest.mark.soak
 def test_polls_without_a_place_and_says_who_is_away(chromium: Browser) -> None:
     """And shows all again once somebody answers."""
@@ -216,6 +227,20 @@ def test_polls_without_a_place_and_says_who_is_away(chromium: Browser) -> None:
         made.is_away = False
         page.wait_for("document.querySelector('#mode').innerText === 'Every 2 s'")
         assert texts(page, "#notices li") == ["All is well: 4 of 4 processes are ready."]
+
+
+@pytest.mark.soak
+def test_says_that_who_hangs_is_away_before_all_patience_has_ended(chromium: Browser) -> None:
+    """An operations process that stands still takes connections, and answers none."""
+    made = MadeUp()
+    with showing(chromium, made) as page:
+        page.wait_for("document.querySelector('#mode').innerText === 'Live'")
+        made.is_hung = True
+        since = time.monotonic()
+        page.wait_for("document.querySelector('#mode').innerText === 'Away'")
+        assert time.monotonic() - since < 11
+        made.is_hung = False
+        page.wait_for("document.querySelector('#mode').innerText !== 'Away'")
 
 
 PICTURES = os.environ.get("TESTS_PICTURES", "")

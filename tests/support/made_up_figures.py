@@ -62,6 +62,8 @@ class MadeUp:
         self.streams = streams
         self.is_away = False
         """Whether it answers nothing of its figures."""
+        self.is_hung = False
+        """Whether whoever asks for them, or has an event stream, waits."""
         self.fleet: dict[str, Any] = {}
         """What its fleet says that is not so well as it could be."""
         self.asked: list[tuple[str, dict[str, Any]]] = []
@@ -73,6 +75,7 @@ class MadeUp:
         path = environ["PATH_INFO"].removeprefix("/")
         if not path.startswith("api/"):
             return self._file(path or "index.html", start_response)
+        self._hang()
         if self.is_away:
             return self._json(start_response, {"error": "away"}, "503 Service Unavailable")
         if environ["REQUEST_METHOD"] == "POST":
@@ -105,8 +108,13 @@ class MadeUp:
         start_response(status, [("Content-Type", "application/json")])
         return [json.dumps(value).encode()]
 
+    def _hang(self) -> None:
+        while self.is_hung and not self.ended.wait(0.1):
+            pass
+
     def _events(self) -> Iterator[bytes]:
         while not self.is_away:
+            self._hang()
             yield b"event: state\ndata: %s\n\n" % json.dumps(self.state()).encode()
             if self.ended.wait(1.0):
                 return

@@ -25,9 +25,15 @@ export class Live {
     this.mode = mode;
     this.at = Date.now();
     this.refusedAt = 0;
+    this.isRefused = false;
     this.polls = null;
     this.stream();
-    setInterval(() => { if (Date.now() - this.at > SILENCE) this.poll(); }, 1000);
+    setInterval(() => {
+      if (Date.now() - this.at <= SILENCE) return;
+      this.poll();
+      // Not once that has failed: who hangs keeps who asks waiting for long.
+      if (!this.isRefused) this.mode("away");
+    }, 1000);
   }
 
   stream() {
@@ -46,6 +52,7 @@ export class Live {
 
   take(state, mode) {
     this.at = Date.now();
+    this.isRefused = false;
     this.mode(mode);
     this.heard(state);
   }
@@ -59,9 +66,8 @@ export class Live {
         if (this.polls === null) return;
         this.take(state, "polling");
       } catch (error) {
-        const isRefused = error.status >= 400 && error.status < 500;
-        if (this.polls !== null && (isRefused || Date.now() - this.at > SILENCE))
-          this.mode("away", isRefused ? error.message : "");
+        this.isRefused = error.status >= 400 && error.status < 500;
+        if (this.polls !== null && this.isRefused) this.mode("away", error.message);
         return;
       }
       if (Date.now() - this.refusedAt > TRY_STREAM && this.source.readyState === EventSource.CLOSED)
