@@ -718,7 +718,7 @@ class Config:
         group=Group.CONTROL,
         scope=Scope.FLEET,
         help="Socket file by which root, and who started the server, ask and steer it: "
-        "wsgi-asyncctl, or curl --unix-socket (--guide control). Empty = off.",
+        "wsgi-asyncctl, or HTTP by any client (--guide control). Empty = off.",
         metavar="PATH",
         check=is_control_path,
         takes=CONTROL_TAKES,
