@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from controlling import Control
+from controlling import Control, control_socket, pair_of
 from forked import run_forked
 from processes import Life, Servers, Site, children, reachable, release
 from rawclient import RawClient, request
@@ -21,17 +21,12 @@ from rawclient import RawClient, request
 PAIR = ("--workers", "2")
 
 
-@pytest.fixture
-def control(tmp_path: Path) -> Control:
-    return Control(tmp_path / "control.sock")
+control = pytest.fixture(control_socket)
 
 
 @pytest.fixture
 def pair(site: Site, control: Control) -> Iterator[Servers]:
-    """Two processes that listen, with a control socket."""
-    with site.serve(*PAIR, *control.options) as servers:
-        servers.wait_for("Listening on ")
-        yield servers
+    yield from pair_of(site, control)
 
 
 class Steady(NamedTuple):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from controlling import Control
+from controlling import Control, control_socket, pair_of
 from processes import Life, Servers, Site, release
 from rawclient import TIMEOUT, request
 
@@ -41,16 +41,12 @@ class Blocks(Observer):
 """A subscriber that has the loop wait for a FIFO, once a request for it has ended."""
 
 
-@pytest.fixture
-def control(tmp_path: Path) -> Control:
-    return Control(tmp_path / "control.sock")
+control = pytest.fixture(control_socket)
 
 
 @pytest.fixture
 def pair(site: Site, control: Control) -> Iterator[Servers]:
-    with site.serve(*PAIR, *control.options) as servers:
-        servers.wait_for("Listening on ")
-        yield servers
+    yield from pair_of(site, control, "--threads", "1")
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from hanging import Hanging, hanging_application
 from rawclient import TIMEOUT, request
 from serving import Recorder, both_loops, serving
 
@@ -24,56 +24,7 @@ SLACK = 2.0
 """Seconds that a busy machine may add to a quarter of a second."""
 
 
-class Hanging:
-    """``/hang`` waits until it is let go, ``/spin`` until something is raised in it, ``/stall``
-    after its first chunk; the rest is quick."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Semaphore(0)
-        self.gate = threading.Event()
-        self.raised: list[type[BaseException]] = []
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        start_response("200 OK", [])
-        path = environ["PATH_INFO"]
-        if path == "/stall":
-            return self.stall()
-        if path == "/hang":
-            self.hang()
-        if path == "/spin":
-            self.spin()
-        return [b"quick"]
-
-    def hang(self) -> None:
-        self.entered.release()
-        assert self.gate.wait(3 * TIMEOUT)
-
-    def spin(self) -> None:
-        self.entered.release()
-        try:
-            self.loop()  # CPython 3.13.0: not in this function
-        except BaseException as error:
-            self.raised.append(type(error))
-            raise
-
-    def loop(self) -> None:
-        while not self.gate.is_set():
-            pass
-
-    def stall(self) -> Iterator[bytes]:
-        yield b"first"
-        self.hang()
-        yield b"second"
-
-    def wait(self) -> None:
-        assert self.entered.acquire(timeout=TIMEOUT)
-
-
-@pytest.fixture
-def hanging() -> Iterator[Hanging]:
-    application = Hanging()
-    yield application
-    application.gate.set()
+hanging = pytest.fixture(hanging_application)
 
 
 @both_loops

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
+from hanging import Hanging, hanging_application
 from pools import until
 from rawclient import TIMEOUT, request
 from serving import Served, both_loops, serving
@@ -17,57 +17,13 @@ from wsgi_async.server import insight as module
 from wsgi_async.server.in_flight import Entry
 from wsgi_async.server.insight import Insight, Look, LoopStanding
 
-
-class Hanging:
-    """``/hang`` waits until it is let go, ``/spin`` until something is raised in it; the rest is
-    quick."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Semaphore(0)
-        self.gate = threading.Event()
-        self.asked: list[str] = []
-        self.raised: list[type[BaseException]] = []
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        self.asked.append(environ["PATH_INFO"])
-        if environ["PATH_INFO"] == "/hang":
-            self.hang()
-        if environ["PATH_INFO"] == "/spin":
-            self.spin()
-        start_response("200 OK", [])
-        return [b"quick"]
-
-    def hang(self) -> None:
-        self.entered.release()
-        assert self.gate.wait(3 * TIMEOUT)
-
-    def spin(self) -> None:
-        self.entered.release()
-        try:
-            self.loop()  # CPython 3.13.0: not in this function
-        except BaseException as error:
-            self.raised.append(type(error))
-            raise
-
-    def loop(self) -> None:
-        while not self.gate.is_set():
-            pass
-
-    def wait(self) -> None:
-        assert self.entered.acquire(timeout=TIMEOUT)
+hanging = pytest.fixture(hanging_application)
 
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is, a loop that is not blocked is none that is."""
     monkeypatch.setattr(module, "PATIENCE", TIMEOUT)
-
-
-@pytest.fixture
-def hanging() -> Iterator[Hanging]:
-    application = Hanging()
-    yield application
-    application.gate.set()
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from processes import Servers, Site
 from rawclient import TIMEOUT, RawClient, request
 
-__all__ = ["Control"]
+__all__ = ["Control", "control_socket", "pair_of"]
 
 
 class Control:
@@ -59,3 +60,15 @@ class Control:
         assert (status, answer["accepted"]) == (200, True), answer
         before: dict[str, Any] = answer["before"]
         return before
+
+
+def control_socket(tmp_path: Path) -> Control:
+    """A fixture: one that nobody listens on yet."""
+    return Control(tmp_path / "control.sock")
+
+
+def pair_of(site: Site, control: Control, *args: str) -> Iterator[Servers]:
+    """Two processes that listen, with that control socket."""
+    with site.serve("--workers", "2", *args, *control.options) as servers:
+        servers.wait_for("Listening on ")
+        yield servers
