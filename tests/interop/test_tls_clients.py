@@ -248,11 +248,12 @@ def test_who_shows_a_bad_certificate_is_refused_even_where_none_is_required(
         "strange": lambda: certificates.Authority().issue(clients, name),
         "self-made": lambda: certificates.self_made(clients, "eve.example"),
     }[kind]()
+    earlier = len(served.recorder.of("connection_dropped"))
     done = curl(*own(pair, served.url))
     assert done.code in (35, 56), done.told
     assert done.out == b""
     # The server says why, to its operator.
-    told = served.recorder.wait_for("connection_dropped")
+    told = served.recorder.wait_for("connection_dropped", earlier + 1)
     assert "the client's certificate is not accepted: " in told[-1][1]
 
 
