@@ -29,6 +29,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "tls": ("config", "errors", "events", "system"),
     "buffers": ("errors",),
     "threads": ("buffers", "errors", "http", "system"),
+    "realtime": (),
     "connection": (
         "_version",
         "buffers",
