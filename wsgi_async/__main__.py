@@ -2,8 +2,11 @@
 
 from ._imports import StandardFirst
 
-with StandardFirst():
-    from .cli import main
+try:
+    with StandardFirst():
+        from .cli import main
+except KeyboardInterrupt:  # there is nothing yet that would have to end
+    raise SystemExit(130) from None
 
 if __name__ == "__main__":
     main(prog_name="python -m wsgi_async")

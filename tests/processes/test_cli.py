@@ -356,3 +356,28 @@ def test_the_current_directory_is_first_on_the_path(
     monkeypatch.setattr(sys, "path", ["/usr/local/bin", *sys.path])
     assert run("--check-config", "site_cli").code == 0
     assert sys.path[:2] == [str(tmp_path), "/usr/local/bin"]
+
+
+INTERRUPTED = """
+import runpy, sys
+
+class CtrlC:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == sys.argv[1] + "." + sys.argv[2]:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, CtrlC)
+runpy.run_module(sys.argv[1], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "module"), [("wsgi_async", "cli"), ("wsgi_async.ctl", "command")]
+)
+def test_ctrl_c_before_anything_has_begun_leaves_no_traceback(command: str, module: str) -> None:
+    # The command takes a moment to be imported, and nothing of its own can catch a signal yet.
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, command, module], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

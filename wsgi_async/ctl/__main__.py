@@ -2,8 +2,11 @@
 
 from wsgi_async._imports import StandardFirst
 
-with StandardFirst():
-    from .command import main
+try:
+    with StandardFirst():
+        from .command import main
+except KeyboardInterrupt:  # nobody was asked anything yet
+    raise SystemExit(130) from None
 
 if __name__ == "__main__":
     main(prog_name="python -m wsgi_async.ctl")
