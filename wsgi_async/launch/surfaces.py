@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from wsgi_async.config.options import Config
 from wsgi_async.config.surfaces import Surface
 from wsgi_async.operations.application import HEALTHY, SCRAPES, OperationsApplication
 from wsgi_async.operations.asking import Asking
-from wsgi_async.operations.control import ControlApplication, Steering
+from wsgi_async.operations.control import ControlApplication, Steering, interrupt
 from wsgi_async.operations.dashboard import DashboardApplication, Shown
 from wsgi_async.operations.json_pages import Asked, Pages
 from wsgi_async.operations.profiles import Profiles
@@ -132,7 +133,7 @@ def _dashboard(given: Given) -> Served:
     actions: Pages = {
         "/reload": {"POST": lambda asked: steering.reload(who)},
         "/scale": {"POST": lambda asked: steering.scale(asked, who)},
-        "/interrupt": {"POST": lambda asked: questions.interrupt(asked.text("id"))},
+        "/interrupt": {"POST": steering.noted(partial(interrupt, questions), lambda asked: who)},
     }
     application = DashboardApplication(
         Shown(

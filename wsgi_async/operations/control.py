@@ -28,6 +28,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
+from wsgi_async.logs.text import escape
 from wsgi_async.wsgi.environ import PEER_UID
 from wsgi_async.wsgi.types import Environ
 
@@ -35,10 +36,13 @@ from .json_pages import Asked, JsonPages, Page, Refusal
 from .profiles import LEAST_SECONDS, MOST_HZ, MOST_SECONDS, Profiles
 from .questions import Questions
 
-__all__ = ["ControlApplication", "Steering"]
+__all__ = ["ControlApplication", "Steering", "interrupt"]
 
 SECONDS, HZ = 5.0, 100.0
 """How long a profile is, and how many samples a second it has, where nothing is said of it."""
+
+LONGEST = 100
+"""Characters of what was asked for that the log shows."""
 
 
 class Steering:
@@ -48,7 +52,7 @@ class Steering:
     :param say: sends the parent a word, and what stands behind it; returns whether it could be
         sent.
     :param most: how many processes may be asked for.
-    :param note: told in a line what was ordered, and by whom.
+    :param note: told in a line what was ordered or asked for, and by whom.
     """
 
     def __init__(
@@ -81,6 +85,24 @@ class Steering:
         if wanted != int(wanted):
             raise Refusal(400, f'send {{"processes": N}}, a whole number up to {self._most}')
         return self._order("scale", str(int(wanted)), who)
+
+    def noted(self, page: Page, who: Callable[[Asked], str]) -> Page:
+        """A page that asks processes instead of the parent, noted as an order is once it has done
+        what was asked.
+
+        :param who: has asked, for the log.
+        """
+
+        def do(asked: Asked) -> Mapping[str, Any]:
+            answer = page(asked)
+            what = asked.environ["PATH_INFO"].rpartition("/")[2]
+            details = (
+                f"{name} {escape(str(value))[:LONGEST]}" for name, value in asked.body.items()
+            )
+            self._note(f"{who(asked)}: {' '.join((what, *details))}")
+            return answer
+
+        return do
 
     def _order(self, word: str, detail: str, who: str, *, may_stop: bool = False) -> dict[str, Any]:
         before = self._state()["fleet"]
@@ -122,15 +144,20 @@ class ControlApplication(JsonPages):
             "/drain": {"POST": lambda asked: steering.drain(_who(asked))},
             "/scale": {"POST": lambda asked: steering.scale(asked, _who(asked))},
             "/requests": {"GET": lambda asked: questions.requests(stacks=asked.flag("stacks"))},
-            "/interrupt": {"POST": lambda asked: questions.interrupt(asked.text("id"))},
-            "/log-level": {"POST": partial(_set_log_level, questions)},
-            "/profile": {"POST": partial(_profile, profiles)},
+            "/interrupt": {"POST": steering.noted(partial(interrupt, questions), _who)},
+            "/log-level": {"POST": steering.noted(partial(_set_log_level, questions), _who)},
+            "/profile": {"POST": steering.noted(partial(_profile, profiles), _who)},
         }
         super().__init__({**pages, **(more or {})}, self._admit_peer)
 
     def _admit_peer(self, environ: Environ) -> None:
         if environ.get(PEER_UID) not in self._uids:
             raise Refusal(403, "only root and the user that has started the server may: sudo helps")
+
+
+def interrupt(questions: Questions, asked: Asked) -> dict[str, Any]:
+    """What the page of that name does, for who may see it."""
+    return questions.interrupt(asked.text("id"))
 
 
 def _set_log_level(questions: Questions, asked: Asked) -> dict[str, Any]:

@@ -117,6 +117,21 @@ def test_how_many_there_may_be(body: bytes) -> None:
     assert parent.words == []
 
 
+def test_what_processes_are_asked_to_do_is_noted_and_forges_no_line() -> None:
+    parent = Parent()
+    client = parent.client()
+    assert client.post("/interrupt", data=b'{"id": "7\\nroot: drain"}').status == 200
+    assert client.post("/log-level", data=b'{"level": "debug"}').status == 200
+    assert client.post("/profile", data=b'{"seconds": 2}').status == 200
+    assert client.post("/interrupt", data=b"{}").status == 400  # nothing was done
+    who = "Asked on --control-socket by uid 1000"
+    assert parent.notes == [
+        f"{who}: interrupt id 7\\x0aroot: drain",
+        f"{who}: log-level level debug",
+        f"{who}: profile seconds 2",
+    ]
+
+
 def test_half_a_process_is_none() -> None:
     answer = Parent().client().post("/scale", data=b'{"processes": 2.5}')
     assert answer.json() == {"error": 'send {"processes": N}, a whole number up to 100'}
