@@ -173,6 +173,7 @@ class Group(enum.Enum):
     PROXIES = "Behind a proxy"
     CAPACITY = "How much at once"
     DEADLINES = "Deadlines"
+    LIVE = "Live responses"
     LIFE = "The life of processes, and their health"
     BOUNDS = "Bounds of one request"
     BUFFERS = "Buffers"

@@ -353,6 +353,29 @@ class Config:
         unit="bytes/s",
     )
 
+    live_timeout: float = option(
+        0.0,
+        group=Group.LIVE,
+        help="Longest gap between two chunks of an asynchronous body, in which its client is not "
+        "what it waits for, then its response is cut. 0 = off; --request-timeout counts until the "
+        "first chunk.",
+        unit="s",
+    )
+    live_grace: float = option(
+        5.0,
+        group=Group.LIVE,
+        help="How long event streams (text/event-stream) go on at a stop or a reload, told to "
+        "reconnect. 0 = they end at once. Other asynchronous bodies have --graceful-timeout.",
+        unit="s",
+    )
+    max_live: int = option(
+        0,
+        group=Group.LIVE,
+        help="Asynchronous bodies of a process at once, then 503 with Retry-After. "
+        "0 = as many as --max-connections.",
+        maximum=10_000_000,
+    )
+
     preload: bool = option(
         False,
         group=Group.LIFE,

@@ -127,6 +127,9 @@ def test_no_flag_is_written_twice() -> None:
         ("request_id_header", ""),
         ("server_timing", False),
         ("slow_request", 0.0),
+        ("live_timeout", 0.0),
+        ("live_grace", 5.0),
+        ("max_live", 0),
         ("log_level", "info"),
     ],
 )
@@ -253,6 +256,8 @@ def test_not_booleans(value: object) -> None:
         ("request_id_header", "x-amzn-trace-id", "x-amzn-trace-id"),
         ("server_timing", "yes", True),
         ("slow_request", "5s", 5.0),
+        ("live_timeout", "2m", 120.0),
+        ("live_grace", 0, 0.0),
     ],
 )
 def test_options_accept_objects_and_text(name: str, given: object, value: object) -> None:
@@ -316,6 +321,8 @@ def test_options_accept_objects_and_text(name: str, given: object, value: object
         ("request_id_header", "Proxy"),
         ("slow_request", "-1s"),
         ("slow_request", "soon"),
+        ("live_timeout", "-1s"),
+        ("max_live", -1),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_flag(name: str, given: object) -> None:
