@@ -211,6 +211,7 @@ OWNERS: dict[str, set[str]] = {
         "operations.sampling",
         "operations.statsd",
         "operations.viewers",
+        "realtime.executors",
         "server",
         "system.forks",
         "system.stacks",

@@ -1,0 +1,321 @@
+"""Threads for what asynchronous code of the application calls synchronously, by asgiref's
+``sync_to_async``: above all the ORM of Django, whose connections are each a thread's own.
+
+asgiref would run the calls of all bodies in one and the same thread. Here each body has a thread of
+a bounded set, from its first call to its end, so that what a call has opened (a cursor, a
+transaction) the next one finds; bodies share threads where there are more of them. A thread that no
+body has any more closes the connections that Django would close after a request, and ends when it
+has been idle for a while.
+
+A thread that waits for a coroutine, in ``run()`` or in the bridge, runs its calls itself: they have
+the connection, and are in the transaction, of whoever waits.
+
+Where asgiref is not imported all of this does nothing.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from queue import Empty, SimpleQueue
+from types import ModuleType
+from typing import Any, Protocol
+
+from . import frameworks
+
+__all__ = ["IDLE_TIME", "THREADS", "CallingThread", "Executor", "SyncThreads", "context_for_body"]
+
+THREADS = 8
+"""Threads of the set: as many as the pool has where nobody says otherwise, so that a process has at
+most twice as many database connections as that has threads."""
+
+IDLE_TIME = 30.0
+"""Seconds after which a thread ends that no body has."""
+
+
+class Executor(Protocol):
+    """As much of ``concurrent.futures.Executor`` as a loop's ``run_in_executor`` asks for."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]: ...
+
+
+class _Call:
+    """A function to be called, and what became of it."""
+
+    __slots__ = ("_args", "_function", "future")
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.future: Future[Any] = Future()
+        self._function = function
+        self._args = args
+
+    def run(self) -> None:
+        future = self.future
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = self._function(*self._args)
+        except KeyboardInterrupt:  # meant for this thread: it would end the loop
+            future.set_exception(CancelledError())
+            raise
+        except BaseException as error:
+            future.set_exception(error)
+            del future  # the error's traceback has this frame: leave no cycle to the collector
+        else:
+            future.set_result(result)
+
+
+class _SyncThread:
+    """One thread, and the calls that wait for it.
+
+    :param threads: the set that it belongs to.
+    """
+
+    def __init__(self, threads: SyncThreads, name: str) -> None:
+        self.bodies = 0
+        """How many have it. Under the lock of the set."""
+        self.calls: SimpleQueue[_Call | None] = SimpleQueue()
+        """None: the last body has ended."""
+        self._threads = threads
+        threading.Thread(target=self._main, name=name, daemon=True).start()
+
+    def _main(self) -> None:
+        while True:
+            call = None
+            try:
+                try:
+                    call = self.calls.get(timeout=self._threads.idle_time)
+                except Empty:
+                    if self._threads.leave(self):
+                        break
+                    continue
+                if call is not None:
+                    frameworks.before_call()
+                    call.run()
+                elif not self.bodies:
+                    frameworks.after_bodies()
+            except BaseException as error:  # raised in this thread from outside, say
+                if call is not None and not call.future.done():
+                    call.future.set_exception(error)
+        frameworks.at_thread_end()
+
+
+class SyncThreads:
+    """The bounded set.
+
+    :param most: how many threads at most.
+    :param idle_time: in seconds; see :data:`IDLE_TIME`.
+    """
+
+    def __init__(self, most: int = THREADS, idle_time: float = IDLE_TIME) -> None:
+        self.most = most
+        self.idle_time = idle_time
+        self.pid = os.getpid()
+        self._lock = threading.Lock()
+        self._threads: list[_SyncThread] = []
+        self._made = 0
+
+    def take(self) -> _SyncThread:
+        """*Any thread:* one that no body has, else a new one, else the one that fewest have."""
+        with self._lock:
+            thread = min(self._threads, key=_bodies, default=None)
+            if thread is None or (thread.bodies and len(self._threads) < self.most):
+                try:
+                    thread = _SyncThread(self, f"wsgi_async-sync-{self._made + 1}")
+                except RuntimeError:  # the system has no more
+                    if thread is None:
+                        raise
+                else:
+                    self._made += 1
+                    self._threads.append(thread)
+            thread.bodies += 1
+            return thread
+
+    def give_back(self, thread: _SyncThread) -> None:
+        """*Any thread:* a body has ended that had it."""
+        with self._lock:
+            thread.bodies -= 1
+            if not thread.bodies:
+                thread.calls.put(None)
+
+    def leave(self, thread: _SyncThread) -> bool:
+        """*Thread of the set:* it is idle. True where it is to end."""
+        with self._lock:
+            if thread.bodies or not thread.calls.empty():
+                return False
+            self._threads.remove(thread)
+            return True
+
+    def __len__(self) -> int:
+        return len(self._threads)
+
+
+def _bodies(thread: _SyncThread) -> int:
+    return thread.bodies
+
+
+class _BodyExecutor:
+    """The executor of one body. *Application loop.*"""
+
+    __slots__ = ("_has_ended", "_thread", "_threads")
+
+    def __init__(self, threads: SyncThreads) -> None:
+        self._threads = threads
+        self._thread: _SyncThread | None = None
+        self._has_ended = False
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        call = _Call(function, args)
+        thread = self._thread
+        if thread is None:
+            thread = self._threads.take()
+            if self._has_ended:  # a task that the body has left behind
+                call.future.add_done_callback(lambda _: self._threads.give_back(thread))
+            else:
+                self._thread = thread
+        thread.calls.put(call)
+        return call.future
+
+    def end(self) -> None:
+        thread, self._thread = self._thread, None
+        self._has_ended = True
+        if thread is not None:
+            self._threads.give_back(thread)
+
+
+class CallingThread:
+    """The thread that has made this waits for a coroutine, and meanwhile runs what that calls
+    synchronously.
+
+    The coroutine runs in ``context_for_body(calling_thread)``, and its thread in :meth:`wait_for`.
+    """
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._later: _BodyExecutor | None = None
+        self._awaited: Future[Any] | None = None
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """*Application loop.*"""
+        with self._lock:
+            if self._later is None:
+                call = _Call(function, args)
+                self._calls.put(call)
+                return call.future
+        return self._later.submit(function, *args)
+
+    def wait_for(self, future: Future[Any], timeout: float | None = None) -> bool:
+        """*The thread itself:* wait until `future` is done; False where it is not after so many
+        seconds. May be called again, for this future or another one."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if future is not self._awaited:
+            self._awaited = future
+            future.add_done_callback(self._wake)
+        while not future.done():
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            try:
+                call = self._calls.get(timeout=left)
+            except Empty:
+                return False
+            if call is not None:
+                with _loop_of_asgiref_kept():
+                    call.run()
+        return True
+
+    def end(self) -> None:
+        """*The thread itself:* it does not wait any more. What is called from here on, by tasks
+        that are left, goes to a thread of the set."""
+        with self._lock:
+            if self._later is not None:
+                return
+            self._later = _BodyExecutor(_current())
+            self._later.end()
+        while True:
+            try:
+                call = self._calls.get_nowait()
+            except Empty:
+                return
+            if call is not None:
+                later = self._later.submit(call.run)
+                later.add_done_callback(_never_lost)
+
+    def _wake(self, future: Future[Any]) -> None:
+        self._calls.put(None)
+
+
+def _never_lost(_: Future[Any]) -> None:
+    """What becomes of the call is in a future of its own."""
+
+
+@contextmanager
+def _loop_of_asgiref_kept() -> Iterator[None]:
+    """asgiref notes in the thread which loop a call came from, and takes that loop for any
+    ``async_to_sync`` there afterwards: an asynchronous view of a later request would run on the
+    application loop."""
+    here = sys.modules["asgiref.sync"].SyncToAsync.threadlocal.__dict__
+    before = here.copy()
+    try:
+        yield
+    finally:
+        here.clear()
+        here.update(before)
+
+
+_set: SyncThreads | None = None
+
+
+def _current() -> SyncThreads:
+    """The set of this process: a child has none of its parent's threads."""
+    global _set
+    threads = _set
+    if threads is None or threads.pid != os.getpid():
+        threads = _set = SyncThreads(THREADS)
+    return threads
+
+
+def context_for_body(executor: Executor | None = None) -> AbstractContextManager[object]:
+    """*Application loop:* entered in the task of a body, or of another coroutine of the
+    application, around all that it does.
+
+    What Django and asgiref keep for a request, as the language, the time zone and the prefix of
+    URLs, is seen there as it was when the task's context was copied.
+
+    :param executor: runs what it calls synchronously; None: a thread of the set.
+    """
+    asgiref = sys.modules.get("asgiref.sync")
+    if asgiref is None or not hasattr(asgiref, "sync_to_async"):  # still being imported
+        return nullcontext()
+    return _in_asgiref(asgiref, executor)
+
+
+@contextmanager
+def _in_asgiref(asgiref: ModuleType, executor: Executor | None) -> Iterator[None]:
+    own = None
+    if executor is None:
+        executor = own = _BodyExecutor(_current())
+    if hasattr(asgiref, "_restore_context"):
+        # Of late its Locals belong to a thread; this is how it takes them to another one.
+        asgiref._restore_context(contextvars.copy_context())
+    calling = asgiref.AsyncToSync.executors
+    if getattr(calling, "current", None) is not None:
+        del calling.current  # a thread that waits for somebody else, and would come first
+    call = asgiref.SyncToAsync
+    key = asgiref.ThreadSensitiveContext()
+    call.context_to_thread_executor[key] = executor  # a weak key
+    before = call.thread_sensitive_context.set(key)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # a coroutine that nobody has run to its end, collected
+            call.thread_sensitive_context.reset(before)
+        if own is not None:
+            own.end()

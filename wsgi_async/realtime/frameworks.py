@@ -1,0 +1,100 @@
+"""What frameworks keep beside a body: generators inside others, database connections of a thread.
+
+Nothing of them is imported here; what is not imported has nothing to be looked after. Of the names
+that are used, Django documents all but ``_iterator``, in which every version that streams
+asynchronously (4.2 and later) has what a ``StreamingHttpResponse`` was given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from types import AsyncGeneratorType
+from typing import Any
+
+__all__ = ["after_bodies", "at_thread_end", "before_call", "handing_over", "inner"]
+
+
+def inner(iterable: object) -> tuple[Any, ...]:
+    """*Application loop:* what a body iterates beneath its own iterator, and nobody else closes:
+    ``aclose()`` is to be called on each, in this order, once the outer one is closed.
+
+    A suspended generator that iterates another one does not close it when it is closed itself; and
+    Django's response refers to what it was given until the end, so that it is not collected either.
+    Middleware, as that for gzip, puts its own generators around the view's. Each of them has the
+    one beneath from ``response.streaming_content``, which is a generator of Django's and nobody
+    else's.
+
+    :param iterable: what the application has returned.
+    """
+    http = sys.modules.get("django.http.response")
+    if http is None or not isinstance(iterable, http.StreamingHttpResponse):
+        return ()
+    found: list[Any] = []
+    waiting = [getattr(iterable, "_iterator", None)]
+    while waiting:
+        iterator = waiting.pop()
+        if not hasattr(iterator, "aclose") or any(iterator is other for other in found):
+            continue
+        found.append(iterator)
+        if isinstance(iterator, AsyncGeneratorType) and iterator.ag_frame is not None:
+            all_are = _is_of_django(iterator)
+            waiting.extend(
+                value
+                for value in iterator.ag_frame.f_locals.values()
+                if all_are or _is_of_django(value)
+            )
+    return tuple(found)
+
+
+def _is_of_django(value: object) -> bool:
+    frame = value.ag_frame if isinstance(value, AsyncGeneratorType) else None
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith("django.")
+
+
+def handing_over(iterable: object) -> None:
+    """*Pool thread:* it has returned this body, and leaves it to the application loop.
+
+    Django closes the connections of a thread when a response is closed, which is some day, and in
+    any thread: this one's would stay open until its next request.
+    """
+    for connection in _connections():
+        if not connection.in_atomic_block:  # a test's, which is to end with it
+            with contextlib.suppress(Exception):  # Django forgets it all the same
+                connection.close_if_unusable_or_obsolete()
+
+
+def before_call() -> None:
+    """*A thread for synchronous calls:* whose connection has failed, as when the database was
+    started again, gets another one. Django does that between requests, but a body lasts."""
+    for connection in _connections():
+        if connection.errors_occurred and not connection.in_atomic_block:
+            with contextlib.suppress(Exception):
+                if connection.connection is None or connection.is_usable():
+                    connection.errors_occurred = False
+                else:
+                    connection.close()
+
+
+def after_bodies() -> None:
+    """*A thread for synchronous calls:* no body has it any more, as after a request."""
+    for connection in _connections():
+        with contextlib.suppress(Exception):
+            connection.close_if_unusable_or_obsolete()
+
+
+def at_thread_end() -> None:
+    """*A thread for synchronous calls:* it ends, and so do connections that were to persist."""
+    for connection in _connections():
+        with contextlib.suppress(Exception):
+            connection.close()
+
+
+def _connections() -> Iterator[Any]:
+    """Those that Django has opened in this thread."""
+    django = sys.modules.get("django.db")
+    conf = sys.modules.get("django.conf")
+    if django is not None and conf is not None and conf.settings.configured:
+        with contextlib.suppress(AttributeError):  # it is being imported
+            yield from django.connections.all(initialized_only=True)
