@@ -46,6 +46,9 @@ class Running(Protocol):
     def descriptors(self) -> int:
         """Open descriptors of its processes now."""
 
+    def cpu(self) -> float:
+        """Seconds that its processes have been on a processor so far."""
+
 
 @dataclass(frozen=True)
 class Load:
@@ -68,15 +71,17 @@ class Scenario:
     about: str
     """One sentence for the report."""
     application: str
-    """The name in ``benchmarks.apps``."""
+    """The name in ``benchmarks.apps``, or with another module as ``live:flask``."""
     unit: str
-    """``requests/s``, ``MB/s``, ``ms``, ``bytes`` or ``ratio``."""
+    """``requests/s``, ``MB/s``, ``ms``, ``bytes`` or ``ratio``, for one."""
     measure: Callable[[Running, Load], Sample]
     """Checks the answer first, then measures.
 
     :raises WrongAnswer: the answer is not the right one.
     """
     more_is_better: bool = True
+    applications: Mapping[str, str] = field(default_factory=dict)
+    """By server template, where the same work has another form there."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Further options by server template, as ``{"wsgi_async": "--request-buffering stream"}``."""
     servers: tuple[str, ...] | None = None
@@ -90,3 +95,8 @@ class Scenario:
     starts_itself: bool = False
     """True where the scenario measures the start, and `measure` is given a server that has only
     just been launched: its port may not answer yet."""
+
+    def target(self, template: str) -> str:
+        """What the server of that template is told to serve, as ``benchmarks.apps:hello``."""
+        module, _, name = self.applications.get(template, self.application).rpartition(":")
+        return f"benchmarks.{module or 'apps'}:{name}"

@@ -171,6 +171,11 @@ class Server:
                 total += len(os.listdir(f"/proc/{pid}/fd"))
         return total
 
+    def cpu(self) -> float:
+        """Seconds that its processes have been on a processor; 0 without /proc. Those of a process
+        that has ended are not in it."""
+        return sum(_processor_time(pid) for pid in self._pids())
+
     def stop(self) -> None:
         """End all processes of its session, by force if they do not."""
         process = self._process
@@ -233,3 +238,12 @@ def _memory(pid: int) -> int:
         pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
         return pages * resource.getpagesize()
     return 0
+
+
+def _processor_time(pid: int) -> float:
+    """To the nanosecond, of all its threads, those that have ended too; what /proc says is too
+    coarse for a server that hardly does anything."""
+    with contextlib.suppress(OSError):
+        # As clock_getcpuclockid(3) makes it on Linux, which Python has for threads only.
+        return time.clock_gettime(~pid << 3 | 2)
+    return 0.0

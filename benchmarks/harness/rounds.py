@@ -149,7 +149,7 @@ def _row(plan: Plan, scenario: Scenario, number: int, contender: Contender) -> t
         command = template.fill(
             port=server.port,
             threads=plan.threads,
-            app=f"benchmarks.apps:{scenario.application}",
+            app=scenario.target(template.name),
             options=template.options(scenario),
             python=plan.python,
         )

@@ -123,7 +123,8 @@ def columns(run: Run) -> list[Column]:
 def _rows(run: Run, shown: Sequence[Column]) -> list[str]:
     """The servers from the bottom to the top: wsgi_async on top, then those with threads, then
     those that do one thing at a time; the more of the columns one does well, the higher."""
-    names = {row.server for row in run.rows}
+    scenarios = {column.scenario for column in shown}
+    names = {row.server for row in run.rows if row.scenario in scenarios}
     peers = [name for name in run.servers if name in names and not is_ours(name)]
 
     def order(name: str) -> tuple[bool, float]:

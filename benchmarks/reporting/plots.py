@@ -13,6 +13,7 @@ from benchmarks.harness.units import number, ratio_text
 
 from . import overview
 from .figures import advantage, best_peer, figures, voids
+from .panels import Panel, panels
 from .report import GROUPS, ONE_THREAD, grouped, labels
 from .style import LINE, OURS_COLOUR, PEER, STYLE, TEXT, WORSE, colour, save
 
@@ -40,7 +41,10 @@ def draw(runs: Sequence[Run], directory: Path) -> list[Path]:
             written.append(save(_ratio_dots(pyplot, runs), directory / "ratios.svg"))
         for key, names in grouped(runs).items():
             for label, run in zip(labels(runs), runs, strict=True):
-                there = [name for name in names if _servers(run, name)]
+                shown = [
+                    panel for name in names if name in run.scenarios for panel in panels(run, name)
+                ]
+                there = [panel for panel in shown if _servers(run, panel)]
                 if there:
                     title = f"{GROUPS[key][0]}, Python {label} (in brackets: wsgi_async is)"
                     figure = _panels(pyplot, run, there, title)
@@ -49,12 +53,12 @@ def draw(runs: Sequence[Run], directory: Path) -> list[Path]:
     return written
 
 
-def _servers(run: Run, name: str) -> list[str]:
+def _servers(run: Run, panel: Panel) -> list[str]:
     """From the worst to the best, first those that have no figure because it is void."""
-    found = figures(run, name)
-    more = run.scenarios[name].more_is_better
-    order = sorted(found, key=lambda one: found[one].median, reverse=not more)
-    return [*(server for server in voids(run, name) if server not in found), *order]
+    found = panel.values(run)
+    order = sorted(found, key=lambda one: found[one][0], reverse=not panel.more_is_better)
+    measured = figures(run, panel.scenario)
+    return [*(server for server in voids(run, panel.scenario) if server not in measured), *order]
 
 
 def _named(run: Run, server: str) -> str:
@@ -62,47 +66,46 @@ def _named(run: Run, server: str) -> str:
     return f"{server} ({ONE_THREAD})" if one and one.one_thread else server
 
 
-def _panels(pyplot: Any, run: Run, names: Sequence[str], title: str) -> Any:
-    """A panel of bars for each scenario, two side by side."""
-    columns = 2 if len(names) > 1 else 1
-    rows = math.ceil(len(names) / columns)
-    bars = max(len(_servers(run, name)) for name in names)
+def _panels(pyplot: Any, run: Run, shown: Sequence[Panel], title: str) -> Any:
+    """Bars for each panel, two side by side."""
+    columns = 2 if len(shown) > 1 else 1
+    rows = math.ceil(len(shown) / columns)
+    bars = max(len(_servers(run, panel)) for panel in shown)
     size = (5.0 * columns, (0.26 * bars + 0.75) * rows + 0.3)
     figure, grid = pyplot.subplots(rows, columns, figsize=size, squeeze=False)
     figure.suptitle(title, fontsize=12, y=1.0)
     axes = list(grid.flat)
-    for axis, name in zip(axes, names, strict=False):
-        _bars(axis, run, name, bars)
-    for axis in axes[len(names) :]:
+    for axis, panel in zip(axes, shown, strict=False):
+        _bars(axis, run, panel, bars)
+    for axis in axes[len(shown) :]:
         axis.set_axis_off()
     figure.tight_layout()
     return figure
 
 
-def _bars(axis: Any, run: Run, name: str, bars: int) -> None:
+def _bars(axis: Any, run: Run, panel: Panel, bars: int) -> None:
     """Medians with whiskers from the lowest to the highest round; the best at the top. With room
     for `bars`, so that all panels have the same scale."""
-    kind = run.scenarios[name]
-    found = figures(run, name)
+    found = panel.values(run)
     # matplotlib draws from the bottom: the best comes last.
-    order = _servers(run, name)
+    order = _servers(run, panel)
     ours = found.get(OURS)
-    longest = max((one.high for one in found.values()), default=0) or 1
+    longest = max((high for _, _, high in found.values()), default=0) or 1
     for place, server in enumerate(order):
         if server not in found:
             axis.text(longest * 0.02, place, "void", va="center", fontsize=9)
             continue
-        one = found[server]
+        median, low, high = found[server]
         tint, alpha = colour(server)
-        axis.barh(place, one.median, height=0.68, color=tint, alpha=alpha, linewidth=0)
-        if one.high > one.low:
-            spread = [one.low, one.high]
+        axis.barh(place, median, height=0.68, color=tint, alpha=alpha, linewidth=0)
+        if high > low:
+            spread = [low, high]
             axis.plot(spread, [place, place], color=TEXT, linewidth=1.4, marker="|", markersize=6)
-        words = number(one.median)
+        words = number(median)
         if ours is not None and server != OURS:
-            ratio = ratio_text(advantage(ours.median, one.median, kind.more_is_better))
+            ratio = ratio_text(advantage(ours[0], median, panel.more_is_better))
             words += f"  ({ratio})" if ratio else ""
-        axis.text(one.high + longest * 0.02, place, words, va="center", fontsize=9)
+        axis.text(high + longest * 0.02, place, words, va="center", fontsize=9)
     axis.set_yticks(range(len(order)), [_named(run, server) for server in order])
     for label, server in zip(axis.get_yticklabels(), order, strict=True):
         if is_ours(server):
@@ -112,8 +115,7 @@ def _bars(axis: Any, run: Run, name: str, bars: int) -> None:
     axis.set_xlim(0, longest * 1.45)
     axis.set_ylim(len(order) - bars - 0.5, len(order) - 0.5)
     axis.spines["left"].set_bounds(-0.5, len(order) - 0.5)
-    less = "" if kind.more_is_better else ", less is better"
-    axis.set_title(f"{name} ({kind.unit}{less})", loc="left", fontsize=10.5)
+    axis.set_title(panel.title, loc="left", fontsize=10.5)
     for side in ("top", "right", "bottom"):
         axis.spines[side].set_visible(False)
 

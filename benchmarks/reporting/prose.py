@@ -65,6 +65,18 @@ have asked, and holds what the server does with the responses that nobody reads,
 files; the other one begins when the server answers promptly again, or after 4 s more (how long that
 was, from the onset, is in the column "settled", in seconds).
 
+Event streams are asked for until all are there, or none begins for 1.5 s. To a server that is full
+some connections are given back, so that the ordinary requests beside them find a place, if there
+is one. An event carries its number and the moment at which it was due, by the clock that server and
+client share: its delay is what passes from then until the client has read it, "delivered" is the
+part of the events of all the streams that were asked for, and what the server takes for an event is
+the time of all its processes by those that came. "bytes each" is by Pss, as everywhere: what the
+kernel keeps for a socket is not in it. Each server has the form of the application
+([`live.py`](live.py)) that its documentation gives: wsgi_async synchronous Flask views with async
+bodies; gunicorn the same views with generators that wait, on its threads or, with gevent, on
+greenlets; uvicorn an application written anew for Starlette; m0serve Flask views that name a
+channel in their response fields, and a thread that publishes to every channel.
+
 Three rounds of 1.2 s take about 50 minutes for all scenarios and servers. A process of a server may
 have 8 GiB of memory: one that collects 64 responses of 256 MiB would take twice that.
 

@@ -32,6 +32,7 @@ GROUPS = {
     "applications": ("Real applications", ("flask", "django")),
     "bodies": ("Streams, files and uploads", ("lines", "stream", "file", "upload")),
     "slow": ("Slow clients and idle connections", ("slow", "idle")),
+    "live": ("Held event streams", ("live",)),
     "requests": ("Small answers", ("hello", "varied", "close")),
     "tls": ("Over TLS", ("tls",)),
     "processes": ("Two processes", ("processes",)),

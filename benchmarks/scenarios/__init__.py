@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from benchmarks.harness.model import Scenario
-from benchmarks.scenarios import bodies, idle, latency, processes, secure, slow, throughput, told
+from benchmarks.scenarios import (
+    bodies,
+    idle,
+    latency,
+    live,
+    processes,
+    secure,
+    slow,
+    throughput,
+    told,
+)
 
 __all__ = ["SCENARIOS"]
 
-MODULES = (throughput, bodies, slow, idle, latency, processes, secure, told)
+MODULES = (throughput, bodies, slow, idle, live, latency, processes, secure, told)
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario for module in MODULES for scenario in module.SCENARIOS

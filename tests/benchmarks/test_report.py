@@ -11,7 +11,7 @@ from benchmark_runs import make_run
 
 from benchmarks.harness import record, servers
 from benchmarks.harness.record import Row, Run
-from benchmarks.reporting import overview, plots, publish, report
+from benchmarks.reporting import overview, panels, plots, publish, report
 from benchmarks.reporting import targets as targeting
 from benchmarks.reporting.targets import BEST, BEST_THREADED, Clause
 from benchmarks.scenarios import SCENARIOS
@@ -301,6 +301,42 @@ def test_a_panel_names_what_is_void(tmp_path: Path) -> None:
     panel = plots.draw([run], tmp_path)[2].read_text(encoding="utf-8")
     texts = texts_of(panel)
     assert {"void", "wsgi_async", "granian"} <= set(texts)
+
+
+def test_a_plot_may_show_more_than_a_scenario_s_own_figure(tmp_path: Path) -> None:
+    """And leaves out a server of which there is no such figure, as one that holds too few."""
+    pytest.importorskip("matplotlib")
+    run = make_run(
+        {"wsgi_async": [400, 500, 600], "gunicorn": [8]}, scenario="live-held", unit="streams"
+    )
+    extras = {
+        "wsgi_async": {"bytes_each": 7777, "speed": 0.987},
+        "gunicorn": {"speed": 0.0},
+    }
+    run.rows = [replace(row, extra=extras[row.server]) for row in run.rows]
+    own, each, speed = panels.panels(run, "live-held")
+    assert own.values(run) == {"wsgi_async": (500, 400, 600), "gunicorn": (8, 8, 8)}
+    assert each.values(run) == {"wsgi_async": (7777, 7777, 7777)}
+    assert [one.more_is_better for one in (own, each, speed)] == [True, False, True]
+    written = {path.name: path for path in plots.draw([run], tmp_path)}
+    texts = texts_of(written["live-3.11.svg"].read_text(encoding="utf-8"))
+    assert {"500", "8.00  (62x)", "7,780", "0.987", "0  (∞)"} <= set(texts)
+    assert texts.count("gunicorn") == 2
+    assert {own.title, each.title, speed.title} <= set(texts)
+
+
+def test_a_server_that_was_measured_elsewhere_only_is_no_row_of_the_overview(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("matplotlib")
+    run = make_run({"wsgi_async": [5], "granian": [3]}, scenario="flask")
+    other = make_run({"uvicorn": [5]}, scenario="live-held")
+    run.servers |= other.servers
+    run.scenarios |= other.scenarios
+    run.rows += other.rows
+    texts = texts_of(plots.draw([run], tmp_path)[0].read_text(encoding="utf-8"))
+    assert "granian" in texts
+    assert "uvicorn" not in texts
 
 
 def test_every_scenario_is_in_the_report() -> None:

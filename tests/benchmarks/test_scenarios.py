@@ -71,6 +71,9 @@ class Target:
     def descriptors(self) -> int:
         return len(os.listdir("/proc/self/fd"))
 
+    def cpu(self) -> float:
+        return time.process_time()
+
 
 def measure(scenario: Scenario, served: Served) -> Sample:
     """Where a machine is so busy that nothing was answered, once more for longer."""
@@ -92,8 +95,11 @@ def _wrk() -> None:
 
 
 needs_wrk = pytest.mark.usefixtures("_wrk")
-PLAIN = [one for one in SCENARIOS.values() if not one.tls and not one.name.startswith("told")]
-"""Those over TLS, and those where somebody is told, have tests of their own."""
+PLAIN = [
+    one for one in SCENARIOS.values() if not one.tls and not one.name.startswith(("told", "live"))
+]
+"""Those over TLS, those where somebody is told, and those of held streams have tests of their
+own."""
 each_scenario = pytest.mark.parametrize("scenario", PLAIN, ids=lambda scenario: scenario.name)
 
 
@@ -108,7 +114,7 @@ def flag_options(scenario: Scenario) -> dict[str, str]:
 
 def test_the_names_are_those_of_the_scenarios() -> None:
     assert list(SCENARIOS) == [scenario.name for scenario in SCENARIOS.values()]
-    units = {"requests/s", "chunks/s", "MB/s", "ms", "bytes", "ratio"}
+    units = {"requests/s", "chunks/s", "MB/s", "ms", "bytes", "ratio", "streams", "µs/event"}
     assert {scenario.unit for scenario in SCENARIOS.values()} == units
 
 

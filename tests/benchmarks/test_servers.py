@@ -44,7 +44,17 @@ def test_the_twelve_first_servers_are_the_default() -> None:
 
 def test_all_selects_the_others_too() -> None:
     more = list(servers.select(["all"]))[12:]
-    assert more == ["gunicorn-sync", "cheroot", "uvicorn-a2wsgi", "hypercorn", "gevent", "uwsgi"]
+    assert more == [
+        "gunicorn-sync",
+        "cheroot",
+        "uvicorn-a2wsgi",
+        "hypercorn",
+        "gevent",
+        "uwsgi",
+        "gunicorn-gevent",
+        "uvicorn",
+        "m0serve-realtime",
+    ]
 
 
 def test_a_scenario_may_have_others_measured_beside_the_default_ones() -> None:

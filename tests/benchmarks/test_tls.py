@@ -66,6 +66,9 @@ class Peer(http.server.ThreadingHTTPServer):
     def descriptors(self) -> int:
         return 0
 
+    def cpu(self) -> float:
+        return 0.0
+
     def finish_request(self, request: Any, client_address: Any) -> None:
         with (
             contextlib.suppress(OSError),
@@ -238,6 +241,9 @@ class Ours:
 
     def descriptors(self) -> int:
         return 0
+
+    def cpu(self) -> float:
+        return 0.0
 
 
 @contextlib.contextmanager

@@ -34,6 +34,9 @@ class Target:
     def descriptors(self) -> int:
         return 0
 
+    def cpu(self) -> float:
+        return 0.0
+
 
 @each_scenario
 def test_the_options_are_there(scenario: Scenario, capsys: pytest.CaptureFixture[str]) -> None:
