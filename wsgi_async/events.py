@@ -52,6 +52,7 @@ __all__ = [
     "EVENTS",
     "HAS_ACCESS_LINE",
     "INTERRUPTED_AFTER",
+    "RUNNING",
     "CertificateInfo",
     "FanOut",
     "Observer",
@@ -67,6 +68,10 @@ HAS_ACCESS_LINE: ContextVar[bool] = ContextVar("wsgi_async.has_access_line", def
 
 INTERRUPTED_AFTER = 0.5
 """Seconds from Ctrl-C to :meth:`Observer.interrupted`, which tells what the stop waits for."""
+
+RUNNING: list[Observer] = []
+"""*Any thread:* those of the servers that run in this process, the oldest first: for what belongs
+to none of them alone."""
 
 
 def client_address(client: str) -> tuple[str, str]:
@@ -328,6 +333,20 @@ class Observer:
     def threads_recovered(self, lost: int) -> None:
         """*Loop:* enough threads have come back: requests are taken again, with so many still
         lost."""
+
+    def application_loop_blocked(self, seconds: float, stack: list[str]) -> None:
+        """*Loop:* code of the application's keeps the application loop from everything else. Told
+        once, a second after it began at the earliest.
+
+        :param seconds: for how long so far.
+        :param stack: what that loop's thread is doing, as for :meth:`thread_lost`.
+        """
+
+    def application_loop_recovered(self, seconds: float) -> None:
+        """*Loop:* it goes on.
+
+        :param seconds: for how long it was blocked.
+        """
 
     def warning(self, message: str) -> None:
         """*Any thread:* something an operator should know: one line."""

@@ -51,9 +51,9 @@ from .logs.measures import measure
 from .logs.observer import LogObserver
 from .logs.setup import access_logger, logger
 from .server.descriptors import plan_descriptors
-from .server.event_loop import new_event_loop
 from .server.server import Server
 from .server.stopping import Stop, obey
+from .system.event_loop import new_event_loop
 from .system.forks import take_signal
 from .system.sockets import BoundSocket
 from .tls.contexts import make_contexts

@@ -40,7 +40,7 @@ from typing import NoReturn, cast
 
 from wsgi_async.server.acceptor import Acceptor
 from wsgi_async.server.connection_counts import ConnectionCounts
-from wsgi_async.server.event_loop import new_event_loop
+from wsgi_async.system.event_loop import new_event_loop
 
 __all__ = ["WAYS", "Processes", "Way", "main"]
 

@@ -19,7 +19,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from wsgi_async.server.event_loop import new_event_loop
+from wsgi_async.system.event_loop import new_event_loop
 from wsgi_async.tls.transport import TLSTransport
 
 from .encrypting import ANSWER, REQUEST, Answering, contexts

@@ -22,7 +22,7 @@ from wsgi_async import Server
 from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
 from wsgi_async.server.descriptors import plan_descriptors
-from wsgi_async.server.event_loop import new_event_loop
+from wsgi_async.system.event_loop import new_event_loop
 
 thread = pytest.fixture(loop_thread)
 

@@ -22,8 +22,8 @@ from rawclient import TIMEOUT, Address, RawClient
 import wsgi_async
 from wsgi_async.connection.connections import Connections
 from wsgi_async.events import CertificateInfo, Observer, RequestInfo, ResponseInfo
-from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
+from wsgi_async.system.event_loop import new_event_loop
 
 __all__ = [
     "APPS",

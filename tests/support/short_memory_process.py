@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from wsgi_async import Server
-from wsgi_async.server.event_loop import new_event_loop
+from wsgi_async.system.event_loop import new_event_loop
 
 
 def take() -> None:

@@ -15,8 +15,8 @@ import threading
 from collections.abc import Callable, Sequence
 
 from wsgi_async.errors import ConfigError
-from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
+from wsgi_async.system.event_loop import new_event_loop
 from wsgi_async.system.sockets import BoundSocket
 
 __all__ = ["Host", "share"]

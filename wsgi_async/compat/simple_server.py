@@ -33,8 +33,8 @@ from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import RequestInfo, ResponseInfo, client_address
 from wsgi_async.logs.observer import LogObserver
-from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
+from wsgi_async.system.event_loop import new_event_loop
 from wsgi_async.tls.given import wrapped_with
 from wsgi_async.wsgi.types import Environ
 

@@ -30,9 +30,9 @@ from typing import Any
 from wsgi_async.config.forwarding import BARE, believed
 from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
-from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
 from wsgi_async.system import forks
+from wsgi_async.system.event_loop import new_event_loop
 from wsgi_async.system.sockets import bind, close_all, listen
 from wsgi_async.tls.given import GivenContext
 

@@ -25,10 +25,10 @@ from wsgi_async.operations.state import Facts
 from wsgi_async.processes import Channel, end_with_parent
 from wsgi_async.scoreboard import table
 from wsgi_async.scoreboard.board import Area
-from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.figures import SAMPLE_EVERY
 from wsgi_async.server.repeating import Repeating
 from wsgi_async.server.server import Server
+from wsgi_async.system.event_loop import new_event_loop
 from wsgi_async.system.forks import take_signal
 from wsgi_async.system.sockets import BoundSocket
 from wsgi_async.system.usage import open_files, resident_memory

@@ -39,10 +39,10 @@ from wsgi_async.logs.observer import LogObserver
 from wsgi_async.logs.stderr import adopt_stderr, capture_stderr, finish_stderr
 from wsgi_async.processes import Boot, Program, TimeLimits, end_with_parent
 from wsgi_async.server.connection_counts import ConnectionCounts, OwnCount
-from wsgi_async.server.event_loop import import_late_modules, new_event_loop
 from wsgi_async.server.server import Server
 from wsgi_async.server.stopping import IDLE_LINGER
 from wsgi_async.system.cpu_affinity import pin
+from wsgi_async.system.event_loop import import_late_modules, new_event_loop
 from wsgi_async.system.forks import Holding, fence
 from wsgi_async.system.greenlets import refuse_greenlets
 from wsgi_async.system.inodes import inode_of

@@ -16,8 +16,8 @@ from wsgi_async.events import Observer, check_subscriber
 from wsgi_async.logs import setup as logs
 from wsgi_async.logs.measures import measure
 from wsgi_async.processes import BootFailed
-from wsgi_async.server.event_loop import new_event_loop
 from wsgi_async.server.server import Server
+from wsgi_async.system.event_loop import new_event_loop
 from wsgi_async.system.forks import flush
 from wsgi_async.system.sockets import DEFAULT_PORT
 from wsgi_async.system.systemd import Notifier

@@ -227,6 +227,18 @@ class LogObserver(Observer):
     def threads_recovered(self, lost: int) -> None:
         logger.info("Requests are taken again; threads still lost in the application: %d", lost)
 
+    def application_loop_blocked(self, seconds: float, stack: list[str]) -> None:
+        what = f"the application loop has been blocked for {seconds:.1f} s"
+        logger.error(
+            "%s: live responses and run() wait, by%s",
+            what,
+            _in_lines(stack),
+            extra={"detail": what, "stack": stack},
+        )
+
+    def application_loop_recovered(self, seconds: float) -> None:
+        logger.info("The application loop goes on; it was blocked for %.1f s", seconds)
+
     def warning(self, message: str) -> None:
         logger.warning("%s", one_line(message))
 

@@ -4,8 +4,7 @@
 makes at each start. Around it: who accepts which connection (``acceptor``, with what the processes
 tell each other in ``connection_counts``), what comes on it before a request (``beginning``): a
 proxy's header (``preface``, and ``introductions`` for the words), and the ``handshakes`` of TLS;
-how descriptors are shared out
-(``descriptors``), which loop runs (``event_loop``), how a server is told to end (``stopping``,
+how descriptors are shared out (``descriptors``), how a server is told to end (``stopping``,
 ``signal_handling``), what is asked before it accepts (``warm_up``), what becomes of the fields that
 proxies add (``proxy_fields``), which ``certificates`` are shown and how newer ones come to be, the
 table of requests in flight (``in_flight``), what an operator breaks off of them (``interruption``),

@@ -32,6 +32,7 @@ from wsgi_async.connection.telling import application_for
 from wsgi_async.events import Observer
 from wsgi_async.http.request_id import new_request_id
 from wsgi_async.system import forks
+from wsgi_async.system.event_loop import hold_loop
 from wsgi_async.system.sockets import (
     BoundSocket,
     bind,
@@ -60,7 +61,6 @@ from .acceptor import Acceptor, MakeProtocol
 from .certificates import Certificates, own_source
 from .connection_counts import OwnCount
 from .descriptors import plan_descriptors
-from .event_loop import hold_loop
 from .handshakes import Handshakes
 from .introductions import Introductions
 from .preface import Prefaces

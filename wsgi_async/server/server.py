@@ -20,6 +20,7 @@ from wsgi_async.connection.connections import Phase
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import INTERRUPTED_AFTER, FanOut, Observer
 from wsgi_async.logs.observer import LogObserver
+from wsgi_async.system.event_loop import loop_name, new_event_loop
 from wsgi_async.system.greenlets import refuse_greenlets
 from wsgi_async.system.sockets import BoundSocket, address_of, close_all
 from wsgi_async.tls.current import ContextSource
@@ -27,7 +28,6 @@ from wsgi_async.wsgi.types import Application
 
 from . import in_flight as inflight
 from .connection_counts import OwnCount
-from .event_loop import loop_name, new_event_loop
 from .figures import Figures, take_figures
 from .running_server import RunningServer
 from .signal_handling import serve_until_signalled

@@ -16,7 +16,8 @@ listen on is a listener or a connection of ours, also one that the kernel has ju
 which no Python code knows yet. The child looks while it has one thread, so no number can change its
 meaning under it.
 
-Our own forks (:mod:`~wsgi_async.processes.forking`) are made in :func:`keeping`, and keep it all.
+Our own forks (:mod:`~wsgi_async.processes.forking`) are made in :func:`keeping`, and keep it all,
+but for what belongs to a thread, which they do not have either.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Holding:
     :param files: asked in the child: what else it has open. Closed ones do no harm.
     :param in_child: called in the child, in its only thread. It must take no lock that somebody
         may have held at the fork.
+    :param is_threads: it belongs to a thread of the parent's: no child has that, so not even our
+        own forks keep it.
     """
 
     def __init__(
@@ -78,12 +81,15 @@ class Holding:
         sockets: Iterable[socket.socket] = (),
         files: Callable[[], Iterable[HasFileno]] = _nothing,
         in_child: Callable[[], object] | None = None,
+        *,
+        is_threads: bool = False,
     ) -> None:
         self.addresses = [
             (sock.family, sock.getsockname()) for sock in sockets if sock.fileno() >= 0
         ]
         self.files = files
         self.in_child = in_child
+        self.is_threads = is_threads
         self.descriptors: dict[int, str] = {}
         """Others, and what /proc says of each: a number may have come to mean something else."""
         _holdings.append(self)
@@ -198,14 +204,14 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    if is_our_own():
-        return
-    holdings = _holdings[:]
-    _holdings.clear()
+    is_ours = is_our_own()
+    holdings = [held for held in _holdings if held.is_threads or not is_ours]
+    _holdings[:] = [held for held in _holdings if held not in holdings]
     try:
         if holdings:
             _let_go(holdings)
-        _restore_signals()
+        if not is_ours:
+            _restore_signals()
     finally:
         _in_parent()
     for holding in holdings:
@@ -228,7 +234,7 @@ def _let_go(holdings: Sequence[Holding]) -> None:
     for holding in holdings:
         ours.update(file.fileno() for file in holding.files())
         ours.update(number for number, kind in holding.descriptors.items() if _kind(number) == kind)
-    if _taken:
+    if _taken and not is_our_own():
         ours.add(signal.set_wakeup_fd(-1))
     addresses = [address for holding in holdings for address in holding.addresses]
     if addresses:

@@ -6,6 +6,7 @@ and an exception is raised in a thread only when it comes back to Python code.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import traceback
@@ -17,6 +18,9 @@ __all__ = ["is_in_application", "raise_in", "stack_of"]
 DEPTH = 50
 """Frames that are shown, the innermost ones."""
 
+_BENEATH = (threading.__file__, os.path.join(os.path.dirname(threading.__file__), "asyncio", ""))
+"""What else is beneath code that a thread of ours runs."""
+
 
 def stack_of(ident: int) -> list[str]:
     """The stack of a thread in lines, outermost call first, as a traceback shows it; from the
@@ -27,7 +31,7 @@ def stack_of(ident: int) -> list[str]:
     calls = traceback.extract_stack(frame, DEPTH)
     files = [call.filename for call in calls]
     first = files.index(CALLER) if CALLER in files else 0
-    while first < len(files) and (is_ours(files[first]) or files[first] == threading.__file__):
+    while first < len(files) and (is_ours(files[first]) or files[first].startswith(_BENEATH)):
         first += 1
     lines = []
     for call in calls[first:] or calls:

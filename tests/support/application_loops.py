@@ -1,0 +1,33 @@
+"""The application loop of the test's process, which ends with the test."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from rawclient import TIMEOUT
+
+from wsgi_async.realtime.application_loop import existing
+from wsgi_async.realtime.ending import finish
+from wsgi_async.realtime.loop_thread import THREAD
+
+__all__ = ["ending_with_the_test", "loop_threads"]
+
+
+@contextlib.contextmanager
+def ending_with_the_test() -> Iterator[None]:
+    """What has started in the block ends with it, at once, and none was there before."""
+    assert existing() is None
+    try:
+        yield
+    finally:
+        loop = existing()
+        if loop is not None:
+            finish(loop, 0.0).result(TIMEOUT)
+        assert existing() is None
+
+
+def loop_threads() -> int:
+    """How many threads application loops have."""
+    return sum(thread.name == THREAD for thread in threading.enumerate())

@@ -1,0 +1,89 @@
+"""The application loop: one in a process, in a thread of its own, started when first asked for.
+
+It is never the loop that owns the sockets: code of the application's may block it, and stops no
+ordinary request by that. Whatever a process was forked with, it starts one of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+
+from .ending import finish
+from .loop_thread import BLOCKED, ApplicationLoop, Outcome, Started, name_of
+
+__all__ = [
+    "BLOCKED",
+    "ApplicationLoop",
+    "Outcome",
+    "Started",
+    "application_loop",
+    "existing",
+    "name_of",
+]
+
+EXIT_GRACE = 5.0
+"""Seconds that what was spawned gets at the end of a program in which no server has run."""
+
+_current: ApplicationLoop | None = None
+_making = threading.Lock()
+_inherited: list[ApplicationLoop] = []
+"""Those of parents: what is not there has no end either."""
+_is_over = False
+
+
+def application_loop() -> ApplicationLoop:
+    """*Any thread:* the application loop of this process; started where there is none.
+
+    :raises RuntimeError: the program ends, or no thread can be started.
+    """
+    current = _current
+    return current if current is not None else _make()
+
+
+def existing() -> ApplicationLoop | None:
+    """*Any thread:* the application loop of this process, where there is one."""
+    return _current
+
+
+def _make() -> ApplicationLoop:
+    global _current
+    with _making:
+        if _is_over:
+            raise RuntimeError("the program ends: nothing can be started on its application loop")
+        if _current is None:
+            _current = ApplicationLoop(_forget)
+        return _current
+
+
+def _forget(loop: ApplicationLoop) -> None:
+    global _current
+    with _making:
+        if _current is loop:
+            _current = None
+
+
+def _after_fork() -> None:
+    """*In the child.*"""
+    global _current, _making
+    _making = threading.Lock()  # somebody may have held it
+    if _current is not None:
+        _inherited.append(_current)
+        _current = None
+
+
+def _at_exit() -> None:
+    """An interpreter that ends beneath a running loop may crash in it."""
+    global _is_over
+    with _making:
+        _is_over = True
+        loop = _current
+    if loop is not None:
+        with contextlib.suppress(TimeoutError):  # code that blocks it: it is left to itself
+            finish(loop, EXIT_GRACE).result(EXIT_GRACE + 1)
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

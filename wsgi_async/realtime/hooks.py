@@ -1,0 +1,259 @@
+"""``wsgi_async.on_start``: what lives on the application loop as long as the server serves."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+from wsgi_async import events
+from wsgi_async.errors import LoadError
+
+from .application_loop import ApplicationLoop, application_loop, existing
+from .loop_thread import LoopState
+
+__all__ = ["Hook", "enter_all", "on_start", "start_all"]
+
+T = TypeVar("T")
+
+_hooks: list[Hook[Any]] = []
+"""All of this process, in the order of their definition."""
+
+
+class Hook(Generic[T]):
+    """What :func:`on_start` makes of a function: called, it returns what that has yielded."""
+
+    def __init__(self, function: Callable[[], AbstractAsyncContextManager[T]]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+
+    def __call__(self) -> T:
+        """*Any thread:* what it has yielded.
+
+        :raises RuntimeError: it has not started, or it has ended.
+        """
+        loop = existing()
+        if loop is not None:
+            value: T = loop.values.get(self, _NONE)
+            if value is not _NONE:
+                return value
+        if events.RUNNING and not _is_in_loop():
+            return self.start()  # its module was imported only after the server's start
+        raise RuntimeError(
+            f"{self.name}() has nothing yet: it starts with the server, before the first request; "
+            f"where no server of wsgi_async runs, call {self.name}.start() first"
+        )
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self, "__qualname__", "on_start"))
+
+    def start(self) -> T:
+        """*Any thread but a loop's:* enter it, unless it was entered already. For programs without
+        a server, which leave it at their end; a server does this by itself.
+
+        :returns: what it has yielded.
+        :raises LoadError: it has failed.
+        :raises RuntimeError: an event loop runs in this thread.
+        """
+        if _is_in_loop():
+            raise RuntimeError(f"{self.name}.start() waits, and an event loop runs in this thread")
+        loop = application_loop()
+        loop.start(_enter(loop, self)).result()
+        value: T = loop.values[self]
+        return value
+
+    def make(self) -> AbstractAsyncContextManager[T]:
+        """*Application loop.*
+
+        :raises TypeError: it is no asynchronous context manager.
+        """
+        manager = self._function()
+        if not hasattr(type(manager), "__aenter__"):
+            if inspect.iscoroutine(manager):
+                manager.close()
+            raise TypeError(_wanted(self.name))
+        return manager
+
+
+_NONE: Any = object()
+
+
+def _wanted(name: str) -> str:
+    return (
+        f"on_start takes an async generator function with one yield: async def {name}(): ... "
+        "yield value; or a function that returns an asynchronous context manager"
+    )
+
+
+def _is_in_loop() -> bool:
+    return asyncio._get_running_loop() is not None
+
+
+def on_start(
+    function: Callable[[], AbstractAsyncContextManager[T]] | Callable[[], AsyncIterator[T]],
+) -> Hook[T]:
+    """Decorate an asynchronous context manager that is entered on the application loop, in each
+    process, before it accepts the first connection::
+
+        @wsgi_async.on_start
+        async def pool():
+            async with asyncpg.create_pool(dsn) as pool:
+                yield pool
+
+        def app(environ, start_response):
+            rows = wsgi_async.run(pool().fetch("SELECT ..."))
+
+    Several are entered in the order of their definition. They are left in reverse order, after the
+    last response and what was spawned. One that fails at its start ends the start as an application
+    does that cannot be loaded.
+
+    :param function: an async generator function with one ``yield``, or a function that returns an
+        asynchronous context manager; without parameters.
+    :returns: what is called, from any thread, for the value that was yielded.
+    :raises TypeError: it is neither.
+    """
+    if inspect.isasyncgenfunction(function):
+        function = asynccontextmanager(function)
+    if (
+        not callable(function)
+        or inspect.iscoroutinefunction(function)
+        or inspect.isgeneratorfunction(function)
+    ):
+        raise TypeError(_wanted(getattr(function, "__name__", "hook")))
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        name = getattr(function, "__qualname__", "hook")
+        raise TypeError(f"on_start calls {name}() without arguments, and it wants some") from None
+    except ValueError:  # of something written in C it is not known
+        pass
+    hook: Hook[T] = Hook(function)  # type: ignore[arg-type]
+    _hooks.append(hook)
+    return hook
+
+
+class _Stay:
+    """A hook that was entered. It is entered and left in one task, as those want that have tasks
+    of their own.
+
+    :param entered: done once it has yielded, or failed.
+    """
+
+    def __init__(
+        self, loop: ApplicationLoop, hook: Hook[Any], entered: asyncio.Future[None]
+    ) -> None:
+        self._loop = loop
+        self._hook = hook
+        self._entered = entered
+        self._end = asyncio.Event()
+        self.task = loop.loop.create_task(self._run(), name=hook.name)
+
+    async def _run(self) -> None:
+        loop, hook = self._loop, self._hook
+        try:
+            async with hook.make() as value:
+                loop.values[hook] = value
+                loop.hooks.append(self)
+                self._entered.set_result(None)
+                await self._end.wait()
+        except BaseException as error:
+            if self._entered.done():
+                if not self._end.is_set() or not isinstance(error, asyncio.CancelledError):
+                    loop.report(f"the on_start hook {hook.name} failed", error)
+            else:
+                self._entered.set_exception(_as_exception(error))
+        finally:
+            loop.values.pop(hook, None)
+            if self in loop.hooks:
+                loop.hooks.remove(self)
+
+    async def leave(self, limit: float) -> None:
+        """See :class:`.loop_thread.Stay`."""
+        self._end.set()
+        _, pending = await asyncio.wait({self.task}, timeout=min(limit, _LONG))
+        if pending:
+            self._loop.warn(f"the on_start hook {self._hook.name} does not end: it is cancelled")
+            self.task.cancel()
+            await asyncio.wait(pending, timeout=_LAST)
+
+
+_LONG = 3600.0 * 24 * 365
+_LAST = 1.0
+
+
+def _as_exception(error: BaseException) -> BaseException:
+    # A future takes neither of these, and who waits is to be told all the same.
+    if isinstance(error, asyncio.CancelledError | StopIteration):
+        failure = RuntimeError(f"it was ended by {type(error).__name__}")
+        failure.__cause__ = error
+        return failure
+    return error
+
+
+async def enter_all(loop: ApplicationLoop, limit: float) -> None:
+    """*Application loop:* enter all hooks that are not.
+
+    :param limit: seconds for all of them; 0 for no bound.
+    :raises EndingError: the loop takes nothing any more.
+    :raises LoadError: one has failed, which is the cause.
+    """
+    try:
+        async with asyncio.timeout(limit or None):
+            for hook in _hooks[:]:
+                await _enter(loop, hook)
+    except TimeoutError as error:
+        late = next((hook.name for hook in _hooks if hook not in loop.values), "")
+        raise LoadError(
+            f"The on_start hook {late} has not started within {limit:g} s (--boot-timeout)"
+        ) from error
+
+
+async def _enter(loop: ApplicationLoop, hook: Hook[Any]) -> None:
+    async with loop.entering:
+        if hook in loop.values:
+            return
+        if loop.state is not LoopState.RUNNING:
+            raise EndingError
+        entered: asyncio.Future[None] = loop.loop.create_future()
+        stay = _Stay(loop, hook, entered)
+        try:
+            await entered
+        except asyncio.CancelledError:
+            stay.task.cancel()
+            await asyncio.wait({stay.task}, timeout=_LAST)
+            raise
+        except BaseException as error:
+            raise LoadError(f"The on_start hook {hook.name} failed: {_brief(error)}") from error
+
+
+class EndingError(RuntimeError):
+    """The application loop ends: another one is to be started."""
+
+    def __init__(self) -> None:
+        super().__init__("the application loop ends")
+
+
+def _brief(error: BaseException) -> str:
+    text = str(error).partition("\n")[0][:200]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def start_all(limit: float = 0.0) -> None:
+    """*Any thread but a loop's:* enter all hooks that are not.
+
+    :raises LoadError: one has failed.
+    """
+    while True:
+        loop = existing()
+        if all(loop is not None and hook in loop.values for hook in _hooks):
+            return
+        loop = application_loop()
+        try:
+            loop.start(enter_all(loop, limit)).result()
+            return
+        except EndingError:
+            loop.ended.result()
