@@ -11,6 +11,7 @@ with StandardFirst():
 
 TYPE_CHECKING = False  # without an import of typing, see _imports
 if TYPE_CHECKING:
+    from . import sse
     from .applications.mounts import Mounts
     from .config.options import Config
     from .entry import main
@@ -46,6 +47,7 @@ __all__ = [
     "__version__",
     "main",
     "serve",
+    "sse",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -66,5 +68,6 @@ __getattr__, __dir__ = lazy_names(
         "WsgiAsyncError": "errors",
         "main": "entry",
         "serve": "launch.serving",
+        "sse": "sse",
     },
 )

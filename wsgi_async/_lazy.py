@@ -17,7 +17,7 @@ def lazy_names(
     """The ``__getattr__`` and the ``__dir__`` of a package.
 
     :param package: its ``globals()``, with an ``__all__``.
-    :param homes: for each name the module, of this package, that has it.
+    :param homes: for each name the module, of this package, that has it, or that has this name.
     """
 
     def load(name: str) -> Any:
@@ -25,7 +25,7 @@ def lazy_names(
             raise AttributeError(f"module {package['__name__']!r} has no attribute {name!r}")
         with StandardFirst():
             module = importlib.import_module(f".{homes[name]}", package["__name__"])
-        value = getattr(module, name)
+        value = module if homes[name] == name else getattr(module, name)
         package[name] = value  # so that it is asked for once only
         return value
 

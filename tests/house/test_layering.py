@@ -30,6 +30,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "buffers": ("errors",),
     "threads": ("buffers", "errors", "http", "system"),
     "realtime": ("errors", "events", "system"),
+    "sse": ("realtime",),
     "connection": (
         "_version",
         "buffers",
@@ -160,6 +161,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "launch",
         "logs",
         "server",
+        "sse",
     ),
 }
 """What a package (or a module of the top level) may import of the house, imports for types only
