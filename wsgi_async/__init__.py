@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .events import Observer
     from .launch.serving import serve
     from .logs.observer import LogObserver
+    from .realtime.live import live
     from .server.server import Server
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "StorageExhausted",
     "WsgiAsyncError",
     "__version__",
+    "live",
     "main",
     "serve",
     "sse",
@@ -66,6 +68,7 @@ __getattr__, __dir__ = lazy_names(
         "Server": "server.server",
         "StorageExhausted": "errors",
         "WsgiAsyncError": "errors",
+        "live": "realtime.live",
         "main": "entry",
         "serve": "launch.serving",
         "sse": "sse",

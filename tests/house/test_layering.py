@@ -31,6 +31,8 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "threads": ("buffers", "errors", "http", "system"),
     "realtime": ("errors", "events", "system"),
     "sse": ("realtime",),
+    "werkzeug": ("realtime",),
+    "flask": ("werkzeug",),
     "connection": (
         "_version",
         "buffers",
@@ -160,6 +162,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "events",
         "launch",
         "logs",
+        "realtime",
         "server",
         "sse",
     ),
@@ -239,7 +242,8 @@ OWNERS: dict[str, set[str]] = {
     "django": {"django.apps", "django.management.commands.runwsgiasync"},
     "gunicorn": {"gunicorn"},
     "dotenv": {"system.surroundings"},
-    "werkzeug": {"applications.static"},
+    "werkzeug": {"applications.static", "werkzeug"},
+    "flask": {"flask"},
     "watchfiles": {"launch.file_watcher"},
     "prometheus_client": {
         "operations.app_families",

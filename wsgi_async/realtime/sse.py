@@ -25,6 +25,7 @@ Synchronous generators will do as well: see :func:`stream`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import (
     AsyncGenerator,
@@ -96,7 +97,7 @@ def stream(
 
     A synchronous `source` is gone through on a thread of its own, which is none of the server's
     pool, in a copy of the context; so comments are sent while it waits. It holds that thread, of
-    which there are at most :data:`~.stepping.THREADS`, and one that waits when its client leaves is
+    which there are at most :data:`~.stepping.THREADS`; if it blocks when its client leaves, it is
     closed when it comes back. An asynchronous one holds none.
 
     The source is asked for an event when the one before was taken, and not broken off for a
@@ -145,9 +146,9 @@ async def _chunks(
     inbox = _Inbox()
     steps: Steps
     if isinstance(source, AsyncIterable):
-        steps = AsyncSteps(source, inbox)
+        steps = awaited = AsyncSteps(source, inbox)
         # Whatever it awaits refers to it, and it to all of this.
-        asyncio.get_running_loop().create_task(steps.run(), name="wsgi_async-events")
+        asyncio.get_running_loop().create_task(awaited.run(), name="wsgi_async-events")
     else:
         steps = ThreadSteps(source, inbox)
     silence = min(keep_alive, OPENING)
@@ -173,7 +174,7 @@ async def _chunks(
     finally:
         if not inbox.is_over:
             steps.stop()
-            await inbox.wait_for_end()
+            await inbox.wait_for_end(steps.patience)
         inbox.raise_error()
 
 
@@ -209,10 +210,13 @@ class _Inbox:
             if timer is not None:
                 timer.cancel()
 
-    async def wait_for_end(self) -> None:
-        while not self.is_over:
-            self.item = _UNSET
-            await self.wait()
+    async def wait_for_end(self, patience: float | None) -> None:
+        """Until the source is closed, or for so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while not self.is_over:
+                    self.item = _UNSET
+                    await self.wait()
 
     def raise_error(self) -> None:
         error, self.error = self.error, None

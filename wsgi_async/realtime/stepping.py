@@ -39,6 +39,9 @@ class Receiver(Protocol):
 class Steps(Protocol):
     """An iterable, step by step."""
 
+    patience: float | None
+    """Seconds after which one that was stopped may be left to itself; None: never."""
+
     def ask(self) -> None:
         """*Application loop:* one step, please; not while another one is being taken."""
 
@@ -56,6 +59,8 @@ class AsyncSteps:
 
     Whoever makes it has :meth:`run` run as a task.
     """
+
+    patience: float | None = None
 
     def __init__(self, source: AsyncIterable[Any], receiver: Receiver) -> None:
         self._source = source
@@ -117,6 +122,8 @@ class ThreadSteps:
     *Application loop.* The thread sees a copy of the context it is made in. A step that is being
     taken cannot be broken off: it is stopped after that.
     """
+
+    patience: float | None = 5.0
 
     def __init__(self, source: Iterable[Any], receiver: Receiver) -> None:
         self._source = source

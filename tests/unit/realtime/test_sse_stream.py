@@ -15,6 +15,7 @@ import pytest
 from event_streams import read
 
 from wsgi_async import sse
+from wsgi_async.realtime import sse as realtime_sse
 from wsgi_async.realtime import stepping
 
 WAIT = 20.0
@@ -93,8 +94,9 @@ async def test_a_source_is_not_asked_ahead() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_stream_without_events_is_opened_soon() -> None:
+async def test_a_stream_without_events_is_opened_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A browser's `onopen` waits for the response's head, which goes with the first chunk."""
+    monkeypatch.setattr(realtime_sse, "OPENING", 0.01)
     source = Source()
     chunks = aiter(sse.stream(source.events(), keep_alive=1000, retry=500))
     began = asyncio.get_running_loop().time()
@@ -383,11 +385,14 @@ def test_another_keep_alive_is_refused(value: Any, error: type[Exception]) -> No
 
 
 @pytest.mark.asyncio
-async def test_without_keep_alive_nothing_comes_in_silence() -> None:
+async def test_without_keep_alive_nothing_comes_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(realtime_sse, "OPENING", 0.01)
     source = Source()
     chunks = aiter(sse.stream(source.events(), keep_alive=0))
     step = asyncio.ensure_future(anext(chunks))
-    done, _ = await asyncio.wait([step], timeout=sse.OPENING * 1.2)
+    done, _ = await asyncio.wait([step], timeout=0.05)
     assert not done
     source.queue.put_nowait("a")
     assert re.fullmatch(rb"data: a\n\n", await step)
