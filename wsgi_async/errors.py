@@ -93,6 +93,7 @@ class Overload(enum.Enum):
     QUEUE_TIMEOUT = "No thread was free in time"
     CONNECTIONS_FULL = "Too many connections"
     BUFFERS_FULL = "The server has no room for the body"
+    LIVE_FULL = "Too many live responses"
 
     def error(self, retry_after: int) -> HTTPError:
         """That 503.

@@ -57,6 +57,12 @@ class _Sheet:
     def send_interim(self, head: ResponseHead, size: int) -> bool:
         raise WrongResult("nobody has asked for early hints")
 
+    def go_live(self) -> bool:
+        return True
+
+    def step_through(self, body: object) -> None:
+        """It is awaited."""
+
     def finish(self) -> None:
         self.is_finished = True
 

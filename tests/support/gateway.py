@@ -117,6 +117,12 @@ class Reply:
     def send_interim(self, head: ResponseHead, size: int) -> bool:
         raise AssertionError("nobody has asked for early hints")
 
+    def go_live(self) -> bool:
+        return True
+
+    def step_through(self, body: object) -> None:
+        """It is awaited."""
+
     def finish(self) -> None:
         self._note("finish")
         self.end = "finished"

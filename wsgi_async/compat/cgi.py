@@ -17,9 +17,9 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO, cast
 
 from wsgi_async._version import __version__
 from wsgi_async.http.response import ResponseHead
@@ -222,6 +222,12 @@ class _Output:
 
     def send_interim(self, head: ResponseHead, size: int) -> bool:
         return True  # CGI has none, and the environ no callable for it
+
+    def step_through(self, body: Any) -> Iterable[bytes]:
+        return cast("Iterable[bytes]", body)
+
+    def go_live(self) -> bool:
+        return True
 
     def finish(self) -> None:
         self._stream.flush()

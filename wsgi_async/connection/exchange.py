@@ -90,6 +90,49 @@ class ExchangeConnection(Protocol):
     def give_up(self, exchange: Exchange, error: HTTPError) -> None:
         """*Loop:* the application has not answered in time: answer instead, or cut the response."""
 
+    @property
+    def has_ended_its_side(self) -> bool:
+        """*Any thread:* whether its client will send nothing more."""
+
+
+class LiveBody(Protocol):
+    """An asynchronous body, in its response's place from when its thread has handed it over. See
+    :mod:`wsgi_async.realtime.bodies`."""
+
+    is_event_stream: bool
+    """*Any thread:* whether it ends as soon as its client ends its side."""
+
+    def begin(self) -> None:
+        """*Any thread:* have it awaited from now on. Harmless if repeated."""
+
+    def resume(self) -> None:
+        """*Loop:* the client has taken what it was suspended for."""
+
+    def leave(self) -> None:
+        """*Loop:* nobody is there to take anything any more: it is to end, and be closed."""
+
+    def advance(self) -> Step:
+        """*Pool thread:* close it. Nobody awaits it any more."""
+
+    def abandon(self) -> None:
+        """*Pool thread:* the same."""
+
+    def disown(self, writer: ResponseWriter) -> None:
+        """See :meth:`.WSGIResponse.disown`."""
+
+
+class Live(Protocol):
+    """Who awaits asynchronous bodies."""
+
+    def take(
+        self, exchange: Exchange, response: WSGIResponse, context: Context
+    ) -> LiveBody | HTTPError:
+        """*Pool thread:* take one over; it is not awaited before :meth:`LiveBody.begin`.
+
+        :param context: the request's, which is left to the thread that closes it.
+        :returns: what stands for the response from then on; or why there is none.
+        """
+
 
 @dataclass(frozen=True, slots=True)  # each look into a named tuple is slow
 class Gateway:
@@ -109,6 +152,8 @@ class Gateway:
     """The kind of exchange: see :mod:`.kinds`."""
     id_field: RequestIdField | None = None
     """The field by which requests have ids of their clients, if one does."""
+    live: Live | None = None
+    """Who awaits asynchronous bodies."""
 
 
 def request_ids() -> Callable[[], str]:
@@ -122,7 +167,8 @@ class Exchange:
     """The state of one request.
 
     The loop owns it, and lends it to one pool thread at a time: from ``submit`` to the return of
-    :meth:`run`, or to ``writer.park()`` inside it.
+    :meth:`run`, or to ``writer.park()`` inside it. Where its body is asynchronous, the application
+    loop has it in between, from the moment at which that is in the response's place.
 
     :param gateway: what all exchanges share.
     :param connection: where the request came from.
@@ -153,7 +199,7 @@ class Exchange:
     ) -> None:
         self._gateway = gateway
         self._context = Context()
-        self._response: WSGIResponse | None = None
+        self._response: WSGIResponse | LiveBody | None = None
         self._info: RequestInfo | None = None
         self._errors: ErrorStream | None = None
         self.connection = connection
@@ -208,7 +254,21 @@ class Exchange:
         return HAS_ACCESS_LINE in self._context
 
     def resume(self) -> None:
-        """*Loop:* queue a suspended iteration again, to go on or, the client gone, to close."""
+        """*Loop:* queue a suspended iteration again, to go on or, the client gone, to close; or
+        have its asynchronous body go on."""
+        live = self.live
+        if live is None:
+            self._gateway.pool.submit_urgent(self)
+        else:
+            live.resume()
+
+    def give_up_response(self, error: HTTPError) -> None:
+        """*Loop:* its asynchronous body has not produced anything in time: answer instead, or cut
+        the response."""
+        self.connection.give_up(self, error)
+
+    def resume_to_close(self) -> None:
+        """*Loop:* its asynchronous body is over: queue it, to be closed."""
         self._gateway.pool.submit_urgent(self)
 
     def withdraw(self) -> bool:
@@ -238,10 +298,20 @@ class Exchange:
         still waits for a thread, give its place in the queue to somebody else."""
         if self.body is not None:
             self.body.abort(why)
-        if self.writer.abort():
+        is_parked = self.writer.abort()
+        # Looked at only now: a thread that hands it over in between finds that the client has gone.
+        live = self.live
+        if live is not None:
+            live.leave()
+        elif is_parked:
             self.resume()
         else:
             self.withdraw()
+
+    def refused(self, error: HTTPError) -> None:
+        """*Loop:* tell that it was refused although a thread had it."""
+        info, observer = self.info, self._gateway.observer
+        observer.request_refused(info.client, error.status, error.detail, info, is_running=True)
 
     def on_wake(self) -> None:
         """*Loop:* the writer or the body has news."""
@@ -271,9 +341,9 @@ class Exchange:
                 self._clean_up()
                 return
             # Only now that the context has been left: another thread may enter it at once.
-            if self._park():
+            if self._park() if step is _PARKED else self._hand_over():
                 return
-            # The client has gone meanwhile: close.
+            # The client has gone meanwhile, or its body is nobody's to await: close.
         # A queued request whose client has gone never reaches the application.
         if self._response is not None:
             self._context.run(self._response.abandon)
@@ -289,8 +359,12 @@ class Exchange:
                 self._context.run(response.abandon)
             if writer.whole is None and writer.pipe is None:
                 send_error(writer, self.head.method == "HEAD")
-            self._clean_up()
             writer.cut()
+            self._clean_up()
+        else:
+            live = self.live
+            if live is not None:
+                live.begin()  # perhaps it could not any more
         self.post(self)  # perhaps it could not tell the loop any more
 
     def has_returned(self, seconds: float) -> None:
@@ -316,18 +390,41 @@ class Exchange:
         assert pipe is not None
         return pipe.park()
 
+    def _hand_over(self) -> bool:
+        """Have somebody else await its body, which is asynchronous, and hold this thread no longer.
+        False where nobody does: it is to be closed."""
+        response, live = self._response, self._gateway.live
+        assert isinstance(response, WSGIResponse)
+        if self.writer.gone:
+            return False
+        if live is None:
+            raise RuntimeError("nobody awaits asynchronous bodies here")
+        body = live.take(self, response, self._context)
+        if isinstance(body, HTTPError):
+            self.post(_Refused(self, body))
+            response.refuse(body)
+            return False
+        # From here on this turn is over: see abandon(). Who strikes the thread before costs this
+        # request; who does so later only has it begin once more.
+        self._response = body
+        body.begin()
+        if body.is_event_stream and self.connection.has_ended_its_side:
+            self.post(self)  # it was too early for the connection to see what that means
+        return True
+
     def _clean_up(self) -> None:
         writer = self.writer
         if writer.whole is None and not writer.has_ended:
             writer.cut()
-        self._response = None  # it refers to this exchange: leave no cycle to the collector
         if self.spool is not None:
             self.spool.close()
         if self.body is not None:
             self.body.release()
-        errors, self._errors = self._errors, None  # so does this
+        errors, self._errors = self._errors, None  # it refers to this exchange
         if errors is not None and errors.unfinished:
             errors.flush()
+        # So does this: leave no cycle to the collector. The last thing, for it counts in `turn`.
+        self._response = None
 
     def _first_step(self) -> Step:
         body: BinaryIO | InputStream
@@ -367,9 +464,18 @@ class Exchange:
 
     @property
     def turn(self) -> int:
-        """*Any thread:* how often the iteration was suspended."""
+        """*Any thread:* how often the iteration was suspended, and whether its body has been handed
+        over."""
         pipe = self.writer.pipe
-        return 0 if pipe is None else pipe.parks
+        parks = 0 if pipe is None else pipe.parks
+        return parks if self.live is None else parks + 1
+
+    @property
+    def live(self) -> LiveBody | None:
+        """*Any thread:* its asynchronous body, from when its thread has handed that over until it
+        is closed."""
+        response = self._response
+        return None if response is None or isinstance(response, WSGIResponse) else response
 
     @property
     def has_begun(self) -> bool:
@@ -419,6 +525,18 @@ class Exchange:
 
     def app_stderr(self, line: str) -> None:
         self._gateway.observer.app_stderr(self.info, line)
+
+
+class _Refused:
+    """Tells the observer of a request that the server has refused in a pool thread."""
+
+    def __init__(self, exchange: Exchange, error: HTTPError) -> None:
+        self._exchange = exchange
+        self._error = error
+
+    def on_wake(self) -> None:
+        """*Loop.*"""
+        self._exchange.refused(self._error)
 
 
 def current_request_id() -> str:

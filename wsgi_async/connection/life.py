@@ -111,6 +111,11 @@ class ConnectionLife(asyncio.Protocol):
         """The client's name for log lines, as the connection has it: it may be a proxy's."""
         return client_name(self.remote_addr, self.remote_port)
 
+    @property
+    def has_ended_its_side(self) -> bool:
+        """*Any thread:* whether the client will send nothing more."""
+        return self._input.state is _ENDED
+
     def _client(self) -> str:
         """The client's name for log lines: that of the request there is, if there is one."""
         exchange = self._exchange

@@ -136,6 +136,8 @@ class HTTPProtocol(ConnectionLife):
         state, upload = self.state, self._upload
         if state is _RUNNING or state is _FLUSHING:
             self._input.watch_departure(self)
+            if self._exchange is not None and self._has_left(self._exchange):
+                return True
             if state is _RUNNING and upload is not None and upload.is_open:
                 self._break_off(HTTPError(400, "The request ended before its body was complete"))
             return True
@@ -358,6 +360,7 @@ class HTTPProtocol(ConnectionLife):
         if writer.interim is not None and (sender.is_writable or pipe is not None):
             self._send_interim(exchange, writer.interim)
         if pipe is None:
+            self._has_left(exchange)
             return
         sent = sender.send(exchange, pipe, self)
         if sent is _COMPLETE:
@@ -370,6 +373,19 @@ class HTTPProtocol(ConnectionLife):
             unsent = sender.unsent if sender.framed is None else sender.await_client(self)
             if pipe.settle(unsent, writable=sender.is_writable):
                 exchange.resume()
+            self._has_left(exchange)
+
+    def _has_left(self, exchange: Exchange) -> bool:
+        """Whether the client has ended its side, and that is the end of its response: nobody who
+        takes an event stream ends his side and reads on, and a page that is closed does just that.
+        """
+        if self._input.state is not _ENDED:
+            return False
+        live = exchange.live
+        if live is None or not live.is_event_stream:
+            return False
+        self._transport.abort()
+        return True
 
     def _send_interim(self, exchange: Exchange, interim: InterimHeads) -> None:
         """Send what goes before the head of a response, unless that is out."""

@@ -214,6 +214,13 @@ class TimedExchange(Exchange):
         self._watch.start()
         return False
 
+    def _hand_over(self) -> bool:
+        self._watch.stop()  # likewise
+        if super()._hand_over():
+            return True
+        self._watch.start()
+        return False
+
     def _clean_up(self) -> None:
         Exchange._clean_up(self)
         self._watch.stop()

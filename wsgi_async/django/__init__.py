@@ -1,10 +1,8 @@
-"""A Django application with one command, ``manage.py runwsgiasync``, which also has asynchronous
-streams pass unharmed what is around them.
+"""A Django application with one command, ``manage.py runwsgiasync``.
 
 Put ``"wsgi_async.django"`` into ``INSTALLED_APPS``.
 
-Runs on: the main thread of ``manage.py``, which becomes the server; what concerns responses, pool
-threads.
+Runs on: the main thread of ``manage.py``, which becomes the server.
 
-May import: cli, realtime.
+May import: cli.
 """

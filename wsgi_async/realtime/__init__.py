@@ -7,5 +7,5 @@ without imports anything of this package.
 Runs on: the application loop; each method says *Application loop*, *Pool thread*, *Loop* or *Any
 thread*.
 
-May import: errors, events, system.
+May import: errors, events, system, threads, wsgi.
 """

@@ -95,7 +95,7 @@ REFUSALS = {
 }
 """Why the server answers a request itself, by the status that it gives."""
 
-OVERLOADS = ("queue_full", "queue_timeout", "connections_full", "buffers_full")
+OVERLOADS = ("queue_full", "queue_timeout", "connections_full", "buffers_full", "live_full")
 """What is full where the status is 503: the names of ``errors.Overload``, which knows nothing of
 this. One that is for another reason is as :data:`REFUSALS` says."""
 

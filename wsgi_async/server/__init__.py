@@ -8,11 +8,11 @@ how descriptors are shared out (``descriptors``), how a server is told to end (`
 ``signal_handling``), what is asked before it accepts (``warm_up``), what becomes of the fields that
 proxies add (``proxy_fields``), which ``certificates`` are shown and how newer ones come to be, the
 table of requests in flight (``in_flight``), what an operator breaks off of them (``interruption``),
-and what other threads learn of both (``insight``), how full it is (``figures``), and work that a
-loop repeats (``repeating``).
+what other threads learn of both (``insight``), the asynchronous bodies (``live_responses``), how
+full it is (``figures``), and work that a loop repeats (``repeating``).
 
 Runs on: the loop thread; ``insight`` for any other one.
 
-May import: buffers, config, connection, errors, events, http, logs, proxies, system, threads, tls,
-wsgi.
+May import: buffers, config, connection, errors, events, http, logs, proxies, realtime, system,
+threads, tls, wsgi.
 """

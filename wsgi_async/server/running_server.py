@@ -63,6 +63,7 @@ from .connection_counts import OwnCount
 from .descriptors import plan_descriptors
 from .handshakes import Handshakes
 from .introductions import Introductions
+from .live_responses import LiveResponses
 from .preface import Prefaces
 from .proxy_fields import proxy_fields
 from .repeating import Repeating
@@ -152,6 +153,9 @@ class RunningServer:
         )
         id_field = id_field_of(config)
         exchange = exchange_for(observer, config)
+        self.live = LiveResponses(
+            config, observer, lambda: self.connections.retry_after(), loop.call_soon_threadsafe
+        )
         gateway = Gateway(
             application=application_for(exchange, direct(application)),
             pool=self._pool,
@@ -162,6 +166,7 @@ class RunningServer:
             next_id=request_ids() if id_field is None else new_request_id,
             exchange=exchange,
             id_field=id_field,
+            live=self.live,
         )
         self.connections = Connections(
             config,
@@ -361,7 +366,9 @@ class RunningServer:
                 repeating.tend()
 
     def _look_after(self) -> None:
-        self.connections.tick(self._loop.time(), time.time())
+        now = self._loop.time()
+        self.connections.tick(now, time.time())
+        self.live.sweep(now)
         self._turns.fill()
         if self._acceptor is not None:
             self._acceptor.tend()
@@ -379,6 +386,7 @@ class RunningServer:
         deadline = self._loop.time() + graceful_timeout if graceful_timeout else math.inf
         connections = self.connections
         connections.phase = Phase.LEAVING
+        self.live.end_streams(self._config.live_grace, self._loop.call_later)
         if not linger:  # there may be nobody else to take them
             await self._accept_last()
         self._close_listeners()
@@ -394,11 +402,17 @@ class RunningServer:
         in_flight = sum(not connection.close_idle() for connection in list(connections.open))
         self._observer.stopping(in_flight)
         await self._wait(deadline, connections.all_closed(), self.at_once)
+        if connections.open:
+            self.live.end_all()
         for connection in list(connections.open):
             connection.abort()
         # Each lost connection hands its suspended iterable to the pool to be closed: only after
-        # the last of them may the pool end.
+        # the last of them may the pool end. So does each asynchronous body.
         await _wait_briefly(connections.all_closed())
+        await self._wait(deadline, self.live.none_left(), self.at_once)
+        self.live.end_all()
+        await _wait_briefly(self.live.none_left())
+        left = self.live.let_go()
         threads_ended, io_threads_ended = asyncio.Event(), asyncio.Event()
         self._pool.stop(lambda: self._tell(threads_ended))
         self._io_pool.stop(lambda: self._tell(io_threads_ended))
@@ -407,7 +421,7 @@ class RunningServer:
         await _wait_briefly(io_threads_ended)
         self._stop_ticking()
         self._let_go()
-        return self._pool.alive + self._pool.lost
+        return self._pool.alive + self._pool.lost + left
 
     async def _accept_last(self) -> None:
         """Take the connections that wait: the kernel resets those that it holds for a socket that

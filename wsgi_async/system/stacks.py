@@ -10,10 +10,12 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Iterable
+from types import FrameType
 
 from .own_code import CALLER, calls_applications, is_ours
 
-__all__ = ["is_in_application", "raise_in", "stack_of"]
+__all__ = ["DEPTH", "is_in_application", "lines_of", "raise_in", "stack_of"]
 
 DEPTH = 50
 """Frames that are shown, the innermost ones."""
@@ -33,8 +35,20 @@ def stack_of(ident: int) -> list[str]:
     first = files.index(CALLER) if CALLER in files else 0
     while first < len(files) and (is_ours(files[first]) or files[first].startswith(_BENEATH)):
         first += 1
+    return _shown(calls[first:] or calls)
+
+
+def lines_of(frames: Iterable[tuple[FrameType, int]]) -> list[str]:
+    """The same of frames that are no thread's, as those of coroutines.
+
+    :param frames: outermost call first, each with the line it is at.
+    """
+    return _shown(traceback.StackSummary.extract(iter(frames)))
+
+
+def _shown(calls: Iterable[traceback.FrameSummary]) -> list[str]:
     lines = []
-    for call in calls[first:] or calls:
+    for call in calls:
         lines.append(f'File "{call.filename}", line {call.lineno}, in {call.name}')
         if call.line:
             lines.append("  " + call.line)

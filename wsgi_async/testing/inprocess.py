@@ -13,9 +13,10 @@ import itertools
 import os
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextvars import Context
 from email.utils import formatdate
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.buffers.spool import BodySpool
@@ -350,6 +351,12 @@ class InProcessExchange:
 
     def finish(self) -> None:
         self.is_complete = True
+
+    def go_live(self) -> bool:
+        return True
+
+    def step_through(self, body: Any) -> Iterable[bytes]:
+        return cast("Iterable[bytes]", body)
 
     def cut(self) -> None:
         pass  # and is not complete

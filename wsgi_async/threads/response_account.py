@@ -54,6 +54,7 @@ class ResponseAccount:
         "_consumer",
         "_in_transport",
         "_is_called",
+        "_is_live",
         "_join_at",
         "_lock",
         "_mailbox",
@@ -103,6 +104,7 @@ class ResponseAccount:
         self._turn: Turn | None = None
         self._backlog: Backlog | None = None
         self._parks = bounds.overflow is _PARK
+        self._is_live = False
         self.parks = 0
         """How often the iteration was suspended."""
         self.waits = 0

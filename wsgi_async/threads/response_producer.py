@@ -43,7 +43,6 @@ _READY = Consumer.READY
 _WOKEN = Consumer.WOKEN
 _GONE = Consumer.GONE
 _SPOOL = Overflow.SPOOL
-_PARK = Overflow.PARK
 
 
 class ResponseProducer(ResponseAccount):
@@ -53,7 +52,7 @@ class ResponseProducer(ResponseAccount):
     __slots__ = ()
 
     def write(self, data: bytes) -> bool:
-        """*Pool thread:* one non-empty chunk of the body.
+        """*Pool thread, or application loop:* one non-empty chunk of the body.
 
         :returns: False where the iteration is to be suspended (``park``), else True; the call
             may first have waited for the client (``block``).
@@ -127,8 +126,19 @@ class ResponseProducer(ResponseAccount):
         else:
             self._end(_CUT)
 
+    def go_live(self) -> bool:
+        """*Application loop, before it writes:* it is the body of an asynchronous one from here on:
+        whatever the overflow, nothing of it waits or goes to a file, and where it is ahead of its
+        client it parks.
+
+        :returns: False where it is to park first: what was written before is in a file.
+        """
+        self._parks = self._is_live = True
+        return self._producer is not _SPOOLING
+
     def park(self) -> bool:
-        """*Pool thread:* the iteration is suspended, and its context has been left.
+        """*Pool thread, or application loop:* the iteration is suspended, and its context has been
+        left, unless that is an asynchronous body's own.
 
         Where this returns True another thread may run it already, so it is the last thing its
         thread does with it.
@@ -222,10 +232,13 @@ class ResponseProducer(ResponseAccount):
         Never in ``park``, which takes every chunk whole: at the end nothing is left to suspend,
         and its thread would have to wait.
         """
-        return size > self._room and not self._fits(size) and self._bounds.overflow is not _PARK
+        return size > self._room and not self._fits(size) and not self._parks
 
     def _slice_is_over(self) -> bool:
-        """Whether a parked-mode iteration has run long enough, given that others wait."""
+        """Whether a parked-mode iteration has run long enough, given that others wait for its
+        thread. An asynchronous body has none."""
+        if self._is_live:
+            return False
         now = time.monotonic()
         if not self._slice_end:
             self._slice_end = now + SLICE

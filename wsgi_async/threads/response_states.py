@@ -13,7 +13,8 @@ __all__ = ["CONSUMER_MOVES", "ENDED", "LEFT", "PRODUCER_MOVES", "Consumer", "Pro
 
 
 class Producer(enum.Enum):
-    """The pool thread's side of a response. It is changed by that thread; PARKED by the loop."""
+    """The pool thread's side of a response. It is changed by that thread; PARKED by the loop. Where
+    its body is asynchronous the application loop is that thread, and may end it while PARKED."""
 
     RUNNING = "chunks wait in memory"
     SPOOLING = "chunks go into a file, until the client has caught up"
@@ -45,8 +46,8 @@ LEFT = frozenset({Consumer.EVICTED, Consumer.GONE})
 
 PRODUCER_MOVES: dict[Producer, set[Producer]] = {
     Producer.RUNNING: {Producer.SPOOLING, Producer.PARKED, Producer.FINISHED, Producer.CUT},
-    Producer.SPOOLING: {Producer.RUNNING, Producer.FINISHED, Producer.CUT},
-    Producer.PARKED: {Producer.RUNNING},
+    Producer.SPOOLING: {Producer.RUNNING, Producer.PARKED, Producer.FINISHED, Producer.CUT},
+    Producer.PARKED: {Producer.RUNNING, Producer.FINISHED, Producer.CUT},
     Producer.FINISHED: set(),
     Producer.CUT: set(),
 }

@@ -123,6 +123,9 @@ class ResponseWriter:
             self._mailbox.post(owner)
         return added is not Added.LEFT_OUT
 
+    def step_through(self, body: object) -> None:
+        """*Pool thread:* an asynchronous body: whoever has this writer awaits it."""
+
     def cut(self) -> None:
         """*Pool thread:* the response ends here without being complete. If it has ended, the loop
         is told once more: what broke the thread off may have done so before it could."""

@@ -6,17 +6,19 @@ outside is the :class:`Writer` and the :class:`Reporter` it is given.
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from itertools import islice
 from types import FunctionType, MethodType
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, cast
 
-from wsgi_async.errors import ApplicationError, ClientDisconnected
-from wsgi_async.http.response import ResponseHead
+from wsgi_async.errors import ApplicationError, ClientDisconnected, HTTPError
+from wsgi_async.http.response import ResponseHead, error_response
 from wsgi_async.http.statuses import BODILESS
 from wsgi_async.system.forks import leave
 
+from .async_bodies import is_async_body, is_event_stream, why_not_async
 from .checks import brief, check_chunk, check_head, remembered_head, why_dropped
 from .early_hints import SIZE_LIMIT, EarlyFields, check_hints, why_not_sent, why_too_much
 from .file_wrapper import FileWrapper
@@ -34,10 +36,12 @@ class Step(enum.Enum):
 
     DONE = "finished, its iterable closed"
     PARKED = "suspended until the client has taken what waits"
+    LIVE = "its body is asynchronous: it is to be awaited, and holds no thread"
 
 
 _DONE = Step.DONE
 _PARKED = Step.PARKED
+_LIVE = Step.LIVE
 
 
 class Pipe(Protocol):
@@ -47,6 +51,7 @@ class Pipe(Protocol):
     def write_and_wait(self, data: bytes) -> None: ...
     def write_last(self, data: bytes) -> None: ...
     def finish(self) -> None: ...
+    def go_live(self) -> bool: ...
 
 
 class Writer(Protocol):
@@ -56,11 +61,19 @@ class Writer(Protocol):
     def start(self, head: ResponseHead, length: int | None) -> Pipe: ...
     def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> bool: ...
     def send_interim(self, head: ResponseHead, size: int) -> bool: ...
+    def step_through(self, body: Any) -> Iterable[bytes] | None: ...
     def cut(self) -> None: ...
 
 
 _WHOLE = (str, bytes, bytearray)
 """What can be iterated, but is not meant to be. (A union would be made anew at each look.)"""
+
+_PLAIN: set[type] = set()
+"""Types of which it is known that nothing but their chunks is of interest: a look at what an
+application returns, instead of several. A race loses nothing but an entry."""
+
+_PLAIN_LIMIT = 256
+"""So many are remembered: an application may make its types anew each time."""
 
 
 class _Nowhere:
@@ -74,6 +87,9 @@ class _Nowhere:
 
     def finish(self) -> None:
         pass
+
+    def go_live(self) -> bool:
+        return True
 
 
 _NOWHERE = _Nowhere()
@@ -151,7 +167,9 @@ class WSGIResponse:
     :param reporter: told what goes wrong.
     :param head_only: the request is a HEAD: its response has no body.
 
-    ``begin`` is called once, then ``advance`` until one of them returns :attr:`Step.DONE`. Whatever
+    ``begin`` is called once, then ``advance`` until one of them returns :attr:`Step.DONE`. Where it
+    returns :attr:`Step.LIVE` somebody else awaits the chunks, and hands them over by ``go_live``,
+    ``take`` and ``end``, or ``fail``; then ``abandon`` is called. Whatever
     happens, the iterable's ``close`` is called exactly once. It is the environ's
     ``wsgi.early_hints`` itself: a method would be bound anew for each request, most of which never
     ask for it.
@@ -182,7 +200,7 @@ class WSGIResponse:
         self._remaining: int | None = None
         self._pipe: Pipe = _NOWHERE
         self._iterable: Iterable[bytes] | None = None
-        self._iterator: Iterator[bytes] | None = None
+        self._iterator: Any = None  # an iterator of chunks, or an asynchronous one
 
     # --- the two sides' entry points ---------------------------------------------------------
 
@@ -197,9 +215,16 @@ class WSGIResponse:
             if type(iterable) is list or type(iterable) is tuple:
                 if not self._head_sent and self._respond(iterable):
                     return _DONE  # neither has a close()
-            elif type(iterable) is FileWrapper and self._send_file(iterable):
-                return self._close()
-            self._iterator = self._iter(iterable)
+                self._iterator = self._iter(iterable)
+            else:
+                try:
+                    is_plain = type(iterable) in _PLAIN
+                except Exception:  # its metaclass has a __hash__ of its own, or none
+                    is_plain = False
+                if is_plain:
+                    self._iterator = islice(iterable, None)
+                elif (step := self._examine(iterable)) is not None:
+                    return step
         except BaseException as error:  # SystemExit must not end a pool thread
             self._fail(error)
             return self._close()
@@ -276,7 +301,124 @@ class WSGIResponse:
         if size > SIZE_LIMIT or (head is not None and not self._writer.send_interim(head, size)):
             self._reporter.app_warning("early hints", why_too_much(size))
 
+    # --- an asynchronous body ----------------------------------------------------------------
+
+    @property
+    def async_iterator(self) -> AsyncIterator[bytes] | None:
+        """*Any thread, after* :attr:`Step.LIVE`: what gives the chunks; None once it is closed."""
+        iterator: AsyncIterator[bytes] | None = self._iterator
+        return iterator
+
+    @property
+    def iterable(self) -> object:
+        """*Any thread, until it is closed:* what the application has returned."""
+        return self._iterable
+
+    @property
+    def is_event_stream(self) -> bool:
+        """*Whoever awaits it:* whether the response, as far as its head is known, is a stream of
+        server-sent events, to which some may be added."""
+        head = self._head
+        return (
+            head is not None
+            and head.content_length is None
+            and not self._head_only
+            and is_event_stream(head.fields)
+        )
+
+    @property
+    def has_begun(self) -> bool:
+        """*Whoever awaits it:* whether its head has been handed over."""
+        return self._head_sent
+
+    def go_live(self) -> Step:
+        """*Whoever awaits it, before the first chunk:* from now on nothing waits in here.
+
+        :returns: :attr:`Step.PARKED` where the client is to take first what was written.
+        """
+        return _LIVE if self._pipe.go_live() else _PARKED
+
+    def take(self, chunk: bytes) -> Step:
+        """*Whoever awaits it:* one chunk.
+
+        :returns: :attr:`Step.LIVE` to go on; :attr:`Step.PARKED` where the client is to take first
+            what waits; :attr:`Step.DONE` where no more is wanted.
+        :raises ApplicationError: it is no chunk, or there is no head.
+        :raises ClientDisconnected: nobody is there to take it.
+        """
+        if type(chunk) is not bytes:
+            check_chunk(chunk)
+        if not chunk:
+            return _LIVE
+        if not self._head_sent:
+            if self._is_all(chunk):
+                return _LIVE
+            if not self._start():
+                return _DONE
+            self._pipe.go_live()
+        write = self._pipe.write
+        if self._remaining is None:
+            return _LIVE if write(chunk) else _PARKED
+        if not self._write_counted(chunk, write):
+            return _PARKED
+        return _DONE if self._remaining < 0 else _LIVE
+
+    def end(self) -> None:
+        """*Whoever awaits it:* nothing follows.
+
+        :raises ApplicationError: there is no head.
+        """
+        if self._remaining != 0:
+            self._end()
+
+    def fail(self, error: BaseException) -> None:
+        """*Whoever awaits it:* it has raised, or nobody wants it any more
+        (:class:`ClientDisconnected`)."""
+        self._fail(error)
+
+    def refuse(self, error: HTTPError) -> None:
+        """*Pool thread, after* :attr:`Step.LIVE`: nobody awaits it. The server's own answer, or a
+        cut."""
+        if self._head_sent:
+            self._writer.cut()
+            return
+        self._head_sent = True
+        head, body = error_response(error)
+        self._writer.respond(head, b"" if self._head_only else body, len(body))
+
     # --- steps -------------------------------------------------------------------------------
+
+    def _examine(self, iterable: Iterable[bytes]) -> Step | None:
+        """Look at what is no list, and of a type that is not known. None: it is to be iterated."""
+        if type(iterable) is FileWrapper:
+            if self._send_file(iterable):
+                return self._close()
+        elif is_async_body(iterable):
+            chunks = self._writer.step_through(iterable)
+            if chunks is None:
+                self._iterator = aiter(cast("AsyncIterable[bytes]", iterable))
+                return self._begin_live()
+            self._iterator = self._iter(chunks)
+            return None
+        self._iterator = self._iter(iterable)
+        kind = type(iterable)
+        if kind is not FileWrapper and not hasattr(kind, "__aiter__"):  # which may be either
+            if len(_PLAIN) >= _PLAIN_LIMIT:
+                _PLAIN.clear()
+            with contextlib.suppress(Exception):  # see begin()
+                _PLAIN.add(kind)
+        return None
+
+    def _begin_live(self) -> Step:
+        """Its body is asynchronous. Where the response is to have none, it is never asked."""
+        head = self._head
+        if not self._head_sent and head is not None:
+            if self._head_only or head.status in BODILESS:
+                self._start()
+                return self._close()
+        elif self._head_only and self._head_sent:
+            return self._close()
+        return _LIVE
 
     def _iter(self, iterable: Iterable[bytes]) -> Iterator[bytes]:
         """Ask for the iterator, and refuse what can be iterated but is not chunks."""
@@ -288,7 +430,8 @@ class WSGIResponse:
             if hasattr(type(iterable), "__iter__"):
                 raise  # an error of its own
             raise ApplicationError(
-                f"the application returned {brief(iterable)}; "
+                why_not_async(iterable)
+                or f"the application returned {brief(iterable)}; "
                 "it must return an iterable of bytes, such as [b'...']"
             ) from None
         if issubclass(type(iterable), _WHOLE):  # isinstance() asks for __class__ three times
@@ -343,7 +486,7 @@ class WSGIResponse:
         return True
 
     def _iterate(self) -> Step:
-        iterator = self._iterator
+        iterator: Iterator[bytes] | None = self._iterator
         assert iterator is not None
         if self._head_only and self._head_sent:
             return _DONE  # write() has begun, and ended, a response without a body
@@ -413,6 +556,11 @@ class WSGIResponse:
 
     def _write(self, data: bytes) -> None:
         """The legacy ``write()`` callable (PEP 3333, "The write() Callable")."""
+        if hasattr(self._iterator, "__anext__"):
+            raise ApplicationError(
+                "write() was called in an asynchronous body, where nobody may wait for the client; "
+                "yield what is to be sent"
+            )
         if type(data) is not bytes:
             check_chunk(data)
         if not data:

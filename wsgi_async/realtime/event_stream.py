@@ -1,0 +1,37 @@
+"""What a server may add to a stream of server-sent events: a word to come again, between two of
+them (HTML Standard §9.2.6)."""
+
+from __future__ import annotations
+
+import random
+
+__all__ = ["RETRY_AFTER", "EventTail", "retry_event"]
+
+RETRY_AFTER = (1000, 3000)
+"""Milliseconds after which a client is to come again, at least and at most: not all of them at
+once."""
+
+
+def retry_event() -> bytes:
+    """It says after how long a client is to come again."""
+    return b"retry: %d\n\n" % random.randint(*RETRY_AFTER)
+
+
+class EventTail:
+    """The end of what has been sent of a stream."""
+
+    __slots__ = ("_tail",)
+
+    def __init__(self) -> None:
+        self._tail = b"\n\n"
+
+    def feed(self, chunk: bytes) -> None:
+        """This was sent."""
+        self._tail = (self._tail + chunk)[-4:] if len(chunk) < 4 else chunk[-4:]
+
+    @property
+    def is_between_events(self) -> bool:
+        """Whether an empty line, which ends an event, was the last one. Lines may end in any of
+        three ways."""
+        tail = self._tail.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return tail.endswith(b"\n\n")

@@ -1,0 +1,55 @@
+"""Which bodies are asynchronous: they are taken by ``await``, and hold no thread meanwhile."""
+
+from __future__ import annotations
+
+import enum
+
+from .checks import brief
+
+__all__ = ["Phase", "is_async_body", "is_event_stream", "why_not_async"]
+
+EVENT_STREAM = "text/event-stream"
+
+
+class Phase(enum.Enum):
+    """How far who awaits asynchronous bodies is from the end. It only ever goes forwards."""
+
+    SERVING = "as ever"
+    TOLD = "clients of event streams are told to come again"
+    STREAMS_END = "event streams are complete, and cancelled"
+    ALL_END = "every body is cancelled"
+
+    __hash__ = object.__hash__  # Enum's own is Python code
+
+
+def is_async_body(iterable: object) -> bool:
+    """Whether what an application has returned is a body to be awaited: of a type that has
+    ``__aiter__``, and itself with an ``is_async`` that is true.
+
+    The former alone says nothing: Django's ``StreamingHttpResponse`` always has it. *Pool thread.*
+    """
+    return hasattr(type(iterable), "__aiter__") and bool(getattr(iterable, "is_async", False))
+
+
+def why_not_async(iterable: object) -> str | None:
+    """What to say of one that is asynchronous, but does not say that a server may take it so; None
+    where it is nothing of the kind."""
+    if not hasattr(type(iterable), "__aiter__"):
+        return None
+    return (
+        f"the application returned {brief(iterable)}, which is asynchronous; "
+        "wrap it: wsgi_async.live(...)"
+    )
+
+
+def is_event_stream(fields: tuple[tuple[str, str], ...]) -> bool:
+    """Whether a response with these fields is a stream of server-sent events, as it is: what has a
+    Content-Encoding cannot be added to."""
+    is_stream = False
+    for name, value in fields:
+        lowered = name.lower()
+        if lowered == "content-type":
+            is_stream = value.partition(";")[0].strip().lower() == EVENT_STREAM
+        elif lowered == "content-encoding":
+            return False
+    return is_stream
