@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from .events import Observer
     from .launch.serving import serve
     from .logs.observer import LogObserver
+    from .realtime.hooks import on_start
     from .realtime.live import live
+    from .realtime.spawning import spawn
     from .server.server import Server
 
 __all__ = [
@@ -48,7 +50,9 @@ __all__ = [
     "__version__",
     "live",
     "main",
+    "on_start",
     "serve",
+    "spawn",
     "sse",
 ]
 
@@ -70,7 +74,9 @@ __getattr__, __dir__ = lazy_names(
         "WsgiAsyncError": "errors",
         "live": "realtime.live",
         "main": "entry",
+        "on_start": "realtime.hooks",
         "serve": "launch.serving",
+        "spawn": "realtime.spawning",
         "sse": "sse",
     },
 )

@@ -166,6 +166,12 @@ class Recorder(Observer):
     def threads_recovered(self, lost: int) -> None:
         self._add("threads_recovered", lost)
 
+    def application_loop_blocked(self, seconds: float, stack: list[str]) -> None:
+        self._add("application_loop_blocked", seconds, stack)
+
+    def application_loop_recovered(self, seconds: float) -> None:
+        self._add("application_loop_recovered", seconds)
+
     def warning(self, message: str) -> None:
         self._add("warning", message)
 

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 
 from wsgi_async import events
 
-from .loop_thread import ApplicationLoop, LoopState
+from .loop_thread import ApplicationLoop, Certain, LoopState
 
 __all__ = ["LAST", "finish", "hurry"]
 
@@ -32,7 +32,7 @@ class _End:
 
     def __init__(self, loop: ApplicationLoop) -> None:
         self._loop = loop
-        self.over: Future[None] = Future()
+        self.over: Future[None] = Certain()
 
     def returned(self, is_the_end: bool) -> None:
         if is_the_end:
@@ -79,6 +79,7 @@ async def _finish(loop: ApplicationLoop, grace: float) -> bool:
     loop.enter(LoopState.FINISHING)
     deadline = time.monotonic() + grace
     await _end_spawned(loop, deadline)
+    await _end_tasks(loop.begun())
     async with loop.entering:
         for stay in reversed(loop.hooks):
             await stay.leave(max(CLOSE_TIME, _left(loop, deadline)))

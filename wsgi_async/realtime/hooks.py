@@ -12,10 +12,10 @@ from typing import Any, Generic, TypeVar
 from wsgi_async import events
 from wsgi_async.errors import LoadError
 
-from .application_loop import ApplicationLoop, application_loop, existing
+from .application_loop import ApplicationLoop, Started, application_loop, existing
 from .loop_thread import LoopState
 
-__all__ = ["Hook", "enter_all", "on_start", "start_all"]
+__all__ = ["Hook", "on_start", "start_all", "start_all_and_wait"]
 
 T = TypeVar("T")
 
@@ -237,23 +237,46 @@ class EndingError(RuntimeError):
         super().__init__("the application loop ends")
 
 
+def _start(loop: ApplicationLoop, limit: float) -> Started[None]:
+    """
+    :raises EndingError: see there.
+    """
+    if loop.state is not LoopState.RUNNING:
+        raise EndingError
+    try:
+        return loop.start(enter_all(loop, limit))
+    except RuntimeError:  # it was closed meanwhile
+        raise EndingError from None
+
+
 def _brief(error: BaseException) -> str:
     text = str(error).partition("\n")[0][:200]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def start_all(limit: float = 0.0) -> None:
-    """*Any thread but a loop's:* enter all hooks that are not.
+async def start_all(limit: float) -> None:
+    """*Loop of a server:* have all hooks entered that are not.
 
+    :param limit: seconds for all of them; 0 for no bound.
     :raises LoadError: one has failed.
     """
-    while True:
-        loop = existing()
-        if all(loop is not None and hook in loop.values for hook in _hooks):
-            return
+    while _hooks:
         loop = application_loop()
         try:
-            loop.start(enter_all(loop, limit)).result()
+            await asyncio.wrap_future(_start(loop, limit))
+            return
+        except EndingError:
+            await asyncio.wrap_future(loop.ended)
+
+
+def start_all_and_wait() -> None:
+    """*Any thread but a loop's:* the same, without a bound."""
+    while _hooks:
+        loop = application_loop()
+        if loop.values.keys() >= set(_hooks):
+            return
+        try:
+            _start(loop, 0.0).result()
             return
         except EndingError:
             loop.ended.result()

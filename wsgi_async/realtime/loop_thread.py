@@ -27,16 +27,19 @@ __all__ = [
     "BLOCKED",
     "NEXT",
     "ApplicationLoop",
+    "Certain",
     "LoopState",
     "Outcome",
+    "Sight",
     "Started",
     "name_of",
 ]
 
 THREAD = "wsgi_async-application"
 
-BLOCKED = 1.0
-"""Seconds for which code may keep the loop to itself before it counts as blocked."""
+BLOCKED = 0.5
+"""Seconds for which code may keep the loop to itself before it counts as blocked. With the time
+between two looks, a server notices it within a second."""
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -63,11 +66,26 @@ NEXT: dict[LoopState, set[LoopState]] = {
 }
 
 
+class Sight(enum.Enum):
+    """What is news to who looks."""
+
+    NOTHING = "nothing"
+    BLOCKED = "code has been keeping the loop to itself for too long"
+    RECOVERED = "it was so, and the loop goes on"
+
+
 class Outcome(Protocol[T_contra]):
     """Who is told how a coroutine has ended. *Application loop,* both, and one of them once."""
 
     def returned(self, value: T_contra) -> None: ...
     def raised(self, error: BaseException) -> None: ...
+
+
+class Certain(Future[T]):
+    """One that nobody who waits for it can cancel."""
+
+    def cancel(self) -> bool:
+        return False
 
 
 class Started(Future[T]):
@@ -119,7 +137,7 @@ class ApplicationLoop:
         self.loop: asyncio.AbstractEventLoop = new_event_loop()
         self.state = _RUNNING
         self.lock = threading.Lock()
-        """Held while one is added to `spawned`."""
+        """Held while one is added to `spawned`, and while somebody looks."""
         self.spawned: set[Started[Any]] = set()
         """What is awaited at the end."""
         self.changed = asyncio.Event()
@@ -134,13 +152,18 @@ class ApplicationLoop:
         """Held while hooks are entered or left."""
         self.observer: events.Observer | None = None
         """Of the server that was the last one here, while it ends."""
-        self.ended: Future[None] = Future()
+        self.ended: Future[None] = Certain()
         """Done once all of it has ended. *Any thread* may wait for it, but its own."""
         self._forget = forget
         self._tasks: dict[Outcome[Any], asyncio.Task[Any] | None] = {}
         """What was begun; None until the loop gets to it. Whoever takes one out tells it."""
         self._pid = os.getpid()
         self._beat = 0.0
+        """When it was last asked to show life, in the time of ``time.monotonic()``; 0.0 once it
+        has."""
+        self._lasted = 0.0
+        self._is_blocked = False
+        """Whether somebody was told so."""
         self._told: BaseException | None = None
         """What a task has raised that ends programs, where somebody was told."""
         self.loop.set_exception_handler(self._unhandled)
@@ -211,16 +234,29 @@ class ApplicationLoop:
         """*Any thread:* cancel what was begun with it. False where the loop is closed."""
         return self.call(self._cancel, outcome)
 
-    def look(self) -> None:
-        """*Any thread, again and again:* have the loop show that it is not blocked. It costs one
-        wake of its thread."""
-        if not self._beat and self.state is not _CLOSED:
-            self._beat = time.monotonic()
-            self.call(self._show_life)
+    def look(self) -> tuple[Sight, float]:
+        """*Any thread, several times a second:* whether it has shown life since the last look; have
+        it show life again, which costs a wake of its thread.
+
+        :returns: what is news, to all that look, and for how many seconds it was or is blocked.
+        """
+        with self.lock:
+            if not self._beat:
+                sight = Sight.RECOVERED if self._is_blocked else Sight.NOTHING
+                self._is_blocked = False
+                if self.state is not _CLOSED:
+                    self._beat = time.monotonic()
+                    self.call(self._show_life)
+                return sight, self._lasted
+            seconds = self.blocked_for()
+            if not seconds or self._is_blocked:
+                return Sight.NOTHING, seconds
+            self._is_blocked = True
+            return Sight.BLOCKED, seconds
 
     def blocked_for(self) -> float:
-        """*Any thread:* seconds for which it has not shown life since :meth:`look`: for so long
-        one callback has been running, or very many. 0.0 up to :data:`BLOCKED`, and where nobody
+        """*Any thread:* seconds for which it has not shown life since it was to: for so long one
+        callback has been running, or very many. 0.0 up to :data:`BLOCKED`, and where nobody
         looks."""
         beat = self._beat
         if not beat or self.state is _CLOSED:
@@ -268,6 +304,11 @@ class ApplicationLoop:
         self.enter(_CLOSED)
         self.loop.stop()
 
+    def begun(self) -> set[asyncio.Task[Any]]:
+        """*Application loop:* the tasks of what was begun, but for the one that runs."""
+        tasks = {task for task in self._tasks.values() if task is not None}
+        return tasks - {asyncio.current_task(self.loop)}
+
     def tasks(self) -> set[asyncio.Task[Any]]:
         """*Application loop:* all that are not done, but for the one that runs."""
         return asyncio.all_tasks(self.loop) - {asyncio.current_task(self.loop)}
@@ -309,6 +350,7 @@ class ApplicationLoop:
             task.cancel()
 
     def _show_life(self) -> None:
+        self._lasted = time.monotonic() - self._beat
         self._beat = 0.0
 
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -58,6 +58,7 @@ from wsgi_async.wsgi.environ import PEER_UID
 from wsgi_async.wsgi.types import Application
 
 from .acceptor import Acceptor, MakeProtocol
+from .application_loop import ApplicationLoopSide
 from .certificates import Certificates, own_source
 from .connection_counts import OwnCount
 from .descriptors import plan_descriptors
@@ -177,6 +178,7 @@ class RunningServer:
             refusals=plan.refusals,
             proxy_fields=proxy_fields(config, observer),
         )
+        self._application_loop = ApplicationLoopSide(observer)
         self._thread = threading.get_ident()
         self.certificates: Certificates | None = None
         self._handshakes: Handshakes | None = None
@@ -253,6 +255,7 @@ class RunningServer:
             self._tick.start()
             self._pool.start()
             self._io_pool.start()
+            await self._application_loop.begin(config.boot_timeout)
             for target in config.warmup:
                 await warm_up(target, self._make_warming, config.boot_timeout)
             if config.request_timeout:
@@ -273,10 +276,12 @@ class RunningServer:
             for pool in (self._pool, self._io_pool):
                 pool.stop(lambda: None)
             self._let_go()
+            await self._application_loop.end(0.0, self.at_once)
             raise
 
     def _disown(self) -> None:
         """*In a process that the application has forked.*"""
+        self._application_loop.let_go()
         task = self._pool.own_task()
         if task is not None:
             task.disown()
@@ -369,6 +374,7 @@ class RunningServer:
         now = self._loop.time()
         self.connections.tick(now, time.time())
         self.live.sweep(now)
+        self._application_loop.look()
         self._turns.fill()
         if self._acceptor is not None:
             self._acceptor.tend()
@@ -417,11 +423,14 @@ class RunningServer:
         self._pool.stop(lambda: self._tell(threads_ended))
         self._io_pool.stop(lambda: self._tell(io_threads_ended))
         await self._wait(deadline, threads_ended, self.at_once)
+        # What threads still wait for on the application loop is cancelled.
+        grace = max(0.0, deadline - self._loop.time())
+        has_ended = await self._application_loop.end(grace, self.at_once)
         await _wait_briefly(threads_ended)
         await _wait_briefly(io_threads_ended)
         self._stop_ticking()
         self._let_go()
-        return self._pool.alive + self._pool.lost + left
+        return self._pool.alive + self._pool.lost + left + (not has_ended)
 
     async def _accept_last(self) -> None:
         """Take the connections that wait: the kernel resets those that it holds for a socket that
