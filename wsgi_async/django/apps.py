@@ -11,3 +11,8 @@ class WsgiAsyncConfig(AppConfig):  # type: ignore[misc]  # Django has no type an
     name = "wsgi_async.django"
     label = "wsgi_async"
     verbose_name = "wsgi_async"
+
+    def ready(self) -> None:
+        from .streaming import install
+
+        install()
