@@ -226,6 +226,7 @@ OWNERS: dict[str, set[str]] = {
         "testing.live",
         "testing.logtap",
         "threads",
+        "wsgi.client_watch",
     },
     "multiprocessing": set(),
     "signal": {

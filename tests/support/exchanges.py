@@ -18,6 +18,7 @@ from wsgi_async.errors import HTTPError
 from wsgi_async.events import Observer, RequestInfo
 from wsgi_async.http.admission import admit
 from wsgi_async.threads.pool import Call, ThreadPool
+from wsgi_async.wsgi.client_watch import Presence
 from wsgi_async.wsgi.environ import server_variables as make_variables
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 
@@ -78,6 +79,7 @@ class Connection:
         head = admit(method, "/p?q", "1.1", text + "\r\n")
         self.exchange = rig.gateway.exchange(rig.gateway, self, head, 0.0)
         self.side = _Side(rig.line, self.exchange)
+        self.presence = Presence.HERE
 
     def exchange_woke(self, exchange: Exchange) -> None:
         assert exchange is self.exchange
@@ -85,6 +87,9 @@ class Connection:
 
     def give_up(self, exchange: Exchange, error: HTTPError) -> None:
         raise error
+
+    def presence_for(self, exchange: Exchange) -> Presence:
+        return self.presence
 
     def finish(self) -> Client:
         """Be a client that reads everything, until the response has ended."""

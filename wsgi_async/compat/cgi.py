@@ -25,6 +25,7 @@ from wsgi_async._version import __version__
 from wsgi_async.http.response import ResponseHead
 from wsgi_async.http.statuses import BODILESS
 from wsgi_async.wsgi.calling import WSGIResponse
+from wsgi_async.wsgi.client import StayingHost
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 from wsgi_async.wsgi.types import Application
 
@@ -105,7 +106,9 @@ class CGIHandler:
             "wsgi_async.threads": 1,
         }
         head_only = environ["REQUEST_METHOD"] == "HEAD"
-        WSGIResponse(application, output, self._reporter, head_only).begin(values)
+        response = WSGIResponse(application, output, self._reporter, head_only)
+        values["wsgi_async.client"] = response
+        response.begin(values)
         self._stderr.flush()
 
     def _body(self, environ: dict[str, str]) -> BinaryIO | None:
@@ -165,10 +168,11 @@ class _Body(io.RawIOBase):
         return len(data)
 
 
-class _Reporter:
+class _Reporter(StayingHost):
     """Tells on a stream what went wrong; see ``wsgi.calling.Reporter``."""
 
     def __init__(self, stream: TextIO) -> None:
+        super().__init__()
         self._stream = stream
 
     def app_error(self, message: str, error: BaseException | None) -> None:

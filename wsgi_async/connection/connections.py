@@ -23,7 +23,7 @@ from wsgi_async.threads.pool import Task, ThreadPool
 
 from .completions import Completions
 from .dates import Dates
-from .departures import Departures
+from .departures import Departure, Departures
 from .exchange import Exchange, Gateway
 from .open_connection import OpenConnection, Wait
 from .paces import Paces
@@ -185,8 +185,11 @@ class Connections:
         self._began = min(self._began, now)
         self._dates.set(wall)
         self._completions.count(now)
-        for connection in self.unread.look():
-            connection.client_has_gone()
+        for connection, how in self.unread.look():
+            if how is Departure.RESET:
+                connection.client_has_gone()
+            else:
+                connection.client_has_ended()
         self.waits.end(now)
         self.paces.check(now)
         for pool in (self.gateway.pool, self.io_pool):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import itertools
 import os
 import sys
@@ -25,6 +26,7 @@ from wsgi_async.http.request_id import RequestIdField
 from wsgi_async.http.response import ResponseHead
 from wsgi_async.threads import (
     LARGE_FILE,
+    Errand,
     ForkedWriter,
     InputStream,
     Mailbox,
@@ -35,6 +37,7 @@ from wsgi_async.threads import (
 )
 from wsgi_async.threads.pool import ThreadPool
 from wsgi_async.wsgi.calling import Step, WSGIResponse, send_error
+from wsgi_async.wsgi.client_watch import Presence, Watch
 from wsgi_async.wsgi.environ import build_environ, client_name
 from wsgi_async.wsgi.error_stream import ErrorStream
 from wsgi_async.wsgi.types import Application
@@ -46,7 +49,8 @@ _DONE = Step.DONE
 _PARKED = Step.PARKED
 
 _naming = threading.Lock()
-"""Held while a request gets its id: the loop may ask for it at the same time as its thread."""
+"""Held while a request gets its id, or its watch: the loop may ask for it at the same time as its
+thread."""
 
 
 class ExchangeState(enum.Enum):
@@ -89,6 +93,10 @@ class ExchangeConnection(Protocol):
 
     def give_up(self, exchange: Exchange, error: HTTPError) -> None:
         """*Loop:* the application has not answered in time: answer instead, or cut the response."""
+
+    def presence_for(self, exchange: Exchange) -> Presence:
+        """*Any thread:* what has become of the client, as far as this exchange goes; SERVED where
+        the connection has let it go, for whatever reason."""
 
     @property
     def has_ended_its_side(self) -> bool:
@@ -191,6 +199,7 @@ class Exchange:
         "state",
         "variables",
         "waits_since",
+        "watching",
         "writer",
     )
 
@@ -202,6 +211,8 @@ class Exchange:
         self._response: WSGIResponse | LiveBody | None = None
         self._info: RequestInfo | None = None
         self._errors: ErrorStream | None = None
+        self.watching: Watch | None = None
+        """What keeps those that are to be told what becomes of its client, where there is one."""
         self.connection = connection
         self.head = head
         self.origin: Origin | None = None
@@ -282,8 +293,14 @@ class Exchange:
         return True
 
     def give_up(self) -> None:
-        """*Loop:* its thread is lost."""
+        """*Loop:* its thread is lost. Its client is to be answered now, and then what waits in the
+        application told of it: see :meth:`tell_given_up`."""
         self._enter(_GIVEN_UP)
+
+    def tell_given_up(self) -> None:
+        """*Loop:* have what waits in its thread go on, for nobody: what it says now is too late."""
+        if self.watching is not None:
+            self.watching.give_up(self)
 
     def release(self, why: str) -> None:
         """*Loop:* the client will get nothing of this, or no more: see :meth:`let_go`."""
@@ -307,6 +324,17 @@ class Exchange:
             self.resume()
         else:
             self.withdraw()
+        if self.watching is not None:
+            self.watching.leave(self)
+
+    def client_left(self) -> None:
+        """*Loop:* the client has ended its side. It may read on, so nothing else changes."""
+        self.watch().leave(self)
+
+    def served(self) -> None:
+        """*Loop:* its response has ended, and its connection knows it no more. Harmless if
+        repeated."""
+        self.watch().serve()
 
     def refused(self, error: HTTPError) -> None:
         """*Loop:* tell that it was refused although a thread had it."""
@@ -384,6 +412,14 @@ class Exchange:
         self.writer = ForkedWriter(self._gateway.bounds, self._gateway.mailbox, self)
         if self._response is not None:
             self._response.disown(self.writer)
+        self.disown_client()
+
+    def disown_client(self) -> None:
+        """*In such a process:* whatever of the application goes on in it, it has no client."""
+        self.writer.gone = True
+        if self.watching is None:
+            self.watching = Watch()
+        self.watching.disown()
 
     def _park(self) -> bool:
         pipe = self.writer.pipe
@@ -502,6 +538,51 @@ class Exchange:
         connection = self.connection
         return client_name(connection.remote_addr, connection.remote_port, self.origin)
 
+    @property
+    def client_gone(self) -> bool:
+        """*Any thread:* see :attr:`.Client.gone`."""
+        watch = self.watching
+        if watch is not None:
+            return watch.gone
+        return self.connection.presence_for(self) is Presence.GONE or self.writer.gone
+
+    @property
+    def is_given_up(self) -> bool:
+        """*Any thread:* whether nobody waits for its thread any more."""
+        return self.state is _GIVEN_UP
+
+    def watch(self) -> Watch:
+        """*Any thread:* what keeps those that are to be told what becomes of its client."""
+        watch = self.watching
+        if watch is not None:
+            return watch
+        with _naming:
+            watch = self.watching
+            if watch is not None:
+                return watch
+            self.watching = watch = Watch()
+        # The loop looks at the watch after it has changed what is asked here: one sees the other.
+        presence = self.connection.presence_for(self)
+        if presence is Presence.GONE or self.writer.gone:
+            watch.leave(self)
+        elif presence is Presence.SERVED:
+            watch.serve()
+        return watch
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """*Any thread:* have it called on a pool thread."""
+        errand = Errand(functools.partial(self.run_beside, function))
+        self.post(_Errand(self._gateway.pool, errand))
+
+    def run_beside(self, function: Callable[[], object]) -> None:
+        """*Pool thread, whatever the exchange's own does:* call it, in the name of this request."""
+        function()
+
+    def callback_failed(self, error: BaseException) -> None:
+        """*Any thread:* what is to be called when the client goes has raised this."""
+        message = "what the application has called when its client goes raised"
+        self._gateway.observer.app_error(self.info, message, error)
+
     def _make_info(self, given_id: str = "") -> RequestInfo:
         head = self.head
         return RequestInfo(
@@ -539,16 +620,36 @@ class _Refused:
         self._exchange.refused(self._error)
 
 
+class _Errand:
+    """Takes an errand to the pool, by the loop, which alone may submit.
+
+    :param pool: the pool.
+    :param errand: the errand.
+    """
+
+    __slots__ = ("_errand", "_pool")
+
+    def __init__(self, pool: ThreadPool[Exchange], errand: Errand) -> None:
+        self._pool = pool
+        self._errand = errand
+
+    def on_wake(self) -> None:
+        """*Loop.*"""
+        self._pool.submit_errand(self._errand)
+
+
 def current_request_id() -> str:
-    """*Any thread:* the id of the request that this thread runs; an empty string where it runs
-    none. It is looked for on the stack: a request that does not ask pays nothing."""
+    """*Any thread:* the id of the request that this thread runs, or calls something for; an empty
+    string where it runs none. It is looked for on the stack: a request that does not ask pays
+    nothing."""
     frame = sys._getframe()
     while (caller := frame.f_back) is not None:
         frame = caller
-        if frame.f_code is _RUN:
+        if frame.f_code is _RUN or frame.f_code is _RUN_BESIDE:
             exchange: Exchange = frame.f_locals["self"]
             return exchange.info.id
     return ""
 
 
 _RUN = Exchange.run.__code__
+_RUN_BESIDE = Exchange.run_beside.__code__

@@ -120,4 +120,4 @@ class Input:
         """Have it noticed if the client goes, although nothing is read from it."""
         sock = self._transport.get_extra_info("socket")
         if sock is not None:
-            self._departures.add(connection, sock.fileno())
+            self._departures.add(connection, sock.fileno(), has_ended=self.state is _ENDED)

@@ -14,6 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.framing import BodyFraming
 from wsgi_async.http1.reader import RequestReader
+from wsgi_async.wsgi.client_watch import Presence
 from wsgi_async.wsgi.environ import client_name, remote_address
 
 from .connections import Connections
@@ -164,6 +165,12 @@ class ConnectionLife(asyncio.Protocol):
         self._transport.abort()
 
     @or_ends
+    def client_has_ended(self) -> None:
+        """The client has ended its side while nothing was read from it."""
+        if self._exchange is not None:
+            self._exchange.client_left()
+
+    @or_ends
     def close_idle(self) -> bool:
         """Close, if nothing has begun: for shutdown.
 
@@ -196,6 +203,12 @@ class ConnectionLife(asyncio.Protocol):
         """The application has not answered in time."""
         if exchange is self._exchange and self.state is _RUNNING:
             self._refuse(error)
+
+    def presence_for(self, exchange: Exchange) -> Presence:
+        """*Any thread:* see :class:`.ExchangeConnection`."""
+        if exchange is not self._exchange:
+            return Presence.SERVED
+        return Presence.GONE if self._input.state is _ENDED else Presence.HERE
 
     # --- where it stands ---------------------------------------------------------------------
 
@@ -300,7 +313,9 @@ class ConnectionLife(asyncio.Protocol):
 
     def _cut_response(self) -> None:
         """End the connection so that the client can tell that the response is not complete."""
-        framed = self._sender.framed
+        framed, exchange = self._sender.framed, self._exchange
+        if exchange is not None and exchange.writer.has_ended:
+            exchange.served()  # it is the application that has ended it so, and not the client
         if framed is None or framed.framing is BodyFraming.CLOSE:
             self._drop("its response was cut")
         else:

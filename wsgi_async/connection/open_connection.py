@@ -47,6 +47,10 @@ class OpenConnection(Protocol):
     def client_has_gone(self) -> None:
         """The client has reset the connection while nothing was read from it."""
 
+    def client_has_ended(self) -> None:
+        """The client has ended its side while nothing was read from it: more may have come before
+        that."""
+
     def close_idle(self) -> bool:
         """Close, if nothing has begun. False where a request or its response is under way."""
 

@@ -136,6 +136,7 @@ class HTTPProtocol(ConnectionLife):
         state, upload = self.state, self._upload
         if state is _RUNNING or state is _FLUSHING:
             self._input.watch_departure(self)
+            self.client_has_ended()
             if self._exchange is not None and self._has_left(self._exchange):
                 return True
             if state is _RUNNING and upload is not None and upload.is_open:
@@ -187,6 +188,8 @@ class HTTPProtocol(ConnectionLife):
         """The exchange's thread has something. One that is not ours any more is let go."""
         try:
             if exchange is not self._exchange:
+                if not exchange.writer.gone:
+                    exchange.served()
                 exchange.let_go("the client has gone")
             elif self._upload is None:
                 self._send_on(exchange)
@@ -211,6 +214,8 @@ class HTTPProtocol(ConnectionLife):
                 if not isinstance(event, RequestHead):
                     break
                 self._begin(event)
+                if self._input.state is _ENDED:
+                    self.client_has_ended()
             else:
                 return
             has_begun = self.state is _BODY or self._reader.head_started
@@ -430,6 +435,8 @@ class HTTPProtocol(ConnectionLife):
         if exchange.writer.pipe is not None:
             exchange.writer.release()
         self._exchange = self._upload = None
+        if exchange.watching is not None:
+            exchange.served()
         sender.begin()
         if not framed.persists:
             if upload is not None:

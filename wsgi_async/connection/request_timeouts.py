@@ -225,6 +225,7 @@ class RequestTimeouts:
         self._observer.thread_lost(exchange.info, name, seconds, stacks.stack_of(ident))
         if not exchange.writer.has_ended:  # else it is its close() that hangs
             exchange.connection.give_up(exchange, error)
+        exchange.tell_given_up()
         if interrupts:
             self._to_interrupt.append(exchange)
         return True

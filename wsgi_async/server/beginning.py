@@ -101,6 +101,8 @@ class Beginning:
     def client_has_gone(self) -> None:
         """It is read from all the time, and told there."""
 
+    client_has_ended = client_has_gone
+
     def close_idle(self) -> bool:
         """Close, if nothing has come. False where it has begun."""
         if self.state is BeginningState.SILENT:

@@ -285,6 +285,11 @@ class RunningServer:
         task = self._pool.own_task()
         if task is not None:
             task.disown()
+        # What a thread of the application's own has forked off may know a client too.
+        for connection in self.connections.open:
+            in_flight = connection.in_flight
+            if in_flight is not None and in_flight.exchange is not task:
+                in_flight.exchange.disown_client()
 
     def _let_go(self) -> None:
         for holding in self._holdings:

@@ -13,7 +13,7 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from email.utils import formatdate
 from typing import Any, NamedTuple, cast
@@ -36,6 +36,7 @@ from wsgi_async.http.response import ResponseHead, with_fields
 from wsgi_async.http1.framing import HTTP1Framer
 from wsgi_async.http1.reader import RequestReader, Signal
 from wsgi_async.wsgi.calling import Step, WSGIResponse
+from wsgi_async.wsgi.client_watch import Watch
 from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_variables
 from wsgi_async.wsgi.error_stream import ErrorStream
 from wsgi_async.wsgi.file_wrapper import FileWrapper
@@ -110,6 +111,7 @@ class InProcessExchange:
         """The field with it, once a head that may have one has been read."""
         self._began = (0.0, 0.0)
         self._errors = ErrorStream(self)
+        self._watch = Watch()
         try:
             head = self._receive(request)
         except HTTPError as error:
@@ -248,6 +250,7 @@ class InProcessExchange:
         self._chunks.clear()
         self._close_file()
         if self._response is not None:
+            self._watch.leave(self)
             self._context.run(self._response.abandon)
             self._after(Step.DONE)
 
@@ -255,6 +258,7 @@ class InProcessExchange:
         """A step has been done: clean up after the last one, and say what went wrong."""
         if step is Step.DONE:
             self._response = None
+            self._watch.serve()
             self._errors.flush()
             if self._body is not None:
                 self._body.close()
@@ -283,6 +287,23 @@ class InProcessExchange:
         if self._file is not None:
             os.close(self._file[0])
             self._file = None
+
+    # --- the host of the client, see wsgi.client.ClientHost -----------------------------------
+
+    is_given_up = False
+
+    @property
+    def client_gone(self) -> bool:
+        return self._watch.gone
+
+    def watch(self) -> Watch:
+        return self._watch
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        function()  # there is one thread
+
+    def callback_failed(self, error: BaseException) -> None:
+        self.app_error("what the application has called when its client goes raised", error)
 
     # --- the reporter and the writer of the WSGIResponse, see threads.ResponseWriter ----------
 

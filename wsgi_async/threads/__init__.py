@@ -1,7 +1,8 @@
 """The thread line: where pool threads and the loop thread meet.
 
 ``pool`` has the threads, each in one of its ``places``, and the ``task_queues`` they take their
-``tasks`` from; those that wait for a client have ``stand_ins``. ``mailbox`` wakes the loop.
+``tasks`` from; those that wait for a client have ``stand_ins``. What is nobody's task are
+``errands``. ``mailbox`` wakes the loop.
 Responses go by ``response_writer``, at once or by a ``response_pipe``. Of that,
 ``response_producer`` is the pool thread's side, the module itself the loop's, and
 ``response_account`` what both share; they stand where ``response_states`` allows, what waits on
@@ -21,6 +22,9 @@ What both sides touch, all of it:
   are made under a lock, by whoever asks first. Its times are written by its thread and read by
   anybody, each as one value. A body that was collected is the thread's from then on, with its file.
 * A read that waits for the disk (``connection/sender.py``): handed to an I/O thread, and back.
+* What is to be told when a client goes (``wsgi/client_watch.py``), under its lock. The loop says
+  that it has gone, its thread and others ask; who makes it is seen to below
+  :meth:`.Exchange.watch`.
 * The budgets, under their locks. Caches of heads, of names and of addresses, where a race loses
   nothing but an entry; and what was warned of already, by one call of a dict.
 * The observer, whose methods say their thread, and the log behind it.
@@ -56,6 +60,7 @@ May import: buffers, errors, http, system.
 
 from .backlog import Extent
 from .bounds import LARGE_FILE, BlockedWriters, Overflow, Patience, ResponseBounds
+from .errands import Errand
 from .input_stream import InputStream
 from .interim_heads import InterimHeads
 from .mailbox import Mailbox, Posted
@@ -69,6 +74,7 @@ from .spool_turns import SpoolTurns
 __all__ = [
     "LARGE_FILE",
     "BlockedWriters",
+    "Errand",
     "ExtendingWriter",
     "Extent",
     "ForkedWriter",

@@ -11,6 +11,7 @@ import enum
 import threading
 from typing import Generic
 
+from .errands import Errand
 from .stand_ins import Permit
 from .tasks import T
 
@@ -64,7 +65,7 @@ class Orphan(Generic[T]):
 
     has_begun = True
 
-    def __init__(self, task: T | Permit, turn: int) -> None:
+    def __init__(self, task: T | Permit | Errand, turn: int) -> None:
         self.task = task
         self.turn = turn
         self.tries = 0
@@ -103,7 +104,7 @@ class Place(Generic[T]):
         self.sleeper = threading.Lock()
         """What it sleeps on."""
         self.sleeper.acquire()
-        self.task: T | Orphan[T] | Permit | None = None
+        self.task: T | Orphan[T] | Permit | Errand | None = None
         """What it runs; None while it sleeps."""
         self.turn = 0
         """That of the task when it was taken."""
@@ -130,8 +131,8 @@ class Place(Generic[T]):
     @property
     def own_task(self) -> T | None:
         """*Any thread:* what it runs, or has just run, whether it does so or closes it for another
-        one. Not what it only waits with."""
+        one. Not what it only waits with, nor an errand."""
         task = self.task
         if isinstance(task, Orphan):
             task = task.task
-        return None if isinstance(task, Permit) else task
+        return None if isinstance(task, (Permit, Errand)) else task

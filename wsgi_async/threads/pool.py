@@ -17,7 +17,8 @@ Guarantees:
   thread's place. That thread may run again, to the end of its task, only while one of the others
   waits (:mod:`.stand_ins`). Where none does for a second, for all may need what it holds, one such
   thread goes on all the same.
-* There are never more than `threads` + `max_lost` + `max_aside` threads.
+* There are never more than `threads` + `max_lost` + `max_aside` threads, and a few spare ones for
+  calls that wait for a thread and are no tasks (:mod:`.errands`).
 * A task is either run or, if it is withdrawn before, not; never both.
 * No lock is held while a task runs.
 
@@ -47,6 +48,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, NamedTuple
 
+from .errands import Errand, Errands
 from .places import Orphan, Place, Stage, Standing
 from .stand_ins import Permit, StandIn
 from .task_queues import TaskQueues
@@ -157,6 +159,7 @@ class ThreadPool(Generic[T]):
         self._started = 0
         self._starting = threading.Lock()
         """Held while threads are started: a thread that is not alive has ended."""
+        self._errands = Errands(name)
         self._is_short = False
         """Whether the system did not let a thread start, in whatever state the pool is: it is told
         of once, and tried again."""
@@ -297,7 +300,13 @@ class ThreadPool(Generic[T]):
         self._wake_soon(sleeper)
         return True
 
-    def submit_urgent(self, task: T) -> None:
+    def submit_errand(self, errand: Errand) -> None:
+        """*Any thread, or the loop of `soon`:* have a function called, by a spare thread if all are
+        busy for long: see :mod:`.errands`."""
+        self._errands.add(errand)
+        self.submit_urgent(errand)
+
+    def submit_urgent(self, task: T | Errand) -> None:
         """*Any thread, or the loop of `soon`:* queue a task that must not be refused."""
         with self._lock:
             self.submitted += 1
@@ -495,7 +504,9 @@ class ThreadPool(Generic[T]):
 
     def mend(self) -> None:
         """*Any thread, now and then:* replace threads that have ended without a word: one that was
-        struck before it began, or in its own code again and again."""
+        struck before it began, or in its own code again and again; and see that errands are run."""
+        if self._errands:
+            self._errands.look()
         if self._starting.locked():
             return  # the next time will do: the loop does not wait for others to start theirs
         with self._starting, self._lock:
@@ -556,7 +567,7 @@ class ThreadPool(Generic[T]):
             return
         if stage is _TAKEN and place.standing is _SERVING:
             queues = self._queues
-            back: deque[T] | deque[T | Orphan[T] | Permit]
+            back: deque[T] | deque[T | Orphan[T] | Permit | Errand]
             back = queues.new if is_new else queues.urgent
             # No call comes between: what it holds is here or there.
             place.stage, place.counts = _OVER, False
@@ -662,7 +673,7 @@ class ThreadPool(Generic[T]):
         sleeper = place.sleeper
         lock, queues = self._lock, self._queues
         while True:
-            upcoming: T | Orphan[T] | Permit | None = None
+            upcoming: T | Orphan[T] | Permit | Errand | None = None
             with lock:
                 if place.counts:
                     self.completed += 1  # the task before this one
@@ -710,7 +721,7 @@ class ThreadPool(Generic[T]):
                 self._clear_up(place, task, error)
 
     def _clear_up(
-        self, place: Place[T], task: T | Orphan[T] | Permit, error: BaseException
+        self, place: Place[T], task: T | Orphan[T] | Permit | Errand, error: BaseException
     ) -> None:
         """A task has let something out."""
         task.abandon(place.turn)

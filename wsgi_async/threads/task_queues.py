@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic
 
+from .errands import Errand
 from .places import Orphan
 from .stand_ins import Permit
 from .tasks import T
@@ -33,7 +34,7 @@ class TaskQueues(Generic[T]):
         self._size = size
         self.new: deque[T] = deque()
         """Its first ones may be withdrawn: whoever looks at them or takes one trims first."""
-        self.urgent: deque[T | Orphan[T] | Permit] = deque()
+        self.urgent: deque[T | Orphan[T] | Permit | Errand] = deque()
         self.urgent_next = False
         """Whose turn it is: a pendulum between the two queues, and no state of anything."""
         self.withdrawn: set[T] = set()
@@ -47,7 +48,7 @@ class TaskQueues(Generic[T]):
         return max(0, len(self.new) + len(self.urgent) - len(self.withdrawn))
 
     @property
-    def heads(self) -> tuple[T | None, T | Orphan[T] | Permit | None]:
+    def heads(self) -> tuple[T | None, T | Orphan[T] | Permit | Errand | None]:
         """The task that has waited the longest in each; None where there is none."""
         self.trim()
         return (self.new[0] if self.new else None, self.urgent[0] if self.urgent else None)

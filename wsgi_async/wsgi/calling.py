@@ -20,6 +20,8 @@ from wsgi_async.system.forks import leave
 
 from .async_bodies import is_async_body, is_event_stream, why_not_async
 from .checks import brief, check_chunk, check_head, remembered_head, why_dropped
+from .client import Client, ClientHost, runs_applications
+from .client_watch import Watch
 from .early_hints import SIZE_LIMIT, EarlyFields, check_hints, why_not_sent, why_too_much
 from .file_wrapper import FileWrapper
 from .types import Application, Environ, ExcInfo, Fields, StartResponse
@@ -95,9 +97,9 @@ class _Nowhere:
 _NOWHERE = _Nowhere()
 
 
-class Reporter(Protocol):
-    """Told what the application did wrong. An object, for a method of one would be bound anew in
-    each request."""
+class Reporter(ClientHost, Protocol):
+    """Told what the application did wrong, and asked for its client. An object, for a method of one
+    would be bound anew in each request."""
 
     def app_error(self, message: str, error: BaseException | None) -> None:
         """*Pool thread:* one line, and the exception where there is one."""
@@ -123,6 +125,23 @@ class _Forked:
 
     def app_warning(self, topic: str, message: str) -> None:
         """Nothing is sent."""
+
+    @property
+    def client_gone(self) -> bool:
+        return True
+
+    def watch(self) -> Watch:
+        return self._reporter.watch()  # it has been told
+
+    @property
+    def is_given_up(self) -> bool:
+        return False
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Nothing is called."""
+
+    def callback_failed(self, error: BaseException) -> None:
+        self._reporter.callback_failed(error)
 
 
 def direct(application: Application) -> Application:
@@ -159,7 +178,7 @@ def _keeping(application: Application) -> Application:
     return call
 
 
-class WSGIResponse:
+class WSGIResponse(Client):
     """One call of the application and the response that comes of it.
 
     :param application: the WSGI application.
@@ -172,7 +191,7 @@ class WSGIResponse:
     ``take`` and ``end``, or ``fail``; then ``abandon`` is called. Whatever
     happens, the iterable's ``close`` is called exactly once. It is the environ's
     ``wsgi.early_hints`` itself: a method would be bound anew for each request, most of which never
-    ask for it.
+    ask for it. For the same reason it is ``wsgi_async.client``.
     """
 
     __slots__ = (
@@ -678,6 +697,8 @@ class WSGIResponse:
             )
         return self._head
 
+
+runs_applications(WSGIResponse.begin, WSGIResponse.advance, WSGIResponse.abandon)
 
 _TOO_LONG = "the body is longer than its Content-Length; the rest was not sent"
 _INTERNAL_ERROR = ResponseHead(

@@ -20,6 +20,7 @@ _SERVER_SOFTWARE = f"wsgi_async/{__version__}"
 _OF_EACH_REQUEST = (
     *("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "SERVER_PROTOCOL", "RAW_URI", "REQUEST_URI"),
     *("REMOTE_ADDR", "REMOTE_PORT", "wsgi.input", "wsgi.errors", "wsgi.early_hints"),
+    "wsgi_async.client",
 )
 """Names that have a value of their own in each request. The dict that is copied has them already,
 without a value, so that the copy need not grow."""
@@ -114,7 +115,7 @@ def build_environ(
     body: object,
     body_size: int | None,
     errors: object,
-    early_hints: object,
+    response: object,
     origin: Origin | None = None,
     more: dict[str, object] | None = None,
 ) -> dict[str, object]:
@@ -127,7 +128,7 @@ def build_environ(
     :param body_size: bytes in `body` where all of it is there: then it is CONTENT_LENGTH also for
         a chunked body. None where it is still coming, or where there is none.
     :param errors: ``wsgi.errors``.
-    :param early_hints: ``wsgi.early_hints``.
+    :param response: ``wsgi.early_hints``, and the client: see :mod:`.client`.
     :param origin: what a proxy says, where one may: the connection's other end is then
         ``wsgi_async.peer``, by its name for log lines.
     :param more: further names, in place of what is there, where there are any.
@@ -137,7 +138,8 @@ def build_environ(
     environ["REMOTE_PORT"] = remote_port
     environ["wsgi.input"] = body
     environ["wsgi.errors"] = errors
-    environ["wsgi.early_hints"] = early_hints
+    environ["wsgi.early_hints"] = response
+    environ["wsgi_async.client"] = response
     root = environ["SCRIPT_NAME"]
     if origin is not None:
         if "wsgi_async.peer" not in environ:

@@ -15,7 +15,7 @@ import pytest
 from rawclient import TIMEOUT, RawClient, request
 from serving import Served, both_loops, one_loop_in_time
 
-from wsgi_async.connection.departures import Departures
+from wsgi_async.connection.departures import Departure, Departures
 from wsgi_async.errors import ClientDisconnected
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
@@ -232,35 +232,48 @@ def test_each_is_found_until_it_is_discarded(pair: tuple[socket.socket, socket.s
     ours, theirs = pair
     departures: Departures[str] = Departures()
     assert departures.look() == []
-    departures.add("a", ours.fileno())
-    departures.add("a", ours.fileno())
+    departures.add("a", ours.fileno(), has_ended=False)
+    departures.add("a", ours.fileno(), has_ended=True)
     assert len(departures) == 1
     theirs.sendall(b"data")
     theirs.shutdown(socket.SHUT_WR)
     assert departures.look() == []
     reset(theirs)
-    assert departures.look() == ["a"]
-    assert departures.look() == ["a"]
+    assert departures.look() == [("a", Departure.RESET)] == departures.look()
     departures.discard("a")
     assert departures.look() == []
     assert len(departures) == 0
 
 
+def test_who_has_ended_its_side_is_found_once(pair: tuple[socket.socket, socket.socket]) -> None:
+    """And behind what nobody has read. Four looks a second would find it for ever."""
+    ours, theirs = pair
+    departures: Departures[str] = Departures()
+    departures.add("a", ours.fileno(), has_ended=False)
+    theirs.sendall(b"data")
+    assert departures.look() == []
+    theirs.shutdown(socket.SHUT_WR)
+    assert departures.look() == [("a", Departure.ENDED)]
+    assert departures.look() == []
+    reset(theirs)
+    assert departures.look() == [("a", Departure.RESET)]
+
+
 def test_one_that_was_discarded_is_not_found(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     departures: Departures[str] = Departures()
-    departures.add("a", ours.fileno())
+    departures.add("a", ours.fileno(), has_ended=False)
     departures.discard("a")
     departures.discard("a")
     departures.discard("b")
     reset(theirs)
     assert departures.look() == []
-    departures.add("a", ours.fileno())
-    assert departures.look() == ["a"]
+    departures.add("a", ours.fileno(), has_ended=False)
+    assert departures.look() == [("a", Departure.RESET)]
 
 
 def test_one_without_a_socket_is_not_looked_at() -> None:
     departures: Departures[str] = Departures()
-    departures.add("a", -1)
+    departures.add("a", -1, has_ended=False)
     assert len(departures) == 0
     departures.discard("a")

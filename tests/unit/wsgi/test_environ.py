@@ -99,6 +99,7 @@ def test_everything_that_pep_3333_and_cgi_ask_for() -> None:
         "wsgi.input_terminated": True,
         "wsgi.file_wrapper": FileWrapper,
         "wsgi.early_hints": print,
+        "wsgi_async.client": print,
         "wsgi_async.threads": 8,
     }
 

@@ -1,0 +1,168 @@
+"""``environ["wsgi_async.client"]``: whether the client is still there, and what is to be done when
+it goes.
+
+No object is made for it: :class:`Client` is what the response of the request, which there is
+anyway, shows to the application of itself. What somebody registers is kept in a
+:class:`.client_watch.Watch`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import CodeType
+from typing import Any, Protocol
+
+from .client_watch import Alarm, Host, Registration, Watch
+
+__all__ = [
+    "Client",
+    "ClientHost",
+    "Registration",
+    "StayingHost",
+    "current_client",
+    "runs_applications",
+]
+
+_COROUTINE = 0x80
+"""The flag of a coroutine function's code (``inspect.CO_COROUTINE``)."""
+
+
+class ClientHost(Host, Protocol):
+    """The request, as far as its client's object knows it."""
+
+    @property
+    def client_gone(self) -> bool:
+        """*Any thread:* see :attr:`Client.gone`."""
+
+    def watch(self) -> Watch:
+        """*Any thread:* what keeps those that are to be told; made when first asked for."""
+
+    def app_warning(self, topic: str, message: str) -> None:
+        """*Any thread:* one line in the log, once for each `topic`."""
+
+
+class StayingHost:
+    """The host of a client that is not seen to leave, for the server has no connection: CGI."""
+
+    client_gone = is_given_up = False
+
+    def __init__(self) -> None:
+        self._watch = Watch()
+
+    def watch(self) -> Watch:
+        """See :class:`ClientHost`."""
+        return self._watch
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Nothing is ever to be called."""
+
+    def callback_failed(self, error: BaseException) -> None:
+        """Nor fails."""
+
+    def app_warning(self, topic: str, message: str) -> None:
+        """See :class:`ClientHost`."""
+
+
+class Client:
+    """The client of one request. *Any thread* may ask, during the request and after it.
+
+    It has *gone* where nobody is there any more who would take what the application still does:
+
+    * it has closed its connection, or the network has;
+    * it has ended its side only (a FIN, or ``close_notify``): a browser's closed tab sends no more
+      than that. Who half-closes and reads on gets its response all the same;
+    * the server has ended the connection: a client too slow, a request given up and answered 504,
+      the end of a stop.
+
+    A response that ends, however small it is, ends this too: a client that goes afterwards has not
+    gone for this request. The next request of the connection has an object of its own.
+    """
+
+    __slots__ = ()
+
+    _reporter: ClientHost
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has gone. A look at what the server knows, without I/O: a loop may ask in
+        every round."""
+        return self._reporter.client_gone
+
+    def on_gone(self, callback: Callable[[], object]) -> Registration:
+        """Have it called when the client goes; at once if it has gone, never once the response has
+        ended.
+
+        It is called without arguments, at most once, on a thread of the pool (if all of those are
+        busy for long, on a spare one), in a copy of the context in which this was called, and
+        never by the thread that calls this. What it raises is logged.
+
+        :returns: what cancels it.
+        :raises TypeError: it cannot be called, or is a coroutine function.
+        """
+        if not callable(callback):
+            raise TypeError(f"on_gone takes a callable, not {type(callback).__name__}")
+        code = getattr(callback, "__code__", None)
+        if getattr(code, "co_flags", 0) & _COROUTINE:
+            raise TypeError(
+                "on_gone takes a plain function, not a coroutine function; "
+                "have it call wsgi_async.spawn(...)"
+            )
+        host = self._reporter
+        return host.watch().on_gone(callback, host)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the client goes or the response ends, so many seconds at most.
+
+        The thread waits in its own place of the pool: who wants to wait for long with many clients
+        returns an async body.
+
+        :returns: whether the client has gone.
+        """
+        return self._reporter.watch().wait(seconds)
+
+    def on_over(self, callback: Callable[[], object], *, gone: bool = True) -> Alarm:
+        """For the server's own parts: have it called where the request is given up
+        (``request_timeout``, or an operator); and, where `gone` is true, when the client goes.
+
+        Not on a pool thread, of which all may wait for just this: on the loop, or, if it is so
+        already, by the thread that calls this before it returns. It may not block.
+
+        :returns: what cancels it: to be called in the end.
+        """
+        host = self._reporter
+        return host.watch().on_over(callback, host, gone=gone)
+
+    def warn(self, topic: str, message: str) -> None:
+        """For the server's own parts: warn of something in this request, once for each `topic`."""
+        self._reporter.app_warning(topic, message)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the request was given up: it was answered without the application, or the server
+        has stopped to wait for its end."""
+        return self._reporter.is_given_up
+
+
+_calling: list[CodeType] = []
+
+
+def runs_applications(*functions: Any) -> None:
+    """Say which methods of a :class:`Client` call the application."""
+    _calling.extend(function.__code__ for function in functions)
+
+
+def current_client() -> Client | None:
+    """*Any thread:* the client of the request that this thread runs; None where it runs none.
+
+    It is looked for on the stack: a request that does not ask pays nothing.
+    """
+    frame = sys._getframe()
+    while (caller := frame.f_back) is not None:
+        frame = caller
+        code = frame.f_code
+        for calling in _calling:  # `in` would compare them by what is in them
+            if code is calling:
+                client: Client = frame.f_locals["self"]
+                return client
+    return None
