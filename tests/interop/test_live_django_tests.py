@@ -14,7 +14,7 @@ def test_a_projects_own_tests_pass(tmp_path: Path) -> None:
     command = python("-m", "django", "test", "live_django_tests", "--settings", "live_settings")
     env = {
         "LIVE_DATABASE": str(tmp_path / "unused.sqlite3"),
-        "LIVE_GZIP": "1",
+        "LIVE_INSTALLED": "1",
         "LIVE_URLS": "live_django_tests",
     }
     with running(*command, cwd=APPS, env=env) as tests:

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 DATABASE = os.environ["LIVE_DATABASE"]
-AROUND = os.environ.get("LIVE_AROUND", "")
 
 if DATABASE.startswith("postgresql:"):
     parts = urlsplit(DATABASE)
@@ -28,7 +27,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    *(["wsgi_async.django"] if AROUND or "LIVE_GZIP" in os.environ else []),
+    *(["wsgi_async.django"] if "LIVE_INSTALLED" in os.environ else []),
 ]
 LANGUAGES = [("en", "English"), ("de", "German")]
 LOGGING_CONFIG = None
