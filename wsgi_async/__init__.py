@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .logs.observer import LogObserver
     from .realtime.hooks import on_start
     from .realtime.live import live
+    from .realtime.running import run
     from .realtime.spawning import spawn
     from .server.server import Server
 
@@ -51,6 +52,7 @@ __all__ = [
     "live",
     "main",
     "on_start",
+    "run",
     "serve",
     "spawn",
     "sse",
@@ -75,6 +77,7 @@ __getattr__, __dir__ = lazy_names(
         "live": "realtime.live",
         "main": "entry",
         "on_start": "realtime.hooks",
+        "run": "realtime.running",
         "serve": "launch.serving",
         "spawn": "realtime.spawning",
         "sse": "sse",

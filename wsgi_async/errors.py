@@ -116,7 +116,8 @@ class ClientDisconnected(ConnectionError):
 
 
 class RequestTimeout(BaseException):
-    """The application is later than ``request_timeout`` allows, and ``interrupt_late`` is on.
+    """The application is later than ``request_timeout`` allows, and ``interrupt_late`` is on, or it
+    waits in :func:`~wsgi_async.run`.
 
     Raised in its thread from outside, once, wherever it is: ``finally`` clauses run, ``except
     Exception`` lets it pass. It comes when Python code runs again there: a call into C that

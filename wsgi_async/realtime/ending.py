@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -27,6 +28,14 @@ LAST = 3 * CLOSE_TIME
 """Seconds beyond its grace in which a loop that is not blocked has ended."""
 
 
+class _Verdict(enum.Enum):
+    """What comes of the wish to end it."""
+
+    NEEDED = "a server runs in this process"
+    ENDING = "somebody else ends it already"
+    OVER = "all has ended but its thread"
+
+
 class _End:
     """Told how the end went."""
 
@@ -34,18 +43,20 @@ class _End:
         self._loop = loop
         self.over: Future[None] = Certain()
 
-    def returned(self, is_the_end: bool) -> None:
-        if is_the_end:
-            self._loop.ended.add_done_callback(lambda ended: self.over.set_result(None))
-            self._loop.close()
-        else:
+    def returned(self, verdict: _Verdict) -> None:
+        if verdict is _Verdict.NEEDED:
             self.over.set_result(None)
+            return
+        self._loop.ended.add_done_callback(lambda ended: self.over.set_result(None))
+        if verdict is _Verdict.OVER:
+            self._loop.close()
 
     def raised(self, error: BaseException) -> None:
-        """It was there too late, or an error of our own: nobody is to wait for ever."""
+        """It is another one's end that has cancelled this, or an error of our own."""
         if not isinstance(error, asyncio.CancelledError):
             self._loop.report("an error at the end of the application loop", error)
-        self.over.set_result(None)
+            self._loop.close()
+        self.returned(_Verdict.ENDING)
 
 
 def finish(loop: ApplicationLoop, grace: float) -> Future[None]:
@@ -72,10 +83,11 @@ def _hurry(loop: ApplicationLoop) -> None:
     loop.changed.set()
 
 
-async def _finish(loop: ApplicationLoop, grace: float) -> bool:
-    """Whether it is the end."""
-    if events.RUNNING or loop.state is not LoopState.RUNNING:
-        return False
+async def _finish(loop: ApplicationLoop, grace: float) -> _Verdict:
+    if loop.state is not LoopState.RUNNING:
+        return _Verdict.ENDING
+    if events.RUNNING:
+        return _Verdict.NEEDED
     loop.enter(LoopState.FINISHING)
     deadline = time.monotonic() + grace
     await _end_spawned(loop, deadline)
@@ -87,7 +99,7 @@ async def _finish(loop: ApplicationLoop, grace: float) -> bool:
     with contextlib.suppress(TimeoutError, Exception):
         async with asyncio.timeout(CLOSE_TIME):
             await loop.loop.shutdown_asyncgens()
-    return True
+    return _Verdict.OVER
 
 
 def _left(loop: ApplicationLoop, deadline: float) -> float:

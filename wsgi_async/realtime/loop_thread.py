@@ -333,16 +333,15 @@ class ApplicationLoop:
 
     def _ended(self, outcome: Outcome[T], task: asyncio.Task[T]) -> None:
         del self._tasks[outcome]
+        error = _error_of(task)
         if os.getpid() != self._pid:  # it has forked, and comes back in the child too
-            forks.leave(None if task.cancelled() else task.exception())
-        try:
-            value = task.result()
-        except BaseException as error:
-            if not isinstance(error, Exception | asyncio.CancelledError):
-                self._told = error
-            outcome.raised(error)
-        else:
-            outcome.returned(value)
+            forks.leave(None if task.cancelled() else error)
+        if error is None:
+            outcome.returned(task.result())
+            return
+        if not isinstance(error, Exception | asyncio.CancelledError):
+            self._told = error
+        outcome.raised(error)
 
     def _cancel(self, outcome: Outcome[Any]) -> None:
         task = self._tasks.get(outcome)
@@ -407,6 +406,19 @@ class ApplicationLoop:
     def _leave(self, task: asyncio.Task[Any] | None) -> None:
         is_done = task is not None and task.done() and not task.cancelled()
         forks.leave(task.exception() if task is not None and is_done else None)
+
+
+def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
+    """What a task that is done has raised, with the frames of its own alone: any other one would
+    have it, and make a cycle."""
+    if not task.cancelled():
+        return task.exception()
+    try:
+        task.result()
+    except asyncio.CancelledError as error:
+        trace = error.__traceback__
+        return error.with_traceback(None if trace is None else trace.tb_next)
+    return None
 
 
 def name_of(coroutine: object) -> str:
