@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
+import gc
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from typing import Any
 
-import h11
 import pytest
-from application_loops import ending_with_the_test, loop_threads
+from application_loops import loop_threads
+from exchanges import exchanges_left
 from live_bodies import Live, Tap, live_app
+from live_servers import APPLICATION, POOL, Serve, ends, idle, live_of, live_servers, state_of
 from rawclient import TIMEOUT, RawClient, request
-from serving import Served, both_loops, serving
+from serving import both_loops
+
+from wsgi_async.realtime.body import Body
 
 MIB = 1 << 20
-POOL, APPLICATION = "wsgi_async-", "wsgi_async-application"
 EVENTS = [("Content-Type", "text/event-stream")]
 
-Serve = Callable[..., Served]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    with ending_with_the_test(), ExitStack() as stack:
-
-        def start(application: Any, **options: Any) -> Served:
-            return stack.enter_context(serving(application, **options))
-
-        yield start
-
-
-def live_of(served: Served) -> Any:
-    running = served.server._running
-    assert running is not None
-    return running.live
-
-
-def ends(served: Served) -> dict[str, int]:
-    return {end.value: count for end, count in live_of(served).bodies.ends.items() if count}
-
-
-def idle(served: Served) -> None:
-    """Nothing is held for anybody, bodies included."""
-    served.wait_until(lambda: not len(live_of(served)), "a body is left")
-    served.wait_until_idle()
+serve = pytest.fixture(live_servers)
 
 
 @both_loops
@@ -139,7 +115,7 @@ def test_one_that_waits_for_its_client_is_closed_at_its_yield(serve: Serve) -> N
     tap.give(*[b"x" * MIB] * 40)
     with served.client(receive_buffer=4096) as client:
         client.send(request())
-        served.wait_until(lambda: _state(served) == "BEHIND")
+        served.wait_until(lambda: state_of(served) == "BEHIND")
         asked = tap.asked
         assert asked < 20  # what kernel buffers take, and no more
         client.reset()
@@ -151,11 +127,6 @@ def test_one_that_waits_for_its_client_is_closed_at_its_yield(serve: Serve) -> N
     ]
     assert tap.asked == asked
     idle(served)
-
-
-def _state(served: Served) -> str:
-    bodies = live_of(served).bodies
-    return next((body.state.name for body in bodies._all()), "") if bodies else ""
 
 
 @both_loops
@@ -176,7 +147,7 @@ def test_a_slow_client_gets_it_all_and_little_waits(loop: str, overflow: str, se
     )
     with served.client(receive_buffer=4096) as client:
         client.send(request())
-        served.wait_until(lambda: _state(served) == "BEHIND")
+        served.wait_until(lambda: state_of(served) == "BEHIND")
         assert not served.pool.busy
         body = client.response().body
     assert body == b"".join(bytes([number]) * (MIB // 8) for number in range(64))
@@ -200,122 +171,10 @@ def test_where_a_view_has_written_to_disk_before_that_goes_first(serve: Serve) -
     served = serve(application, response_buffer=64 * 1024)
     with served.client(receive_buffer=4096) as client:
         client.send(request())
-        served.wait_until(lambda: _state(served) == "BEHIND")
+        served.wait_until(lambda: state_of(served) == "BEHIND")
         body = client.response().body
     assert body == b"x" * 10 * MIB + b"the end"
     idle(served)
-
-
-# --- errors -------------------------------------------------------------------------------------
-
-
-def test_an_error_before_the_first_chunk_is_a_500_with_its_traceback(serve: Serve) -> None:
-    tap = Tap()
-    body = Live(tap.chunks(), tap.log)
-    served = serve(live_app(lambda: body))
-    tap.give(ValueError("broken"))
-    with served.client() as client:
-        assert client.get().status == 500
-    [(info, message, error)] = served.recorder.wait_for("app_error")
-    assert (info.target, message, repr(error)) == (
-        "/",
-        "the application raised",
-        "ValueError('broken')",
-    )
-    assert body.closed.wait(TIMEOUT)
-    idle(served)
-    assert ends(served) == {"error": 1}
-
-
-@pytest.mark.parametrize(
-    "error",
-    [ValueError("broken"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), "text"],
-    ids=repr,
-)
-def test_an_error_later_is_a_cut_and_costs_nobody_else_anything(error: Any, serve: Serve) -> None:
-    """Also what ends programs, and one that cancels itself."""
-    taps = [Tap(), Tap()]
-    made = iter(taps)
-    served = serve(live_app(lambda: Live(next(made).chunks())))
-    taps[0].give(b"first", error)
-    taps[1].give(b"whole", None)
-    with served.client() as client, pytest.raises(h11.RemoteProtocolError):
-        client.get()
-    [(_, _, raised)] = served.recorder.wait_for("app_error")
-    assert isinstance(raised, AssertionError if error == "text" else type(error))
-    with served.client() as client:
-        assert client.get().body == b"whole"
-    idle(served)
-
-
-def test_what_its_end_raises_is_told_and_it_is_closed_all_the_same(serve: Serve) -> None:
-    async def chunks() -> AsyncIterator[bytes]:
-        try:
-            yield b"first"
-            await asyncio.sleep(TIMEOUT)
-        finally:
-            raise ValueError("at its end")
-
-    body = Live(chunks())
-    served = serve(live_app(lambda: body))
-    with served.client() as client:
-        client.send(request())
-        client.read_until(b"first")
-        client.reset()
-    [(_, message, error)] = served.recorder.wait_for("app_error")
-    assert message == "the application raised as its body was cancelled"
-    assert repr(error) == "ValueError('at its end')"
-    assert body.closed.wait(TIMEOUT)
-    idle(served)
-
-
-def test_one_that_catches_its_cancellation_is_closed_at_its_next_yield(serve: Serve) -> None:
-    async def chunks() -> AsyncIterator[bytes]:
-        yield b"first"
-        while True:
-            try:
-                await asyncio.sleep(TIMEOUT)
-            except asyncio.CancelledError:
-                yield b"not with me"
-
-    body = Live(chunks())
-    served = serve(live_app(lambda: body))
-    with served.client() as client:
-        client.send(request())
-        client.read_until(b"first")
-        client.reset()
-    assert body.closed.wait(TIMEOUT)
-    idle(served)
-
-
-def test_inner_generators_are_closed_by_whoever_iterates_them(serve: Serve) -> None:
-    """What is suspended deep inside is told by the cancellation, from within."""
-    log: list[str] = []
-
-    async def inner() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                yield b"tick"
-                await asyncio.sleep(0.001)
-        finally:
-            log.append("inner")
-
-    async def outer() -> AsyncIterator[bytes]:
-        try:
-            async for chunk in inner():
-                yield chunk
-        finally:
-            log.append("outer")
-
-    body = Live(outer())
-    served = serve(live_app(lambda: body))
-    with served.client() as client:
-        client.send(request())
-        client.read_until(b"tick")
-        client.reset()
-    assert body.closed.wait(TIMEOUT)
-    idle(served)
-    assert "outer" in log
 
 
 # --- half-closed clients ------------------------------------------------------------------------
@@ -435,6 +294,31 @@ def test_over_tls(serve: Serve) -> None:
         tap.give(b"last", None)
         client.read_until(b"last")
     idle(served)
+
+
+def test_nothing_is_left_to_the_collector(serve: Serve) -> None:
+    """However they end: ten thousand of them are freed one by one."""
+    taps = [Tap() for _ in range(4)]
+    bodies = [Live(tap.chunks()) for tap in taps]
+    made = iter(bodies)
+    served = serve(live_app(lambda: next(made)))
+    taps[0].give(b"x", None)
+    taps[1].give(b"x", ValueError("x"))
+    taps[2].give(ValueError("x"))
+    with exchanges_left() as left:
+        for tap, body in zip(taps, bodies, strict=True):
+            with served.client() as client:
+                client.send(request())
+                if tap is taps[-1]:
+                    assert tap.begun.wait(TIMEOUT)
+                    client.reset()
+                else:
+                    client.read_to_end() if tap is taps[1] else client.read_until(b"\r\n\r\n")
+            assert body.closed.wait(TIMEOUT)
+        idle(served)
+        served.recorder.forget()
+    assert left == []
+    assert [one for one in gc.get_objects() if type(one) is Body] == []
 
 
 # --- a bound ------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from wsgi_async.connection.kinds import exchange_for, id_field_of
 from wsgi_async.errors import HTTPError
 from wsgi_async.events import Observer, RequestInfo
 from wsgi_async.http.admission import admit
+from wsgi_async.server.live_responses import LiveResponses
 from wsgi_async.threads.pool import Call, ThreadPool
 from wsgi_async.wsgi.client_watch import Presence
 from wsgi_async.wsgi.environ import server_variables as make_variables
@@ -63,6 +65,7 @@ class Connection:
     """The loop's side of one exchange, on a transport that sends only when told."""
 
     remote_addr, remote_port, client = "192.0.2.1", "1234", "192.0.2.1:1234"
+    has_ended_its_side = False
     server_variables = make_variables(
         ("127.0.0.1", 80),
         root_path="",
@@ -136,6 +139,7 @@ class Rig:
         line.stand_in = self.pool.stand_in
         self.pool.start()
         config = config or Config()
+        self.live = LiveResponses(config, observer, lambda: 1, line.wakes.put)
         self.gateway = Gateway(
             application,
             self.pool,
@@ -145,6 +149,7 @@ class Rig:
             request_ids(),
             exchange=exchange_for(observer, config),
             id_field=id_field_of(config),
+            live=self.live,
         )
 
     def connect(self, method: str = "GET", length: int | None = None) -> Connection:
@@ -178,6 +183,25 @@ class Rig:
         stopped = threading.Event()
         self.pool.stop(stopped.set)
         assert stopped.wait(WAIT)
+
+
+def finish_live(rig: Rig, connection: Connection) -> None:
+    """Be the loop, and a client that takes everything, until all is over, and asynchronous bodies
+    are closed."""
+    side = connection.side
+    deadline = time.monotonic() + WAIT
+    while side.end is None or len(rig.live) or rig.pool.busy or rig.pool.queued:
+        assert time.monotonic() < deadline, (side.end, len(rig.live))
+        if side.unsent:
+            side.drain()
+        if not rig.line.wakes.empty():
+            rig.line.turn()
+        rig.pool.mend()
+        rig.line.mailbox.mend()
+        if rig.live.bodies is not None:
+            rig.live.bodies._swept_at = 0.0
+            rig.live.sweep(time.monotonic())
+        time.sleep(0.0002)
 
 
 def rigs(tmp_path: Path) -> Iterator[Callable[..., Rig]]:

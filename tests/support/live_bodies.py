@@ -76,7 +76,10 @@ class Tap:
                 if item is None:
                     return
                 if isinstance(item, BaseException):
-                    raise item
+                    try:
+                        raise item
+                    finally:
+                        del item  # its traceback has this frame: leave no cycle
                 self.asked += 1
                 yield item
             self._news.clear()

@@ -100,6 +100,11 @@ class Recorder(Observer):
         with self._changed:
             return [facts for event, facts in self._events if event == name]
 
+    def forget(self) -> None:
+        """What was told so far."""
+        with self._changed:
+            self._events.clear()
+
     def wait_for(self, name: str, count: int = 1) -> list[tuple[Any, ...]]:
         """Wait until it was told `count` times."""
         with self._changed:

@@ -13,5 +13,5 @@ write instead; nothing is accepted and then ignored that would change what a cli
 
 Runs on: the caller's thread; a server behind it on a loop of its own.
 
-May import: config, errors, events, http, logs, server, system, tls, wsgi.
+May import: config, errors, events, http, logs, realtime, server, system, tls, wsgi.
 """

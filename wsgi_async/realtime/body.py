@@ -251,6 +251,8 @@ class Body:
                 self._enter(_ENDING)
                 await self._close_generators()
         except BaseException as error:  # the loop has ended, or there is no memory
+            if self.state is _OVER:
+                return  # it is closed, and this coroutine is only being collected
             self._fail(error)
         self._room = None
         if self.state is not _ENDING:

@@ -14,7 +14,8 @@ package in every run.
 
 Runs on: the test's thread; ``live_server`` has a loop in a thread of its own.
 
-May import: buffers, config, connection, errors, events, http, http1, logs, server, system, wsgi.
+May import: buffers, config, connection, errors, events, http, http1, logs, realtime, server,
+system, wsgi.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import Context
 from email.utils import formatdate
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.buffers.spool import BodySpool
@@ -44,6 +44,9 @@ from wsgi_async.wsgi.types import Application
 
 from .request import Request
 from .response import Headers
+
+if TYPE_CHECKING:
+    from wsgi_async.realtime.bridge import Bridge
 
 __all__ = ["InProcessExchange", "Setting"]
 
@@ -104,6 +107,7 @@ class InProcessExchange:
         self._chunks: deque[bytes] = deque()
         self._file: tuple[int, int, int] | None = None
         self._response: WSGIResponse | None = None
+        self._bridge: Bridge | None = None
         self._body: BodySpool | None = None
         self._origin: Origin | None = None
         self._id = f"test-{next(_ids):x}"
@@ -249,16 +253,23 @@ class InProcessExchange:
         """
         self._chunks.clear()
         self._close_file()
+        self._close_bridge()
         if self._response is not None:
             self._watch.leave(self)
             self._context.run(self._response.abandon)
             self._after(Step.DONE)
+
+    def _close_bridge(self) -> None:
+        bridge, self._bridge = self._bridge, None
+        if bridge is not None:
+            bridge.close()
 
     def _after(self, step: Step) -> None:
         """A step has been done: clean up after the last one, and say what went wrong."""
         if step is Step.DONE:
             self._response = None
             self._watch.serve()
+            self._close_bridge()
             self._errors.flush()
             if self._body is not None:
                 self._body.close()
@@ -377,7 +388,10 @@ class InProcessExchange:
         return True
 
     def step_through(self, body: Any) -> Iterable[bytes]:
-        return cast("Iterable[bytes]", body)
+        from wsgi_async.realtime.bridge import Bridge  # a loop that nobody else needs
+
+        self._bridge = Bridge(body)
+        return self._bridge
 
     def cut(self) -> None:
         pass  # and is not complete

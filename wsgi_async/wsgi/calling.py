@@ -324,7 +324,8 @@ class WSGIResponse(Client):
 
     @property
     def async_iterator(self) -> AsyncIterator[bytes] | None:
-        """*Any thread, after* :attr:`Step.LIVE`: what gives the chunks; None once it is closed."""
+        """*Any thread, from* :meth:`go_live` *until it is closed:* what gives the chunks; else
+        None."""
         iterator: AsyncIterator[bytes] | None = self._iterator
         return iterator
 
@@ -354,7 +355,9 @@ class WSGIResponse(Client):
         """*Whoever awaits it, before the first chunk:* from now on nothing waits in here.
 
         :returns: :attr:`Step.PARKED` where the client is to take first what was written.
+        :raises Exception: what the body's ``__aiter__`` raises.
         """
+        self._iterator = aiter(cast("AsyncIterable[bytes]", self._iterable))
         return _LIVE if self._pipe.go_live() else _PARKED
 
     def take(self, chunk: bytes) -> Step:
@@ -413,10 +416,11 @@ class WSGIResponse(Client):
             if self._send_file(iterable):
                 return self._close()
         elif is_async_body(iterable):
+            if self._has_no_body():
+                return self._close()
             chunks = self._writer.step_through(iterable)
             if chunks is None:
-                self._iterator = aiter(cast("AsyncIterable[bytes]", iterable))
-                return self._begin_live()
+                return _LIVE
             self._iterator = self._iter(chunks)
             return None
         self._iterator = self._iter(iterable)
@@ -428,16 +432,16 @@ class WSGIResponse(Client):
                 _PLAIN.add(kind)
         return None
 
-    def _begin_live(self) -> Step:
-        """Its body is asynchronous. Where the response is to have none, it is never asked."""
+    def _has_no_body(self) -> bool:
+        """Whether the response is to have no body, as far as is known before its first chunk; then
+        it has been answered, and an asynchronous one is never asked."""
         head = self._head
-        if not self._head_sent and head is not None:
-            if self._head_only or head.status in BODILESS:
-                self._start()
-                return self._close()
-        elif self._head_only and self._head_sent:
-            return self._close()
-        return _LIVE
+        if self._head_sent or head is None:
+            return self._head_only and self._head_sent
+        if self._head_only or head.status in BODILESS:
+            self._start()
+            return True
+        return False
 
     def _iter(self, iterable: Iterable[bytes]) -> Iterator[bytes]:
         """Ask for the iterator, and refuse what can be iterated but is not chunks."""

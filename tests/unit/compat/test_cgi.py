@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from application_loops import ending_with_the_test
+from live_bodies import Live
 from rawclient import TIMEOUT
 from tools import ROOT
 
@@ -168,3 +171,19 @@ def test_file_is_sent_and_closed(tmp_path: Any) -> None:
 
     assert run(send)[0].endswith(b"\r\n\r\n" + b"content" * 1000)
     assert opened[0].closed
+
+
+def test_an_asynchronous_body_is_stepped_through() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"one "
+        yield b"two"
+
+    body = Live(chunks())
+
+    def application(environ: dict[str, Any], start_response: Any) -> Live:
+        start_response("200 OK", [])
+        return body
+
+    with ending_with_the_test():
+        assert run(application, REQUEST_METHOD="GET")[0].endswith(b"\r\n\r\none two")
+    assert body.closed.is_set()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
+import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from application_loops import ending_with_the_test
+from live_bodies import Live
 from shown import TEXT, a_file, echo, empty, raises
 
 import wsgi_async
@@ -238,3 +242,29 @@ def test_clients_may_ask_each_other() -> None:
 def test_responses_are_what_calls_return() -> None:
     assert isinstance(TestClient(empty).get(), Response)
     assert TestClient.__test__ is False
+
+
+def test_an_asynchronous_body_is_stepped_through_on_the_application_loop() -> None:
+    """Chunk by chunk, and cancelled where the client does not take it to its end."""
+    log: list[str] = []
+
+    async def ticks() -> AsyncIterator[bytes]:
+        try:
+            for number in itertools.count():
+                yield b"%d " % number
+                await asyncio.sleep(0)
+        finally:
+            log.append(threading.current_thread().name)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Live:
+        start_response("200 OK", TEXT)
+        return Live(ticks(), log)
+
+    with ending_with_the_test():
+        with TestClient(application).get("/", stream=True) as response:
+            chunks = response.chunks()
+            assert [next(chunks), next(chunks)] == [b"0 ", b"1 "]
+        assert log[0] == "wsgi_async-application"
+        assert log[1].startswith("closed on MainThread")
+        assert TestClient(application).head("/").body == b""
+    assert len(log) == 3  # which was never begun
