@@ -375,6 +375,15 @@ class Config:
         "0 = as many as --max-connections.",
         maximum=10_000_000,
     )
+    live_threads: int = option(
+        8,
+        group=Group.LIVE,
+        help="Threads of a process in which asynchronous bodies call what is not asynchronous "
+        "(sync_to_async, Django's ORM), one for each body, shared where there are more; at most as "
+        "many database connections.",
+        minimum=1,
+        maximum=10_000,
+    )
 
     preload: bool = option(
         False,

@@ -29,7 +29,15 @@ from typing import Any, Protocol
 
 from . import frameworks
 
-__all__ = ["IDLE_TIME", "THREADS", "CallingThread", "Executor", "SyncThreads", "context_for_body"]
+__all__ = [
+    "IDLE_TIME",
+    "THREADS",
+    "CallingThread",
+    "Executor",
+    "SyncThreads",
+    "allow",
+    "context_for_body",
+]
 
 THREADS = 8
 """Threads of the set: as many as the pool has where nobody says otherwise, so that a process has at
@@ -116,7 +124,6 @@ class SyncThreads:
     def __init__(self, most: int = THREADS, idle_time: float = IDLE_TIME) -> None:
         self.most = most
         self.idle_time = idle_time
-        self.pid = os.getpid()
         self._lock = threading.Lock()
         self._threads: list[_SyncThread] = []
         self._made = 0
@@ -271,15 +278,37 @@ def _loop_of_asgiref_kept() -> Iterator[None]:
 
 
 _set: SyncThreads | None = None
+_allowed = 0
+_making = threading.Lock()
+
+
+def allow(most: int) -> None:
+    """*Any thread:* how many threads the options of a server allow (``live_threads``); where a
+    process has several servers, the most that one of them does."""
+    global _allowed
+    with _making:
+        _allowed = max(most, _allowed)
+        if _set is not None:
+            _set.most = _allowed
 
 
 def _current() -> SyncThreads:
-    """The set of this process: a child has none of its parent's threads."""
+    """*Any thread:* the set of this process."""
     global _set
-    threads = _set
-    if threads is None or threads.pid != os.getpid():
-        threads = _set = SyncThreads(THREADS)
-    return threads
+    with _making:
+        if _set is None:
+            _set = SyncThreads(_allowed or THREADS)
+        return _set
+
+
+def _after_fork() -> None:
+    """*In the child*, which has none of its parent's threads."""
+    global _set, _making
+    _making = threading.Lock()  # somebody may have held it
+    _set = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def context_for_body(executor: Executor | None = None) -> AbstractContextManager[object]:

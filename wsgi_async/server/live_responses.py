@@ -63,12 +63,14 @@ class LiveResponses:
         return bodies.take(exchange, response, context)
 
     def _make(self) -> Bodies:
+        from wsgi_async.realtime import executors
         from wsgi_async.realtime.application_loop import application_loop
         from wsgi_async.realtime.bodies import Bodies, Limits
 
         config = self._config
         with self._making:
             if self.bodies is None:
+                executors.allow(config.live_threads)
                 self.bodies = Bodies(
                     Limits(
                         first_chunk=config.request_timeout,

@@ -203,6 +203,19 @@ def test_a_task_that_a_body_leaves_behind_can_still_call(threads: SyncThreads) -
     assert asyncio.run(main()) != threading.get_ident()
 
 
+def test_the_server_that_allows_most_threads_counts(
+    threads: SyncThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "_allowed", 0)
+    executors.allow(1)
+    assert threads.most == 1
+    executors.allow(3)
+    executors.allow(2)
+    assert threads.most == 3
+    monkeypatch.setattr(executors, "_set", None)
+    assert executors._current().most == 3
+
+
 def test_a_body_in_a_child_process_has_threads_of_its_own(threads: SyncThreads) -> None:
     async def body() -> int:
         return await ident()
