@@ -10,6 +10,9 @@ __all__ = ["Phase", "is_async_body", "is_event_stream", "why_not_async"]
 
 EVENT_STREAM = "text/event-stream"
 
+UNCHANGED = "identity"
+"""A content coding that changes nothing: it keeps others from compressing (``sse.headers()``)."""
+
 
 class Phase(enum.Enum):
     """How far who awaits asynchronous bodies is from the end. It only ever goes forwards."""
@@ -43,13 +46,13 @@ def why_not_async(iterable: object) -> str | None:
 
 
 def is_event_stream(fields: tuple[tuple[str, str], ...]) -> bool:
-    """Whether a response with these fields is a stream of server-sent events, as it is: what has a
-    Content-Encoding cannot be added to."""
+    """Whether a response with these fields is a stream of server-sent events, as it is: what is
+    compressed cannot be added to."""
     is_stream = False
     for name, value in fields:
         lowered = name.lower()
         if lowered == "content-type":
             is_stream = value.partition(";")[0].strip().lower() == EVENT_STREAM
-        elif lowered == "content-encoding":
+        elif lowered == "content-encoding" and value.strip().lower() != UNCHANGED:
             return False
     return is_stream

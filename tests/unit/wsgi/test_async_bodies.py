@@ -10,6 +10,7 @@ import pytest
 from live_bodies import Live, live_app
 from responses import Recorder, Reports
 
+from wsgi_async import sse
 from wsgi_async.errors import ApplicationError, ClientDisconnected, HTTPError
 from wsgi_async.wsgi import calling
 from wsgi_async.wsgi.async_bodies import is_async_body, is_event_stream
@@ -273,6 +274,8 @@ def test_a_refusal_is_the_servers_own_answer_or_a_cut() -> None:
         ([("Content-Type", "text/plain")], False),
         ([], False),
         ([("Content-Encoding", "gzip"), ("Content-Type", "text/event-stream")], False),
+        # What keeps others from compressing it makes it no other thing.
+        (list(sse.headers().items()), True),
     ],
 )
 def test_which_are_event_streams(fields: list[tuple[str, str]], expected: bool) -> None:
