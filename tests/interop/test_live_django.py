@@ -227,11 +227,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         served.command.assert_clean()
 
 
-@pytest.mark.parametrize("kind", ["plain", "event-stream"])
-def test_each_chunk_leaves_at_once_through_gzip(installed: Site, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "coding"), [("plain", "gzip"), ("event-stream", None)])
+def test_each_chunk_leaves_at_once_through_gzip(
+    installed: Site, kind: str, coding: str | None
+) -> None:
     """Django before 6 makes a gzip file of each chunk: browsers would show the first one only."""
     with installed.stream(f"/stream/{kind}?type=text/{kind}", **{"Accept-Encoding": "gzip"}) as got:
-        assert got.headers["Content-Encoding"] == "gzip"
+        assert got.headers.get("Content-Encoding") == coding
         assert next(lines := lines_of(got)) == "begun 0"
         for data in ("one", "two"):
             installed.push(kind, data)

@@ -20,4 +20,4 @@ def test_a_projects_own_tests_pass(tmp_path: Path) -> None:
     with running(*command, cwd=APPS, env=env) as tests:
         code = tests.wait()
     assert code == 0, tests.output
-    assert "Ran 5 tests" in tests.output
+    assert "Ran 6 tests" in tests.output

@@ -14,15 +14,15 @@ __all__ = ["install"]
 
 _iterate = StreamingHttpResponse.__iter__
 _compress = GZipMiddleware.process_response
+_compresses_streams = hasattr(text, "acompress_sequence")  # Django 6 does
 
 
 def install() -> None:
     """Have a ``StreamingHttpResponse`` that is asynchronous be left as it is by Sentry, iterated
-    chunk by chunk by others, and compressed as one stream. Harmless if repeated."""
+    chunk by chunk by others, and compressed as one stream, if at all. Harmless if repeated."""
     StreamingHttpResponse.__iter__ = _iter
     StreamingHttpResponse.fileno = property(_fileno)
-    if not hasattr(text, "acompress_sequence"):  # Django 6 has it
-        GZipMiddleware.process_response = _process_response
+    GZipMiddleware.process_response = _process_response
 
 
 def _iter(self: Any) -> Iterator[bytes]:
@@ -71,13 +71,22 @@ async def _whole(response: Any) -> AsyncIterator[bytes]:
 
 
 def _process_response(self: Any, request: Any, response: Any) -> Any:
-    """``GZipMiddleware.process_response``: until Django 6 it makes a file of each chunk, and
-    browsers, Chromium for one, stop at the end of the first."""
-    if not (response.streaming and response.is_async):
+    """``GZipMiddleware.process_response``.
+
+    Event streams are not compressed: until Django 6 a synchronous one would be held back, and in
+    none of them could a server tell clients to come again. Of other asynchronous bodies Django
+    makes, until then, a file of each chunk; browsers, Chromium for one, stop at the end of the
+    first.
+    """
+    if not response.streaming:
         return _compress(self, request, response)
-    content, was_encoded = response.streaming_content, response.has_header("Content-Encoding")
+    if response.get("Content-Type", "").partition(";")[0].strip().lower() == "text/event-stream":
+        return response
+    if _compresses_streams or not response.is_async or response.has_header("Content-Encoding"):
+        return _compress(self, request, response)
+    content = response.streaming_content
     answer = _compress(self, request, response)
-    if answer is response and not was_encoded and response.has_header("Content-Encoding"):
+    if answer is response and response.has_header("Content-Encoding"):
         response.streaming_content = _compressed(content, self.max_random_bytes)
     return answer
 

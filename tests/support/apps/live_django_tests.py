@@ -11,9 +11,11 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django import urls
 from django.contrib.sessions.models import Session
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import LiveServerTestCase, TestCase, TransactionTestCase
 from django.utils import timezone
+
+import wsgi_async
 
 ended = threading.Semaphore(0)
 
@@ -32,7 +34,12 @@ def stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(counts(), content_type="text/plain")
 
 
-urlpatterns = [urls.path("stream", stream)]
+def waits(request: HttpRequest) -> HttpResponse:
+    Session.objects.create(session_key="view", session_data="", expire_date=timezone.now())
+    return HttpResponse(str(wsgi_async.run(Session.objects.acount())))
+
+
+urlpatterns = [urls.path("stream", stream), urls.path("waits", waits)]
 
 
 class Common:
@@ -57,6 +64,9 @@ class Rolled(Common, TestCase):
 
     def test_it_was_rolled_back(self) -> None:
         self.look()
+
+    def test_what_a_view_waits_for_is_in_it_too(self) -> None:
+        assert self.client.get("/waits").content == b"1"
 
     def test_a_stream_that_is_not_read_to_its_end(self) -> None:
         response = self.client.get("/stream")

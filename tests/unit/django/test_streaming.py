@@ -88,6 +88,14 @@ def test_who_takes_no_gzip_gets_none(accepted: str) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("body", [["one"], chunks()])
+def test_event_streams_are_not_compressed(body: Any) -> None:
+    """In what is compressed a server could not tell clients when to come again."""
+    response = StreamingHttpResponse(body, content_type="text/event-stream; charset=utf-8")
+    assert through_gzip(response) is response
+    assert not response.has_header("Content-Encoding")
+
+
 def test_what_is_encoded_already_stays_as_it_is() -> None:
     """As ``sse.headers()`` say it of an event stream."""
 
