@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -161,7 +162,7 @@ def test_code_that_blocks_it_is_told_of_and_stops_no_ordinary_request() -> None:
     async def block() -> None:
         go_on.wait(TIMEOUT)
 
-    with serving(hello) as served:
+    with serving(hello, ready_path="/ready") as served:
         told = served.recorder
         application_loop().start(block())
         ((seconds, stack),) = told.wait_for("application_loop_blocked")
@@ -170,6 +171,11 @@ def test_code_that_blocks_it_is_told_of_and_stops_no_ordinary_request() -> None:
         with served.client() as client:
             client.send(request("/"))
             assert client.response().body == b"hello"
+            client.send(request("/ready?json"))
+            details = json.loads(client.response().body)
+            assert details["status"] == "ready"
+            assert details["application_loop"]["blocked"] >= 0.5
+            assert details["application_loop"]["live"] == 0
         go_on.set()
         ((lasted,),) = told.wait_for("application_loop_recovered")
         assert lasted >= seconds

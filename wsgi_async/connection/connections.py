@@ -34,7 +34,7 @@ from .redirects import Redirects
 from .request_timeouts import RequestTimeouts
 from .server_variables import ServerVariables
 from .slow_requests import SlowRequests
-from .vitals import Vitals, take_vitals
+from .vitals import LoopVitals, Vitals, take_vitals
 from .waits import Waits
 
 __all__ = ["TICK", "Connections", "Phase", "make_framer"]
@@ -75,6 +75,10 @@ def make_framer(config: Config) -> HTTP1Framer:
 
 def _do_nothing() -> None:
     pass
+
+
+def _nothing() -> None:
+    return None
 
 
 class Connections:
@@ -120,6 +124,8 @@ class Connections:
         there are probes, at their first request, for it may be one."""
         self.on_lost: Callable[[], object] = _do_nothing
         """Called after each connection that is lost."""
+        self.loop_vitals: Callable[[], LoopVitals | None] = _nothing
+        """How the application loop is, where there is one."""
         self._none_open = asyncio.Event()
         self.waits = Waits(config)
         self.paces = Paces(config)
@@ -240,6 +246,7 @@ class Connections:
             connections=len(self.open),
             uptime=now - self._began,
             neglected=self.queue_watch.seconds(now),
+            application_loop=self.loop_vitals(),
         )
 
     def make_room(self, newcomer: OpenConnection, now: float) -> bool:

@@ -5,6 +5,9 @@ or 503 with the reason: ``draining`` once the server leaves or stops, ``saturate
 has waited for a thread longer than ``ready_max_wait``, or at least as many threads as there are
 are lost in the application; ``stalled`` while one waits though a thread is idle.
 
+An application loop that is blocked changes none of this, as ordinary requests are served all the
+same: the details tell it.
+
 Both answer GET and HEAD without a body; anything else is the application's. The query does not
 matter, except that ``?json``, like an Accept field that names application/json, asks for details.
 Beyond ``max_connections`` they are answered too, as the first request of a connection and its last.
@@ -84,4 +87,6 @@ def _details(word: str, vitals: Vitals) -> bytes:
     facts = {"status": word, "pid": os.getpid(), **vitals._asdict(), "version": __version__}
     for name in ("oldest_wait", "uptime", "neglected"):
         facts[name] = round(facts[name], 3)
+    if (loop := vitals.application_loop) is not None:
+        facts["application_loop"] = {"blocked": round(loop.blocked, 3), "live": loop.live}
     return json.dumps(facts).encode("ascii") + b"\n"

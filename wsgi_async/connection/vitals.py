@@ -8,7 +8,16 @@ from wsgi_async.threads.pool import ThreadPool
 
 from .exchange import Exchange
 
-__all__ = ["Vitals", "take_vitals"]
+__all__ = ["LoopVitals", "Vitals", "take_vitals"]
+
+
+class LoopVitals(NamedTuple):
+    """How the application loop is."""
+
+    blocked: float
+    """Seconds for which code has kept it from everything else; 0.0 where it does not."""
+    live: int
+    """Asynchronous bodies of this server."""
 
 
 class Vitals(NamedTuple):
@@ -28,10 +37,18 @@ class Vitals(NamedTuple):
     """Seconds since the server began."""
     neglected: float = 0.0
     """Seconds for which tasks have waited while a thread was idle: nothing that may ever be."""
+    application_loop: LoopVitals | None = None
+    """None where the process has none."""
 
 
 def take_vitals(
-    pool: ThreadPool[Exchange], now: float, *, connections: int, uptime: float, neglected: float
+    pool: ThreadPool[Exchange],
+    now: float,
+    *,
+    connections: int,
+    uptime: float,
+    neglected: float,
+    application_loop: LoopVitals | None,
 ) -> Vitals:
     """How a server is at this time.
 
@@ -40,6 +57,7 @@ def take_vitals(
     :param connections: open ones.
     :param uptime: seconds since it began.
     :param neglected: see :meth:`.queue_watch.QueueWatch.seconds`.
+    :param application_loop: how that is, where there is one.
     """
     oldest = pool.oldest
     return Vitals(
@@ -51,4 +69,5 @@ def take_vitals(
         connections=connections,
         uptime=uptime,
         neglected=neglected,
+        application_loop=application_loop,
     )

@@ -120,6 +120,9 @@ class CountingObserver(Observer):
         if certificates:
             self._area.set(table.TLS_EXPIRY, min(each.not_after for each in certificates))
 
+    def application_loop_blocked(self, seconds: float, stack: list[str]) -> None:
+        self._area.add(table.LOOP_BLOCKS)
+
     # --- now and then ------------------------------------------------------------------------
 
     def sample(self, figures: Figures | None) -> None:
@@ -158,6 +161,8 @@ class CountingObserver(Observer):
         area.set(table.CONNECTIONS_LIMIT, figures.connections_limit)
         area.set(table.QUEUED, vitals.queued)
         area.set(table.OLDEST_WAIT, vitals.oldest_wait)
+        loop = vitals.application_loop
+        area.set(table.LOOP_BLOCKED, 0.0 if loop is None else loop.blocked)
         for metric, limit, budget in (
             (table.BUFFERED, table.BUFFER_LIMIT, figures.budgets.memory),
             (table.SPOOL, table.SPOOL_LIMIT, figures.budgets.disk),

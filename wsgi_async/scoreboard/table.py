@@ -254,6 +254,17 @@ OLDEST_WAIT = Metric(
     Kind.GAUGE,
     "For how long the oldest of the waiting requests has waited.",
 )
+LOOP_BLOCKED = Metric(
+    "wsgi_async_application_loop_blocked_seconds",
+    Kind.GAUGE,
+    "For how long code of the application has kept the application loop from everything else; 0 "
+    "where it does not.",
+)
+LOOP_BLOCKS = Metric(
+    "wsgi_async_application_loop_blocks_total",
+    Kind.COUNTER,
+    "How often code of the application has kept the application loop from everything else.",
+)
 CONNECTIONS = Metric(
     "wsgi_async_connections",
     Kind.GAUGE,
@@ -373,6 +384,7 @@ METRICS: tuple[Metric, ...] = (
     *(REQUESTS, REFUSED, RECEIVED, SENT, CUT, SPOOLED, PARKED, GIVEN_UP, DROPPED),
     *(DURATION, QUEUE, APPLICATION, CPU),
     *(IN_FLIGHT, THREADS, QUEUED, OLDEST_WAIT, CONNECTIONS, CONNECTIONS_LIMIT),
+    *(LOOP_BLOCKED, LOOP_BLOCKS),
     *(BUFFERED, BUFFER_LIMIT, SPOOL, SPOOL_LIMIT, SPOOL_FILES, SPOOL_FILES_LIMIT),
     *(UP, STARTED, MEMORY, FILES, TLS_EXPIRY, LOG_DROPPED),
     *(WANTED, READY, FLEET, RESTARTS, RELOADS, RELOADS_FAILED, OPERATIONS_RESTARTS),

@@ -29,6 +29,7 @@ from wsgi_async.connection.protocol import HTTPProtocol
 from wsgi_async.connection.redirects import HTTPS_PORT
 from wsgi_async.connection.request_timeouts import SWEEP
 from wsgi_async.connection.telling import application_for
+from wsgi_async.connection.vitals import LoopVitals
 from wsgi_async.events import Observer
 from wsgi_async.http.request_id import new_request_id
 from wsgi_async.system import forks
@@ -179,6 +180,7 @@ class RunningServer:
             proxy_fields=proxy_fields(config, observer),
         )
         self._application_loop = ApplicationLoopSide(observer)
+        self.connections.loop_vitals = self._loop_vitals
         self._thread = threading.get_ident()
         self.certificates: Certificates | None = None
         self._handshakes: Handshakes | None = None
@@ -216,6 +218,10 @@ class RunningServer:
     @property
     def requests(self) -> int:
         return self._pool.completed
+
+    def _loop_vitals(self) -> LoopVitals | None:
+        blocked = self._application_loop.blocked_for
+        return None if blocked is None else LoopVitals(blocked, len(self.live))
 
     def _others_wait(self) -> bool:
         return self._pool.queued > 0

@@ -14,7 +14,7 @@ from wsgi_async import __version__
 from wsgi_async.config.options import Config
 from wsgi_async.connection.probes import Probes
 from wsgi_async.connection.states import ConnectionState
-from wsgi_async.connection.vitals import Vitals
+from wsgi_async.connection.vitals import LoopVitals, Vitals
 from wsgi_async.http.admission import admit
 from wsgi_async.http.request import RequestHead
 
@@ -127,8 +127,16 @@ def test_details_on_request(target: str, accept: str | None, is_json: bool) -> N
         "neglected": 0.0,
         "connections": 3,
         "uptime": 12.346,
+        "application_loop": None,
         "version": __version__,
     }
+
+
+def test_a_blocked_application_loop_is_told_and_no_reason_to_be_asked_less() -> None:
+    vitals = WELL._replace(application_loop=LoopVitals(blocked=1.23456, live=7))
+    assert ask(vitals) == (200, b"ready\n", "text/plain; charset=utf-8")
+    _, body, _ = ask(vitals, "/readyz?json")
+    assert json.loads(body)["application_loop"] == {"blocked": 1.235, "live": 7}
 
 
 # --- on a connection ------------------------------------------------------------------------------

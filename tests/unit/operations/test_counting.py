@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from wire import Held, Site, echo, hello, responding
 
+from wsgi_async.connection.vitals import LoopVitals
 from wsgi_async.events import CertificateInfo, RequestInfo, ResponseInfo
 from wsgi_async.operations import counting
 from wsgi_async.operations.counting import FILES_EVERY, CountingObserver
@@ -243,6 +244,17 @@ def test_threads_and_queue_as_they_are() -> None:
         counted.observer.sample(figures(site))
         assert counted.gauge(table.THREADS, "idle") == 2.0
         assert counted.gauge(table.QUEUED) == counted.gauge(table.OLDEST_WAIT) == 0.0
+
+
+def test_an_application_loop_that_is_blocked() -> None:
+    counted = Counted()
+    with Site(Held(), subscribers=[counted.observer]) as site:
+        counted.observer.sample(figures(site))
+        assert counted.gauge(table.LOOP_BLOCKED) == 0.0
+        counted.observer.application_loop_blocked(0.75, [])
+        site.connections.loop_vitals = lambda: LoopVitals(0.75, 3)
+        counted.observer.sample(figures(site))
+        assert (counted.gauge(table.LOOP_BLOCKED), counted.count(table.LOOP_BLOCKS)) == (0.75, 1)
 
 
 def test_each_connection_is_in_one_state() -> None:
