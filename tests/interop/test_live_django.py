@@ -265,3 +265,25 @@ def test_sentry_hands_it_on(tmp_path: Path) -> None:
         site.command.signal(signal.SIGTERM)
         assert site.command.wait() == 0
         assert not [line for line in site.command.lines if "holds a thread" in line]
+
+
+def test_a_wrapper_that_iterates_gets_chunks_one_by_one(tmp_path: Path) -> None:
+    """It hides the body: that holds a thread then, which the log says once; and nothing hangs."""
+    with serving_django(tmp_path, "--threads", "3", around="telemetry", installed="1") as site:
+        target = "/stream/{}?type=text/event-stream"
+        with site.stream(target.format("one")) as one, site.stream(target.format("two")) as two:
+            for name, response in (("one", one), ("two", two)):
+                assert next(lines := lines_of(response)) == "begun 0"
+                site.push(name, "hello")
+                assert next(lines) == "hello"
+        # Both clients have gone: whoever waits for a chunk does so no more.
+        site.wait_until(lambda facts: facts["over"] == 2 and facts["opened"] == facts["closed"])
+        with site.stream("/stream/three") as response:
+            next(lines := lines_of(response))
+            site.push("three", "end")
+            assert list(lines) == []
+        site.command.signal(signal.SIGTERM)
+        assert site.command.wait() == 0
+        told = [line for line in site.command.lines if "holds a thread" in line]
+        assert len(told) == 1, site.command.lines
+        assert "_end_span_after_iterating" in told[0]

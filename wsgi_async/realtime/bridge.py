@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import AsyncIterable, Callable, Iterator
+from collections.abc import AsyncIterable, Iterator
 from concurrent.futures import Future
 from contextvars import copy_context
-from typing import Protocol
 
 from wsgi_async.errors import ClientDisconnected
+from wsgi_async.wsgi.client import current_client
 
 from .application_loop import ApplicationLoop, Started, application_loop
 from .executors import CallingThread, context_for_body
@@ -28,22 +28,6 @@ _OURS = ("wsgi_async.realtime.", "wsgi_async.django.", "django.http.")
 """Modules whose frames stand between a wrapper and the bridge."""
 
 _SERVER = "wsgi_async.wsgi.calling"
-
-
-class _Alarm(Protocol):
-    def cancel(self) -> object: ...
-
-
-class _Client(Protocol):
-    """The client of a request under a server of ours."""
-
-    def on_over(self, callback: Callable[[], object]) -> _Alarm: ...
-    def warn(self, topic: str, message: str) -> None: ...
-
-
-def current_client() -> _Client | None:
-    """*Pool thread:* that of the request it runs."""
-    return None
 
 
 def step_through(source: AsyncIterable[bytes]) -> Iterator[bytes]:
