@@ -30,6 +30,7 @@ from wsgi_async.logs.observer import LogObserver
 from wsgi_async.server.proxy_fields import proxy_fields
 from wsgi_async.wsgi.types import Application
 
+from . import application_loop
 from .cookies import Cookie, CookieJar
 from .inprocess import InProcessExchange, Setting
 from .request import (
@@ -114,7 +115,9 @@ class TestClient:
     :raises ValueError: a `base_url` or `headers` that cannot be.
 
     Use it on one thread at a time; an application may ask another client from within. As a context
-    manager it closes, at the end, the responses that stand open.
+    manager it closes, at the end, the responses that stand open. Hooks of
+    :func:`~wsgi_async.on_start` are entered at the first request, and left at the end of the block,
+    or of the program.
     """
 
     __test__ = False  # it is not a class of tests, whatever pytest's naming rule says
@@ -340,6 +343,7 @@ class TestClient:
                 request.body,
                 request.is_chunked,
             )
+        application_loop.enter_hooks()
         exchange = InProcessExchange(self.application, sent, self._setting, dict(environ or {}))
         status, reason, headers = exchange.head
         received = self.cookies.receive(headers.all("Set-Cookie"), origin.host, path)
@@ -354,6 +358,7 @@ class TestClient:
             response.close()
 
     def __enter__(self) -> TestClient:
+        application_loop.begin(self._setting.observer)
         return self
 
     def __exit__(
@@ -362,4 +367,7 @@ class TestClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        finally:
+            application_loop.end(self._setting.observer)
