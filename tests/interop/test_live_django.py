@@ -4,6 +4,8 @@ around it: it holds no thread, and no database connection outlives it."""
 from __future__ import annotations
 
 import contextlib
+import os
+import random
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import Command
+from serving import PACKAGE, Command
 from tools import require_module
 
 TIMEOUT = 20.0
@@ -60,11 +62,18 @@ class Site:
 
 
 @contextlib.contextmanager
-def serving_django(tmp_path: Path, *args: str, **env: str) -> Iterator[Site]:
+def serving_django(tmp_path: Path, *args: str, path: str = "", **env: str) -> Iterator[Site]:
+    """Serve it in a process of its own.
+
+    :param path: a directory with another Django.
+    :param env: what the site is to be, see there.
+    """
     for module in ("django", "whitenoise", "sentry_sdk", "opentelemetry"):
         require_module(module)
     variables = {"LIVE_DATABASE": str(tmp_path / "database.sqlite3")}
     variables |= {f"LIVE_{name.upper()}": value for name, value in env.items()}
+    if path:
+        variables["PYTHONPATH"] = f"{path}{os.pathsep}{PACKAGE.parent}"
     flags = ["--bind", "127.0.0.1:0", "--threads", "2", "--graceful-timeout", "5", *args]
     with Command("live_django:application", *flags, env=variables) as command:
         site = Site(command)
@@ -224,7 +233,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield served
         served.command.signal(signal.SIGTERM)
         assert served.command.wait() == 0
-        served.command.assert_clean()
 
 
 @pytest.mark.parametrize(("kind", "coding"), [("plain", "gzip"), ("event-stream", None)])
@@ -287,3 +295,72 @@ def test_a_wrapper_that_iterates_gets_chunks_one_by_one(tmp_path: Path) -> None:
         told = [line for line in site.command.lines if "holds a thread" in line]
         assert len(told) == 1, site.command.lines
         assert "_end_span_after_iterating" in told[0]
+
+
+# --- Long ones
+
+
+@pytest.mark.soak
+def test_three_hundred_streams_leave_no_connection(site: Site) -> None:
+    """They end in every way, twenty-five at once, on eight threads for their calls."""
+    lot = random.Random(18)
+    ways = ["end", "fail", "leaves", "leaves at once", "leaves in a call", "leaves unread"]
+    before = site.wait_until(lambda facts: facts["opened"] == facts["closed"])
+    waiting, unread = before["waiting"], 0
+    for round_ in range(12):
+        with contextlib.ExitStack() as stack:
+            streams = []
+            for number in range(25):
+                way, name = lot.choice(ways), f"soak-{round_}-{number}"
+                if way in ("leaves unread", "leaves at once"):
+                    client = site.command.client()
+                    client.send(f"GET /large/{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                    if way == "leaves unread":
+                        assert client.receive(1000)
+                    client.reset()
+                    unread += 1
+                    continue
+                kind = "slow" if way == "leaves in a call" else "stream"
+                target = f"/{kind}/{name}?asked=1&type=text/event-stream"
+                response = stack.enter_context(site.stream(target))
+                lines = lines_of(response)
+                assert next(lines).startswith("begun")
+                if way == "leaves in a call":
+                    waiting += 1
+                    site.wait_until(lambda facts, now=waiting: facts["waiting"] == now)
+                    response.close()
+                    site.push(name, "go")
+                else:
+                    streams.append((way, name, lines))
+            for way, name, lines in streams:
+                if way != "leaves":
+                    site.push(name, way)
+                    with contextlib.suppress(httpx.TransportError):
+                        assert list(lines) == []
+    after = site.wait_until(
+        lambda facts: facts["over"] == facts["begun"] and facts["opened"] == facts["closed"]
+    )
+    assert 300 - unread <= after["begun"] - before["begun"] <= 300
+    assert after["opened"] - before["opened"] > 100
+    assert "finished by the loop" not in after
+
+
+@pytest.mark.soak
+def test_the_oldest_django_that_streams_asynchronously(tmp_path: Path) -> None:
+    """4.2, as .ci/run has put it into a directory. The newest there is for a CPython is what the
+    tests above run with."""
+    path = os.environ.get("TESTS_DJANGO_4_2", "")
+    if not path:
+        assert "TESTS_REQUIRE_ALL" not in os.environ, "TESTS_DJANGO_4_2 names no directory"
+        pytest.skip("TESTS_DJANGO_4_2 names no directory with Django 4.2")
+    with serving_django(tmp_path, path=path, installed="1") as site:
+        assert site.facts["version"].startswith("4.2")
+        test_streams_hold_no_thread(site)
+        test_a_head_request_and_a_304_do_not_begin_it(site)
+        for end in ("end", "fail", "leaves", "leaves in a call", "leaves unread"):
+            test_no_connection_outlives_a_body(site, end)
+        for kind, coding in (("plain", "gzip"), ("event-stream", None)):
+            test_each_chunk_leaves_at_once_through_gzip(site, kind, coding)
+        test_what_the_body_sees_of_its_request(site)
+        site.command.signal(signal.SIGTERM)
+        assert site.command.wait() == 0

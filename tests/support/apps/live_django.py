@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import django
 from asgiref.sync import sync_to_async
 from django import urls
 from django.apps import apps
@@ -191,7 +192,7 @@ def rows(request: HttpRequest) -> HttpResponse:
 
 
 def show(request: HttpRequest) -> JsonResponse:
-    return JsonResponse({**facts, "threads": threads})
+    return JsonResponse({**facts, "threads": threads, "version": django.__version__})
 
 
 urlpatterns = [
