@@ -266,6 +266,44 @@ def test_proxies_are_believed_as_gunicorns_options_say(
             process.wait_for(r"is not used, .*of gunicorn's options --forwarded-allow-ips 127\.0")
 
 
+HOOKED = """
+import os, wsgi_async
+
+@wsgi_async.on_start
+async def pool():
+    os.write(1, b"enter\\n")
+    yield os.getpid()
+    os.write(1, b"leave\\n")
+
+async def ask():
+    return pool()
+
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [f"{os.getpid()} {wsgi_async.run(ask())}".encode()]
+"""
+
+
+@pytest.mark.parametrize("args", [(), ("--preload",)])
+def test_hooks_are_entered_and_left_in_its_workers(directory: Path, args: tuple[str, ...]) -> None:
+    (directory / "gunicorn_site.py").write_text(HOOKED)
+    with gunicorn(directory, *args) as process:
+        process.wait_for("^enter$")
+        worker, found = get(process).split()
+        assert worker == found
+        process.signal(signal.SIGTERM)
+        process.wait_for("^leave$")
+        assert process.wait() == 0
+
+
+def test_a_hook_that_fails_is_told_and_not_tried_again(directory: Path) -> None:
+    source = HOOKED.replace('os.write(1, b"enter\\n")', 'raise OSError("no database")')
+    (directory / "gunicorn_site.py").write_text(source)
+    with gunicorn(directory) as process:
+        process.wait_for("The on_start hook pool failed: OSError: no database")
+        assert process.wait() == 3
+
+
 def test_an_application_that_cannot_be_loaded(directory: Path) -> None:
     (directory / "gunicorn_site.py").write_text("1 / 0")
     with gunicorn(directory) as process:
