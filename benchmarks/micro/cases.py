@@ -14,6 +14,7 @@ from .benchmark import Benchmark, Opened
 from .encrypting import open_bare, open_transport
 from .inside import closing, hello
 from .reading import open_environ, open_fast_path, open_lines, open_reader
+from .running import AT_ONCE
 from .serving import BURST, counting, logging, open_pool, open_protocol, statsd
 
 __all__ = ["BENCHMARKS"]
@@ -113,6 +114,7 @@ def _all() -> list[Benchmark]:
     return [
         *(Benchmark(*row) for row in rows),
         *(Benchmark(*row, has_threads=True) for row in pools),
+        *AT_ONCE,
     ]
 
 

@@ -64,6 +64,7 @@ WRONG: dict[str, Callable[[Any], object]] = {
     "threads.stream": lambda taken: (taken[0], taken[1][1:], True),
     "threads.respond": lambda taken: (None, *taken[1:]),
     "pool.1": lambda left: (left[0], 1),
+    "run.ours": lambda result: None,
     "protocol.hello": lambda result: (result[0] + b"more", 0),
     "protocol.browser": lambda result: (result[0], 1),
     "protocol.closing": lambda result: (result[0][:-1], 0),
