@@ -149,6 +149,9 @@ class Recorder(Observer):
     ) -> None:
         self._add("app_error", request, message, error)
 
+    def app_warning(self, request: RequestInfo, message: str) -> None:
+        self._add("app_warning", request, message)
+
     def app_stderr(self, request: RequestInfo, text: str) -> None:
         self._add("app_stderr", request, text)
 
