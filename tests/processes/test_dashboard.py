@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -215,6 +216,27 @@ def test_where_there_is_no_dashboard_nothing_of_it_is_imported(site: Site) -> No
 
 
 # --- Who watches
+
+
+def test_who_watches_holds_no_thread_and_at_a_reload_is_told_to_come_again_soon(
+    pair: Servers,
+) -> None:
+    """In half a second, as the page's text has it: it is the last word, and the stream complete."""
+    watcher = Watcher.of(pair)
+    threads = Path(f"/proc/{operations_of(pair)}/task")
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(RawClient(watcher.address)) for _ in range(20)]
+        before = 0
+        for client in clients:
+            client.send(watcher.request("/api/events"))
+            client.read_until(b"\nretry: 500\n\nevent: state\ndata: {")
+            before = before or len(list(threads.iterdir()))
+        assert len(list(threads.iterdir())) == before
+        pair.reload()
+        for client in clients:
+            assert client.read_to_end().endswith(b"\nretry: 500\n\n\r\n0\r\n\r\n")
+    assert watcher.get("state")["viewers"] == 0
+    pair.assert_clean()
 
 
 def test_who_never_reads_takes_nothing_from_others(pair: Servers) -> None:

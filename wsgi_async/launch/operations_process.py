@@ -18,6 +18,7 @@ from wsgi_async.errors import EXIT_FAILED, ConfigError
 from wsgi_async.events import RequestInfo
 from wsgi_async.logs import setup as logs
 from wsgi_async.logs.observer import LogObserver
+from wsgi_async.operations import viewers
 from wsgi_async.operations.asking import Asking
 from wsgi_async.operations.counting import begin
 from wsgi_async.operations.exposition import expose
@@ -95,6 +96,9 @@ class OperationsProcess:
             if Surface.METRICS in self._listeners:
                 with StandardFirst():  # what it imports late, from where others may not read
                     expose(self._handed.board, "")
+            if Surface.DASHBOARD in self._listeners:
+                with StandardFirst():
+                    viewers.prepare()
             if identity is not None:
                 identity.assume()
                 end_with_parent()

@@ -21,7 +21,6 @@ from wsgi_async.operations.json_pages import Asked, Pages
 from wsgi_async.operations.profiles import Profiles
 from wsgi_async.operations.questions import Questions
 from wsgi_async.operations.state import Facts, state
-from wsgi_async.operations.viewers import VIEWERS
 from wsgi_async.processes import MOST_PROCESSES
 from wsgi_async.server.descriptors import plan_descriptors
 from wsgi_async.system.sockets import BoundSocket
@@ -176,8 +175,14 @@ SURFACES: dict[Surface, Terms] = {
     Surface.DASHBOARD: Terms(
         "The dashboard is served on",
         _dashboard,
-        # What is asked for is there already: many may wait for a moment.
-        {"threads": VIEWERS + 8, "queue_size": 2048, "max_body_size": 4096, "send_timeout": 5.0},
+        # What is asked for is there already: many may wait for a moment. Who watches has no thread.
+        {
+            "threads": 8,
+            "queue_size": 2048,
+            "max_body_size": 4096,
+            "send_timeout": 5.0,
+            "live_grace": 1.0,
+        },
         send_buffer=8192,
         connections=2048,
     ),

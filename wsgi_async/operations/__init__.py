@@ -25,7 +25,8 @@ made of it.
 socket, and ``json_pages`` how pages for programs are asked and answer.
 
 Runs on: the loop thread counts; whatever thread asks exposes; any thread of the application counts
-for it; statsd's name is looked up by a thread of its own.
+for it; the application loop is where who watches waits; statsd's name is looked up by a thread of
+its own.
 
-May import: config, errors, events, logs, scoreboard, server, system, wsgi.
+May import: config, errors, events, logs, realtime, scoreboard, server, system, wsgi.
 """

@@ -49,7 +49,6 @@ ERRORS = 50
 _HTML, _JSON, _TEXT = (
     f"{kind}; charset=utf-8" for kind in ("text/html", "application/json", "text/plain")
 )
-_STREAM = "text/event-stream"
 
 _LONGEST_FORM = 4096
 
@@ -264,8 +263,10 @@ class DashboardApplication:
     # --- event streams -----------------------------------------------------------------------
 
     def _stream(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        fields = [("Content-Type", _STREAM), ("Cache-Control", "no-store")]
-        fields.append(("X-Accel-Buffering", "no"))  # nginx would gather what is sent
+        from wsgi_async.realtime import sse
+        from wsgi_async.realtime.live import live
+
+        fields = list({**sse.headers(), "Cache-Control": "no-store, no-transform"}.items())
         if environ["REQUEST_METHOD"] == "HEAD":
             start("200 OK", fields)
             return []
@@ -273,7 +274,7 @@ class DashboardApplication:
         if viewer is None:
             raise _Refused(503, "all places are taken: ask for /api/state now and then", after=5)
         start("200 OK", fields)
-        return viewer
+        return live(viewer, viewer.close)
 
     def _event(self) -> bytes:
         return self._state.get(self._feed.number)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from rawclient import TIMEOUT
 
 from wsgi_async.events import RequestInfo
 from wsgi_async.operations.admission import Admission
@@ -16,7 +18,7 @@ from wsgi_async.operations.history import COLUMNS, History
 from wsgi_async.operations.journal import Journal
 from wsgi_async.operations.journaling import JournalObserver
 from wsgi_async.operations.json_pages import Asked, Refusal
-from wsgi_async.operations.viewers import LEASE, VIEWERS, Feed, Places
+from wsgi_async.operations.viewers import VIEWERS
 from wsgi_async.scoreboard.board import Scoreboard
 from wsgi_async.testing import TestClient
 
@@ -302,24 +304,27 @@ def test_without_a_token_nobody_does(dashboard: Dashboard) -> None:
 # --- Watching
 
 
-def events_of(text: bytes) -> list[Any]:
-    return [json.loads(data) for data in re.findall(rb"^data: (.+)$", text, re.MULTILINE)]
-
-
-def test_who_watches_is_sent_each_new_row(dashboard: Dashboard) -> None:
+def test_who_watches_is_sent_what_all_others_are_told(dashboard: Dashboard) -> None:
     dashboard.pass_()
-    viewer = dashboard.application._places.take()
-    assert viewer is not None
-    first = next(viewer)
-    assert first.startswith(b"retry: 500\n\nevent: state\ndata: {")
-    assert first.endswith(b"}\n\n")
-    dashboard.pass_()
-    second = next(viewer)
-    [before], [after] = events_of(first), events_of(second)
+    told: list[bytes] = []
+
+    async def watch() -> None:
+        viewer = dashboard.application._places.take()
+        assert viewer is not None
+        events = aiter(viewer)
+        told.append(await anext(events))
+        dashboard.pass_()
+        told.append(await anext(events))
+        dashboard.application.close()
+        told.extend([each async for each in events])
+        viewer.close()
+
+    asyncio.run(asyncio.wait_for(watch(), TIMEOUT))
+    assert re.sub(rb"\{.*\}", b"...", told[0]) == b"retry: 500\n\nevent: state\ndata: ...\n\n"
+    before, after = (json.loads(each.rpartition(b"data: ")[2]) for each in told[:2])
     assert after["now_row"][0] == before["now_row"][0] + 1
-    dashboard.application.close()
-    assert list(viewer) == []
-    viewer.close()
+    assert after == dashboard.get("/api/state").json()
+    assert told[2:] == [b"retry: 500\n\n"]
 
 
 def test_a_stream_that_nobody_finds_a_place_for_is_told_to_ask_instead(
@@ -338,52 +343,7 @@ def test_its_type_and_that_nobody_gathers_it(dashboard: Dashboard) -> None:
     answer = dashboard.get("/api/events")
     assert answer.headers["Content-Type"] == "text/event-stream"
     assert answer.headers["X-Accel-Buffering"] == "no"
+    assert answer.headers["Content-Encoding"] == "identity"
+    assert answer.headers["Cache-Control"] == "no-store, no-transform"
+    assert answer.body == b"retry: 500\n\n"  # whoever comes too late comes again soon
     assert len(dashboard.application._places) == 0  # it has ended, and left
-
-
-class Time:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-
-def places(time: Time, feed: Feed) -> Places:
-    return Places(feed, lambda: b"{}", 2, lambda: time.now)
-
-
-def test_who_has_watched_for_long_gives_way_to_who_comes() -> None:
-    time, feed = Time(), Feed()
-    taken = places(time, feed)
-    first = taken.take()
-    time.now += 1.0
-    second = taken.take()
-    assert first is not None
-    assert second is not None
-    time.now = LEASE - 0.1
-    assert taken.take() is None
-    time.now = LEASE
-    third = taken.take()
-    assert third is not None
-    assert taken.take() is None  # the second has one more second
-    assert list(first) == []
-    first.close()
-    assert not second.is_to_leave
-    assert len(taken) == 2
-
-
-def test_a_place_is_free_once_its_viewer_has_left() -> None:
-    time, feed = Time(), Feed()
-    taken = places(time, feed)
-    viewers = [taken.take(), taken.take()]
-    assert taken.take() is None
-    assert viewers[0] is not None
-    for _ in range(2):
-        viewers[0].close()
-    assert taken.take() is not None
-    assert taken.take() is None
-
-
-def test_all_begin_anew_where_the_clock_was_set(dashboard: Dashboard) -> None:
-    viewer = dashboard.application._places.take()
-    assert viewer is not None
-    dashboard.application.publish(is_clock_set=True)
-    assert list(viewer) == []
