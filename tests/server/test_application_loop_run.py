@@ -72,6 +72,27 @@ def test_a_request_that_is_given_up_gives_its_thread_back(interrupt_late: bool) 
             assert client.response().body == b"other"
 
 
+def test_it_is_raised_once_also_where_the_end_takes_a_while() -> None:
+    """``interrupt_late`` raises it from outside, too, in who does not know of it."""
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        try:
+            run(asyncio.Event().wait())
+        finally:
+            for _ in range(40):
+                threading.Event().wait(0.01)
+            undisturbed.set()
+        return []
+
+    undisturbed = threading.Event()
+    with serving(app, interrupt_late=True, request_timeout=0.1) as served:
+        with served.client() as client:
+            client.send(request("/"))
+            assert client.response().status == 504
+        served.recorder.wait_for("thread_returned")
+        assert undisturbed.is_set()
+
+
 def test_a_client_that_goes_ends_it_where_that_is_asked_for() -> None:
     app = Waiting(until_gone=True)
     with serving(app) as served:

@@ -551,6 +551,13 @@ class Exchange:
         """*Any thread:* whether nobody waits for its thread any more."""
         return self.state is _GIVEN_UP
 
+    @property
+    def is_told(self) -> bool:
+        """*Any thread:* whether its thread knows that it was given up: see
+        :meth:`.Client.tell_thread`."""
+        watch = self.watching
+        return watch is not None and watch.is_told
+
     def watch(self) -> Watch:
         """*Any thread:* what keeps those that are to be told what becomes of its client."""
         watch = self.watching

@@ -231,7 +231,11 @@ class RequestTimeouts:
         return True
 
     def _strike(self) -> None:
-        self._to_interrupt = [late for late in self._to_interrupt if self._interrupt(late) is False]
+        self._to_interrupt = [
+            late
+            for late in self._to_interrupt
+            if not late.is_told and self._interrupt(late) is False
+        ]
 
     def _interrupt(self, exchange: Exchange) -> bool | None:
         return self._pool.interrupt(exchange, _interrupt)

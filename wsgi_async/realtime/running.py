@@ -260,5 +260,6 @@ _warned_at = -math.inf
 
 def _reason(client: Client) -> BaseException:
     if client.is_given_up:
+        client.tell_thread()
         return RequestTimeout("the request was given up while run() waited")
     return ClientDisconnected("the client has gone while run() waited")

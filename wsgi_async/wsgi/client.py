@@ -137,6 +137,11 @@ class Client:
         """For the server's own parts: warn of something in this request, once for each `topic`."""
         self._reporter.app_warning(topic, message)
 
+    def tell_thread(self) -> None:
+        """For the server's own parts, on the request's thread: it is about to be raised there that
+        the request was given up, so nobody is to raise it from outside."""
+        self._reporter.watch().is_told = True
+
     @property
     def is_given_up(self) -> bool:
         """Whether the request was given up: it was answered without the application, or the server

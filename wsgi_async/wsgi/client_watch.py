@@ -187,12 +187,14 @@ class Watch:
     application's ``__del__`` wherever something is made.)
     """
 
-    __slots__ = ("_sleepers", "alarms", "lock", "presence", "registrations")
+    __slots__ = ("_sleepers", "alarms", "is_told", "lock", "presence", "registrations")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.presence = _HERE
         """*Any thread.*"""
+        self.is_told = False
+        """*Any thread:* whether the request's thread knows that it was given up."""
         self.registrations: list[Registration] = []
         self.alarms: list[Alarm] = []
         self._sleepers: list[threading.Lock] = []

@@ -329,7 +329,7 @@ class Client:
     def __init__(self) -> None:
         self.is_given_up = False
         self.alarms: list[tuple[Callable[[], object], bool]] = []
-        self.is_over = False
+        self.is_over = self.is_told = False
 
     def on_over(self, callback: Callable[[], object], *, gone: bool = True) -> Client:
         self.alarms.append((callback, gone))
@@ -340,6 +340,9 @@ class Client:
     def cancel(self) -> bool:
         self.alarms.clear()
         return True
+
+    def tell_thread(self) -> None:
+        self.is_told = True
 
     def sound(self, *, is_given_up: bool) -> None:
         self.is_over, self.is_given_up = True, is_given_up
@@ -373,6 +376,7 @@ def test_a_request_that_is_over_ends_the_wait(
     assert steps.ended.is_set()
     assert isinstance(caught.value.__cause__, asyncio.CancelledError)
     assert client.alarms == []
+    assert client.is_told is is_given_up
 
 
 def test_unasked_a_client_that_goes_ends_nothing(client: Client) -> None:
