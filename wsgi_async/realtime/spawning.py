@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from .application_loop import ApplicationLoop, Started, application_loop, name_of
 from .coroutines import check_coroutine
+from .executors import context_for_body
 
 __all__ = ["MOST", "spawn"]
 
@@ -20,15 +22,17 @@ T = TypeVar("T")
 class _Spawned(Started[T]):
     """Tells the log of what it raises, and the loop of its end."""
 
-    def __init__(self, loop: ApplicationLoop, name: str) -> None:
+    def __init__(self, loop: ApplicationLoop, name: str, coroutine: Coroutine[Any, Any, T]) -> None:
         super().__init__(loop)
         self._name = name
+        self._coroutine = coroutine
 
     def returned(self, value: T) -> None:
         self._leave()
         super().returned(value)
 
     def raised(self, error: BaseException) -> None:
+        self._coroutine.close()  # it may have been cancelled before it began
         self._leave()
         super().raised(error)
         if not isinstance(error, asyncio.CancelledError):
@@ -57,7 +61,7 @@ def spawn(coroutine: Coroutine[Any, Any, T], *, name: str | None = None) -> Star
     check_coroutine(coroutine, "spawn")
     name = name or name_of(coroutine)
     loop = application_loop()
-    started: _Spawned[T] = _Spawned(loop, name)
+    started: _Spawned[T] = _Spawned(loop, name, coroutine)
     with loop.lock:
         is_full = len(loop.spawned) >= MOST
         if not is_full:
@@ -67,9 +71,18 @@ def spawn(coroutine: Coroutine[Any, Any, T], *, name: str | None = None) -> Star
         raise RuntimeError(
             f"{MOST} spawned coroutines are running: spawn() takes no more until some have ended"
         )
+    carried = _with_a_thread(coroutine) if "asgiref.sync" in sys.modules else coroutine
     try:
-        loop.begin(coroutine, started, name=name)
+        loop.begin(carried, started, name=name)
     except BaseException:
+        coroutine.close()
         loop.spawned.discard(started)
         raise
     return started
+
+
+async def _with_a_thread(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What it calls by ``sync_to_async`` has a thread as a body's has, not that of who spawned
+    it."""
+    with context_for_body():
+        return await coroutine

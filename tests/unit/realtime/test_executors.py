@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Coroutine, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import nullcontext
 from typing import Any
 
@@ -18,11 +18,14 @@ import pytest
 
 pytest.importorskip("asgiref")
 
+from application_loops import ending_with_the_test
 from asgiref.local import Local
 from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
 
 from wsgi_async.realtime import executors, frameworks
+from wsgi_async.realtime.application_loop import application_loop
 from wsgi_async.realtime.executors import CallingThread, SyncThreads, context_for_body
+from wsgi_async.realtime.spawning import spawn
 
 TIMEOUT = 20.0
 
@@ -294,6 +297,34 @@ def test_what_asgiref_keeps_for_a_request_is_seen_by_its_body(threads: SyncThrea
     thread.join(TIMEOUT)
     assert found.result(0) == ("nds", "nds")
     assert local.language == "nds"
+
+
+def test_what_is_spawned_has_a_thread_of_its_own(threads: SyncThreads) -> None:
+    """Not the one that all of asgiref's calls share, whose database connection nobody closes; nor
+    that of a body that it may outlive."""
+    with ending_with_the_test():
+        meet = threading.Barrier(2, timeout=TIMEOUT)
+
+        async def spawned() -> tuple[int, int]:
+            await sync_to_async(meet.wait)()
+            return await ident(), await ident()
+
+        both = spawn(spawned()), spawn(spawned())
+        found = {each.result(TIMEOUT) for each in both}
+        assert len(found) == 2
+        assert all(first == second for first, second in found)
+
+
+def test_what_is_spawned_and_cancelled_at_once_is_not_complained_of(threads: SyncThreads) -> None:
+    with ending_with_the_test():
+        gate = threading.Event()
+        loop = application_loop()
+        loop.call(gate.wait, TIMEOUT)
+        spawned = spawn(ident())
+        spawned.cancel()
+        gate.set()
+        with pytest.raises(CancelledError):
+            spawned.result(TIMEOUT)
 
 
 # --- The thread that waits
