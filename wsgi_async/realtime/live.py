@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, MutableSequence
 from typing import Any
 
@@ -68,6 +69,15 @@ class Live:
         bridge = Bridge(self.source)
         self._bridges.append(bridge)
         return bridge
+
+    def fileno(self) -> int:
+        """There is none, as with other objects like files that have none.
+
+        Sentry's middleware leaves alone what has this: it would iterate the body otherwise.
+
+        :raises io.UnsupportedOperation: always.
+        """
+        raise io.UnsupportedOperation("an asynchronous body has no descriptor")
 
     def close(self) -> None:
         """*Pool thread:* the response is over. What was called once is not called again.
