@@ -11,7 +11,8 @@ Try it:
 
 The table is made as fast as it can be; a client that reads slowly holds no thread, because what it
 has not taken waits in memory and then in a temporary file. The clock sleeps between its chunks, and
-a generator that sleeps does hold its thread: one per client that looks at the clock.
+a generator that sleeps does hold its thread: one per client that looks at the clock. Those in
+examples/live/ hold none.
 """
 
 import time

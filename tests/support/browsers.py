@@ -107,12 +107,21 @@ class Browser:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def open(self, url: str, *, width: int = 1280, height: int = 900, **media: str) -> Page:
+    def open(
+        self,
+        url: str,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        window: bool = False,
+        **media: str,
+    ) -> Page:
         """A page, loaded.
 
+        :param window: in a window of its own; else the other tabs of its window are hidden.
         :param media: features of CSS, as ``prefers_color_scheme="dark"``.
         """
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        target = self.ask("Target.createTarget", url="about:blank", newWindow=window)["targetId"]
         session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = Page(self, session, target)
         page.tell("Page.enable")

@@ -25,6 +25,7 @@ def pages() -> list[Path]:
         ROOT / "README.md",
         ROOT / "CHANGELOG.md",
         ROOT / "examples" / "deploy" / "README.md",
+        ROOT / "examples" / "live" / "README.md",
         *([ROOT / "wsgi_async" / "DESIGN.md"] if (ROOT / "wsgi_async/DESIGN.md").exists() else []),
         *sorted(HELP.glob("*.md")),
     ]
