@@ -11,7 +11,7 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -119,6 +119,12 @@ class LiveBody(Protocol):
     def leave(self) -> None:
         """*Loop:* nobody is there to take anything any more: it is to end, and be closed."""
 
+    def break_off(self) -> None:
+        """*Any thread:* it has taken too long: it is to end, and be closed."""
+
+    def stack(self) -> list[str]:
+        """*Any thread:* what it awaits, see :func:`wsgi_async.system.stacks.stack_of`."""
+
     def advance(self) -> Step:
         """*Pool thread:* close it. Nobody awaits it any more."""
 
@@ -140,6 +146,13 @@ class Live(Protocol):
         :param context: the request's, which is left to the thread that closes it.
         :returns: what stands for the response from then on; or why there is none.
         """
+
+    def __len__(self) -> int:
+        """*Any thread:* how many there are."""
+
+    @property
+    def ends(self) -> Mapping[str, int]:
+        """*Any thread:* how many have ended, by why."""
 
 
 @dataclass(frozen=True, slots=True)  # each look into a named tuple is slow

@@ -188,6 +188,19 @@ class RequestTimeouts:
         exchange.connection.give_up(exchange, _interrupted())
         return True
 
+    def break_off(self, exchange: Exchange) -> bool:
+        """Have an asynchronous body cancelled, and its client answered.
+
+        :returns: False, and nothing done, where it has ended.
+        """
+        live = exchange.live
+        if live is None:
+            return False
+        self._observer.info(f"request {exchange.info.id} is broken off by an operator")
+        live.break_off()
+        exchange.connection.give_up(exchange, _interrupted())
+        return True
+
     def interrupt(self, exchange: Exchange, name: str, now: float) -> bool:
         """Give up a thread that works on a request, and have it come back as with
         ``interrupt_late``, whatever the options are.

@@ -12,6 +12,7 @@ STATES = {
     "receiving": "its body is being uploaded",
     "queued": "it waits for a thread",
     "running": "a thread is at work for it",
+    "live": "its body is asynchronous, and holds no thread",
     "parked": "its response waits for its client, without a thread",
     "sending": "its response is going to its client",
     "abandoned": "a thread is at work for it, but its client has gone",

@@ -57,7 +57,10 @@ def describe_status(status: dict[str, Any], screen: Screen) -> list[str]:
     lines = [screen.cut(head)]
     lines += [screen.cut(f"  {clean(address)}") for address in status.get("addresses", ())]
     lines.append("")
-    for head, parts in [("fleet", fleet_parts(status["fleet"])), *_totals(status["totals"])]:
+    for head, parts in [
+        ("fleet", fleet_parts(status["fleet"])),
+        *_totals(status["totals"], status["processes"]),
+    ]:
         lines += listed(f"{head:<{_HEADS}}", parts, screen)
     lines.append("")
     processes = [_process(process) for process in status["processes"]]
@@ -87,7 +90,9 @@ def fleet_parts(fleet: dict[str, Any]) -> list[Cell | str]:
     return [*parts, f"replaced: {', '.join(replaced)}"] if replaced else parts
 
 
-def _totals(totals: dict[str, Any]) -> list[tuple[str, list[Cell | str]]]:
+def _totals(
+    totals: dict[str, Any], processes: list[dict[str, Any]]
+) -> list[tuple[str, list[Cell | str]]]:
     """What has happened so far, by heads."""
     requests = totals.get("requests") or {}
     answered = amount(sum(count or 0 for count in requests.values()))
@@ -98,6 +103,9 @@ def _totals(totals: dict[str, Any]) -> list[tuple[str, list[Cell | str]]]:
         rows.append(("refused", [*refused]))
     if besides := _counts({words: totals.get(name) for name, words in _BESIDES.items()}):
         rows.append(("besides", [*besides]))
+    live = sum(process.get("live") or 0 for process in processes)
+    if live or any((totals.get("live") or {}).values()):
+        rows.append(("live", [f"{amount(live)} now", *_counts(totals.get("live") or {})]))
     received, sent = size(totals.get("received")), size(totals.get("sent"))
     return [*rows, ("bodies", [f"{received} received", f"{sent} sent"])]
 

@@ -7,6 +7,7 @@ with the wake that there is anyway (``ResponseInfo``); what the log's threads dr
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from wsgi_async.errors import Overload
 from wsgi_async.events import CertificateInfo, Observer, RequestInfo, ResponseInfo
@@ -61,6 +62,7 @@ class CountingObserver(Observer):
         self._add_app = area.histogram(table.APPLICATION).add
         self._add_cpu = area.histogram(table.CPU).add
         self._dropped = dropped()
+        self._live_ends: Mapping[str, int] = {}
         self._samples = 0
 
     # --- events ------------------------------------------------------------------------------
@@ -159,6 +161,11 @@ class CountingObserver(Observer):
         busy = vitals.connections - sum(count for _, count in waiting)
         area.set(table.CONNECTIONS, max(0, busy), ConnectionKind.BUSY.value)
         area.set(table.CONNECTIONS_LIMIT, figures.connections_limit)
+        loop = vitals.application_loop
+        area.set(table.LIVE, 0 if loop is None else loop.live)
+        for end, total in figures.live_ends.items():
+            area.add(table.LIVE_ENDED, end, by=total - self._live_ends.get(end, 0))
+        self._live_ends = figures.live_ends
         area.set(table.QUEUED, vitals.queued)
         area.set(table.OLDEST_WAIT, vitals.oldest_wait)
         loop = vitals.application_loop

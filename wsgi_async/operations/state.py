@@ -89,6 +89,7 @@ def _process(row: ProcessRow, reading: Reading, now: float) -> dict[str, Any]:
         "requests": None if None in counted else sum(filter(None, counted)),
         "in_flight": whole(table.IN_FLIGHT),
         "threads": {each.value: whole(table.THREADS, each.value) for each in table.ThreadKind},
+        "live": whole(table.LIVE),
         "queued": whole(table.QUEUED),
         "oldest_wait": _rounded(reading.gauge_of(name, table.OLDEST_WAIT)),
         "connections": {
@@ -112,6 +113,7 @@ def _totals(reading: Reading) -> dict[str, Any]:
         "spooled": reading.count(table.SPOOLED),
         "parked": reading.count(table.PARKED),
         "given_up": reading.count(table.GIVEN_UP),
+        "live": {end: reading.count(table.LIVE_ENDED, end) for end in table.LIVE_ENDS},
         "received": reading.count(table.RECEIVED),
         "sent": reading.count(table.SENT),
         "log_dropped": reading.count(table.LOG_DROPPED),

@@ -168,7 +168,7 @@ class Bodies:
                 *(f"    {line}" for line in stacks.get(body, ["..."])),
             ]
             self._observer.report("\n".join(lines))
-            body.cancel(End.TIMEOUT)
+            body.break_off()
             body.exchange.give_up_response(_too_late())
 
     def _insist(self, body: Body) -> None:

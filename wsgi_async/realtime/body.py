@@ -155,6 +155,10 @@ class Body:
         """*Loop:* nobody is there to take anything any more."""
         self.cancel(End.LEFT)
 
+    def break_off(self) -> None:
+        """*Any thread:* it has taken too long."""
+        self.cancel(End.TIMEOUT)
+
     def cancel(self, end: End) -> None:
         """*Any thread:* no more of it is wanted. Nothing, where that was so before."""
         self._call(self.stop, end)

@@ -41,7 +41,7 @@ class End(enum.Enum):
     """Its client has gone."""
     ERROR = "error"
     TIMEOUT = "timeout"
-    """It was later than ``request_timeout``, or ``live_timeout``."""
+    """It was later than ``request_timeout`` or ``live_timeout``, or an operator broke it off."""
     STOPPED = "stopped"
     """The server stops."""
 

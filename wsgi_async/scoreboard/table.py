@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 __all__ = [
     "FLEET_STATES",
+    "LIVE_ENDS",
     "METHODS",
     "METRICS",
     "OVERLOADS",
@@ -94,6 +95,9 @@ REFUSALS = {
     507: "no_storage",
 }
 """Why the server answers a request itself, by the status that it gives."""
+
+LIVE_ENDS = ("ended", "left", "error", "timeout", "stopped")
+"""Why an asynchronous body has ended: the values of ``realtime.body_states.End``."""
 
 OVERLOADS = ("queue_full", "queue_timeout", "connections_full", "buffers_full", "live_full")
 """What is full where the status is 503: the names of ``errors.Overload``, which knows nothing of
@@ -230,12 +234,25 @@ CPU = Metric(
     bounds=_TIMES,
 )
 
+LIVE_ENDED = Metric(
+    "wsgi_async_live_responses_ended_total",
+    Kind.COUNTER,
+    "Responses with an asynchronous body that have ended, by why: at their end, as their client "
+    "left, by an error, by a time limit, or with the server.",
+    (Label("end", LIVE_ENDS),),
+)
+
 # --- How full it is
 
 IN_FLIGHT = Metric(
     "wsgi_async_requests_in_flight",
     Kind.GAUGE,
     "Requests that are with the application, wait for a thread, or are being sent.",
+)
+LIVE = Metric(
+    "wsgi_async_live_responses",
+    Kind.GAUGE,
+    "Responses with an asynchronous body, which hold no thread.",
 )
 THREADS = Metric(
     "wsgi_async_threads",
@@ -382,8 +399,9 @@ OPERATIONS_RESTARTS = Metric(
 
 METRICS: tuple[Metric, ...] = (
     *(REQUESTS, REFUSED, RECEIVED, SENT, CUT, SPOOLED, PARKED, GIVEN_UP, DROPPED),
+    LIVE_ENDED,
     *(DURATION, QUEUE, APPLICATION, CPU),
-    *(IN_FLIGHT, THREADS, QUEUED, OLDEST_WAIT, CONNECTIONS, CONNECTIONS_LIMIT),
+    *(IN_FLIGHT, LIVE, THREADS, QUEUED, OLDEST_WAIT, CONNECTIONS, CONNECTIONS_LIMIT),
     *(LOOP_BLOCKED, LOOP_BLOCKS),
     *(BUFFERED, BUFFER_LIMIT, SPOOL, SPOOL_LIMIT, SPOOL_FILES, SPOOL_FILES_LIMIT),
     *(UP, STARTED, MEMORY, FILES, TLS_EXPIRY, LOG_DROPPED),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from wsgi_async.buffers.budgets import Budgets
@@ -31,6 +32,8 @@ class Figures(NamedTuple):
     """Those on which all is sent, and whose client is to close."""
     connections_limit: int
     budgets: Budgets
+    live_ends: Mapping[str, int]
+    """How many asynchronous bodies have ended, by why."""
 
 
 def take_figures(connections: Connections, now: float) -> Figures:
@@ -38,7 +41,7 @@ def take_figures(connections: Connections, now: float) -> Figures:
 
     :param now: the loop's time.
     """
-    waits = connections.waits
+    waits, live = connections.waits, connections.gateway.live
     return Figures(
         vitals=connections.vitals(now),
         aside=connections.gateway.pool.aside,
@@ -48,4 +51,5 @@ def take_figures(connections: Connections, now: float) -> Figures:
         lingering=len(waits[Wait.LINGER]),
         connections_limit=connections.cap,
         budgets=connections.budgets,
+        live_ends={} if live is None else live.ends,
     )

@@ -24,6 +24,7 @@ __all__ = [
     "Table",
     "describe",
     "find",
+    "stack_of_request",
     "take_table",
     "take_table_of_threads",
 ]
@@ -35,9 +36,10 @@ them."""
 MOST = 200
 """Requests that are shown, the oldest ones."""
 
-STATES = ("running", "queued", "parked", "sending", "receiving", "abandoned", "lost")
-"""Where a request may stand. An abandoned one has a thread, but its client has gone; of a lost one
-the thread was given up, see ``request_timeout``."""
+STATES = ("running", "queued", "live", "parked", "sending", "receiving", "abandoned", "lost")
+"""Where a request may stand. A live one has an asynchronous body, which holds no thread; an
+abandoned one has a thread, but its client has gone; of a lost one the thread was given up, see
+``request_timeout``."""
 
 LONGEST = 200
 """Characters of a target that are shown, or of anything else that a client sent."""
@@ -173,6 +175,8 @@ def _state(found: InFlight, thread: Thread | None) -> str:
         return "receiving"
     if writer.has_ended or found.exchange.state is ExchangeState.BEGUN:
         return "sending"
+    if found.exchange.live is not None:
+        return "live"
     if writer.is_parked:
         return "parked"
     return "running" if thread is not None else "queued"
@@ -185,9 +189,17 @@ def _lines(entry: Entry) -> Iterator[str]:
         f"{entry.age:.1f} s, {place}: {entry.method} {entry.target} "
         f"[{entry.client} {entry.id}], {entry.sent} bytes sent"
     )
-    if thread is not None:
-        for line in stack_of(thread.ident):
-            yield "    " + line
+    for line in stack_of_request(entry) or ():
+        yield "    " + line
+
+
+def stack_of_request(entry: Entry) -> list[str] | None:
+    """*Any thread:* what is done for a request, by its thread or in its asynchronous body, as the
+    lines of a traceback, outermost call first; None where nobody does anything."""
+    if entry.thread is not None:
+        return stack_of(entry.thread.ident)
+    live = entry.exchange.live
+    return None if live is None else live.stack()
 
 
 # --- without the loop ------------------------------------------------------------------------

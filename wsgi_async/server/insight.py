@@ -18,7 +18,7 @@ from wsgi_async.connection.exchange import Exchange
 from wsgi_async.system.stacks import stack_of
 from wsgi_async.threads.pool import Running
 
-from .in_flight import Entry, Table, take_table, take_table_of_threads
+from .in_flight import Entry, Table, stack_of_request, take_table, take_table_of_threads
 from .interruption import BLOCKED, NO_LOOP, Interruption, interrupt
 
 __all__ = ["PATIENCE", "Insight", "Look", "LoopStanding"]
@@ -129,13 +129,14 @@ class Insight:
         return self._connections.gateway.pool.at_work()
 
     def stacks(self, entries: Sequence[Entry]) -> list[list[str] | None]:
-        """What the threads of these requests are doing, as the lines of a traceback, outermost call
-        first; None where a request has no thread, or none any more."""
-        stacks = [None if e.thread is None else stack_of(e.thread.ident) for e in entries]
+        """What the threads of these requests are doing, or what their asynchronous bodies await, as
+        the lines of a traceback, outermost call first; None where a request has neither, or not any
+        more."""
+        stacks = [stack_of_request(entry) for entry in entries]
         # Who works on it still has done so all the time.
         now = {(thread.ident, thread.task) for thread in self._running()}
         return [
-            stack if e.thread is not None and (e.thread.ident, e.exchange) in now else None
+            stack if e.thread is None or (e.thread.ident, e.exchange) in now else None
             for e, stack in zip(entries, stacks, strict=True)
         ]
 

@@ -66,6 +66,10 @@ def interrupt(connections: Connections, id: str, now: float) -> Interruption:
     if state in _NO_THREAD and (thread is None or state == "parked"):
         return Interruption(True, False, _NO_THREAD[state])
     timeouts = connections.request_timeouts
+    if state == "live":
+        if timeouts.break_off(exchange):
+            return Interruption(True, True, "its body is cancelled; the thread pool never had it")
+        return Interruption(True, False, "it has ended in this moment")
     if state == "queued":
         if timeouts.call_off(exchange):
             return Interruption(True, True, "it waited for a thread, and was answered 504")

@@ -53,6 +53,12 @@ class LiveResponses:
         """*Any thread:* how many there are."""
         return 0 if self.bodies is None else len(self.bodies)
 
+    @property
+    def ends(self) -> dict[str, int]:
+        """*Any thread:* how many have ended, by why."""
+        bodies = self.bodies
+        return {} if bodies is None else {end.value: n for end, n in bodies.ends.items()}
+
     def take(
         self, exchange: Exchange, response: WSGIResponse, context: Context
     ) -> LiveBody | HTTPError:

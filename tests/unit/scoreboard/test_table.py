@@ -7,6 +7,7 @@ import re
 import pytest
 
 from wsgi_async.errors import Overload
+from wsgi_async.realtime.body_states import End
 from wsgi_async.scoreboard import table
 from wsgi_async.scoreboard.table import METRICS, Kind, Metric
 
@@ -57,3 +58,4 @@ def test_what_the_server_refuses_with_has_a_reason() -> None:
     assert {400, 408, 413, 414, 417, 431, 501, 503, 504, 505} <= set(table.REFUSALS)
     assert len(set(table.REFUSALS.values())) == len(table.REFUSALS)
     assert tuple(overload.name.lower() for overload in Overload) == table.OVERLOADS
+    assert tuple(end.value for end in End) == table.LIVE_ENDS

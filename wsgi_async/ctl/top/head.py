@@ -242,7 +242,9 @@ def moment(seconds: float | None) -> str:
 
 
 _CONNECTION_STYLES = {"busy": "busy", "head": "sending", "new": "queued", "lingering": "aside"}
-_STATE_STYLES = ("running", "queued", "receiving", "sending", "parked", "abandoned", "lost")
+_STATE_STYLES = (
+    *("running", "queued", "receiving", "sending", "live", "parked", "abandoned", "lost"),
+)
 
 
 def _connection_bar(now: Picture, width: int, look: Look) -> Text:

@@ -182,7 +182,10 @@ class Choices:
     is_leaving: bool = False
 
 
-_STATES = ("blocked", "lost", "running", "queued", "parked", "sending", "receiving", "abandoned")
+_STATES = (
+    *("blocked", "lost", "running", "queued", "live", "parked", "sending", "receiving"),
+    "abandoned",
+)
 """In the order of their interest."""
 
 

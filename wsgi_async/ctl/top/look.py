@@ -46,6 +46,7 @@ COLOURS: Mapping[str, str] = {
     "memory": "#1c93a8",
     "running": "#2e9c5a",
     "queued": "#b9801a",
+    "live": "#2f8fce",
     "parked": "#8f6fd8",
     "sending": "#1c93a8",
     "receiving": "#1c93a8",

@@ -249,6 +249,7 @@ _CALL = re.compile(r'File "(?P<file>.*)", line (?P<line>[0-9]+), in (?P<name>.*)
 _WITHOUT = {
     "queued": "It waits for a thread: nobody works on it yet.",
     "receiving": "Its body is still coming: nobody works on it yet.",
+    "live": "Its body is asynchronous, and has no thread; what it awaits is not known.",
     "parked": "It waits for its client, and has no thread meanwhile.",
     "sending": "The application is done; its client takes the response.",
 }

@@ -289,7 +289,8 @@ def _help(choices: Choices, width: int, look: Look) -> list[Text]:
         lines.append(fit(look.text((f"  {keys:<18} ", "key"), (what, "")), width, look))
     notes = (
         "A request is where its state says: receiving (its body comes), queued (for a thread),",
-        "running, sending (to its client), parked (waits for its client, without a thread),",
+        "running, sending (to its client), live (an asynchronous body, without a thread),",
+        "parked (waits for its client, likewise),",
         "abandoned (its client has gone), lost (its thread was given up).",
     )
     lines.append(Text(" " * width))

@@ -1,0 +1,147 @@
+"""What an operator sees of asynchronous bodies, and what he can do about one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from live_bodies import Live, Tap, live_app
+from live_servers import Serve, bodies_of, ends, idle, live_of, live_servers
+from rawclient import TIMEOUT, request
+from serving import Served
+
+from wsgi_async.operations.counting import CountingObserver
+from wsgi_async.scoreboard import table
+from wsgi_async.scoreboard.board import Scoreboard
+from wsgi_async.server.figures import Figures
+from wsgi_async.server.insight import Insight
+
+serve = pytest.fixture(live_servers)
+
+
+def insight_of(served: Served) -> Insight:
+    running = served.server._running
+    assert running is not None
+    return running.insight
+
+
+async def awaits_deep_inside(gate: asyncio.Event) -> None:
+    await gate.wait()
+
+
+async def inner(gate: asyncio.Event) -> AsyncIterator[bytes]:
+    yield b"first"
+    await awaits_deep_inside(gate)
+
+
+async def outer() -> AsyncIterator[bytes]:
+    async for chunk in inner(asyncio.Event()):
+        yield chunk
+
+
+def test_it_is_live_without_a_thread_and_with_the_stack_of_what_it_awaits(serve: Serve) -> None:
+    """Through generators within generators, down to the coroutine that waits."""
+    body = Live(outer())
+    served = serve(live_app(lambda: body))
+    with served.client() as client:
+        client.send(request("/where"))
+        client.read_until(b"first")
+        insight = insight_of(served)
+        look = insight.look()
+        [entry] = look.table.entries
+        assert (entry.state, entry.thread, entry.target) == ("live", None, "/where")
+        assert look.table.counts["live"] == 1
+        [stack] = insight.stacks(look.table.entries)
+        assert stack is not None
+        calls = [line.rpartition(" in ")[2] for line in stack if line.startswith("File")]
+        assert calls[:3] == ["outer", "inner", "awaits_deep_inside"]
+        assert "  await gate.wait()" in stack
+        lines = served.thread.run(_describe(served))
+        assert "1 live" in lines[0]
+        assert any("awaits_deep_inside" in line for line in lines)
+        client.reset()
+    assert body.closed.wait(TIMEOUT)
+    idle(served)
+
+
+async def _figures(served: Served) -> Figures:
+    figures = served.server.figures()
+    assert figures is not None
+    return figures
+
+
+async def _describe(served: Served) -> list[str]:
+    return served.server.describe_in_flight()
+
+
+def test_an_operator_breaks_one_off(serve: Serve) -> None:
+    """Its client is answered, its body cancelled and closed."""
+    tap = Tap()
+    body = Live(tap.chunks(), tap.log)
+    served = serve(live_app(lambda: body))
+    with served.client() as client:
+        client.send(request())
+        assert tap.begun.wait(TIMEOUT)
+        insight = insight_of(served)
+        [entry] = insight.look().table.entries
+        outcome = insight.interrupt(entry.id)
+        assert (outcome.is_found, outcome.has_worked) == (True, True)
+        assert client.response().status == 504
+    assert body.closed.wait(TIMEOUT)
+    assert "cancelled" in tap.log
+    idle(served)
+    assert ends(served) == {"timeout": 1}
+
+
+def test_a_stack_of_what_is_suspended_at_its_client(serve: Serve) -> None:
+    tap = Tap()
+    body = Live(tap.chunks())
+    served = serve(live_app(lambda: body), response_buffer=64 * 1024)
+    tap.give(*[b"x" * (1 << 20)] * 20)
+    with served.client(receive_buffer=4096) as client:
+        client.send(request())
+        served.wait_until(lambda: "BEHIND" in [one.state.name for one in live_bodies(served)])
+        [entry] = insight_of(served).look().table.entries
+        assert entry.state == "live"
+        client.reset()
+    assert body.closed.wait(TIMEOUT)
+    idle(served)
+
+
+def live_bodies(served: Served) -> list[Any]:
+    return [] if live_of(served).bodies is None else bodies_of(served)._all()
+
+
+def test_they_are_counted(serve: Serve) -> None:
+    """How many there are, and how each has ended; what is not sampled is not lost."""
+    taps = [Tap() for _ in range(3)]
+    made = iter([Live(tap.chunks()) for tap in taps])
+    served = serve(live_app(lambda: next(made)))
+    board = Scoreboard()
+    observer = CountingObserver(board.area(0))
+    taps[0].give(b"x", None)
+    taps[1].give(ValueError("x"))
+    with served.client() as client:
+        assert client.get().status == 200
+        assert client.get().status == 500
+    with served.client() as client:
+        client.send(request())
+        assert taps[2].begun.wait(TIMEOUT)
+        served.wait_until(lambda: len(live_of(served)) == 1)
+        figures = served.thread.run(_figures(served))
+        assert figures.vitals.application_loop is not None
+        assert figures.vitals.application_loop.live == 1
+        observer.sample(figures)
+        client.reset()
+    idle(served)
+    observer.sample(served.thread.run(_figures(served)))
+    reading = board.read()
+    assert {end: reading.count(table.LIVE_ENDED, end) for end in table.LIVE_ENDS} == {
+        "ended": 1,
+        "error": 1,
+        "left": 1,
+        "timeout": 0,
+        "stopped": 0,
+    }
