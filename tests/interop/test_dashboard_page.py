@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +24,15 @@ SHOWN = {ord(char): f"\\u{{{ord(char):x}}}" for char in "\u202e\x1b\0"}
 
 READY = (
     "document.querySelectorAll('#process-table tbody tr').length === 4"
-    " && document.querySelectorAll('.request').length === 7"
+    " && document.querySelectorAll('.request').length === 8"
     " && document.querySelector('.line.rps_2xx').getAttribute('d').length > 100"
 )
 """All that the page shows first has come, and is drawn."""
 
+LIVE = (
+    "[...document.querySelectorAll('.request')]"
+    ".find(each => each.querySelector('.state').innerText === 'live')"
+)
 STACK = "document.querySelector('.request pre').innerText.includes('ledger.py')"
 GROUND = "getComputedStyle(document.documentElement).backgroundColor"
 MOTION = "getComputedStyle(document.querySelector('.mode i')).animationName"
@@ -95,6 +100,8 @@ def test_figures_charts_and_lists(steady: Steady) -> None:
     assert all(any(map(str.isdigit, each)) for each in told)
     first = texts(page, "#process-table tbody tr:first-child td")
     assert first[:4] == ["12", "4250", "ready", "3"]
+    assert texts(page, "#process-table tbody tr td[data-name='live']") == ["0", "3", "0", "1"]
+    assert texts(page, "#figures dd")[7].startswith("4 live, ")
     assert texts(page, "#restarts div") == ["died\n1", "max requests\n14", "threads lost\n1"]
     assert texts(page, "#counts dt")[:2] == ["bad request", "target too long"]
     assert len(texts(page, "#errors li")) == 7
@@ -127,6 +134,16 @@ def test_a_stack_without_a_mouse(steady: Steady) -> None:
     page.press("Enter")
     page.wait_for("document.querySelector('.request output').innerText === 'Interrupted.'")
     assert ("api/interrupt", {"id": "4f30"}) in made.asked
+
+
+def test_what_a_live_response_awaits(steady: Steady) -> None:
+    """It holds no thread, and has a stack nonetheless."""
+    page, _ = steady
+    page.value(f"{LIVE}.querySelector('summary').click()")
+    page.wait_for(f"{LIVE}.querySelector('pre').innerText.includes('self.changed.wait()')")
+    facts = page.value(f"{LIVE}.querySelector('dl').innerText")
+    assert re.search(r"thread\s+none", facts)
+    page.value(f"{LIVE}.querySelector('summary').click()")
 
 
 def test_a_moment_by_keys(steady: Steady) -> None:
@@ -163,11 +180,16 @@ def test_actions_where_they_are_allowed(steady: Steady) -> None:
 def test_no_actions_where_they_are_not_and_what_is_to_be_noticed(chromium: Browser) -> None:
     made = MadeUp(may_act=False)
     made.fleet = {"reload": "failed", "ready": 3}
+    made.blocked = 3.2
     with showing(chromium, made) as page:
         page.value("document.querySelector('.request summary').click()")
         page.wait_for(STACK)
         assert texts(page, "#actions, .request button") == []
-        failed, ready = texts(page, "#notices li")
+        failed, ready, blocked = texts(page, "#notices li")
+        assert blocked == (
+            "Code blocks the application loop of process 15 (pid 4253), for 3 s now: "
+            "live responses wait, and who calls run()."
+        )
         assert failed.startswith("The last reload has failed")
         assert ready == "3 of 4 processes are ready."
 

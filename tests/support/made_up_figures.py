@@ -50,6 +50,15 @@ STACK = [
 ]
 
 
+AWAITED = [
+    'File "shop/board.py", line 31, in events',
+    "  async for change in changes:",
+    'File "shop/board.py", line 52, in listen',
+    "  await self.changed.wait()",
+]
+"""Where a live response is suspended."""
+
+
 class MadeUp:
     """A WSGI application: the page, and figures of the time that it is asked at.
 
@@ -64,6 +73,8 @@ class MadeUp:
         """Whether it answers nothing of its figures."""
         self.is_hung = False
         """Whether whoever asks for them, or has an event stream, waits."""
+        self.blocked = 0.0
+        """For how long code has blocked the application loop of the last process."""
         self.fleet: dict[str, Any] = {}
         """What its fleet says that is not so well as it could be."""
         self.asked: list[tuple[str, dict[str, Any]]] = []
@@ -123,6 +134,7 @@ class MadeUp:
         """As ``/api/state`` has it."""
         now = time.time()
         processes = [_process(number, now) for number in range(4)]
+        processes[-1]["application_loop_blocked"] = self.blocked
         return {
             "version": wsgi_async.__version__,
             "name": "shop.wsgi:application",
@@ -198,6 +210,8 @@ def _process(number: int, now: float) -> dict[str, Any]:
         "heard": (now * 7 + number) % 3,
         "requests": 1204411 + 90021 * number,
         "in_flight": busy + 4,
+        "live": (0, 3, 0, 1)[number],
+        "application_loop_blocked": 0.0,
         "queued": 2 * (number == 3),
         "threads": {"busy": busy, "idle": 8 - busy, "aside": int(number == 1), "lost": 0},
         "oldest_wait": 0.041 if number == 3 else 0.0,
@@ -210,11 +224,12 @@ def _process(number: int, now: float) -> dict[str, Any]:
 
 def requests(with_stacks: bool) -> dict[str, Any]:
     """As ``/api/requests`` has it."""
-    stack = STACK if with_stacks else None
+    stack, awaited = (STACK, AWAITED) if with_stacks else (None, None)
     shown = [
         (41.7, "running", "GET", "/reports/2026/q3?...", 0, 0, 3),
         (12.2, "sending", "GET", "/downloads/catalogue.pdf", 8_130_560, 0, 1),
         (7.4, "receiving", "PUT", "/media/7f3a/original", 0, 23_068_672, 0),
+        (5.2, "live", "GET", "/board/events", 18_432, 0, 1),
         (3.1, "parked", "GET", "/feeds/orders.xml", 1_048_576, 0, 2),
         (0.9, "running", "GET", HOSTILE, 0, 0, 1),
         (0.31, "running", "POST", "/basket/checkout", 0, 512, 3),
@@ -233,7 +248,7 @@ def requests(with_stacks: bool) -> dict[str, Any]:
                 "sent": sent,
                 "received": received,
                 "thread": f"wsgi-async-{at}" if state == "running" else None,
-                "stack": stack if state == "running" else None,
+                "stack": {"running": stack, "live": awaited}.get(state),
             }
             for at, (age, state, method, target, sent, received, of) in enumerate(shown)
             if of == number

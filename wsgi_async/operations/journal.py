@@ -58,7 +58,7 @@ class JournalKind(enum.Enum):
     SERVER = "server"
     """Something of the server's own failed."""
     SLOW = "slow"
-    """A request has passed the age of ``--slow-request``."""
+    """A request has passed the age of ``--slow-request``, or code blocks the application loop."""
     LOST = "lost"
     """A thread was given up, or so many that requests are refused."""
     WARNING = "warning"

@@ -86,6 +86,14 @@ class JournalObserver(Observer):
     def threads_recovered(self, lost: int) -> None:
         self._tell(JournalKind.NOTE, f"requests are taken again; threads still lost: {lost}")
 
+    def application_loop_blocked(self, seconds: float, stack: list[str]) -> None:
+        text = f"the application loop has been blocked for {seconds:.1f} s{_place(stack)}"
+        self._tell(JournalKind.SLOW, text)
+
+    def application_loop_recovered(self, seconds: float) -> None:
+        text = f"the application loop goes on; it was blocked for {seconds:.1f} s"
+        self._tell(JournalKind.NOTE, text)
+
     def warning(self, message: str) -> None:
         self._tell(JournalKind.WARNING, message)
 

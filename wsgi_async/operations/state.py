@@ -92,6 +92,7 @@ def _process(row: ProcessRow, reading: Reading, now: float) -> dict[str, Any]:
         "live": whole(table.LIVE),
         "queued": whole(table.QUEUED),
         "oldest_wait": _rounded(reading.gauge_of(name, table.OLDEST_WAIT)),
+        "application_loop_blocked": _rounded(reading.gauge_of(name, table.LOOP_BLOCKED)),
         "connections": {
             each.value: whole(table.CONNECTIONS, each.value) for each in table.ConnectionKind
         },

@@ -65,6 +65,8 @@ def test_each_event_has_a_kind(journal: Journal) -> None:
     tell.thread_lost(REQUEST, "thread", 9.0, [])
     tell.threads_exhausted(8)
     tell.threads_recovered(2)
+    tell.application_loop_blocked(1.2, stack)
+    tell.application_loop_recovered(4.0)
     tell.warning("a doubt")
     tell.error("an error inside the server", KeyError("x"))
     tell.report("first\nsecond")
@@ -80,6 +82,8 @@ def test_each_event_has_a_kind(journal: Journal) -> None:
         ("lost", f"nothing for 9.0 s; thread thread is given up{about}"),
         ("lost", "8 threads are lost: new requests get 503"),
         ("note", "requests are taken again; threads still lost: 2"),
+        ("slow", 'the application loop has been blocked for 1.2 s; File "b.py", line 2'),
+        ("note", "the application loop goes on; it was blocked for 4.0 s"),
         ("warning", "a doubt"),
         ("server", "an error inside the server KeyError: 'x'"),
         ("server", "first"),

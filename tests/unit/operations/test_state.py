@@ -28,6 +28,7 @@ def test_what_is_known_is_told_and_what_is_not_is_null() -> None:
     area.set(table.IN_FLIGHT, 2.0)
     area.set(table.THREADS, 5, "busy")
     area.set(table.OLDEST_WAIT, 0.12345)
+    area.set(table.LOOP_BLOCKED, 3.21987)
     area.set(table.MEMORY, 1 << 20)
     board.parent.add(table.RELOADS, "control", by=2)
     board.parent.add(table.RESTARTS, "died", by=4)
@@ -50,6 +51,7 @@ def test_what_is_known_is_told_and_what_is_not_is_null() -> None:
     assert (first["requests"], first["in_flight"], first["restarts"]) == (4, 2, 4)
     assert first["threads"] == {"busy": 5, "idle": None, "aside": None, "lost": None}
     assert (first["oldest_wait"], first["memory"], first["queued"]) == (0.123, 1 << 20, None)
+    assert (first["application_loop_blocked"], second["application_loop_blocked"]) == (3.22, None)
     assert 10 <= first["age"] < 60
     assert 1 <= first["heard"] < 60
     assert (second["pid"], second["state"], second["heard"]) == (None, "booting", None)

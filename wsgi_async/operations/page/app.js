@@ -52,13 +52,14 @@ function figures() {
   const rates = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(status => now(`rps_${status}`));
   const rate = rates.some(known) ? rates.reduce((sum, each) => sum + (each ?? 0), 0) : null;
   const requests = Object.values(state.totals.requests).reduce((sum, each) => sum + (each ?? 0), 0);
+  const live = state.processes.reduce((sum, each) => sum + (each.live ?? 0), 0);
   const failed = rate ? rates[4] / rate : rate;
   const said = [
     ["Requests per second", number(rate), `${whole(requests)} in all`],
     ["Failed, 5xx", known(failed) ? `${number(failed * 100)} %` : "–",
       `${whole(state.totals.requests["5xx"])} in all`, failed > 0.05 ? "bad" : failed ? "warn" : ""],
     ["Latency, 99 %", duration(now("p99")), `half within ${duration(now("p50"))}`],
-    ["In flight", whole(now("in_flight")), `${whole(now("connections"))} connections`],
+    ["In flight", whole(now("in_flight")), `${live ? `${whole(live)} live, ` : ""}${whole(now("connections"))} connections`],
     ["Threads busy", `${whole(now("busy"))}`, `of ${whole(now("threads"))}`,
       now("threads") && now("busy") >= now("threads") ? "warn" : ""],
     ["Queue", whole(now("queued")), `oldest waits ${duration(now("oldest_wait"))}`, now("queued") ? "warn" : ""],
@@ -92,6 +93,9 @@ function notices() {
     for (const each of processes) {
       if (each.heard > 10)
         said.push(["bad", `Process ${each.number} (pid ${each.pid}) was last heard ${age(each.heard)} ago.`, each.pid]);
+      if (each.application_loop_blocked)
+        said.push(["bad", `Code blocks the application loop of process ${each.number} (pid ${each.pid}), for ` +
+          `${age(each.application_loop_blocked)} now: live responses wait, and who calls run().`, `loop ${each.pid}`]);
       if (each.threads?.lost)
         said.push(["warn", `Process ${each.number} has lost threads in the application: ${each.threads.lost}.`]);
     }

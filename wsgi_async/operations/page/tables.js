@@ -45,6 +45,7 @@ const processes = new Listing(byId("process-table"), [
     each => (each.heard > 10 ? "bad" : "")],
   ["requests", "num", each => whole(each.requests)],
   ["in flight", "num", each => whole(each.in_flight)],
+  ["live", "num", each => whole(each.live)],
   ["threads", "num", each => (known(threads(each).busy)
     ? `${threads(each).busy} of ${threads(each).busy + threads(each).idle}` : "–")],
   ["aside", "num", each => whole(threads(each).aside)],
@@ -158,7 +159,8 @@ export class Requests {
     keep(facts, Object.entries(said), ([name]) => name, ([name]) => h("div", {}, h("dt", {}, name), h("dd")),
       (fact, [, text]) => put(fact.lastChild, text));
     put(stack, each.stack ? each.stack.map(visible).join("\n")
-      : each.thread ? "Its stack is asked for." : "No thread works on it at this moment.");
+      : each.thread || each.state === "live" ? "Its stack is asked for."
+      : "No thread works on it at this moment.");
     actions.hidden = !this.mayInterrupt;
   }
 }
