@@ -16,6 +16,7 @@ Where asgiref is not imported all of this does nothing.
 from __future__ import annotations
 
 import contextvars
+import math
 import os
 import sys
 import threading
@@ -31,6 +32,7 @@ from . import frameworks
 
 __all__ = [
     "IDLE_TIME",
+    "LONG",
     "THREADS",
     "CallingThread",
     "Executor",
@@ -45,6 +47,9 @@ most twice as many database connections as that has threads."""
 
 IDLE_TIME = 30.0
 """Seconds after which a thread ends that no body has."""
+
+LONG = 1.0
+"""Seconds after which a call is taken for one that may go on: new bodies get other threads."""
 
 
 class Executor(Protocol):
@@ -90,6 +95,8 @@ class _SyncThread:
         """How many have it. Under the lock of the set."""
         self.calls: SimpleQueue[_Call | None] = SimpleQueue()
         """None: the last body has ended."""
+        self.calling_since = math.inf
+        """When the call began that it is in."""
         self._threads = threads
         threading.Thread(target=self._main, name=name, daemon=True).start()
 
@@ -104,6 +111,7 @@ class _SyncThread:
                         break
                     continue
                 if call is not None:
+                    self.calling_since = time.monotonic()
                     frameworks.before_call()
                     call.run()
                 elif not self.bodies:
@@ -111,6 +119,7 @@ class _SyncThread:
             except BaseException as error:  # raised in this thread from outside, say
                 if call is not None and not call.future.done():
                     call.future.set_exception(error)
+            self.calling_since = math.inf
         frameworks.at_thread_end()
 
 
@@ -129,9 +138,13 @@ class SyncThreads:
         self._made = 0
 
     def take(self) -> _SyncThread:
-        """*Any thread:* one that no body has, else a new one, else the one that fewest have."""
+        """*Any thread:* one that no body has, else a new one, else the one that fewest have. One
+        that has been in a call for long comes last."""
         with self._lock:
-            thread = min(self._threads, key=_bodies, default=None)
+            begun = time.monotonic() - LONG
+            thread = min(
+                self._threads, key=lambda t: (t.calling_since < begun, t.bodies), default=None
+            )
             if thread is None or (thread.bodies and len(self._threads) < self.most):
                 try:
                     thread = _SyncThread(self, f"wsgi_async-sync-{self._made + 1}")
@@ -161,10 +174,6 @@ class SyncThreads:
 
     def __len__(self) -> int:
         return len(self._threads)
-
-
-def _bodies(thread: _SyncThread) -> int:
-    return thread.bodies
 
 
 class _BodyExecutor:

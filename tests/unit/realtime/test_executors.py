@@ -138,6 +138,47 @@ def test_more_bodies_than_threads_share_them(threads: SyncThreads) -> None:
     assert sorted(map(idents.count, set(idents))) == [3, 4]  # evenly
 
 
+def test_new_bodies_keep_off_a_thread_that_is_in_a_long_call(
+    threads: SyncThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that never returns is to cost one thread of the set, and not each body in turn."""
+    monkeypatch.setattr(executors, "LONG", -1.0)
+    gate, idents = threading.Event(), list[int]()
+
+    async def main() -> set[int]:
+        hangs_now, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def hang() -> None:
+            idents.append(threading.get_ident())
+            loop.call_soon_threadsafe(hangs_now.set)
+            assert gate.wait(TIMEOUT)
+
+        async def hangs() -> None:
+            with context_for_body():
+                await sync_to_async(hang)()
+
+        async def one(until: asyncio.Event) -> int:
+            with context_for_body():
+                found = await ident()
+                await until.wait()
+                return found
+
+        hung = asyncio.create_task(hangs())
+        await hangs_now.wait()
+        until = asyncio.Event()
+        others = [asyncio.create_task(one(until)) for _ in range(4)]
+        await asyncio.sleep(0)
+        until.set()
+        found = set(await asyncio.gather(*others))
+        gate.set()
+        await hung
+        return found
+
+    found = asyncio.run(main())
+    assert len(found) == 1
+    assert found.isdisjoint(idents)
+
+
 def test_bodies_one_after_another_need_one_thread(threads: SyncThreads) -> None:
     async def one() -> int:
         with context_for_body():
