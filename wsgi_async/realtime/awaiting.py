@@ -11,7 +11,21 @@ from typing import Any
 from wsgi_async.system.own_code import is_ours
 from wsgi_async.system.stacks import DEPTH, lines_of
 
-__all__ = ["stack_of"]
+__all__ = ["Waiter", "stack_of"]
+
+
+class Waiter(asyncio.Future[None]):
+    """A future that a task is to settle, in whose stead it is awaited.
+
+    :param task: that task; None where it is none.
+    :param loop: the loop.
+    """
+
+    __slots__ = ("task",)
+
+    def __init__(self, task: asyncio.Task[Any] | None, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.task = task
 
 
 def stack_of(awaited: object) -> list[str]:
@@ -40,6 +54,8 @@ def _look(at: object) -> tuple[FrameType | None, object]:
         return at.gi_frame, at.gi_yieldfrom
     if isinstance(at, asyncio.Task):
         return None, at.get_coro()
+    if isinstance(at, Waiter):
+        return None, at.task
     if isinstance(at, asyncio.Future):
         return None, None
     # What an asynchronous generator is stepped by, and what __await__() of a coroutine returns, do

@@ -35,6 +35,7 @@ from collections.abc import (
 )
 from typing import Any
 
+from .awaiting import Waiter
 from .framing import Event, comment, event, framed
 from .stepping import AsyncSteps, Steps, ThreadSteps
 
@@ -147,15 +148,14 @@ async def _chunks(
     steps: Steps
     if isinstance(source, AsyncIterable):
         steps = awaited = AsyncSteps(source, inbox)
-        # Whatever it awaits refers to it, and it to all of this.
-        asyncio.get_running_loop().create_task(awaited.run(), name="wsgi_async-events")
+        awaited.start("wsgi_async-events")
     else:
         steps = ThreadSteps(source, inbox)
     silence = min(keep_alive, OPENING)
     try:
         steps.ask()
         while True:
-            await inbox.wait(silence)
+            await inbox.wait(silence, steps.task)
             silence = keep_alive
             if inbox.item is not _UNSET:
                 item, inbox.item = inbox.item, _UNSET
@@ -181,12 +181,14 @@ async def _chunks(
 class _Inbox:
     """What has come of the source. *Application loop.*"""
 
+    __slots__ = ("_loop", "_waiter", "error", "is_over", "item")
+
     def __init__(self) -> None:
         self.item: Any = _UNSET
         self.is_over = False
         self.error: BaseException | None = None
         self._loop = asyncio.get_running_loop()
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: Waiter | None = None
 
     def take(self, item: Any) -> None:
         self.item = item
@@ -197,11 +199,14 @@ class _Inbox:
         self.error = error
         self._wake()
 
-    async def wait(self, seconds: float = 0) -> None:
-        """Until something has come, or for so many seconds, where there are any."""
+    async def wait(self, seconds: float, task: asyncio.Task[Any] | None) -> None:
+        """Until something has come, or for so many seconds, where there are any.
+
+        :param task: what it is waited for.
+        """
         if self.is_over or self.item is not _UNSET:
             return
-        self._waiter = self._loop.create_future()
+        self._waiter = Waiter(task, self._loop)
         timer = self._loop.call_later(seconds, self._wake) if seconds else None
         try:
             await self._waiter
@@ -216,7 +221,7 @@ class _Inbox:
             async with asyncio.timeout(patience):
                 while not self.is_over:
                     self.item = _UNSET
-                    await self.wait()
+                    await self.wait(0, None)
 
     def raise_error(self) -> None:
         error, self.error = self.error, None

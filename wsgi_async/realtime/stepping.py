@@ -39,8 +39,13 @@ class Receiver(Protocol):
 class Steps(Protocol):
     """An iterable, step by step."""
 
-    patience: float | None
-    """Seconds after which one that was stopped may be left to itself; None: never."""
+    @property
+    def patience(self) -> float | None:
+        """Seconds after which one that was stopped may be left to itself; None: never."""
+
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """*Application loop:* what takes them, where that is a task."""
 
     def ask(self) -> None:
         """*Application loop:* one step, please; not while another one is being taken."""
@@ -57,37 +62,62 @@ class AsyncSteps:
         the end.
     :param receiver: told of them.
 
-    Whoever makes it has :meth:`run` run as a task.
+    Whoever makes it has :meth:`run` run as a task, or calls :meth:`start`.
     """
 
-    patience: float | None = None
+    __slots__ = (
+        "_has_begun",
+        "_is_stopped",
+        "_is_wanted",
+        "_receiver",
+        "_source",
+        "_waiter",
+        "task",
+    )
+
+    patience = None
 
     def __init__(self, source: AsyncIterable[Any], receiver: Receiver) -> None:
+        self.task: asyncio.Task[Any] | None = None
         self._source = source
         self._receiver = receiver
-        self._wanted = asyncio.Event()
-        self._task: asyncio.Task[Any] | None = None
-        self._stopped = False
+        # An asyncio.Event would be most of what a stream costs that has nothing to say.
+        self._is_wanted = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._has_begun = False
+        self._is_stopped = False
 
     def ask(self) -> None:
-        self._wanted.set()
+        self._is_wanted = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def stop(self) -> None:
-        self._stopped = True
-        if self._task is not None:  # one that is cancelled before it has begun never begins
-            self._task.cancel()
+        self._is_stopped = True
+        # One that is cancelled before it has begun never begins.
+        if self._has_begun and self.task is not None:
+            self.task.cancel()
+
+    def start(self, name: str) -> None:
+        """*Application loop:* have them taken, in a copy of the context.
+
+        :param name: of the task.
+        """
+        # Whatever it awaits refers to it, and it to this.
+        self.task = asyncio.get_running_loop().create_task(self.run(), name=name)
 
     async def run(self) -> None:
         """*Application loop:* all of it."""
-        self._task = asyncio.current_task()
+        self.task = asyncio.current_task()
+        self._has_begun = True
         error: BaseException | None = None
         try:
-            if not self._stopped:
+            if not self._is_stopped:
                 await self._go_through()
         except BaseException as raised:
-            if not (self._stopped and isinstance(raised, asyncio.CancelledError)):
+            if not (self._is_stopped and isinstance(raised, asyncio.CancelledError)):
                 error = raised
-        self._task = None
+        self.task = None
         try:
             self._receiver.over(error)
         finally:
@@ -97,8 +127,10 @@ class AsyncSteps:
         iterator = aiter(self._source)
         try:
             while True:
-                await self._wanted.wait()
-                self._wanted.clear()
+                if not self._is_wanted:
+                    self._waiter = asyncio.get_running_loop().create_future()
+                    await self._waiter
+                self._is_wanted = False
                 try:
                     item = await anext(iterator)
                 except StopAsyncIteration:
@@ -123,7 +155,10 @@ class ThreadSteps:
     taken cannot be broken off: it is stopped after that.
     """
 
-    patience: float | None = 5.0
+    __slots__ = ("_loop", "_orders", "_receiver", "_source")
+
+    patience = 5.0
+    task = None
 
     def __init__(self, source: Iterable[Any], receiver: Receiver) -> None:
         self._source = source

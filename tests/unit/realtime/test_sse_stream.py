@@ -17,6 +17,7 @@ from event_streams import read
 from wsgi_async import sse
 from wsgi_async.realtime import sse as realtime_sse
 from wsgi_async.realtime import stepping
+from wsgi_async.realtime.awaiting import stack_of
 
 WAIT = 20.0
 COMMENT = sse.comment()
@@ -194,6 +195,24 @@ async def test_cancelled_while_it_waits_the_source_is_cancelled_there() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert source.ends == ["in its await", "closed"]
+
+
+@pytest.mark.asyncio
+async def test_its_stack_is_that_of_its_source() -> None:
+    """Among the requests in flight: not that of what waits for it."""
+    source = Source()
+
+    async def body() -> None:
+        async for _ in sse.stream(source.events()):
+            pass
+
+    task = asyncio.create_task(body())
+    await source.has_begun.wait()
+    stack = "\n".join(stack_of(task))
+    assert stack.index("in body") < stack.index("in events") < stack.index("self.queue.get()")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 @pytest.mark.asyncio
