@@ -277,7 +277,7 @@ def _loop_of_asgiref_kept() -> Iterator[None]:
     """asgiref notes in the thread which loop a call came from, and takes that loop for any
     ``async_to_sync`` there afterwards: an asynchronous view of a later request would run on the
     application loop."""
-    here = sys.modules["asgiref.sync"].SyncToAsync.threadlocal.__dict__
+    here = vars(sys.modules["asgiref.sync"].SyncToAsync.threadlocal)
     before = here.copy()
     try:
         yield
@@ -320,6 +320,11 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
+_USED = ("context_to_thread_executor", "thread_sensitive_context", "threadlocal")
+"""What is needed of asgiref's SyncToAsync; where it is not so, or not yet imported, asgiref does
+what it always does."""
+
+
 def context_for_body(executor: Executor | None = None) -> AbstractContextManager[object]:
     """*Application loop:* entered in the task of a body, or of another coroutine of the
     application, around all that it does.
@@ -330,8 +335,10 @@ def context_for_body(executor: Executor | None = None) -> AbstractContextManager
     :param executor: runs what it calls synchronously; None: a thread of the set.
     """
     asgiref = sys.modules.get("asgiref.sync")
-    if asgiref is None or not hasattr(asgiref, "sync_to_async"):  # still being imported
+    calls = getattr(asgiref, "SyncToAsync", None)
+    if not all(hasattr(calls, name) for name in _USED):
         return nullcontext()
+    assert asgiref is not None
     return _in_asgiref(asgiref, executor)
 
 

@@ -96,5 +96,6 @@ def _connections() -> Iterator[Any]:
     django = sys.modules.get("django.db")
     conf = sys.modules.get("django.conf")
     if django is not None and conf is not None and conf.settings.configured:
-        with contextlib.suppress(AttributeError):  # it is being imported
+        # It is being imported, or older than 4.1.
+        with contextlib.suppress(AttributeError, TypeError):
             yield from django.connections.all(initialized_only=True)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import nullcontext
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -314,6 +315,15 @@ def test_where_asgiref_is_not_imported_nothing_is_done(
     threads: SyncThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "asgiref.sync")
+    assert isinstance(context_for_body(), nullcontext)
+
+
+def test_an_asgiref_of_another_kind_does_what_it_always_does(
+    threads: SyncThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(SyncToAsync, "thread_sensitive_context")
+    assert isinstance(context_for_body(), nullcontext)
+    monkeypatch.setitem(sys.modules, "asgiref.sync", ModuleType("asgiref.sync"))  # being imported
     assert isinstance(context_for_body(), nullcontext)
 
 
