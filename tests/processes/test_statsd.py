@@ -9,7 +9,21 @@ from pathlib import Path
 
 import pytest
 from processes import Site
+from rawclient import request
 from statsds import StatsdReceiver
+
+LIVE = """
+import asyncio
+from wsgi_async import live
+
+async def body():
+    yield b"one"
+    await asyncio.Event().wait()
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/event-stream")])
+    return live(body())
+"""
 
 NOWHERE = "a" * 64 + ".example"
 """A name of which no resolver needs to be asked."""
@@ -39,6 +53,25 @@ def test_the_number_of_processes(site: Site, receiver: StatsdReceiver, workers: 
         servers.assert_clean()
     places = {name for name in receiver.gauges if name.startswith("wsgi_async.threads.busy.")}
     assert places == {f"wsgi_async.threads.busy.{place}" for place in range(workers + 1)}
+    assert {name.replace("live", "threads.busy") for name in live_gauges(receiver)} == places
+    assert not any(receiver.gauges[name] for name in live_gauges(receiver))
+
+
+def live_gauges(receiver: StatsdReceiver) -> list[str]:
+    return [name for name in receiver.gauges if name.startswith("wsgi_async.live.")]
+
+
+def test_the_number_of_live_responses(site: Site, receiver: StatsdReceiver) -> None:
+    site.write_source(LIVE)
+    with site.serve("-w", "1", "--statsd-host", receiver.option) as servers:
+        servers.wait_for("Listening on ")
+        with servers.client() as one, servers.client() as other:
+            for client in one, other:
+                client.send(request())
+                client.read_until(b"one")
+            receiver.read_until(lambda: receiver.gauges.get("wsgi_async.live.0") == 2)
+        receiver.read_until(lambda: receiver.gauges.get("wsgi_async.live.0") == 0)
+        servers.assert_clean()
 
 
 @pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +17,7 @@ from serving import Served
 from wsgi_async.operations.counting import CountingObserver
 from wsgi_async.scoreboard import table
 from wsgi_async.scoreboard.board import Scoreboard
+from wsgi_async.server import in_flight
 from wsgi_async.server.figures import Figures
 from wsgi_async.server.insight import Insight
 
@@ -93,6 +96,40 @@ def test_an_operator_breaks_one_off(serve: Serve) -> None:
     assert "cancelled" in tap.log
     idle(served)
     assert ends(served) == {"timeout": 1}
+
+
+def test_those_that_are_meant_to_be_old_hide_none_that_is_not(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands may be live where one hangs."""
+    monkeypatch.setattr(in_flight, "MOST", 3)
+    hangs, go_on = threading.Event(), threading.Event()
+    taps = [Tap() for _ in range(4)]
+    made = iter([Live(tap.chunks()) for tap in taps])
+
+    def application(environ: Any, start_response: Any) -> Any:
+        if environ["PATH_INFO"] == "/hangs":
+            hangs.set()
+            go_on.wait(TIMEOUT)
+        start_response("200 OK", [])
+        return [] if hangs.is_set() else next(made)
+
+    served = serve(application)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(served.client()) for _ in range(5)]
+        for number, (client, tap) in enumerate(zip(clients, taps, strict=False)):
+            client.send(request(f"/{number}"))
+            assert tap.begun.wait(TIMEOUT)
+        clients[4].send(request("/hangs"))
+        assert hangs.wait(TIMEOUT)
+        found = insight_of(served).look().table
+        assert [entry.state for entry in found.entries].count("live") == 2
+        assert [each.target for each in found.entries if each.state == "running"] == ["/hangs"]
+        assert found.more == 2
+        go_on.set()
+        for client in clients:
+            client.reset()
+    idle(served)
 
 
 def test_a_stack_of_what_is_suspended_at_its_client(serve: Serve) -> None:

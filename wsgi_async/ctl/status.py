@@ -59,6 +59,7 @@ def describe_status(status: dict[str, Any], screen: Screen) -> list[str]:
     lines.append("")
     for head, parts in [
         ("fleet", fleet_parts(status["fleet"])),
+        *_blocked(status["processes"]),
         *_totals(status["totals"], status["processes"]),
     ]:
         lines += listed(f"{head:<{_HEADS}}", parts, screen)
@@ -88,6 +89,17 @@ def fleet_parts(fleet: dict[str, Any]) -> list[Cell | str]:
         )
     replaced = _counts(fleet.get("restarts") or {})
     return [*parts, f"replaced: {', '.join(replaced)}"] if replaced else parts
+
+
+def _blocked(processes: list[dict[str, Any]]) -> list[tuple[str, list[Cell | str]]]:
+    """Processes in which code of the application blocks its loop."""
+    blocked = [(each, each.get("application_loop_blocked")) for each in processes]
+    parts: list[Cell | str] = [
+        Cell(f"application loop of process {shown(each['number'])}, for {age(time)}", Paint.BAD)
+        for each, time in blocked
+        if time
+    ]
+    return [("blocked", parts)] if parts else []
 
 
 def _totals(

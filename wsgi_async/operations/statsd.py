@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from wsgi_async.config.statsd_options import statsd_address
 from wsgi_async.events import Observer, RequestInfo, ResponseInfo
@@ -23,7 +23,19 @@ from wsgi_async.server.server import Server
 from wsgi_async.system.datagrams import DatagramSocket, Target, has_name, look_up
 from wsgi_async.system.forks import Holding
 
-from .statsd_lines import BUSY, DURATION, LOG, QUEUE, REQUESTS, STATUS, WORKERS, Kind, Lines, pack
+from .statsd_lines import (
+    BUSY,
+    DURATION,
+    LIVE,
+    LOG,
+    QUEUE,
+    REQUESTS,
+    STATUS,
+    WORKERS,
+    Kind,
+    Lines,
+    pack,
+)
 
 __all__ = ["Statsd", "StatsdObserver"]
 
@@ -150,11 +162,14 @@ class Statsd:
     ) -> None:
         """Tell of this server, which is not started yet; see :class:`StatsdObserver`."""
 
-        def busy() -> int:
+        def gauges() -> dict[str, int]:
             figures = server.figures()
-            return figures.vitals.busy if figures is not None else 0
+            if figures is None:
+                return dict.fromkeys((BUSY, LIVE), 0)
+            busy, loop = figures.vitals.busy, figures.vitals.application_loop
+            return {BUSY: busy, LIVE: 0 if loop is None else loop.live}
 
-        server.subscribe(StatsdObserver(self, busy=busy, place=place, workers=workers))
+        server.subscribe(StatsdObserver(self, gauges=gauges, place=place, workers=workers))
 
     def logged(self, level: str) -> None:
         """*Any thread:* see :class:`~wsgi_async.logs.measures.Measures`."""
@@ -219,7 +234,8 @@ class StatsdObserver(Observer):
     """Tells statsd of one process that serves.
 
     :param statsd: the way there.
-    :param busy: how many threads run the application; asked on the loop. None: that is not told.
+    :param gauges: how full the process is, by the beginnings of names; asked on the loop. None:
+        that is not told.
     :param place: which place of the fleet the process has, from 0.
     :param workers: how many processes serve, where it is this one's to tell; else None. It is given
         whether this one has stopped. Without it this process is the only one.
@@ -231,13 +247,13 @@ class StatsdObserver(Observer):
         self,
         statsd: Statsd,
         *,
-        busy: Callable[[], int] | None = None,
+        gauges: Callable[[], Mapping[str, int]] | None = None,
         place: int = 0,
         workers: Callable[[bool], int | None] = _alone,
     ) -> None:
         self._statsd = statsd
-        self._busy_name = f"{BUSY}{place}"
-        self._busy = busy
+        self._gauges = gauges
+        self._place = place
         self._workers = workers
         self._statuses: dict[int, int] = {}
         self._durations: list[float] = []
@@ -332,8 +348,11 @@ class StatsdObserver(Observer):
 
     def _send_all(self, *, is_over: bool) -> None:
         lines, make = self._take(), self._statsd.lines.make
-        if self._busy is not None:
-            lines.append(make(self._busy_name, 0 if is_over else self._busy(), Kind.GAUGE))
+        if self._gauges is not None:
+            lines += [
+                make(f"{name}{self._place}", 0 if is_over else value, Kind.GAUGE)
+                for name, value in self._gauges().items()
+            ]
         workers = self._workers(is_over)
         if workers is not None:
             lines.append(make(WORKERS, workers, Kind.GAUGE))

@@ -51,6 +51,7 @@ LOG = "gunicorn.log."
 WORKERS = "gunicorn.workers"
 QUEUE = "wsgi_async.request.queue"
 BUSY = "wsgi_async.threads.busy."
+LIVE = "wsgi_async.live."
 
 METRICS: tuple[Metric, ...] = (
     Metric(REQUESTS, Kind.COUNTER, "requests answered, given up or refused"),
@@ -78,6 +79,7 @@ METRICS: tuple[Metric, ...] = (
         "threads that run the application in the process at place N, from 0: statsd adds no gauges "
         "of one name up",
     ),
+    Metric(f"{LIVE}N", Kind.GAUGE, "asynchronous bodies there, which hold no thread"),
 )
 """All that the server tells of itself; an application may have measured more."""
 

@@ -34,7 +34,8 @@ REPORT_EVERY = 10.0
 them."""
 
 MOST = 200
-"""Requests that are shown, the oldest ones."""
+"""Requests that are shown, the oldest ones; of those that are live, as many as the others leave
+room for: they are meant to be old, and there may be thousands."""
 
 STATES = ("running", "queued", "live", "parked", "sending", "receiving", "abandoned", "lost")
 """Where a request may stand. A live one has an asynchronous body, which holds no thread; an
@@ -92,7 +93,7 @@ class Table(NamedTuple):
     """The requests in flight at one moment."""
 
     entries: list[Entry]
-    """The oldest first, :data:`MOST` at most."""
+    """The oldest first, see :data:`MOST`."""
     counts: dict[str, int]
     """How many there are in each of :data:`STATES`, those that have no entry included."""
     threads: int
@@ -228,18 +229,29 @@ def take_table_of_threads(connections: Connections, now: float) -> Table:
 
 
 def _table(connections: Connections, standings: Iterable[_Standing], now: float) -> Table:
-    oldest = sorted(standings, key=lambda standing: standing.exchange.began)
+    oldest = sorted(standings, key=_began)
     counts = dict.fromkeys(STATES, 0)
     for standing in oldest:
         counts[standing.state] += 1
+    shown = oldest
+    if len(oldest) > MOST:
+        shown = sorted(sorted(oldest, key=_is_live)[:MOST], key=_began)
     pool = connections.gateway.pool
     return Table(
-        [_entry(standing, now) for standing in oldest[:MOST]],
+        [_entry(standing, now) for standing in shown],
         counts,
         pool.threads,
         pool.lost,
         len(connections.open),
     )
+
+
+def _began(standing: _Standing) -> float:
+    return standing.exchange.began
+
+
+def _is_live(standing: _Standing) -> bool:
+    return standing.state == "live"
 
 
 def _entry(standing: _Standing, now: float) -> Entry:

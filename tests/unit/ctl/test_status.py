@@ -77,6 +77,17 @@ def test_a_status() -> None:
     ]
 
 
+def test_live_responses_and_what_blocks_them() -> None:
+    status = copy.deepcopy(STATUS)
+    first, second = status["processes"]
+    first["live"], second["live"] = 1200, 34
+    second["application_loop_blocked"] = 4.2
+    status["totals"]["live"] = {"ended": 7, "left": 4000, "error": 0}
+    lines = describe_status(status, PLAIN)
+    assert "blocked   application loop of process 1, for 4.2s" in lines
+    assert "live      1,234 now, 7 ended, 4,000 left" in lines
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
 def test_no_line_is_longer_than_the_terminal_is_wide(width: int) -> None:
     status = copy.deepcopy(STATUS)

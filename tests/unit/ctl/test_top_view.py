@@ -137,6 +137,14 @@ def test_trouble_is_said_in_words() -> None:
     assert "hang()" in "\n".join(lines(in_trouble(), 120, 50, "enter"))
 
 
+def test_live_responses_and_what_blocks_them() -> None:
+    shop = Shop()
+    shop.status["processes"][1]["live"] = 1234
+    assert re.search(r"4102 .* 1,234 ", "\n".join(lines(shop, 200, 40)))
+    shop.status["processes"][1]["application_loop_blocked"] = 4.2
+    assert "the application loop is blocked: process 1 for 4.2s" in lines(shop)[1]
+
+
 def test_the_worst_processes_are_those_there_is_room_for() -> None:
     text = "\n".join(lines(in_trouble(), 80, 24))
     assert "4102 blocked" in text

@@ -76,6 +76,12 @@ def note(now: Picture, standing: Standing, width: int, look: Look) -> Text:
     """The second line: what is wrong, or else where it listens and what it went through."""
     if standing.failure:
         return fit(look.text((f" {standing.failure}", "bad")), width, look)
+    if blocked := [each for each in now.processes if each.application_loop_blocked]:
+        listed = ", ".join(
+            f"process {shown(each.number)} for {age(each.application_loop_blocked)}"
+            for each in blocked
+        )
+        return fit(look.text((f" the application loop is blocked: {listed}", "bad")), width, look)
     parts = [" ".join(now.addresses), f"generation {shown(now.generation)}"]
     if now.reloads:
         failed = f" ({amount(now.reloads_failed)} failed)" if now.reloads_failed else ""

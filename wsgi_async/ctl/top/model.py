@@ -71,6 +71,10 @@ class ProcessLine(NamedTuple):
     connections: float | None
     memory: float | None
     files: float | None
+    live: float | None
+    """Responses with an asynchronous body."""
+    application_loop_blocked: float | None
+    """Seconds for which code has blocked its application loop; 0 where it does not."""
     trouble: str = ""
     """What is wrong with it, in a word: ``silent`` or ``blocked``."""
 
@@ -326,6 +330,8 @@ def _processes(before: Json, after: Json, seconds: float | None) -> list[Process
                 sum(connections.values()) if connections else None,
                 number(process, "memory"),
                 number(process, "files"),
+                number(process, "live"),
+                number(process, "application_loop_blocked"),
             )
         )
     return rows

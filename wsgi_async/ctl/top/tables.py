@@ -140,6 +140,12 @@ _PROCESSES = (
     Facet("OLDEST", 6, _oldest, rank=4),
     Facet("CONNS", 6, lambda row, width, look: (amount(row.connections), ""), rank=4),
     Facet("MEMORY", 7, lambda row, width, look: (size(row.memory), ""), rank=3),
+    Facet(
+        "LIVE",
+        6,
+        lambda row, width, look: (amount(row.live), "live" if row.live else "quiet"),
+        rank=12,
+    ),
     Facet("FILES", 6, lambda row, width, look: (amount(row.files), "quiet"), rank=11),
 )
 

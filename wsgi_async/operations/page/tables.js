@@ -110,7 +110,10 @@ export class Requests {
     put(byId("flight-sum"), Object.entries(states).map(([state, count]) => `${count} ${state}`)
       .concat(more ? [`${more} more that are not shown`] : []).join(", ") || "\u00a0");
     byId("requests-none").hidden = rows.length > 0;
-    keep(this.list, rows.slice(0, MOST), each => `${each.process.pid} ${each.id}`,
+    // Those that are live are meant to be old, and there may be thousands: they get what room is left.
+    const shown = [false, true].flatMap(live => rows.filter(({state}) => (state === "live") === live))
+      .slice(0, MOST).sort((a, b) => b.age - a.age);
+    keep(this.list, shown, each => `${each.process.pid} ${each.id}`,
       each => this.make(each), (element, each) => this.update(element, each));
     const silent = all.filter(each => each.loop?.blocked).map(each => ({key: each.pid,
       text: `The loop of process ${each.number} (pid ${each.pid}) is blocked:`, stack: each.loop.stack}))
