@@ -182,6 +182,29 @@ def test_code_that_blocks_it_is_told_of_and_stops_no_ordinary_request() -> None:
         assert len(told.of("application_loop_blocked")) == 1  # once, however long it was
 
 
+def test_who_forces_a_stop_ends_the_grace_of_what_was_spawned() -> None:
+    spawned = threading.Event()
+
+    async def forever() -> None:
+        try:
+            spawned.set()
+            await asyncio.Event().wait()
+        finally:
+            left.append("finally")
+
+    left: list[str] = []
+    with serving(hello, graceful_timeout=1000.0) as served:
+        spawn(forever())
+        assert spawned.wait(TIMEOUT)
+        stopping = threading.Thread(target=served.stop)
+        stopping.start()
+        served.recorder.wait_for("stopping")
+        served.thread.loop.call_soon_threadsafe(served.server.force)
+        stopping.join(TIMEOUT)
+        assert not stopping.is_alive()
+        assert left == ["finally"]
+
+
 def test_one_that_is_blocked_at_the_stop_counts_as_a_thread_that_is_stuck(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from serving import serving
 from wsgi_async.errors import ClientDisconnected, RequestTimeout
 from wsgi_async.realtime.application_loop import existing
 from wsgi_async.realtime.running import run
+from wsgi_async.system import stacks
 
 StartResponse = Callable[..., Any]
 
@@ -60,8 +62,12 @@ def test_a_request_that_is_given_up_gives_its_thread_back(interrupt_late: bool) 
         with served.client() as client:
             client.send(request("/"))
             assert client.response().status == 504
-        served.recorder.wait_for("thread_lost")
+        ((_, _, _, stack),) = served.recorder.wait_for("thread_lost")
+        text = "\n".join(stack)
+        # Where the thread is, and where what it waits for is.
+        assert re.search(r"in __call__\n.*\n.*in run\n(.*\n)+and waits for\n.*in forever\n", text)
         served.recorder.wait_for("thread_returned")
+        assert stacks.WAITS == {}
         assert app.cancelled.wait(TIMEOUT)
         (raised,) = app.raised
         assert isinstance(raised, RequestTimeout)

@@ -263,10 +263,17 @@ async def start_all(limit: float) -> None:
     while _hooks:
         loop = application_loop()
         try:
-            await asyncio.wrap_future(_start(loop, limit))
+            async with asyncio.timeout(limit + _LAST if limit else None):
+                await asyncio.wrap_future(_start(loop, limit))
             return
         except EndingError:
             await asyncio.wrap_future(loop.ended)
+        except TimeoutError:  # code blocks that loop, and its own timer
+            raise LoadError(
+                f"The on_start hooks have not started within {limit:g} s (--boot-timeout): the "
+                "application loop is blocked, in "
+                + ("; ".join(line.strip() for line in loop.stack()[-2:]) or "code in C")
+            ) from None
 
 
 def start_all_and_wait() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
 import sys
 import threading
@@ -19,8 +20,10 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from wsgi_async.errors import ClientDisconnected, RequestTimeout
+from wsgi_async.system.stacks import WAITS
 from wsgi_async.wsgi.client import Client, current_client
 
+from . import awaiting
 from .application_loop import ApplicationLoop, application_loop, name_of
 from .coroutines import check_coroutine
 from .executors import CallingThread, context_for_body
@@ -188,7 +191,10 @@ def run(
     wait: _Wait[T] = _Wait() if "asgiref.sync" not in sys.modules else _CallingWait()
     has_begun = False
     alarm = None
+    ident = threading.get_ident()
+    outer = WAITS.get(ident)  # where it calls this synchronously itself
     try:
+        WAITS[ident] = functools.partial(awaiting.stack_of, coroutine)
         until = None if timeout is None else time.monotonic() + timeout
         if client is not None:
             alarm = client.on_over(wait.end_with_request, gone=until_gone)
@@ -210,6 +216,10 @@ def run(
     finally:
         if alarm is not None:
             alarm.cancel()
+        if outer is None:
+            WAITS.pop(ident, None)
+        else:
+            WAITS[ident] = outer
         wait.close()
     if wait.is_over and client is not None:
         raise _reason(client) from wait.take_error()

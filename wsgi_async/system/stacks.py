@@ -10,12 +10,12 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FrameType
 
 from .own_code import CALLER, calls_applications, is_ours
 
-__all__ = ["DEPTH", "is_in_application", "lines_of", "raise_in", "stack_of"]
+__all__ = ["DEPTH", "WAITS", "is_in_application", "lines_of", "raise_in", "stack_of"]
 
 DEPTH = 50
 """Frames that are shown, the innermost ones."""
@@ -24,9 +24,15 @@ _BENEATH = (threading.__file__, os.path.join(os.path.dirname(threading.__file__)
 """What else is beneath code that a thread of ours runs."""
 
 
+WAITS: dict[int, Callable[[], list[str]]] = {}
+"""Of threads that wait for code which runs elsewhere: what gives the stack of that, in such lines.
+*Any thread.*"""
+
+
 def stack_of(ident: int) -> list[str]:
     """The stack of a thread in lines, outermost call first, as a traceback shows it; from the
-    application's first frame on, where there is one. Nothing of a thread that has ended."""
+    application's first frame on, where there is one; then that of what it waits for, see
+    :data:`WAITS`. Nothing of a thread that has ended."""
     frame = sys._current_frames().get(ident)
     if frame is None:
         return []
@@ -35,7 +41,11 @@ def stack_of(ident: int) -> list[str]:
     first = files.index(CALLER) if CALLER in files else 0
     while first < len(files) and (is_ours(files[first]) or files[first].startswith(_BENEATH)):
         first += 1
-    return _shown(calls[first:] or calls)
+    lines = _shown(calls[first:] or calls)
+    waits_for = WAITS.get(ident)
+    if waits_for is not None and (others := waits_for()):
+        lines += ["and waits for", *others]
+    return lines
 
 
 def lines_of(frames: Iterable[tuple[FrameType, int]]) -> list[str]:

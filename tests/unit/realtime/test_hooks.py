@@ -225,6 +225,22 @@ def test_one_that_does_not_yield_in_time_is_named_and_cancelled() -> None:
     assert ended == [1]
 
 
+def test_one_that_blocks_the_loop_is_found_by_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "_LAST", 0.02)
+    go_on = threading.Event()
+
+    @on_start
+    async def blocks() -> AsyncIterator[None]:
+        go_on.wait(TIMEOUT)
+        yield
+
+    try:
+        with pytest.raises(LoadError, match=r"the application loop is blocked, in .*threading\.py"):
+            begin(0.02)
+    finally:
+        go_on.set()
+
+
 def test_one_that_fails_or_hangs_at_its_end_holds_nothing_up(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
