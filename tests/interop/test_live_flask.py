@@ -23,6 +23,7 @@ from tools import require_module
 import wsgi_async
 from wsgi_async import sse
 from wsgi_async.flask import LiveResponse
+from wsgi_async.realtime.stepping import ThreadSteps
 
 COMMENT = sse.comment()
 
@@ -330,6 +331,49 @@ def test_a_synchronous_generator_keeps_the_request() -> None:
         served.wait_until(lambda: served.pool.busy == 0)
         go_on.set()
         client.read_until(b"data: Ada\n\n")
+
+
+def test_a_synchronous_generator_that_blocks_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither the end of its response, when its client leaves, nor that of the server."""
+    monkeypatch.setattr(ThreadSteps, "patience", 0.05)
+    notes: list[str] = []
+    is_closed = threading.Event()
+    go_on = [threading.Event(), threading.Event()]
+    begun = [threading.Event(), threading.Event()]
+    app = flask.Flask("site")
+
+    @app.get("/<int:number>")
+    def view(number: int) -> Any:
+        def events() -> Iterator[str]:
+            begun[number].set()
+            go_on[number].wait(TIMEOUT)
+            notes.append(f"{number} goes on")
+            yield "nobody gets this"
+
+        def close() -> None:
+            notes.append(f"{number} closed")
+            is_closed.set()
+
+        return LiveResponse(sse.stream(events()), close=close)
+
+    with serving(app, live_grace=0) as served:
+        with served.client() as client:
+            client.send(request("/0"))
+            assert begun[0].wait(TIMEOUT)
+        assert is_closed.wait(TIMEOUT)
+        served.wait_until_idle()
+        client = served.client()
+        client.send(request("/1"))
+        assert begun[1].wait(TIMEOUT)
+        assert served.stop() == 0
+        client.close()
+        assert served.recorder.of("app_error") == []
+        assert served.recorder.of("error") == []
+    assert notes == ["0 closed", "1 closed"]
+    for event in go_on:
+        event.set()
 
 
 # --- other servers -----------------------------------------------------------------------------
