@@ -6,13 +6,14 @@ of PEP 3333, "Middleware: Components that Play Both Sides" and "Specification De
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from http import HTTPStatus
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 from wsgi_async.http.statuses import BODILESS
+from wsgi_async.wsgi.async_bodies import is_async_body
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 from wsgi_async.wsgi.types import Environ, Fields, OptExcInfo
 
@@ -127,7 +128,7 @@ def watch(result: Iterable[bytes], ended: Ended) -> Iterable[bytes]:
     At once where the server needs it as it is and nothing of the application is to run any more: a
     list or a tuple. A plain file in the server's own ``wsgi.file_wrapper`` remains one, and the
     end is its ``close()``: this server calls that when it has taken the file over, before the
-    client has all of it.
+    client has all of it. An asynchronous body remains one, too.
     """
     if _is_whole(result) or _is_refused(result):
         chunks = result if _is_whole(result) else ()
@@ -136,7 +137,7 @@ def watch(result: Iterable[bytes], ended: Ended) -> Iterable[bytes]:
     if type(result) is FileWrapper and (file := result.regular_file()) is not None:
         result.close = _Closing(getattr(result, "close", None), file[2], ended)
         return result
-    return _Watched(result, ended)
+    return (_WatchedLive if is_async_body(result) else _Watched)(result, ended)
 
 
 class _Closing:
@@ -210,6 +211,34 @@ class _Watched:
             self._ended(self._size, outcome)
 
 
+class _WatchedLive(_Watched):
+    """The same of an asynchronous body, which a server without such can iterate all the same."""
+
+    __slots__ = ()
+
+    is_async = True
+
+    @property
+    def wrapped_body(self) -> object:
+        """For the server: what the application itself has returned, until it is closed."""
+        return self._iterable
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        iterator = aiter(cast("AsyncIterable[bytes]", self._iterable))
+        try:
+            async for chunk in iterator:
+                if isinstance(chunk, bytes):
+                    self._size += len(chunk)
+                yield chunk
+        except Exception as error:
+            self._error = error
+            raise
+        finally:
+            close = getattr(iterator, "aclose", None)
+            if close is not None:
+                await close()
+
+
 # --- what becomes of an exception --------------------------------------------------------------
 
 
@@ -221,12 +250,15 @@ def guard(
     application: WSGIApplication, environ: Environ, start_response: StartResponse, handle: Handler
 ) -> Iterable[bytes]:
     """Call the application; `handle` answers what it raises up to its first chunk that is not
-    empty. Later the head is sent, and the server has to cut the response."""
+    empty. Later the head is sent, and the server has to cut the response. An asynchronous body is
+    begun when the request is over as far as middleware goes: what it raises is the server's."""
     try:
         result = application(environ, start_response)
     except Exception as error:
         return handle(error)
     if _is_whole(result) or _is_refused(result) or _is_file(result, environ):
+        return result
+    if is_async_body(result):
         return result
     return _Guarded(result, handle)
 

@@ -28,6 +28,8 @@ def inner(iterable: object) -> tuple[Any, ...]:
 
     :param iterable: what the application has returned.
     """
+    while (wrapped := getattr(iterable, "wrapped_body", None)) is not None:
+        iterable = wrapped  # in middleware of ours
     http = sys.modules.get("django.http.response")
     if http is None or not isinstance(iterable, http.StreamingHttpResponse):
         return ()
