@@ -106,12 +106,14 @@ class Streams:
     """All of them, and the one loop that reads them.
 
     :ivar held: those that have begun and have not ended.
+    :ivar filled: seconds from the first request to the last stream that began.
     :ivar ended: how many that had begun have ended.
     :ivar delays: seconds, of the events due since `since`.
     """
 
     def __init__(self, port: int, path: str) -> None:
         self.held: set[Stream] = set()
+        self.filled = 0.0
         self.ended = 0
         self.since = math.inf
         self.until = math.inf
@@ -129,8 +131,8 @@ class Streams:
         :returns: whether these are all.
         :raises ValueError: the first one is no such stream.
         """
-        last = time.monotonic()
-        end = last + seconds
+        begun = last = time.monotonic()
+        end = begun + seconds
         left = wanted
         while left or self._waiting:
             while left and len(self._waiting) < TOGETHER:
@@ -143,6 +145,7 @@ class Streams:
                 last = now
             if now > end or now - last > STALLED:
                 break
+        self.filled = last - begun
         for stream in [*self._waiting]:
             self._drop(stream)
         return len(self.held) == wanted
@@ -244,13 +247,11 @@ class Streams:
 def run(options: argparse.Namespace) -> None:
     """:raises ValueError: an answer was wrong."""
     streams = Streams(options.port, options.path)
-    begun = time.monotonic()
     all_held = streams.fill(options.streams)
-    filled = time.monotonic() - begun - (0 if all_held else STALLED)
     most = len(streams.held)
     if not all_held:
         streams.make_room()
-    wire.say(most=most, held=len(streams.held), filled=filled)
+    wire.say(most=most, held=len(streams.held), filled=streams.filled)
     busy = time.process_time()
     streams.read_until_told(sys.stdin, LONGEST)
     busy = time.process_time() - busy

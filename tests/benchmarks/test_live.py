@@ -164,7 +164,9 @@ def test_a_full_server_gets_room_for_others(
     assert served.server.port is not None
     client = Streams(served.server.port, live.HELD)
     try:
+        begun = time.monotonic()
         assert not client.fill(22)
+        assert 0 < client.filled <= time.monotonic() - begun - streams.STALLED
         assert len(client.held) == 20
         client.make_room()
         assert len(client.held) == 18
