@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from serving import Served
-from tools import require_module, require_program
+from tools import python, require_module, require_program, running
 
 from benchmarks import live
 from benchmarks.clients import streams
@@ -174,6 +174,7 @@ def test_a_full_server_gets_room_for_others(
     finally:
         ending.set()
         client.close()
+    served.wait_until_idle()  # what has been queued may be called yet
 
 
 def test_streams_that_end_are_counted(serve: Serve, ending: threading.Event) -> None:
@@ -273,3 +274,23 @@ def test_the_form_for_any_server_is_flask_with_generators(path: str) -> None:
     assert answer.mimetype == live.EVENTS
     assert streams.EVENT.fullmatch(next(answer.response))
     answer.close()
+
+
+@pytest.mark.parametrize(
+    "measure", [Held(streams=150), Events(streams=40, seconds=1.2)], ids=["held", "events"]
+)
+def test_wsgi_async_is_measured(measure: Callable[..., Sample], tmp_path: Path) -> None:
+    """Far more streams than threads, and every event."""
+    require_program("wrk")
+    require_module("flask")
+    command = python("-m", "wsgi_async", "--bind", "127.0.0.1:0", "--threads", "2")
+    with running(*command, "benchmarks.live:flask", cwd=tmp_path) as process:
+        sample = measure(Target(int(process.url.rpartition(":")[2])), LOAD)
+    assert sample.errors == 0
+    if isinstance(measure, Held):
+        assert sample.value == 150
+        assert sample.extra["speed"] > 0
+        assert sample.extra["bytes_each"] >= 0
+    else:
+        assert sample.extra["held"] == 40
+        assert sample.extra["delivered"] == 1
