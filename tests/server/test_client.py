@@ -238,6 +238,7 @@ def test_one_that_raises_is_logged_with_the_id_of_its_request() -> None:
         with served.client() as client:
             client.send(request())
             assert entered.wait(TIMEOUT)
+            client.reset()  # or its response might end, by which they would be for nothing
         told = served.recorder.wait_for("app_error", 2)
     assert [info.id for info, _, _ in told] == ids * 2
     assert {type(error) for _, _, error in told} == {ZeroDivisionError, SystemExit}
