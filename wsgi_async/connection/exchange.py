@@ -45,6 +45,8 @@ from wsgi_async.wsgi.types import Application
 __all__ = ["Exchange", "ExchangeConnection", "ExchangeState", "Gateway", "current_request_id"]
 
 
+_blank = object.__new__
+
 _DONE = Step.DONE
 _PARKED = Step.PARKED
 
@@ -484,7 +486,9 @@ class Exchange:
             body = InputStream(self.body)
         else:
             body = BytesIO()
-        self._errors = errors = ErrorStream(self)
+        # Not ErrorStream(self): until CPython 3.13 to call a class costs more than what that does.
+        self._errors = errors = _blank(ErrorStream)
+        errors.log, errors.unfinished = self, ""
         head = self.head
         self._response = response = WSGIResponse(
             self._gateway.application, self.writer, self, head.method == "HEAD"

@@ -310,7 +310,8 @@ class HTTPProtocol(ConnectionLife):
             upload.catch_up()
         except OSError:
             self._transport.abort()
-        self._send_on(exchange)
+        if exchange is self._exchange:
+            self._send_on(exchange)
         if upload is not self._upload:
             return
         if upload.continue_is_due():
@@ -348,8 +349,8 @@ class HTTPProtocol(ConnectionLife):
     # --- responses ---------------------------------------------------------------------------
 
     def _send_on(self, exchange: Exchange) -> None:
-        """Go on with a response, if it is still the one that is due here."""
-        if exchange is not self._exchange or self.state is not _RUNNING:
+        """Go on with the response that is due here, unless all of it is on its way."""
+        if self.state is not _RUNNING:
             return
         sender, writer = self._sender, exchange.writer
         # Here and below the response is looked at before what goes before it: so the latter is
