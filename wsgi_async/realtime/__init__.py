@@ -7,8 +7,8 @@ without imports anything of this package.
 The loop: ``loop_thread`` is a loop with its thread, and what is started on it; ``application_loop``
 the one of this process, and ``ending`` its end. What threads do with it: they wait for a coroutine
 (``running``), or leave it to itself (``spawning``), which ``coroutines`` are looked at for first;
-and ``hooks`` live on it as long as the server serves. What those call synchronously has threads of
-its own (``executors``), and what Django keeps beside is known to ``frameworks``.
+and ``hooks`` live on it as long as the server serves. What those call synchronously goes by
+``executors`` to ``sync_threads``, and what Django keeps beside is known to ``frameworks``.
 
 Asynchronous bodies: ``live`` makes one of an iterable, and ``bridge`` is for who can iterate only
 synchronously. ``bodies`` are all of a server, each a ``body`` with its ``body_states``;

@@ -23,10 +23,11 @@ from application_loops import ending_with_the_test
 from asgiref.local import Local
 from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
 
-from wsgi_async.realtime import executors, frameworks
+from wsgi_async.realtime import executors, frameworks, sync_threads
 from wsgi_async.realtime.application_loop import application_loop
-from wsgi_async.realtime.executors import CallingThread, SyncThreads, context_for_body
+from wsgi_async.realtime.executors import CallingThread, context_for_body
 from wsgi_async.realtime.spawning import spawn
+from wsgi_async.realtime.sync_threads import SyncThreads
 
 TIMEOUT = 20.0
 
@@ -143,7 +144,7 @@ def test_new_bodies_keep_off_a_thread_that_is_in_a_long_call(
     threads: SyncThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that never returns is to cost one thread of the set, and not each body in turn."""
-    monkeypatch.setattr(executors, "LONG", -1.0)
+    monkeypatch.setattr(sync_threads, "LONG", -1.0)
     gate, idents = threading.Event(), list[int]()
 
     async def main() -> set[int]:
@@ -178,6 +179,33 @@ def test_new_bodies_keep_off_a_thread_that_is_in_a_long_call(
     found = asyncio.run(main())
     assert len(found) == 1
     assert found.isdisjoint(idents)
+
+
+def test_a_call_that_outlives_its_body_keeps_no_other_waiting(threads: SyncThreads) -> None:
+    """asgiref does not wait for a call whose task is cancelled."""
+    gate = threading.Event()
+
+    async def main() -> None:
+        begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def hang() -> None:
+            loop.call_soon_threadsafe(begun.set)
+            assert gate.wait(TIMEOUT)
+
+        async def hangs() -> None:
+            with context_for_body():
+                await sync_to_async(hang)()
+
+        hung = asyncio.create_task(hangs())
+        await begun.wait()
+        hung.cancel()
+        await asyncio.sleep(0.01)
+        with context_for_body():
+            await ident()
+        gate.set()
+        await asyncio.wait([hung])
+
+    asyncio.run(main())
 
 
 def test_bodies_one_after_another_need_one_thread(threads: SyncThreads) -> None:

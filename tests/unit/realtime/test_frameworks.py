@@ -21,7 +21,8 @@ from django.http import StreamingHttpResponse
 from django.middleware.gzip import GZipMiddleware
 
 from wsgi_async.realtime import executors, frameworks
-from wsgi_async.realtime.executors import SyncThreads, context_for_body
+from wsgi_async.realtime.executors import context_for_body
+from wsgi_async.realtime.sync_threads import SyncThreads
 
 django_settings.configure()
 
