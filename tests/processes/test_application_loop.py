@@ -136,6 +136,26 @@ def test_a_program_without_a_server_leaves_them_at_its_end(tmp_path: Path) -> No
     assert list(story(tmp_path)) == ["import", "enter", "mail", "leave"]
 
 
+def test_a_program_that_ends_beneath_its_server_leaves_them_too(tmp_path: Path) -> None:
+    program = SITE + (
+        "\nfrom urllib.request import urlopen"
+        "\nserver = wsgi_async.Server(application, 0, host='127.0.0.1')"
+        "\nblock = server.run_in_thread()"
+        "\nblock.__enter__()"
+        "\nassert urlopen(server.addresses[0]).read() == f'{os.getpid()} {os.getpid()}'.encode()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert result.returncode == 0, result.stderr
+    assert list(story(tmp_path)) == ["import", "enter", "leave"]
+
+
 def test_what_runs_at_the_end_of_a_program_is_refused_or_served_but_never_hangs(
     tmp_path: Path,
 ) -> None:

@@ -11,6 +11,8 @@ import contextlib
 import os
 import threading
 
+from wsgi_async import events
+
 from .ending import finish
 from .loop_thread import BLOCKED, ApplicationLoop, Outcome, Started, name_of
 
@@ -81,6 +83,9 @@ def _at_exit() -> None:
         _is_over = True
         loop = _current
     if loop is not None:
+        # A server that is still there, in a thread, ends with the program.
+        loop.observer = events.RUNNING[0] if events.RUNNING else None
+        events.RUNNING.clear()
         with contextlib.suppress(TimeoutError):  # code that blocks it: it is left to itself
             finish(loop, EXIT_GRACE).result(EXIT_GRACE + 1)
 
