@@ -128,7 +128,7 @@ class ResponseInfo(NamedTuple):
     """Of that, what its thread took of a processor, up to what it last handed over; None where it
     was still at work on the response."""
     send: float | None = None
-    """The rest: only the client was waited for."""
+    """The rest: only the client was waited for, or an asynchronous body."""
 
     # Further facts, likewise only where somebody wants timings.
     received: int | None = None
@@ -142,7 +142,10 @@ class ResponseInfo(NamedTuple):
     is_given_up: bool = False
     """Whether its thread was given up (``request_timeout``)."""
     first: float | None = None
-    """Of `app`, until the first chunk was handed over; None where none was."""
+    """Of `app`, until the first chunk was handed over; None where none was. Where the body is
+    asynchronous it is more than that: no thread has it then."""
+    was_live: bool = False
+    """Whether its body was asynchronous."""
 
     # Each only where an observer asks for it.
     fields: tuple[tuple[str, str], ...] | None = None
@@ -153,6 +156,16 @@ class ResponseInfo(NamedTuple):
     """The environ as the application has left it, whose thread may still be changing it: for
     reading one key or another, not to be kept. None where nobody asked
     (:attr:`Observer.wants_environ`), and where no thread came to call the application."""
+
+    @property
+    def latency(self) -> float:
+        """Seconds that tell how fast the server is: `duration`, but of an asynchronous body those
+        until its first chunk, as far as that is known. How long it lasts says nothing."""
+        first = self.first
+        if not self.was_live or first is None:
+            return self.duration
+        # Never less than its parts: close() may take longer than the first chunk did.
+        return (self.upload or 0.0) + (self.queue or 0.0) + max(first, self.app or 0.0)
 
 
 class CertificateInfo(NamedTuple):

@@ -96,7 +96,7 @@ def test_figures_charts_and_lists(steady: Steady) -> None:
     assert float(figures["Requests per second"]) > 50
     assert len(texts(page, ".chart h3")) == 8
     told = texts(page, ".chart .legend td:nth-child(2)")
-    assert len(told) == 24
+    assert len(told) == 25
     assert all(any(map(str.isdigit, each)) for each in told)
     first = texts(page, "#process-table tbody tr:first-child td")
     assert first[:4] == ["12", "4250", "ready", "3"]

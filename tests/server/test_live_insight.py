@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from live_bodies import Live, Tap, live_app
 from live_servers import Serve, bodies_of, ends, idle, live_of, live_servers
 from rawclient import TIMEOUT, request
 from serving import Served
+from timed import Timed
 
 from wsgi_async.operations.counting import CountingObserver
 from wsgi_async.scoreboard import table
@@ -149,6 +151,30 @@ def test_a_stack_of_what_is_suspended_at_its_client(serve: Serve) -> None:
 
 def live_bodies(served: Served) -> list[Any]:
     return [] if live_of(served).bodies is None else bodies_of(served)._all()
+
+
+def test_how_long_one_lasts_is_not_how_fast_the_server_is(serve: Serve) -> None:
+    """Else the percentiles of a site with event streams would be those of its visits."""
+    tap, timed, board = Tap(), Timed(), Scoreboard()
+    served = serve(
+        live_app(lambda: Live(tap.chunks())),
+        observers=[timed, CountingObserver(board.area(0))],
+    )
+    with served.client() as client:
+        client.send(request())
+        tap.give(b"first")
+        client.read_until(b"first")
+        here = time.monotonic()
+        served.wait_until(lambda: time.monotonic() > here + 0.05)
+        tap.give(None)
+        client.read_until(b"0\r\n\r\n")
+    idle(served)
+    served.wait_until(lambda: timed.ended)
+    [response] = timed.ended
+    assert response.was_live
+    assert response.first is not None
+    assert 0 < response.latency <= response.duration - 0.05
+    assert board.read().histogram(table.DURATION).sum == pytest.approx(response.latency, abs=1e-6)
 
 
 def test_they_are_counted(serve: Serve) -> None:

@@ -30,7 +30,7 @@ KINDS = {
 
 COLUMNS = (
     *("t", "rps_1xx", "rps_2xx", "rps_3xx", "rps_4xx", "rps_5xx", "refused", "cut", "p50", "p90"),
-    *("p99", "queue", "app", "cpu", "client", "in_flight", "busy", "threads", "queued"),
+    *("p99", "queue", "app", "cpu", "client", "in_flight", "live", "busy", "threads", "queued"),
     *("oldest_wait", "connections", "memory", "received", "sent", "processes"),
 )
 
@@ -191,7 +191,7 @@ def row_at(second: int) -> list[float | None]:
         *(second, 0.0, rate * 0.8, rate * 0.15, rate * 0.045 * chance.uniform(0.6, 1.6), wrong),
         *(3 * trouble**2, 0.2 * chance.random() ** 6, mean * 0.55),
         *(mean * 1.9, mean * chance.uniform(3.2, 4.6), queue, app, cpu, client),
-        *(busy + waiting + round(9 * wave), busy, 32, waiting, waiting * 0.03),
+        *(busy + waiting + round(9 * wave), round(4 * wave), busy, 32, waiting, waiting * 0.03),
         *(round(340 * wave + 40 * trouble), 4.1e8 + 6e7 * math.sin(second / 900) + 9e7 * trouble),
         *(rate * 900 * chance.uniform(0.5, 1.6), rate * 21000 * chance.uniform(0.8, 1.2), 4),
     )

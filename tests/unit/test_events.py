@@ -23,6 +23,7 @@ from wsgi_async.wsgi.environ import client_name
 
 REQUEST = RequestInfo("a-1", "GET", "/", "HTTP/1.1", "127.0.0.1:5", ())
 RESPONSE = ResponseInfo(200, 5, 0.25, True)
+LIVE = RESPONSE._replace(duration=3600.0, was_live=True)
 
 Heard = list[tuple[str, str, Any]]
 
@@ -291,3 +292,18 @@ def test_one_that_only_looks_like_it() -> None:
 )
 def test_a_clients_name_can_be_taken_apart(address: str, port: str) -> None:
     assert client_address(client_name(address, port)) == (address, port)
+
+
+@pytest.mark.parametrize(
+    ("response", "latency"),
+    [
+        (RESPONSE, 0.25),
+        (RESPONSE._replace(upload=0.1, queue=0.1, first=0.01, app=0.02), 0.25),
+        (LIVE._replace(upload=0.25, queue=0.5, first=0.25, app=0.125), 1.0),
+        # Its close() has taken longer.
+        (LIVE._replace(upload=0.25, queue=0.5, first=0.25, app=1.25), 2.0),
+        (LIVE, 3600.0),
+    ],
+)
+def test_how_fast_the_server_was(response: ResponseInfo, latency: float) -> None:
+    assert response.latency == latency

@@ -49,6 +49,7 @@ class Stopwatch:
         "came_at",
         "cpu",
         "first",
+        "is_live",
         "queued_at",
         "taken_at",
         "thread",
@@ -65,7 +66,10 @@ class Stopwatch:
         self.cpu = 0.0
         """Processor time, up to the last news."""
         self.first: float | None = None
-        """How long a thread had had it when it handed over the first chunk."""
+        """How long a thread had had it when it handed over the first chunk, or how long ago one had
+        taken it."""
+        self.is_live = False
+        """Whether its body is asynchronous."""
         self.taken_at: float | None = None
         """When a thread took it first."""
         self.thread: str | None = None
@@ -215,10 +219,13 @@ class TimedExchange(Exchange):
         return False
 
     def _hand_over(self) -> bool:
-        self._watch.stop()  # likewise
+        watch = self._watch
+        watch.stop()  # likewise
+        watch.is_live = True
         if super()._hand_over():
             return True
-        self._watch.start()
+        watch.is_live = False
+        watch.start()
         return False
 
     def _clean_up(self) -> None:
@@ -261,6 +268,7 @@ class TimedExchange(Exchange):
             pipe is not None and pipe.parks > 0,
             state is ExchangeState.GIVEN_UP,
             watch.first,
+            watch.is_live,
         )
 
 

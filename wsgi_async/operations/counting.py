@@ -78,7 +78,7 @@ class CountingObserver(Observer):
             ints[self._sent] += size
         if received := response.received:
             ints[self._received] += received
-        self._add_duration(response.duration)
+        self._add_duration(response.latency if response.was_live else response.duration)
         if (queue := response.queue) is not None:
             self._add_queue(queue)
         if (app := response.app) is not None:

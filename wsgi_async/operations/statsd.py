@@ -296,7 +296,7 @@ class StatsdObserver(Observer):
             self._holding.release()
 
     def request_finished(self, request: RequestInfo, response: ResponseInfo) -> None:
-        self._durations.append(response.duration)
+        self._durations.append(response.latency)
         if response.queue is not None:
             self._queues.append(response.queue)
         self._count(response.status)

@@ -58,8 +58,9 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         DURATION,
         Kind.TIMER,
-        "from the complete head to the end of the response; nothing of requests that were refused "
-        "before they reached the application",
+        "from the complete head to the end of the response, or to the first chunk of an "
+        "asynchronous body; nothing of requests that were refused before they reached the "
+        "application",
     ),
     Metric(f"{STATUS}NNN", Kind.COUNTER, "those of each status; 499 where the client left"),
     *(

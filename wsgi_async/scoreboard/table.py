@@ -212,7 +212,8 @@ DROPPED = Metric(
 DURATION = Metric(
     "wsgi_async_request_duration_seconds",
     Kind.HISTOGRAM,
-    "Time from the complete head of a request to the end of its response.",
+    "Time from the complete head of a request to the end of its response, or to the first chunk of "
+    "an asynchronous body, which is meant to last.",
     bounds=_TIMES,
 )
 QUEUE = Metric(

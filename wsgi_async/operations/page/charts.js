@@ -25,7 +25,7 @@ export const CHARTS = [
   {title: "Threads and queue", note: "of all processes", format: whole, counted: true,
     series: [stack("busy", "busy"), line("threads", "threads"), line("queued", "queued")]},
   {title: "Connections", note: "open, and requests in flight", format: whole, counted: true,
-    series: [stack("connections", "connections"), line("in_flight", "in flight")]},
+    series: [stack("connections", "connections"), line("in_flight", "in flight"), line("live", "live")]},
   {title: "Memory", note: "resident, of all processes", format: bytes, base: 1024,
     series: [stack("memory", "memory")]},
   {title: "Bodies", note: "bytes per second, without framing", format: byteRate, base: 1024,
