@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
+import gc
 import os
+import random
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from rawclient import TIMEOUT, RawClient, request
-from serving import Served, both_loops, serving
+from serving import Served, both_loops, one_loop_in_time, serving
 
 from wsgi_async.connection.exchange import current_request_id
 from wsgi_async.wsgi.client import Client, Registration, current_client
+from wsgi_async.wsgi.client_watch import Watch
 
 
 class App:
@@ -334,3 +340,56 @@ def test_a_stop_that_drops_its_clients_tells(serve: Callable[..., Served]) -> No
         app.gate.set()
         stopping.join(TIMEOUT)
         assert not stopping.is_alive()
+
+
+@pytest.mark.soak
+@one_loop_in_time
+def test_clients_that_leave_at_any_moment(loop: str) -> None:
+    """Each callback is called at most once; who reads all of the response has not gone, and
+    nothing of it is left."""
+    told: collections.Counter[str] = collections.Counter()
+    clients: dict[str, Client] = {}
+    pause = 0.01
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        target, client = environ["PATH_INFO"], environ["wsgi_async.client"]
+        clients[target] = client
+        for _ in range(3):
+            client.on_gone(lambda: told.update([target]))
+        client.on_gone(lambda: told.update([f"{target} cancelled"])).cancel()
+        with client.on_gone(lambda: told.update([f"{target} in a block"])):
+            client.wait(random.random() * pause)
+        start_response("200 OK", [("Content-Length", "200000")])
+        return (b"x" * 1000 for _ in range(200))
+
+    def visit(number: int) -> str | None:
+        chance = random.Random(number)
+        with served.client(receive_buffer=4096) as client:
+            client.send(request(f"/{number}"))
+            if chance.random() < 0.3:
+                assert len(client.response().body) == 200_000
+                return f"/{number}"
+            client.socket.settimeout(chance.random() * pause)
+            with contextlib.suppress(TimeoutError):
+                client.socket.recv(100)
+            chance.choice([RawClient.close, RawClient.reset])(client)
+        return None
+
+    with serving(application, loop=loop, threads=4) as served:
+        with ThreadPoolExecutor(16) as pool:
+            read = {target for target in pool.map(visit, range(1500)) if target}
+        served.wait_until_idle()
+        served.wait_until(lambda: not served.pool._errands, "calls wait")
+        assert len(clients) > 1000
+        for target, client in clients.items():
+            # Fewer where its response ended, into the kernel's hands, before all were called.
+            assert told[target] <= (0 if target in read else 3), target
+            assert told[target] == 0 or client.gone
+            assert told[f"{target} cancelled"] == 0
+            assert told[f"{target} in a block"] <= 1
+        assert read
+        assert any(told[target] == 3 for target in clients)
+        clients.clear()
+        del client
+    gc.collect()
+    assert not [found for found in gc.get_objects() if type(found) in (Watch, Registration)]

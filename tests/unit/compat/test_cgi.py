@@ -187,3 +187,17 @@ def test_an_asynchronous_body_is_stepped_through() -> None:
     with ending_with_the_test():
         assert run(application, REQUEST_METHOD="GET")[0].endswith(b"\r\n\r\none two")
     assert body.closed.is_set()
+
+
+def test_its_client_is_not_seen_to_leave() -> None:
+    """The server ends a script whose client has gone, or has it write to nobody."""
+    seen: list[object] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        client = environ["wsgi_async.client"]
+        seen.extend([client.gone, client.wait(0), client.on_gone(seen.clear).cancel()])
+        start_response("200 OK", [])
+        return [b"body"]
+
+    assert run(application, REQUEST_METHOD="GET")[0].endswith(b"\r\n\r\nbody")
+    assert seen == [False, False, True]
