@@ -30,7 +30,9 @@ EXIT_GRACE = 5.0
 """Seconds that what was spawned gets at the end of a program in which no server has run."""
 
 _current: ApplicationLoop | None = None
-_making = threading.Lock()
+_making = threading.RLock()
+"""Held while one is made. Reentrant, for the collector may run an application's ``__del__``
+wherever something is made."""
 _inherited: list[ApplicationLoop] = []
 """Those of parents: what is not there has no end either."""
 _is_over = False
@@ -56,7 +58,11 @@ def _make() -> ApplicationLoop:
         if _is_over:
             raise RuntimeError("the program ends: nothing can be started on its application loop")
         if _current is None:
-            _current = ApplicationLoop(_forget)
+            made = ApplicationLoop(_forget)
+            if _current is None:
+                _current = made
+            else:  # a finalizer was faster
+                finish(made, 0.0)
         return _current
 
 
@@ -70,7 +76,7 @@ def _forget(loop: ApplicationLoop) -> None:
 def _after_fork() -> None:
     """*In the child.*"""
     global _current, _making
-    _making = threading.Lock()  # somebody may have held it
+    _making = threading.RLock()  # somebody may have held it
     if _current is not None:
         _inherited.append(_current)
         _current = None

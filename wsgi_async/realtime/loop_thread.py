@@ -136,7 +136,7 @@ class ApplicationLoop:
     def __init__(self, forget: Callable[[ApplicationLoop], object]) -> None:
         self.loop: asyncio.AbstractEventLoop = new_event_loop()
         self.state = _RUNNING
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         """Held while one is added to `spawned`, and while somebody looks."""
         self.spawned: set[Started[Any]] = set()
         """What is awaited at the end."""

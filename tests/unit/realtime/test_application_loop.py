@@ -53,6 +53,25 @@ def test_it_starts_when_it_is_first_asked_for_and_is_the_only_one() -> None:
     assert loop_threads() == 1
 
 
+def test_a_finalizer_that_asks_for_it_while_it_is_made_does_not_hang(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The collector may run one wherever something is made."""
+
+    def make() -> asyncio.AbstractEventLoop:
+        monkeypatch.setattr("wsgi_async.realtime.loop_thread.new_event_loop", new_event_loop)
+        inner.append(application_loop())
+        return new_event_loop()
+
+    inner: list[ApplicationLoop] = []
+    monkeypatch.setattr("wsgi_async.realtime.loop_thread.new_event_loop", make)
+    assert application_loop() is inner[0]
+    until = time.monotonic() + TIMEOUT
+    while loop_threads() > 1 and time.monotonic() < until:
+        pass
+    assert loop_threads() == 1
+
+
 def test_a_coroutine_runs_in_its_thread() -> None:
     async def where() -> tuple[int, asyncio.AbstractEventLoop]:
         return threading.get_ident(), asyncio.get_running_loop()
