@@ -47,13 +47,13 @@ def numbers(events: Iterable[Received]) -> list[int]:
 
 
 def test_events_over_a_reload(tmp_path: Path) -> None:
-    """A job goes on in the process that has begun it, its stream in the next one: each event comes
-    once, in the journal's own numbering."""
+    """A job goes on in the process that has begun it, its stream in the next one, also where the
+    client keeps its connections: each event comes once, in the journal's own numbering."""
     require_module("flask")
-    with example("flask_events.py", tmp_path) as process:
+    with example("flask_events.py", tmp_path) as process, httpx.Client(trust_env=False) as client:
         url = process.url
         seen: list[Received] = []
-        with event_source(f"{url}/events") as stream:
+        with event_source(f"{url}/events", client=client) as stream:
             assert stream.response.headers["Content-Type"] == "text/event-stream"
             assert stream.response.headers["X-Accel-Buffering"] == "no"
             seen.append(stream.next("prices"))
@@ -68,7 +68,7 @@ def test_events_over_a_reload(tmp_path: Path) -> None:
             seen += stream
             assert stream.retry is not None
         assert json.loads(seen[-1].data).get("percent") != 100, "the job was over too soon"
-        with event_source(f"{url}/events", last_id=seen[-1].last_id) as stream:
+        with event_source(f"{url}/events", last_id=seen[-1].last_id, client=client) as stream:
             done = {"name": job, "percent": 100}
             for event in stream:
                 seen.append(event)

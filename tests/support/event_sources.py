@@ -43,10 +43,18 @@ class EventSource:
 
 
 @contextlib.contextmanager
-def event_source(url: str, *, last_id: str = "") -> Iterator[EventSource]:
-    """Ask for one, as a browser does that has seen `last_id`; it is left with the block."""
+def event_source(
+    url: str, *, last_id: str = "", client: httpx.Client | None = None
+) -> Iterator[EventSource]:
+    """Ask for one, as a browser does that has seen `last_id`; it is left with the block.
+
+    :param client: keeps its connections for the next one, as browsers do.
+    """
     fields = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     if last_id:
         fields["Last-Event-ID"] = last_id
-    with httpx.stream("GET", url, headers=fields, timeout=TIMEOUT, trust_env=False) as response:
-        yield EventSource(response)
+    with contextlib.ExitStack() as stack:
+        if client is None:
+            client = stack.enter_context(httpx.Client(trust_env=False))
+        asked = client.stream("GET", url, headers=fields, timeout=TIMEOUT)
+        yield EventSource(stack.enter_context(asked))

@@ -459,7 +459,14 @@ class HTTPProtocol(ConnectionLife):
             self._read_requests()
         if self._input.state is not _FLOWING and self.state not in ENDS:
             self._adjust_reading()
-        if self._shared.phase is _DRAINING:
+        if self._shared.phase is not _SERVING:
+            self._leave_idle(exchange)
+
+    def _leave_idle(self, exchange: Exchange) -> None:
+        """A server that leaves keeps its idle clients for a while, but not those of event streams:
+        who was told to come again is to find the successor."""
+        live = exchange.live
+        if self._shared.phase is _DRAINING or (live is not None and live.is_event_stream):
             self.close_idle()
 
 
