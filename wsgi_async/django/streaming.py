@@ -45,8 +45,8 @@ def _iter(self: Any) -> Iterator[bytes]:
 
 
 def _fileno(self: Any) -> Callable[[], int]:
-    """``fileno``: Sentry's WSGI middleware hands on, without its wrapper, what has one, for that
-    could be a file which the server sends by itself."""
+    """``fileno``: Sentry's WSGI middleware (2.54 and later) hands on, without its wrapper, what has
+    one, for that could be a file which the server sends by itself."""
     if not self.is_async:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute 'fileno'")
     return _no_file
