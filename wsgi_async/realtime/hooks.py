@@ -156,6 +156,8 @@ class _Stay:
         loop, hook = self._loop, self._hook
         try:
             async with hook.make() as value:
+                if self._entered.cancelled():  # at the last moment
+                    return
                 loop.values[hook] = value
                 loop.hooks.append(self)
                 self._entered.set_result(None)

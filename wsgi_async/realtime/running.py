@@ -245,7 +245,8 @@ def _loop_to_run_on(timeout: float | None) -> ApplicationLoop:
     if running is not None:
         raise RuntimeError(
             "run() waits, and an event loop runs in this thread, which would stand still: "
-            "await the coroutine instead"
+            "await the coroutine instead; or, if it needs the application loop, "
+            "asyncio.wrap_future(wsgi_async.spawn(coroutine))"
         )
     return loop
 

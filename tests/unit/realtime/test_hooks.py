@@ -225,6 +225,25 @@ def test_one_that_does_not_yield_in_time_is_named_and_cancelled() -> None:
     assert ended == [1]
 
 
+def test_one_that_yields_at_the_moment_its_start_is_given_up_is_left_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    story: list[str] = []
+
+    @on_start
+    async def late() -> AsyncIterator[None]:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        yield
+        story.append("leave")
+
+    with pytest.raises(LoadError, match="has not started within"):
+        begin(0.02)
+    end()
+    assert story == ["leave"]
+    assert caplog.records == []
+
+
 def test_one_that_blocks_the_loop_is_found_by_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hooks, "_LAST", 0.02)
     go_on = threading.Event()

@@ -24,6 +24,7 @@ from wsgi_async.realtime import running
 from wsgi_async.realtime.application_loop import application_loop, existing
 from wsgi_async.realtime.ending import finish
 from wsgi_async.realtime.running import run
+from wsgi_async.realtime.spawning import spawn
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +159,8 @@ def test_on_the_application_loop_it_is_refused() -> None:
 
 def test_on_any_other_loop_it_is_refused() -> None:
     async def outer() -> None:
+        # What the error says one may do instead.
+        assert await asyncio.wrap_future(spawn(answer(1))) == 1
         run(answer(1))
 
     with pytest.raises(RuntimeError, match="which would stand still: await the coroutine instead"):
