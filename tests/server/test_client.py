@@ -328,18 +328,21 @@ def test_a_fork_in_a_thread_of_the_application() -> None:
         assert client.get().body == b"7 False"
 
 
-def test_a_stop_that_drops_its_clients_tells(serve: Callable[..., Served]) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_stop_that_drops_its_clients_tells(threads: int, serve: Callable[..., Served]) -> None:
+    """In time for what holds all threads, a query that is cancelled, to end before the server."""
     app = App()
-    served = serve(app, graceful_timeout=0.2)
+    served = serve(app, threads=threads, graceful_timeout=0.2)
+    stuck: list[int] = []
     with served.client() as client:
         client.send(request("/held"))
         app.awaits()
-        stopping = threading.Thread(target=served.thread.run, args=(served.server.stop(),))
+        app.clients[0].on_gone(app.gate.set)
+        stopping = threading.Thread(target=lambda: stuck.append(served.stop()))
         stopping.start()
         app.is_told()
-        app.gate.set()
         stopping.join(TIMEOUT)
-        assert not stopping.is_alive()
+    assert stuck == [0]
 
 
 @pytest.mark.soak

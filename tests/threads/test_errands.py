@@ -142,3 +142,13 @@ def test_where_no_thread_can_be_started_the_pool_comes_in_the_end(
         threading.Thread = original  # type: ignore[misc]
     assert len(started) == 3
     assert len(errands) == 1
+
+
+def test_one_whose_thread_is_struck_before_it_has_begun_is_done_all_the_same() -> None:
+    note = Note()
+    errand = Errand(note)
+    assert errand._claim.acquire(blocking=False)  # as run() does, and is struck then
+    errand.abandon(0)
+    errand.abandon(0)
+    errand.run()
+    assert len(note.threads) == 1

@@ -42,12 +42,16 @@ class Errand:
     def run(self) -> None:
         """*Pool thread, or a spare one:* call it, unless another one does or has done so."""
         if self._claim.acquire(blocking=False):
-            function, self._function = self._function, None  # it may be listed for a while yet
-            if function is not None:
-                function()
+            self._call()
+
+    def _call(self) -> None:
+        function, self._function = self._function, None  # it may be listed for a while yet
+        if function is not None:
+            function()
 
     def abandon(self, turn: int) -> None:
-        """*Pool thread:* see :meth:`.Task.abandon`."""
+        """*Pool thread:* see :meth:`.Task.abandon`. Struck before it began, it is called now."""
+        self._call()
 
 
 class Errands:

@@ -142,23 +142,27 @@ class Registration:
         self._state = state
 
     def run(self, host: Host) -> None:
-        """*Pool thread:* call it, unless it was cancelled, or the response has ended meanwhile."""
-        with self._watch.lock:
-            if self._state is not _QUEUED:
-                return
-            if self._watch.presence is not _GONE:
-                self.enter(_CANCELLED)
-                return
-            self.enter(_RUNNING)
-            self._ident = threading.get_ident()
+        """*Pool thread:* call it, unless it was cancelled, or the response has ended meanwhile.
+        Wherever the thread is struck in it: whoever waits for its end goes on."""
         try:
-            with fence():
-                self._context.run(self._callback)
+            if self._begin():
+                with fence():
+                    self._context.run(self._callback)
         except BaseException as error:  # SystemExit must not end a pool thread
             host.callback_failed(error)
         finally:
-            self._state = _OVER
-            self._is_over.release()
+            if self._state is _RUNNING:
+                self._state = _OVER
+                self._is_over.release()
+
+    def _begin(self) -> bool:
+        with self._watch.lock:
+            if self._state is not _QUEUED:
+                return False
+            self._ident = threading.get_ident()
+            is_due = self._watch.presence is _GONE
+            self.enter(_RUNNING if is_due else _CANCELLED)
+            return is_due
 
 
 class Alarm:
