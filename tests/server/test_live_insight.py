@@ -21,7 +21,7 @@ from wsgi_async.scoreboard import table
 from wsgi_async.scoreboard.board import Scoreboard
 from wsgi_async.server import in_flight
 from wsgi_async.server.figures import Figures
-from wsgi_async.server.insight import Insight
+from wsgi_async.server.insight import Insight, LoopStanding
 
 serve = pytest.fixture(live_servers)
 
@@ -151,6 +151,36 @@ def test_a_stack_of_what_is_suspended_at_its_client(serve: Serve) -> None:
 
 def live_bodies(served: Served) -> list[Any]:
     return [] if live_of(served).bodies is None else bodies_of(served)._all()
+
+
+def test_what_blocks_the_application_loop(serve: Serve) -> None:
+    """Also the requests of others are there to see meanwhile."""
+    go_on = threading.Event()
+
+    async def blocks() -> AsyncIterator[bytes]:
+        hogs(go_on)
+        yield b"x"
+
+    served = serve(live_app(lambda: Live(blocks())))
+    insight = insight_of(served)
+    assert insight.look().application_loop_stack is None
+    with served.client() as client:
+        client.send(request())
+        served.wait_until(lambda: insight.look().application_loop_stack is not None)
+        look = insight.look()
+        stack = look.application_loop_stack
+        assert stack is not None
+        assert any("in hogs" in line for line in stack)
+        assert look.loop is LoopStanding.RUNS
+        assert [entry.state for entry in look.table.entries] == ["live"]
+        go_on.set()
+        assert client.response().body == b"x"
+        served.wait_until(lambda: insight.look().application_loop_stack is None)
+    idle(served)
+
+
+def hogs(go_on: threading.Event) -> None:
+    go_on.wait(TIMEOUT)
 
 
 def test_how_long_one_lasts_is_not_how_fast_the_server_is(serve: Serve) -> None:

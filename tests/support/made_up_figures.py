@@ -263,6 +263,7 @@ def requests(with_stacks: bool) -> dict[str, Any]:
                 "more": 0,
                 "requests": found,
                 "loop": {"blocked": False, "stack": None},
+                "application_loop": {"blocked": False, "stack": None},
             }
         )
     return {"processes": answers, "missing": []}

@@ -6,7 +6,10 @@ from typing import Any
 
 from .text import Cell, Column, Paint, Screen, age, clean, many, shown, size, table
 
-__all__ = ["STATES", "describe_requests", "missing_lines"]
+__all__ = ["LOOPS", "STATES", "describe_requests", "missing_lines"]
+
+LOOPS = {"loop": "event loop", "application_loop": "application loop"}
+"""What a process says of its loops -> what they are."""
 
 STATES = {
     "receiving": "its body is being uploaded",
@@ -55,9 +58,11 @@ def describe_requests(answer: dict[str, Any], screen: Screen) -> list[str]:
     for process in processes:
         if process.get("more"):
             lines.append(f"and {process['more']} more in process {process['number']}")
-        if (process.get("loop") or {}).get("blocked"):
-            lines += ["", _alarm(process, "its event loop is blocked, here:", screen)]
-            lines += stack_lines(process["loop"].get("stack"))
+        for name, what in LOOPS.items():
+            loop = process.get(name) or {}
+            if loop.get("blocked"):
+                lines += ["", _alarm(process, f"its {what} is blocked, here:", screen)]
+                lines += stack_lines(loop.get("stack"))
     missing = missing_lines(answer, screen)
     return [*lines, "", *missing] if missing else lines
 

@@ -82,10 +82,10 @@ class Answers:
             stacks = _bounded(insight.stacks(table.entries))
         return {
             **named,
-            "loop": {
-                "blocked": look.loop is LoopStanding.BLOCKED,
-                "stack": None if look.loop_stack is None else _bounded([look.loop_stack])[0],
-            },
+            "loop": _standing(look.loop is LoopStanding.BLOCKED, look.loop_stack),
+            "application_loop": _standing(
+                look.application_loop_stack is not None, look.application_loop_stack
+            ),
             "threads": table.threads,
             "lost": table.lost,
             "connections": table.connections,
@@ -108,8 +108,14 @@ class Answers:
         return {"level": question["level"]}
 
 
+def _standing(is_blocked: bool, stack: list[str] | None) -> dict[str, Any]:
+    """What there is to say of a loop."""
+    return {"blocked": is_blocked, "stack": None if stack is None else _bounded([stack])[0]}
+
+
 _NOTHING: dict[str, Any] = {
-    "loop": {"blocked": False, "stack": None},
+    "loop": _standing(False, None),
+    "application_loop": _standing(False, None),
     "threads": 0,
     "lost": 0,
     "connections": 0,

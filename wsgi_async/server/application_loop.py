@@ -72,6 +72,13 @@ class ApplicationLoopSide:
         loop = self.loop
         return None if loop is None else loop.blocked_for()
 
+    @property
+    def blocked_stack(self) -> list[str] | None:
+        """*Any thread:* what its thread is doing, as the lines of a traceback, where code blocks
+        it; None where none does."""
+        loop = self.loop
+        return loop.stack() if loop is not None and loop.blocked_for() else None
+
     def let_go(self) -> None:
         """Nothing more is told to this server's observer. Harmless if repeated."""
         with contextlib.suppress(ValueError):

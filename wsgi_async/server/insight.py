@@ -18,6 +18,7 @@ from wsgi_async.connection.exchange import Exchange
 from wsgi_async.system.stacks import stack_of
 from wsgi_async.threads.pool import Running
 
+from .application_loop import ApplicationLoopSide
 from .in_flight import Entry, Table, stack_of_request, take_table, take_table_of_threads
 from .interruption import BLOCKED, NO_LOOP, Interruption, interrupt
 
@@ -44,6 +45,8 @@ class Look(NamedTuple):
     loop: LoopStanding
     loop_stack: list[str] | None
     """What a blocked loop is doing, as the lines of a traceback, outermost call first."""
+    application_loop_stack: list[str] | None
+    """Likewise, where code of the application blocks the application loop; None where none does."""
 
 
 class _Errand(Generic[R]):
@@ -91,14 +94,20 @@ class Insight:
     :param loop: the server's.
     :param ident: of the thread that runs it.
     :param connections: the server's.
+    :param application_loop: the server's side of it.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, ident: int, connections: Connections
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ident: int,
+        connections: Connections,
+        application_loop: ApplicationLoopSide,
     ) -> None:
         self._loop = loop
         self._ident = ident
         self._connections = connections
+        self._application_loop = application_loop
         self._overdue: _Errand[Any] | None = None
         """The one for which the loop did not come by in time. Until it does no other one waits. Of
         two that are overdue at once, of two threads, either will do."""
@@ -107,11 +116,12 @@ class Insight:
         """The requests in flight."""
         connections = self._connections
         done = self._have_done(lambda: take_table(connections, self._loop.time()))
+        blocked = self._application_loop.blocked_stack
         if isinstance(done, Table):
-            return Look(done, LoopStanding.RUNS, None)
+            return Look(done, LoopStanding.RUNS, None, blocked)
         stack = stack_of(self._ident) if done is LoopStanding.BLOCKED else None
         # The clock of both kinds of loop is this one. A blocked loop's own time stands still.
-        return Look(take_table_of_threads(connections, time.monotonic()), done, stack)
+        return Look(take_table_of_threads(connections, time.monotonic()), done, stack, blocked)
 
     def interrupt(self, id: str) -> Interruption:
         """Break a request off, as ``interrupt_late`` does.

@@ -205,7 +205,7 @@ class RunningServer:
         """*Any thread.* Made for who asks: most servers need none."""
         from .insight import Insight
 
-        return Insight(self._loop, self._thread, self.connections)
+        return Insight(self._loop, self._thread, self.connections, self._application_loop)
 
     @property
     def lost_threads(self) -> int:

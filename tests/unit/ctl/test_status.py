@@ -49,6 +49,7 @@ REQUESTS: dict[str, Any] = {
             "connections": 3,
             "more": 17,
             "loop": {"blocked": True, "stack": ["    time.sleep(60)"]},
+            "application_loop": {"blocked": True, "stack": ["    requests.get(url)"]},
             "requests": [REQUEST],
         },
     ],
@@ -138,6 +139,9 @@ def test_requests_the_oldest_first_and_who_has_not_answered() -> None:
         "",
         "process 1 (4301): its event loop is blocked, here:",
         "            time.sleep(60)",
+        "",
+        "process 1 (4301): its application loop is blocked, here:",
+        "            requests.get(url)",
         "",
         "process 2 (4302): no answer; its last sign of life: 31s ago",
     ]

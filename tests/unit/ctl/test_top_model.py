@@ -103,6 +103,19 @@ def test_what_a_client_sent_is_escaped() -> None:
     assert now.name == now.addresses[0] == r"a\x1b"
 
 
+def test_a_blocked_application_loop_has_a_row_of_its_own() -> None:
+    shop = Shop()
+    standing = {"blocked": True, "stack": ["requests.get(url)"]}
+    shop.requests["processes"][1] |= {"loop": standing, "application_loop": standing}
+    shop.requests["processes"][2]["application_loop"] = {"blocked": False, "stack": None}
+    now = picture(None, shop.status, shop.requests)
+    event, application = [row for row in now.requests if row.state == "blocked"]
+    assert event.target == "event loop of 4102 does not turn"
+    assert application.target == "application loop of 4102 does not turn"
+    assert application.stack == ("requests.get(url)",)
+    assert event.id != application.id
+
+
 def test_who_is_blocked_or_silent_is_named() -> None:
     shop = Shop()
     shop.requests["processes"][1]["loop"] = {"blocked": True, "stack": ["hang()"]}

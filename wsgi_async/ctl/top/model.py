@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from wsgi_async.ctl.in_flight import LOOPS
 from wsgi_async.operations.history import percentile
 
 from .reading import Json, lines, number, numbers, part, parts, series, text, texts, whole
@@ -262,10 +263,11 @@ def _with_requests(found: Picture, requests: Json) -> Picture:
     for answer in parts(requests, "processes"):
         pid = whole(answer, "pid")
         more += whole(answer, "more") or 0
-        loop = part(answer, "loop")
-        if loop.get("blocked"):
-            blocked.add(pid)
-            rows.append(_blocked_loop(pid, loop))
+        for name, what in LOOPS.items():
+            loop = part(answer, name)
+            if loop.get("blocked"):
+                blocked.add(pid)
+                rows.append(_blocked_loop(pid, what, lines(loop, "stack")))
         rows += (_request(pid, request) for request in parts(answer, "requests"))
     missing = {whole(silent, "pid") for silent in parts(requests, "missing")}
     return replace(
@@ -298,10 +300,9 @@ def _request(pid: int | None, request: Json) -> RequestLine:
     )
 
 
-def _blocked_loop(pid: int | None, loop: Json) -> RequestLine:
-    what = f"event loop of {pid} does not turn"
-    stack = lines(loop, "stack")
-    return RequestLine(f"loop-{pid}", None, BLOCKED, pid, "", "", what, "", None, None, stack)
+def _blocked_loop(pid: int | None, name: str, stack: tuple[str, ...] | None) -> RequestLine:
+    what = f"{name} of {pid} does not turn"
+    return RequestLine(f"{name} {pid}", None, BLOCKED, pid, "", "", what, "", None, None, stack)
 
 
 def _processes(before: Json, after: Json, seconds: float | None) -> list[ProcessLine]:

@@ -115,8 +115,9 @@ export class Requests {
       .slice(0, MOST).sort((a, b) => b.age - a.age);
     keep(this.list, shown, each => `${each.process.pid} ${each.id}`,
       each => this.make(each), (element, each) => this.update(element, each));
-    const silent = all.filter(each => each.loop?.blocked).map(each => ({key: each.pid,
-      text: `The loop of process ${each.number} (pid ${each.pid}) is blocked:`, stack: each.loop.stack}))
+    const silent = Object.entries({loop: "loop", application_loop: "application loop"}).flatMap(([name, what]) =>
+      all.filter(each => each[name]?.blocked).map(each => ({key: `${name} ${each.pid}`, stack: each[name].stack,
+        text: `The ${what} of process ${each.number} (pid ${each.pid}) is blocked:`})))
       .concat((missing ?? []).map(each => ({key: each.pid, stack: null,
         text: `Process ${each.number} (pid ${each.pid}) does not answer; last heard ${age(each.heard)} ago.`})));
     keep(byId("silent"), silent, each => each.key, () => h("li", {}, h("span"), h("pre", {tabindex: "0"})),
