@@ -41,9 +41,9 @@ def live_servers() -> Iterator[Serve]:
 
 
 def live_of(served: Served) -> LiveResponses:
-    running = served.server._running
-    assert running is not None
-    return running.live
+    live = served.connections.gateway.live
+    assert isinstance(live, LiveResponses)
+    return live
 
 
 def bodies_of(served: Served) -> Bodies:

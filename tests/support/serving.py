@@ -180,6 +180,9 @@ class Recorder(Observer):
     def application_loop_recovered(self, seconds: float) -> None:
         self._add("application_loop_recovered", seconds)
 
+    def report(self, text: str) -> None:
+        self._add("report", text)
+
     def warning(self, message: str) -> None:
         self._add("warning", message)
 

@@ -11,7 +11,7 @@ from typing import Any
 from wsgi_async.system.own_code import is_ours
 from wsgi_async.system.stacks import DEPTH, lines_of
 
-__all__ = ["Waiter", "stack_of"]
+__all__ = ["Waiter", "is_running", "stack_of"]
 
 
 class Waiter(asyncio.Future[None]):
@@ -42,6 +42,12 @@ def stack_of(awaited: object) -> list[str]:
         if frame is not None and (frames or not is_ours(frame.f_code.co_filename)):
             frames.append(frame)
     return lines_of([(frame, frame.f_lineno) for frame in frames[-DEPTH:]])
+
+
+def is_running(task: asyncio.Task[None]) -> bool:
+    """Whether it runs just now: then its thread has its stack."""
+    coroutine = task.get_coro()
+    return isinstance(coroutine, CoroutineType) and coroutine.cr_running
 
 
 def _look(at: object) -> tuple[FrameType | None, object]:

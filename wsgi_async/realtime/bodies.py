@@ -4,6 +4,7 @@ with it."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -223,14 +224,27 @@ class Bodies:
         self._tell(left[:TOLD_AT_ONCE], "does not end, and is left to itself")
         return len(left)
 
+    def close_left(self) -> None:
+        """*Loop, at the very end:* those that the application loop has not let end, if it has ended
+        itself, are closed as they are: nobody will ever await them."""
+        if self._bodies and not self._loop.call(int):
+            for body in self._all():
+                _close(body)
+
     # --- application loop --------------------------------------------------------------------
 
     def close_soon(self, body: Body) -> None:
         """*Application loop:* have a thread close it: one of the pool, as long as there is one."""
         if self._has_let_go:
-            self._loop.loop.run_in_executor(None, body.exchange.run)
+            _close(body)
         else:
             body.exchange.post(body)
+
+
+def _close(body: Body) -> None:
+    """Have a thread of its own close it."""
+    with contextlib.suppress(RuntimeError):  # at the end of the program there is none
+        threading.Thread(target=body.exchange.run, daemon=True).start()
 
 
 def _too_late() -> HTTPError:

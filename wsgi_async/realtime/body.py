@@ -168,9 +168,11 @@ class Body:
         self._call(self._cancel_again)
 
     def stack(self) -> list[str]:
-        """*Any thread:* what it awaits, outermost call first."""
-        awaited = self._task or self._response.async_iterator
-        return [] if awaited is None else awaiting.stack_of(awaited)
+        """*Any thread:* what it awaits, or is doing just now, outermost call first."""
+        task = self._task
+        if task is None:
+            return []
+        return self._loop.stack() if awaiting.is_running(task) else awaiting.stack_of(task)
 
     def _call(self, function: object, *args: object) -> None:
         if not self._loop.call(function, *args):  # type: ignore[arg-type]
@@ -288,7 +290,7 @@ class Body:
         if self.end is None:
             self.end = End.LEFT if isinstance(error, ClientDisconnected) else End.ERROR
             self._response.fail(error)
-        elif isinstance(error, asyncio.CancelledError | ClientDisconnected):
+        elif isinstance(error, asyncio.CancelledError | ClientDisconnected | GeneratorExit):
             self._cut_short()
         else:
             self.exchange.app_error("the application raised as its body was cancelled", error)

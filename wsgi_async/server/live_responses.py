@@ -127,6 +127,11 @@ class LiveResponses:
         """*Loop:* nobody waits any longer for those that have not ended. How many."""
         return 0 if self.bodies is None else self.bodies.let_go()
 
+    def close_left(self) -> None:
+        """*Loop:* see :meth:`.Bodies.close_left`."""
+        if self.bodies is not None:
+            self.bodies.close_left()
+
     # ---
 
     def sweep(self, now: float) -> None:

@@ -437,6 +437,7 @@ class RunningServer:
         # What threads still wait for on the application loop is cancelled.
         grace = max(0.0, deadline - self._loop.time())
         has_ended = await self._application_loop.end(grace, self.at_once)
+        self.live.close_left()
         await _wait_briefly(threads_ended)
         await _wait_briefly(io_threads_ended)
         self._stop_ticking()
