@@ -227,6 +227,33 @@ def test_who_hides_it_is_named_and_nothing_hangs(around: Callable[[flask.Flask],
     assert warning.startswith(f"{HIDES[around]} iterates")
 
 
+def test_a_thread_behind_a_wrapper_is_given_back_when_its_request_is_given_up() -> None:
+    """It waits for the body, and nothing else would wake it."""
+    ticker = Ticker()
+    with (
+        serving(
+            opentelemetry(site(ticker, keep_alive=0)), request_timeout=0.2, threads=1
+        ) as served,
+        served.client() as client,
+    ):
+        client.send(ASKING)
+        assert client.response().status == 504
+        served.recorder.wait_for("thread_lost")
+        ticker.wait_for("closed")
+        served.recorder.wait_for("thread_returned")
+
+
+def test_a_thread_behind_a_wrapper_is_given_back_when_the_server_ends() -> None:
+    ticker = Ticker()
+    app = opentelemetry(site(ticker, keep_alive=0))
+    with serving(app, graceful_timeout=0.2) as served, served.client() as client:
+        client.send(ASKING)
+        ticker.send("a")
+        client.read_until(b"data: a\n\n")
+        assert served.stop() == 0
+    assert ticker.notes == ["begun", "ended", "closed"]
+
+
 def test_its_end_is_the_response_s_end() -> None:
     ticker = Ticker()
     with serving(site(ticker)) as served, served.client() as client:
