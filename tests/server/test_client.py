@@ -193,6 +193,25 @@ def test_a_pipelined_request_after_which_the_client_has_ended_its_side() -> None
     assert app.were_gone == [False, True]
 
 
+def test_one_that_leaves_while_its_request_waits_for_a_thread() -> None:
+    """Who has only ended its side may read on, so its request is begun, and finds it gone."""
+    app = App()
+    with serving(app, threads=1) as served, served.client() as client:
+        client.send(request("/held"))
+        app.awaits()
+        with served.client() as queued, served.client() as lost:
+            for one in (queued, lost):
+                one.send(request("/plain"))
+            served.wait_until(lambda: served.pool.queued == 2)
+            lost.reset()
+            served.wait_until(lambda: served.pool.queued == 1)
+            queued.half_close()
+            served.wait_until(lambda: len(served.connections.unread) == 1)
+            app.gate.set()
+            assert queued.response().body == b"plain"
+    assert app.were_gone == [False, True]
+
+
 @leaves
 def test_a_thread_that_waits_for_it_goes_on(leave: Callable[[RawClient], None]) -> None:
     app = App()
