@@ -139,6 +139,8 @@ def test_a_stack_without_a_mouse(steady: Steady) -> None:
 def test_what_a_live_response_awaits(steady: Steady) -> None:
     """It holds no thread, and has a stack nonetheless."""
     page, _ = steady
+    assert texts(page, ".request .state")[-1] == "live"  # it is meant to be old, and comes last
+    assert page.value(f"{LIVE}.querySelector('.age').dataset.level") in ("", None)
     page.value(f"{LIVE}.querySelector('summary').click()")
     page.wait_for(f"{LIVE}.querySelector('pre').innerText.includes('self.changed.wait()')")
     facts = page.value(f"{LIVE}.querySelector('dl').innerText")

@@ -39,12 +39,13 @@ _COLUMNS = (
 
 
 def describe_requests(answer: dict[str, Any], screen: Screen) -> list[str]:
-    """The lines: how many there are, a table of them, the oldest first, beneath each the stack of
-    its thread where there is one, then processes of which there is something to say."""
+    """The lines: how many there are, a table of them, the oldest first and those that are live
+    last, beneath each its stack where there is one, then processes of which there is something to
+    say."""
     processes = answer["processes"]
     found = sorted(
         ((request, process) for process in processes for request in process["requests"]),
-        key=lambda pair: -(pair[0].get("age") or 0.0),
+        key=lambda pair: (pair[0].get("state") == "live", -(pair[0].get("age") or 0.0)),
     )
     lines = [screen.cut(_summary(answer, [request for request, _ in found]))]
     if found:

@@ -34,8 +34,8 @@ REPORT_EVERY = 10.0
 them."""
 
 MOST = 200
-"""Requests that are shown, the oldest ones; of those that are live, as many as the others leave
-room for: they are meant to be old, and there may be thousands."""
+"""Requests that are shown, the oldest ones; those that are live come behind all others, and get
+what room is left: they are meant to be old, and there may be thousands."""
 
 STATES = ("running", "queued", "live", "parked", "sending", "receiving", "abandoned", "lost")
 """Where a request may stand. A live one has an asynchronous body, which holds no thread; an
@@ -137,7 +137,7 @@ def find(connections: Connections, id: str) -> tuple[Exchange, str, Thread | Non
 
 
 def describe(connections: Connections, now: float) -> list[str]:
-    """*Loop:* a line with counts, then one for each request in flight, the oldest first, and
+    """*Loop:* a line with counts, then one for each request in flight, see :data:`MOST`, and
     beneath it, indented, the stack of the thread that works on it.
 
     :param now: the loop's time.
@@ -233,12 +233,9 @@ def _table(connections: Connections, standings: Iterable[_Standing], now: float)
     counts = dict.fromkeys(STATES, 0)
     for standing in oldest:
         counts[standing.state] += 1
-    shown = oldest
-    if len(oldest) > MOST:
-        shown = sorted(sorted(oldest, key=_is_live)[:MOST], key=_began)
     pool = connections.gateway.pool
     return Table(
-        [_entry(standing, now) for standing in shown],
+        [_entry(standing, now) for standing in sorted(oldest, key=_is_live)[:MOST]],
         counts,
         pool.threads,
         pool.lost,

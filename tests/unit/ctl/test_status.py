@@ -147,6 +147,14 @@ def test_requests_the_oldest_first_and_who_has_not_answered() -> None:
     ]
 
 
+def test_what_is_meant_to_be_old_is_last() -> None:
+    answer = copy.deepcopy(REQUESTS)
+    live = {**REQUEST, "id": "events", "age": 90_000.0, "state": "live", "thread": None}
+    answer["processes"][0]["requests"].insert(0, live)
+    rows = [line for line in describe_requests(answer, PLAIN) if "192.0.2.7" in line]
+    assert [re.split("  +", row.strip())[3] for row in rows] == ["3f2a", "late", "events"]
+
+
 def test_each_state_of_a_request_is_explained() -> None:
     assert set(STATES) == set(in_flight.STATES)
 

@@ -55,6 +55,15 @@ def test_sorted_by_what_and_which_way() -> None:
     )
 
 
+def test_what_is_meant_to_be_old_is_not_first_by_its_age() -> None:
+    shop = Shop()
+    shop.add("/events", 0, state="live", age=90_000.0)
+    shop.add("/feed", 1, state="live", age=0.001)
+    for turned in (False, True):
+        rows = listed(requests(shop), Choices(is_reversed=turned))
+        assert {row.target for row in rows[-2:]} == {"/events", "/feed"}
+
+
 def test_a_blocked_loop_is_first_however_it_is_sorted() -> None:
     shop = Shop()
     shop.requests["processes"][3]["loop"] = {"blocked": True, "stack": ["hang()"]}

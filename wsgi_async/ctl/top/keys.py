@@ -9,7 +9,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .model import BLOCKED, RequestLine
+from .model import BLOCKED, LIVE, RequestLine
 
 __all__ = [
     "HELP",
@@ -210,6 +210,8 @@ def listed(rows: Sequence[RequestLine], choices: Choices) -> list[RequestLine]:
     found = [row for row in rows if all(word in row.words for word in words)]
     found.sort(key=lambda row: row.age or 0.0, reverse=True)
     found.sort(key=_ORDERS[choices.sort], reverse=choices.is_reversed)
+    if choices.sort is Sort.AGE:
+        found.sort(key=lambda row: row.state == LIVE)  # they are meant to be old
     found.sort(key=lambda row: row.state != BLOCKED)
     return found
 

@@ -105,6 +105,9 @@ class RequestLine(NamedTuple):
         ).lower()
 
 
+LIVE = "live"
+"""The state of a request that is meant to be old."""
+
 BLOCKED = "blocked"
 """The state of a row that stands for a blocked loop."""
 

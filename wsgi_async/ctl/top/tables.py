@@ -14,7 +14,7 @@ from .charts import rate
 from .head import LATE, thread_bar
 from .keys import Choices, Sort
 from .look import Look, fit
-from .model import BLOCKED, Picture, ProcessLine, RequestLine
+from .model import BLOCKED, LIVE, Picture, ProcessLine, RequestLine
 
 __all__ = ["processes", "requests", "stack", "worst_first"]
 
@@ -188,7 +188,7 @@ def processes(now: Picture, width: int, height: int | None, look: Look) -> list[
 
 
 def _request_age(row: RequestLine, width: int, look: Look) -> tuple[str, str]:
-    seconds = row.age or 0.0
+    seconds = 0.0 if row.state == LIVE else row.age or 0.0
     style = "bad" if seconds >= _VERY_SLOW else "changing" if seconds >= _SLOW else ""
     return age(row.age), style
 

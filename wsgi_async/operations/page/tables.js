@@ -110,9 +110,8 @@ export class Requests {
     put(byId("flight-sum"), Object.entries(states).map(([state, count]) => `${count} ${state}`)
       .concat(more ? [`${more} more that are not shown`] : []).join(", ") || "\u00a0");
     byId("requests-none").hidden = rows.length > 0;
-    // Those that are live are meant to be old, and there may be thousands: they get what room is left.
-    const shown = [false, true].flatMap(live => rows.filter(({state}) => (state === "live") === live))
-      .slice(0, MOST).sort((a, b) => b.age - a.age);
+    // Those that are live are meant to be old, and there may be thousands: they come last.
+    const shown = [false, true].flatMap(live => rows.filter(({state}) => (state === "live") === live)).slice(0, MOST);
     keep(this.list, shown, each => `${each.process.pid} ${each.id}`,
       each => this.make(each), (element, each) => this.update(element, each));
     const silent = Object.entries({loop: "loop", application_loop: "application loop"}).flatMap(([name, what]) =>
@@ -151,7 +150,7 @@ export class Requests {
     const [when, state, target, of] = details.firstChild.children;
     const [facts, stack, actions] = details.lastChild.children;
     put(when, inSeconds(each.age));
-    mark(when, "level", each.age > 30 ? "bad" : each.age > 5 ? "warn" : "");
+    mark(when, "level", each.state === "live" ? "" : each.age > 30 ? "bad" : each.age > 5 ? "warn" : "");
     put(state, each.state);
     mark(state, "level", each.state);
     put(target.firstChild, visible(each.method));
