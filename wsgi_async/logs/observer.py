@@ -30,6 +30,9 @@ _INTERVAL = 1.0
 """Seconds between two lines of one 5xx status, and between two of dropped connections: an
 overloaded server must not also log thousands of lines a second."""
 
+_BLOCKED_INTERVAL = 10.0
+"""The same of two reports, with stacks, that the application loop is blocked."""
+
 
 class LogObserver(Observer):
     """Writes to the two loggers. Any thread.
@@ -62,6 +65,7 @@ class LogObserver(Observer):
         self._announces = announces
         self._clock = clock
         self._last: dict[str, tuple[float, int]] = {}  # kind: when logged, how many since
+        self._tells_recovery = False
 
     def started(
         self,
@@ -154,11 +158,11 @@ class LogObserver(Observer):
             facts = {"client": client, "detail": f"dropped: {why}{more}"}
             logger.info("[%s] dropped: %s%s", escape(client), one_line(why), more, extra=facts)
 
-    def _unlogged(self, kind: str) -> str | None:
+    def _unlogged(self, kind: str, interval: float = _INTERVAL) -> str | None:
         """None while a line of this kind is too recent, else how many were left out since."""
         now = self._clock()
-        logged, unlogged = self._last.get(kind, (-_INTERVAL, 0))
-        if now - logged < _INTERVAL:
+        logged, unlogged = self._last.get(kind, (-interval, 0))
+        if now - logged < interval:
             self._last[kind] = (logged, unlogged + 1)
             return None
         self._last[kind] = (now, 0)
@@ -228,7 +232,11 @@ class LogObserver(Observer):
         logger.info("Requests are taken again; threads still lost in the application: %d", lost)
 
     def application_loop_blocked(self, seconds: float, stack: list[str]) -> None:
-        what = f"the application loop has been blocked for {seconds:.1f} s"
+        more = self._unlogged("blocked", _BLOCKED_INTERVAL)  # it may be so again and again
+        self._tells_recovery = more is not None
+        if more is None:
+            return
+        what = f"the application loop has been blocked for {seconds:.1f} s{more}"
         logger.error(
             "%s: live responses and run() wait, by%s",
             what,
@@ -237,7 +245,8 @@ class LogObserver(Observer):
         )
 
     def application_loop_recovered(self, seconds: float) -> None:
-        logger.info("The application loop goes on; it was blocked for %.1f s", seconds)
+        if self._tells_recovery:
+            logger.info("The application loop goes on; it was blocked for %.1f s", seconds)
 
     def warning(self, message: str) -> None:
         logger.warning("%s", one_line(message))

@@ -116,8 +116,6 @@ def test_stacks_and_reports_are_fields() -> None:
     [found] = logged(lambda log: log.application_loop_blocked(0.75, ["File x", "  y()"]))
     assert found["message"] == "the application loop has been blocked for 0.8 s"
     assert found["stack"] == ["File x", "  y()"]
-    [found] = logged(lambda log: log.application_loop_recovered(2.0))
-    assert found["message"] == "The application loop goes on; it was blocked for 2.0 s"
     [found] = logged(lambda log: log.report("first\n  second\nthird\n"))
     assert (found["message"], found["details"]) == ("first", ["  second", "third"])
 

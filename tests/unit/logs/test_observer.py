@@ -325,3 +325,19 @@ def test_dropped_connections_are_one_line_a_second(error_log: Path) -> None:
         r"[INFO] [[::1]:0] dropped: it sent nothing for 30 s\x0a",
         "[INFO] [unix] dropped: its head was not complete after 10 s (and 2 more before)",
     ]
+
+
+def test_a_loop_that_is_blocked_again_and_again_is_told_every_ten_seconds(error_log: Path) -> None:
+    times = [0.0, 1.0, 2.0, 10.0]
+    observer = LogObserver(clock=lambda: times.pop(0))
+    while times:
+        observer.application_loop_blocked(0.6, ["File x", "  sleep(1)"])
+        observer.application_loop_recovered(1.0)
+    blocked = "[ERROR] the application loop has been blocked for 0.6 s"
+    lines = [line for line in error_lines(error_log) if not line.startswith(" ")]
+    assert lines == [
+        f"{blocked}: live responses and run() wait, by",
+        "[INFO] The application loop goes on; it was blocked for 1.0 s",
+        f"{blocked} (and 2 more before): live responses and run() wait, by",
+        "[INFO] The application loop goes on; it was blocked for 1.0 s",
+    ]
