@@ -19,8 +19,11 @@ What both sides touch, all of it:
 * The exchange (``connection/exchange.py``, and ``connection/timing.py`` if it is timed): a thread
   has it from its submission to the end of a step, the loop has it before and after. Meanwhile the
   loop changes only its state, which the thread reads, and reads its context; its facts for the log
-  are made under a lock, by whoever asks first. Its times are written by its thread and read by
-  anybody, each as one value. A body that was collected is the thread's from then on, with its file.
+  are made under a lock, by whoever asks first. Where its body is asynchronous the application loop
+  has it in between, and is what is called a pool thread here: it writes to the pipe, and parks. The
+  hand-over is one store, and an urgent task gives it back to a thread. Its times are written by its
+  thread and read by anybody, each as one value. A body that was collected is the thread's from then
+  on, with its file.
 * A read that waits for the disk (``connection/sender.py``): handed to an I/O thread, and back.
 * What is to be told when a client goes (``wsgi/client_watch.py``), under its lock. The loop says
   that it has gone, its thread and others ask; who makes it is seen to below
