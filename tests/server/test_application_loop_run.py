@@ -57,7 +57,7 @@ class Waiting:
 @pytest.mark.parametrize("interrupt_late", [False, True])
 def test_a_request_that_is_given_up_gives_its_thread_back(interrupt_late: bool) -> None:
     app = Waiting()
-    options: dict[str, Any] = {"request_timeout": 0.2, "threads": 1}
+    options: dict[str, Any] = {"request_timeout": 0.5, "threads": 1}
     with serving(app, interrupt_late=interrupt_late, **options) as served:
         with served.client() as client:
             client.send(request("/"))

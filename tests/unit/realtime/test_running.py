@@ -29,7 +29,7 @@ from wsgi_async.realtime.spawning import spawn
 
 @pytest.fixture(autouse=True)
 def own_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(running, "CANCEL_TIME", 0.2)
+    monkeypatch.setattr(running, "CANCEL_TIME", TIMEOUT)
     monkeypatch.setattr(running, "_warned_at", float("-inf"))
     with ending_with_the_test():
         yield
@@ -193,10 +193,30 @@ def test_a_coroutine_that_was_awaited_before_is_an_error() -> None:
 # --- what ends the wait ------------------------------------------------------------------------
 
 
+def run_until_late(make: Callable[[threading.Event], Any]) -> Any:
+    """run() with a timeout that ends only once the coroutine has begun: a machine may be slow.
+
+    :param make: makes the coroutine, which is to set an event as it begins.
+    """
+    timeout, begun = 0.02, threading.Event()
+    while True:
+        try:
+            return run(make(begun), timeout)
+        except TimeoutError:
+            if begun.is_set():
+                raise
+            timeout *= 4
+
+
 def test_at_the_timeout_it_is_cancelled_and_has_ended_before_the_error_is_raised() -> None:
     steps = Steps()
-    with pytest.raises(TimeoutError, match=r"forever has not ended within 0\.02 s") as caught:
-        run(steps.forever(), 0.02)
+
+    def make(begun: threading.Event) -> Any:
+        steps.begun = begun
+        return steps.forever()
+
+    with pytest.raises(TimeoutError, match=r"forever has not ended within [0-9.]+ s") as caught:
+        run_until_late(make)
     assert steps.ended.is_set()
     # Where it was at that moment.
     frames = traceback.extract_tb(caught.value.__cause__.__traceback__)  # type: ignore[union-attr]
@@ -212,22 +232,24 @@ def test_without_any_time_it_still_begins() -> None:
 
 
 def test_a_result_at_the_last_moment_counts() -> None:
-    async def late() -> str:
+    async def late(begun: threading.Event) -> str:
+        begun.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             return "all the same"
         return ""
 
-    async def late_error() -> None:
+    async def late_error(begun: threading.Event) -> None:
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
             raise ValueError("at its end")
 
-    assert run(late(), 0.02) == "all the same"
+    assert run_until_late(late) == "all the same"
     with pytest.raises(ValueError, match="at its end"):
-        run(late_error(), 0.02)
+        run_until_late(late_error)
 
 
 def test_timeouts_and_results_of_the_same_moment_lose_nothing() -> None:
@@ -251,10 +273,14 @@ async def tasks() -> list[str]:
     return [str(task.get_coro()) for task in asyncio.all_tasks()]
 
 
-def test_one_that_ignores_its_cancellation_holds_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_ignores_its_cancellation_holds_nobody(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "CANCEL_TIME", 0.2)
     stop = threading.Event()
 
-    async def stay() -> None:
+    async def stay(begun: threading.Event) -> None:
+        begun.set()
         while not stop.is_set():
             try:
                 await asyncio.sleep(0.005)
@@ -263,7 +289,7 @@ def test_one_that_ignores_its_cancellation_holds_nobody(caplog: pytest.LogCaptur
 
     for _ in range(3):
         with pytest.raises(TimeoutError):
-            run(stay(), 0.01)
+            run_until_late(stay)
     (record,) = caplog.records  # however many there are
     assert "stay was cancelled 0.2 s ago and has not ended" in record.message
     stop.set()
