@@ -27,7 +27,8 @@ CANCELLATIONS = 5
 _OURS = ("wsgi_async.realtime.", "wsgi_async.django.", "django.http.")
 """Modules whose frames stand between a wrapper and the bridge."""
 
-_SERVER = "wsgi_async.wsgi.calling"
+_SERVERS = ("wsgi_async.wsgi.calling.", "wsgi_async.testing.", "wsgi_async.compat.cgi.")
+"""Those that call the application, and have no better way where they use the bridge."""
 
 
 def step_through(source: AsyncIterable[bytes]) -> Iterator[bytes]:
@@ -270,8 +271,8 @@ def _name_wrapper() -> None:
     while (caller := frame.f_back) is not None:
         frame = caller
         module = str(frame.f_globals.get("__name__"))
-        if module == _SERVER:
-            return  # the server itself
+        if f"{module}.".startswith(_SERVERS):
+            return
         if not f"{module}.".startswith(_OURS):
             client.warn(
                 "live bridge",

@@ -244,8 +244,11 @@ def test_responses_are_what_calls_return() -> None:
     assert TestClient.__test__ is False
 
 
-def test_an_asynchronous_body_is_stepped_through_on_the_application_loop() -> None:
-    """Chunk by chunk, and cancelled where the client does not take it to its end."""
+def test_an_asynchronous_body_is_stepped_through_on_the_application_loop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Chunk by chunk, and cancelled where the client does not take it to its end. Nobody is told
+    that it holds a thread: there is no other."""
     log: list[str] = []
 
     async def ticks() -> AsyncIterator[bytes]:
@@ -268,3 +271,4 @@ def test_an_asynchronous_body_is_stepped_through_on_the_application_loop() -> No
         assert log[1].startswith("closed on MainThread")
         assert TestClient(application).head("/").body == b""
     assert len(log) == 3  # which was never begun
+    assert caplog.records == []
