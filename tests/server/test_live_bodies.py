@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from live_servers import APPLICATION, POOL, Serve, ends, idle, live_of, live_ser
 from rawclient import TIMEOUT, RawClient, request
 from serving import both_loops
 
+from wsgi_async.connection.exchange import current_request_id
 from wsgi_async.realtime.body import Body
 
 MIB = 1 << 20
@@ -376,4 +378,21 @@ def test_one_that_never_waits_lets_others_have_their_turn(serve: Serve) -> None:
         finally:
             stop.set()
             reader.join(TIMEOUT)
+    idle(served)
+
+
+def test_what_it_logs_has_the_id_of_its_request(serve: Serve) -> None:
+    seen: list[str] = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        seen.append(current_request_id())
+        await asyncio.sleep(0)
+        seen.append(current_request_id())
+        yield b"x"
+
+    served = serve(live_app(lambda: Live(chunks())))
+    with served.client() as client:
+        assert client.get().body == b"x"
+    [(info, _)] = served.recorder.wait_for("request_finished")
+    assert seen == [info.id] * 2
     idle(served)

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import BinaryIO, Protocol
+from types import CodeType
+from typing import Any, BinaryIO, Protocol
 
 from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.errors import HTTPError
@@ -42,7 +43,14 @@ from wsgi_async.wsgi.environ import build_environ, client_name
 from wsgi_async.wsgi.error_stream import ErrorStream
 from wsgi_async.wsgi.types import Application
 
-__all__ = ["Exchange", "ExchangeConnection", "ExchangeState", "Gateway", "current_request_id"]
+__all__ = [
+    "Exchange",
+    "ExchangeConnection",
+    "ExchangeState",
+    "Gateway",
+    "current_request_id",
+    "runs_requests",
+]
 
 
 _blank = object.__new__
@@ -663,17 +671,29 @@ class _Errand:
 
 
 def current_request_id() -> str:
-    """*Any thread:* the id of the request that this thread runs, or calls something for; an empty
-    string where it runs none. It is looked for on the stack: a request that does not ask pays
-    nothing."""
+    """*Any thread:* the id of the request that this thread runs, or calls something for, or whose
+    asynchronous body it runs; an empty string where it runs none. It is looked for on the stack: a
+    request that does not ask pays nothing."""
     frame = sys._getframe()
     while (caller := frame.f_back) is not None:
         frame = caller
-        if frame.f_code is _RUN or frame.f_code is _RUN_BESIDE:
-            exchange: Exchange = frame.f_locals["self"]
-            return exchange.info.id
+        exchange_of = _RUNNING.get(id(frame.f_code))
+        if exchange_of is not None:
+            return exchange_of(frame.f_locals["self"]).info.id
     return ""
 
 
-_RUN = Exchange.run.__code__
-_RUN_BESIDE = Exchange.run_beside.__code__
+_RUNNING: dict[int, Callable[[Any], Exchange]] = dict.fromkeys(
+    map(id, (Exchange.run.__code__, Exchange.run_beside.__code__)), lambda exchange: exchange
+)
+"""Code that runs a request, as a method of something, and the exchange of that. By its identity:
+the hash of code is that of all its constants."""
+
+
+def runs_requests(code: CodeType, exchange_of: Callable[[Any], Exchange]) -> None:
+    """*Any thread:* what this code calls is called for a request: see :func:`current_request_id`.
+
+    :param code: of a method that is never given up.
+    :param exchange_of: the exchange, of what that is a method of.
+    """
+    _RUNNING[id(code)] = exchange_of

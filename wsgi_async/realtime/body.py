@@ -19,7 +19,7 @@ from .body_states import MOVES, BodyState, End
 from .event_stream import EventTail, retry_event
 from .executors import context_for_body
 
-__all__ = ["Body", "LiveExchange"]
+__all__ = ["RUN", "Body", "LiveExchange"]
 
 TURN = 32
 """Chunks after which a body that has them all at once lets the others have their turn."""
@@ -375,3 +375,7 @@ class Body:
                 pass  # again: it has taken too long
             except BaseException as error:
                 self.exchange.app_error("closing the asynchronous body raised", error)
+
+
+RUN = Body._run.__code__
+"""What is at the root of the stack of all code that a body runs in its own task."""

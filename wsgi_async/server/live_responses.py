@@ -10,7 +10,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING
 
 from wsgi_async.config.options import Config
-from wsgi_async.connection.exchange import Exchange, LiveBody
+from wsgi_async.connection.exchange import Exchange, LiveBody, runs_requests
 from wsgi_async.errors import HTTPError
 from wsgi_async.events import Observer
 from wsgi_async.wsgi.async_bodies import Phase
@@ -72,8 +72,10 @@ class LiveResponses:
         from wsgi_async.realtime import executors
         from wsgi_async.realtime.application_loop import application_loop
         from wsgi_async.realtime.bodies import Bodies, Limits
+        from wsgi_async.realtime.body import RUN
 
         config = self._config
+        runs_requests(RUN, lambda body: body.exchange)
         with self._making:
             if self.bodies is None:
                 executors.allow(config.live_threads)

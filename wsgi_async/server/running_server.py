@@ -403,7 +403,9 @@ class RunningServer:
         deadline = self._loop.time() + graceful_timeout if graceful_timeout else math.inf
         connections = self.connections
         connections.phase = Phase.LEAVING
-        self.live.end_streams(self._config.live_grace, self._loop.call_later)
+        # What is complete is to be sent before anybody is dropped.
+        last = max(0.0, deadline - self._loop.time() - CLOSE_TIME)
+        self.live.end_streams(min(self._config.live_grace, last), self._loop.call_later)
         if not linger:  # there may be nobody else to take them
             await self._accept_last()
         self._close_listeners()
