@@ -10,10 +10,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from application_loops import ending_with_the_test
 from live_bodies import Live, Tap, live_app
 from live_servers import Serve, bodies_of, ends, live_servers, state_of
 from rawclient import TIMEOUT, RawClient, request
-from serving import Served, both_loops
+from serving import Recorder, Served, both_loops
+
+from wsgi_async.events import client_address
+from wsgi_async.realtime.bodies import CLOSING
+from wsgi_async.server.server import Server
 
 EVENTS = [("Content-Type", "text/event-stream")]
 RETRY = re.compile(rb"retry: ([0-9]+)\n\n")
@@ -227,6 +232,27 @@ def test_nothing_hangs_for_one_that_does_not_end(blocks: bool, serve: Serve) -> 
     finally:
         source.gate.set()
     assert body.closed.wait(TIMEOUT)
+
+
+def test_one_that_ends_after_its_server_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop has ended that would be told, and nobody waits any more."""
+    struck: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", struck.append)
+    source = Stubborn(blocks=True)
+    body = Live(source)
+    with ending_with_the_test():
+        options: Any = {"host": "127.0.0.1", "graceful_timeout": 0.1, "observer": Recorder()}
+        with Server(live_app(lambda: body), 0, **options) as server:
+            host, port = client_address(server.addresses[0].partition("//")[2])
+            with RawClient((host, int(port))) as client:
+                client.send(request())
+                client.read_until(b"first")
+        source.gate.set()
+        assert body.closed.wait(TIMEOUT)
+        for thread in threading.enumerate():
+            if thread.name == CLOSING:
+                thread.join(TIMEOUT)
+    assert not struck
 
 
 def test_a_hurried_stop_waits_for_no_grace(serve: Serve) -> None:

@@ -33,6 +33,9 @@ loop from its clients."""
 SWEEP_AT_LEAST = 1.0
 """Seconds between two sweeps, at most: each looks at all bodies."""
 
+CLOSING = "wsgi_async-closing"
+"""What a thread is called that closes a body at the very end."""
+
 TOLERANCE = 0.01
 """Seconds by which the loop's time may be behind."""
 
@@ -123,7 +126,8 @@ class Bodies:
                 self.ends[body.end] += 1
             is_last = not self._bodies and self.phase is not Phase.SERVING
         if is_last:
-            self._wake(self._look_whether_over)
+            with contextlib.suppress(RuntimeError):  # that loop has ended: nobody waits any more
+                self._wake(self._look_whether_over)
 
     # --- loop --------------------------------------------------------------------------------
 
@@ -244,7 +248,7 @@ class Bodies:
 def _close(body: Body) -> None:
     """Have a thread of its own close it."""
     with contextlib.suppress(RuntimeError):  # at the end of the program there is none
-        threading.Thread(target=body.exchange.run, daemon=True).start()
+        threading.Thread(target=body.exchange.run, name=CLOSING, daemon=True).start()
 
 
 def _too_late() -> HTTPError:
