@@ -25,7 +25,7 @@ from wsgi_async._version import __version__
 from wsgi_async.http.response import ResponseHead
 from wsgi_async.http.statuses import BODILESS
 from wsgi_async.wsgi.calling import WSGIResponse
-from wsgi_async.wsgi.client import StayingHost
+from wsgi_async.wsgi.client import StayingRequest
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 from wsgi_async.wsgi.types import Application
 
@@ -168,7 +168,7 @@ class _Body(io.RawIOBase):
         return len(data)
 
 
-class _Reporter(StayingHost):
+class _Reporter(StayingRequest):
     """Tells on a stream what went wrong; see ``wsgi.calling.Reporter``."""
 
     def __init__(self, stream: TextIO) -> None:

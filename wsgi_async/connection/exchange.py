@@ -145,7 +145,7 @@ class LiveBody(Protocol):
         """See :meth:`.WSGIResponse.disown`."""
 
 
-class Live(Protocol):
+class LiveBodies(Protocol):
     """Who awaits asynchronous bodies."""
 
     def take(
@@ -183,7 +183,7 @@ class Gateway:
     """The kind of exchange: see :mod:`.kinds`."""
     id_field: RequestIdField | None = None
     """The field by which requests have ids of their clients, if one does."""
-    live: Live | None = None
+    live: LiveBodies | None = None
     """Who awaits asynchronous bodies."""
 
 
@@ -604,7 +604,7 @@ class Exchange:
     def call_soon(self, function: Callable[[], object]) -> None:
         """*Any thread:* have it called on a pool thread."""
         errand = Errand(functools.partial(self.run_beside, function))
-        self.post(_Errand(self._gateway.pool, errand))
+        self.post(_Messenger(self._gateway.pool, errand))
 
     def run_beside(self, function: Callable[[], object]) -> None:
         """*Pool thread, whatever the exchange's own does:* call it, in the name of this request."""
@@ -652,7 +652,7 @@ class _Refused:
         self._exchange.refused(self._error)
 
 
-class _Errand:
+class _Messenger:
     """Takes an errand to the pool, by the loop, which alone may submit.
 
     :param pool: the pool.

@@ -12,7 +12,7 @@ from contextvars import Context
 
 from wsgi_async.errors import HTTPError, Overload
 from wsgi_async.events import Observer
-from wsgi_async.wsgi.async_bodies import Phase
+from wsgi_async.wsgi.async_bodies import LivePhase
 from wsgi_async.wsgi.calling import WSGIResponse
 
 from . import frameworks
@@ -20,7 +20,7 @@ from .application_loop import ApplicationLoop
 from .body import Body, LiveExchange
 from .body_states import BodyState, End
 
-__all__ = ["CANCEL_EVERY", "Bodies", "Limits"]
+__all__ = ["CANCEL_EVERY", "Bodies", "LiveLimits"]
 
 CANCEL_EVERY = 10.0
 """Seconds after which a body that goes on although it was cancelled is cancelled again. What a
@@ -40,7 +40,7 @@ TOLERANCE = 0.01
 """Seconds by which the loop's time may be behind."""
 
 
-class Limits:
+class LiveLimits:
     """How late bodies may be, and how many of them there may be; 0 is without a limit.
 
     :param first_chunk: seconds from the complete request (``request_timeout``).
@@ -68,12 +68,12 @@ class Bodies:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: LiveLimits,
         loop: ApplicationLoop,
         observer: Observer,
         retry_after: Callable[[], int],
         wake: Callable[[Callable[[], object]], object],
-        phase: Phase = Phase.SERVING,
+        phase: LivePhase = LivePhase.SERVING,
     ) -> None:
         self.phase = phase
         self.ends = dict.fromkeys(End, 0)
@@ -112,7 +112,7 @@ class Bodies:
                 return Overload.LIVE_FULL.error(self._retry_after())
             self._bodies.add(body)
         context.run(frameworks.handing_over, response.iterable)
-        if self.phase is not Phase.SERVING:
+        if self.phase is not LivePhase.SERVING:
             self._loop.call(self._follow, [body])
         return body
 
@@ -124,7 +124,7 @@ class Bodies:
             self._bodies.discard(body)
             if body.end is not None:
                 self.ends[body.end] += 1
-            is_last = not self._bodies and self.phase is not Phase.SERVING
+            is_last = not self._bodies and self.phase is not LivePhase.SERVING
         if is_last:
             with contextlib.suppress(RuntimeError):  # that loop has ended: nobody waits any more
                 self._wake(self._look_whether_over)
@@ -196,7 +196,7 @@ class Bodies:
 
     # --- the end of the server -------------------------------------------------------------------
 
-    def enter(self, phase: Phase) -> None:
+    def enter(self, phase: LivePhase) -> None:
         """*Loop:* the server stops, and is so far."""
         self.phase = phase
         self._loop.call(self._follow, self._all())
@@ -205,7 +205,9 @@ class Bodies:
         """*Application loop:* have them do what the phase asks for."""
         phase = self.phase
         for body in bodies:
-            if phase is Phase.ALL_END or (phase is Phase.STREAMS_END and body.is_event_stream):
+            if phase is LivePhase.ALL_END or (
+                phase is LivePhase.STREAMS_END and body.is_event_stream
+            ):
                 body.stop(End.STOPPED)
             else:
                 body.announce()

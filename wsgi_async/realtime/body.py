@@ -52,7 +52,7 @@ class LiveExchange(Protocol):
     def run(self) -> object: ...
 
 
-class Owner(Protocol):
+class BodyOwner(Protocol):
     """Looks after bodies."""
 
     def close_soon(self, body: Body) -> None:
@@ -103,7 +103,7 @@ class Body:
 
     def __init__(
         self,
-        owner: Owner,
+        owner: BodyOwner,
         loop: ApplicationLoop,
         exchange: LiveExchange,
         response: WSGIResponse,

@@ -36,7 +36,7 @@ class _Verdict(enum.Enum):
     OVER = "all has ended but its thread"
 
 
-class _End:
+class _Finish:
     """Told how the end went."""
 
     def __init__(self, loop: ApplicationLoop) -> None:
@@ -65,7 +65,7 @@ def finish(loop: ApplicationLoop, grace: float) -> Future[None]:
     :param grace: seconds that what was spawned has to end; infinity for no bound.
     :returns: done when all of it has ended, or is not to. It may never be, where code blocks it.
     """
-    end = _End(loop)
+    end = _Finish(loop)
     try:
         loop.begin(_finish(loop, grace), end)
     except RuntimeError:

@@ -27,7 +27,7 @@ from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import Any, Protocol
 
-from .sync_threads import THREADS, Call, SyncThread, SyncThreads
+from .sync_threads import THREADS, SyncCall, SyncThread, SyncThreads
 
 __all__ = ["CallingThread", "Executor", "allow", "context_for_body"]
 
@@ -49,7 +49,7 @@ class _BodyExecutor:
         self._has_ended = False
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
-        call = Call(function, args)
+        call = SyncCall(function, args)
         thread = self._thread
         if thread is None:
             thread = self._threads.take()
@@ -75,7 +75,7 @@ class CallingThread:
     """
 
     def __init__(self) -> None:
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._calls: SimpleQueue[SyncCall | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._later: _BodyExecutor | None = None
         self._awaited: Future[Any] | None = None
@@ -84,7 +84,7 @@ class CallingThread:
         """*Application loop.*"""
         with self._lock:
             if self._later is None:
-                call = Call(function, args)
+                call = SyncCall(function, args)
                 self._calls.put(call)
                 return call.future
         return self._later.submit(function, *args)

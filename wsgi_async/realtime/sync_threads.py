@@ -12,7 +12,7 @@ from typing import Any
 
 from . import frameworks
 
-__all__ = ["IDLE_TIME", "LONG", "THREADS", "Call", "SyncThread", "SyncThreads"]
+__all__ = ["IDLE_TIME", "LONG", "THREADS", "SyncCall", "SyncThread", "SyncThreads"]
 
 THREADS = 8
 """Threads of the set: as many as the pool has where nobody says otherwise, so that a process has at
@@ -25,7 +25,7 @@ LONG = 1.0
 """Seconds after which a call is taken for one that may go on: new bodies get other threads."""
 
 
-class Call:
+class SyncCall:
     """A function to be called, and what became of it."""
 
     __slots__ = ("_args", "_function", "future")
@@ -66,7 +66,7 @@ class SyncThread:
     def __init__(self, threads: SyncThreads, name: str) -> None:
         self.bodies = 0
         """How many have it. Under the lock of the set."""
-        self.calls: SimpleQueue[Call | None] = SimpleQueue()
+        self.calls: SimpleQueue[SyncCall | None] = SimpleQueue()
         """None: the last body has ended."""
         self.calling_since = math.inf
         """When the call began that it is in."""

@@ -49,7 +49,7 @@ class Look(NamedTuple):
     """Likewise, where code of the application blocks the application loop; None where none does."""
 
 
-class _Errand(Generic[R]):
+class _Job(Generic[R]):
     """Something that the loop is to do for another thread: in time, or never."""
 
     def __init__(self, work: Callable[[], R]) -> None:
@@ -108,7 +108,7 @@ class Insight:
         self._ident = ident
         self._connections = connections
         self._application_loop = application_loop
-        self._overdue: _Errand[Any] | None = None
+        self._overdue: _Job[Any] | None = None
         """The one for which the loop did not come by in time. Until it does no other one waits. Of
         two that are overdue at once, of two threads, either will do."""
 
@@ -160,12 +160,12 @@ class Insight:
             if not overdue.came_by.is_set():
                 return LoopStanding.OVER if self._loop.is_closed() else LoopStanding.BLOCKED
             self._overdue = None
-        errand = _Errand(work)
+        job = _Job(work)
         try:
-            self._loop.call_soon_threadsafe(errand.run)
+            self._loop.call_soon_threadsafe(job.run)
         except RuntimeError:  # it is closed
             return LoopStanding.OVER
-        if errand.is_done_within(PATIENCE):
-            return errand.result
-        self._overdue = errand
+        if job.is_done_within(PATIENCE):
+            return job.result
+        self._overdue = job
         return LoopStanding.BLOCKED

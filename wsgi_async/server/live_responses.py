@@ -13,7 +13,7 @@ from wsgi_async.config.options import Config
 from wsgi_async.connection.exchange import Exchange, LiveBody, runs_requests
 from wsgi_async.errors import HTTPError
 from wsgi_async.events import Observer
-from wsgi_async.wsgi.async_bodies import Phase
+from wsgi_async.wsgi.async_bodies import LivePhase
 from wsgi_async.wsgi.calling import WSGIResponse
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveResponses"]
 
-_PHASES = list(Phase)
+_PHASES = list(LivePhase)
 
 
 class LiveResponses:
-    """See :class:`wsgi_async.connection.exchange.Live`.
+    """See :class:`wsgi_async.connection.exchange.LiveBodies`.
 
     :param config: the options.
     :param observer: of the server.
@@ -46,7 +46,7 @@ class LiveResponses:
         self._observer = observer
         self._retry_after = retry_after
         self._wake = wake
-        self._phase = Phase.SERVING
+        self._phase = LivePhase.SERVING
         self._making = threading.Lock()
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class LiveResponses:
     def _make(self) -> Bodies:
         from wsgi_async.realtime import executors
         from wsgi_async.realtime.application_loop import application_loop
-        from wsgi_async.realtime.bodies import Bodies, Limits
+        from wsgi_async.realtime.bodies import Bodies, LiveLimits
         from wsgi_async.realtime.body import RUN
 
         config = self._config
@@ -80,7 +80,7 @@ class LiveResponses:
             if self.bodies is None:
                 executors.allow(config.live_threads)
                 self.bodies = Bodies(
-                    Limits(
+                    LiveLimits(
                         first_chunk=config.request_timeout,
                         between_chunks=config.live_timeout,
                         count=config.max_live,
@@ -101,14 +101,14 @@ class LiveResponses:
 
         :param call_later: the loop's.
         """
-        self._enter(Phase.TOLD)
-        call_later(grace, self._enter, Phase.STREAMS_END)
+        self._enter(LivePhase.TOLD)
+        call_later(grace, self._enter, LivePhase.STREAMS_END)
 
     def end_all(self) -> None:
         """*Loop:* whatever goes on is cancelled."""
-        self._enter(Phase.ALL_END)
+        self._enter(LivePhase.ALL_END)
 
-    def _enter(self, phase: Phase) -> None:
+    def _enter(self, phase: LivePhase) -> None:
         with self._making:
             if _PHASES.index(phase) <= _PHASES.index(self._phase):
                 return

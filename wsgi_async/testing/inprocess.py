@@ -299,7 +299,7 @@ class InProcessExchange:
             os.close(self._file[0])
             self._file = None
 
-    # --- the host of the client, see wsgi.client.ClientHost -----------------------------------
+    # --- the request of the client, see wsgi.client.ClientRequest ---------------------------------
 
     is_given_up = False
 

@@ -6,7 +6,7 @@ import enum
 
 from .checks import brief
 
-__all__ = ["Phase", "is_async_body", "is_event_stream", "why_not_async"]
+__all__ = ["LivePhase", "is_async_body", "is_event_stream", "why_not_async"]
 
 EVENT_STREAM = "text/event-stream"
 
@@ -14,7 +14,7 @@ UNCHANGED = "identity"
 """A content coding that changes nothing: it keeps others from compressing (``sse.headers()``)."""
 
 
-class Phase(enum.Enum):
+class LivePhase(enum.Enum):
     """How far who awaits asynchronous bodies is from the end. It only ever goes forwards."""
 
     SERVING = "as ever"

@@ -20,7 +20,7 @@ from wsgi_async.system.forks import leave
 
 from .async_bodies import is_async_body, is_event_stream, why_not_async
 from .checks import brief, check_chunk, check_head, remembered_head, why_dropped
-from .client import Client, ClientHost, runs_applications
+from .client import Client, ClientRequest, runs_applications
 from .client_watch import Watch
 from .early_hints import SIZE_LIMIT, EarlyFields, check_hints, why_not_sent, why_too_much
 from .file_wrapper import FileWrapper
@@ -97,7 +97,7 @@ class _Nowhere:
 _NOWHERE = _Nowhere()
 
 
-class Reporter(ClientHost, Protocol):
+class Reporter(ClientRequest, Protocol):
     """Told what the application did wrong, and asked for its client. An object, for a method of one
     would be bound anew in each request."""
 

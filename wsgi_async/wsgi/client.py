@@ -13,13 +13,13 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any, Protocol
 
-from .client_watch import Alarm, Host, Registration, Watch
+from .client_watch import Alarm, Registration, Watch, WatchedRequest
 
 __all__ = [
     "Client",
-    "ClientHost",
+    "ClientRequest",
     "Registration",
-    "StayingHost",
+    "StayingRequest",
     "current_client",
     "runs_applications",
 ]
@@ -28,7 +28,7 @@ _COROUTINE = 0x80
 """The flag of a coroutine function's code (``inspect.CO_COROUTINE``)."""
 
 
-class ClientHost(Host, Protocol):
+class ClientRequest(WatchedRequest, Protocol):
     """The request, as far as its client's object knows it."""
 
     @property
@@ -42,8 +42,8 @@ class ClientHost(Host, Protocol):
         """*Any thread:* one line in the log, once for each `topic`."""
 
 
-class StayingHost:
-    """The host of a client that is not seen to leave, for the server has no connection: CGI."""
+class StayingRequest:
+    """The request of a client that is not seen to leave, for the server has no connection: CGI."""
 
     client_gone = is_given_up = False
 
@@ -51,7 +51,7 @@ class StayingHost:
         self._watch = Watch()
 
     def watch(self) -> Watch:
-        """See :class:`ClientHost`."""
+        """See :class:`ClientRequest`."""
         return self._watch
 
     def call_soon(self, function: Callable[[], object]) -> None:
@@ -61,7 +61,7 @@ class StayingHost:
         """Nor fails."""
 
     def app_warning(self, topic: str, message: str) -> None:
-        """See :class:`ClientHost`."""
+        """See :class:`ClientRequest`."""
 
 
 class Client:
@@ -81,7 +81,7 @@ class Client:
 
     __slots__ = ()
 
-    _reporter: ClientHost
+    _reporter: ClientRequest
 
     @property
     def gone(self) -> bool:
@@ -108,8 +108,8 @@ class Client:
                 "on_gone takes a plain function, not a coroutine function; "
                 "have it call wsgi_async.spawn(...)"
             )
-        host = self._reporter
-        return host.watch().on_gone(callback, host)
+        request = self._reporter
+        return request.watch().on_gone(callback, request)
 
     def wait(self, seconds: float) -> bool:
         """Wait until the client goes or the response ends, so many seconds at most.
@@ -130,8 +130,8 @@ class Client:
 
         :returns: what cancels it: to be called in the end.
         """
-        host = self._reporter
-        return host.watch().on_over(callback, host, gone=gone)
+        request = self._reporter
+        return request.watch().on_over(callback, request, gone=gone)
 
     def warn(self, topic: str, message: str) -> None:
         """For the server's own parts: warn of something in this request, once for each `topic`."""

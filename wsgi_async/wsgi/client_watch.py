@@ -1,8 +1,9 @@
 """Who is told when a client goes: callbacks, threads that wait, and the server's own parts.
 
 A :class:`Watch` is made when somebody first asks for one, or when a client ends its side while its
-request runs: most requests have none. It keeps no reference to its request (:class:`Host`), which
-has one to it: a cycle would leave each such request to the collector.
+request runs: most requests have none. It keeps no reference to its request
+(:class:`WatchedRequest`), which has one to it: a cycle would leave each such request to the
+collector.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from typing import Protocol
 
 from wsgi_async.system.forks import fence
 
-__all__ = ["CALL_MOVES", "NEXT", "Alarm", "Call", "Host", "Presence", "Registration", "Watch"]
+__all__ = [
+    "CALL_MOVES",
+    "NEXT",
+    "Alarm",
+    "CallState",
+    "Presence",
+    "Registration",
+    "Watch",
+    "WatchedRequest",
+]
 
 
 class Presence(enum.Enum):
@@ -48,7 +58,7 @@ NEXT: dict[Presence, set[Presence]] = {
 _LEFT = frozenset({_GONE, _SERVED_LATE, _FORKED})
 
 
-class Call(enum.Enum):
+class CallState(enum.Enum):
     """How far a callback is. It is called at most once."""
 
     WAITING = "the client is here, or its response ended before it went"
@@ -60,13 +70,13 @@ class Call(enum.Enum):
     __hash__ = object.__hash__
 
 
-_WAITING = Call.WAITING
-_QUEUED = Call.QUEUED
-_RUNNING = Call.RUNNING
-_OVER = Call.OVER
-_CANCELLED = Call.CANCELLED
+_WAITING = CallState.WAITING
+_QUEUED = CallState.QUEUED
+_RUNNING = CallState.RUNNING
+_OVER = CallState.OVER
+_CANCELLED = CallState.CANCELLED
 
-CALL_MOVES: dict[Call, set[Call]] = {
+CALL_MOVES: dict[CallState, set[CallState]] = {
     _WAITING: {_QUEUED, _CANCELLED},
     _QUEUED: {_RUNNING, _CANCELLED},
     _RUNNING: {_OVER},
@@ -75,7 +85,7 @@ CALL_MOVES: dict[Call, set[Call]] = {
 }
 
 
-class Host(Protocol):
+class WatchedRequest(Protocol):
     """The request that a watch belongs to, as far as the watch knows it."""
 
     @property
@@ -135,13 +145,13 @@ class Registration:
         self._is_over.acquire()
         self._is_over.release()  # somebody else may wait too
 
-    def enter(self, state: Call) -> None:
+    def enter(self, state: CallState) -> None:
         """*With the watch's lock held:* the one place where the state changes."""
         if state not in CALL_MOVES[self._state]:
             raise RuntimeError(f"a call cannot go from {self._state.name} to {state.name}")
         self._state = state
 
-    def run(self, host: Host) -> None:
+    def run(self, request: WatchedRequest) -> None:
         """*Pool thread:* call it, unless it was cancelled, or the response has ended meanwhile.
         Wherever the thread is struck in it: whoever waits for its end goes on."""
         try:
@@ -149,7 +159,7 @@ class Registration:
                 with fence():
                     self._context.run(self._callback)
         except BaseException as error:  # SystemExit must not end a pool thread
-            host.callback_failed(error)
+            request.callback_failed(error)
         finally:
             if self._state is _RUNNING:
                 self._state = _OVER
@@ -210,7 +220,7 @@ class Watch:
         """*Any thread.*"""
         return self.presence in _LEFT
 
-    def on_gone(self, callback: Callable[[], object], host: Host) -> Registration:
+    def on_gone(self, callback: Callable[[], object], request: WatchedRequest) -> Registration:
         """*Any thread:* see :meth:`.client.Client.on_gone`."""
         registration = Registration(self, callback)
         with self.lock:
@@ -220,10 +230,12 @@ class Watch:
             if self.presence is not _GONE:
                 return registration
             registration.enter(_QUEUED)
-        host.call_soon(functools.partial(registration.run, host))
+        request.call_soon(functools.partial(registration.run, request))
         return registration
 
-    def on_over(self, callback: Callable[[], object], host: Host, *, gone: bool) -> Alarm:
+    def on_over(
+        self, callback: Callable[[], object], request: WatchedRequest, *, gone: bool
+    ) -> Alarm:
         """*Any thread:* see :meth:`.client.Client.on_over`."""
         alarm = Alarm(self, callback, gone)
         with self.lock:
@@ -232,8 +244,8 @@ class Watch:
             self.alarms.append(alarm)
             is_over = gone and self.presence is _GONE
         # Asked only now: who gives a request up says so first, and looks at the alarms then.
-        if is_over or host.is_given_up:
-            self._sound([alarm], host)
+        if is_over or request.is_given_up:
+            self._sound([alarm], request)
         return alarm
 
     def wait(self, seconds: float) -> bool:
@@ -263,7 +275,7 @@ class Watch:
         for sleeper in sleepers:
             sleeper.release()
 
-    def leave(self, host: Host) -> None:
+    def leave(self, request: WatchedRequest) -> None:
         """*Loop:* the client has gone. Harmless if repeated, or if its response has ended."""
         with self.lock:
             if self.presence is not _HERE:
@@ -274,13 +286,13 @@ class Watch:
                 registration.enter(_QUEUED)
             alarms = [alarm for alarm in self.alarms if alarm.goes_by_client]
         for registration in registrations:
-            host.call_soon(functools.partial(registration.run, host))
-        self._sound(alarms, host)
+            request.call_soon(functools.partial(registration.run, request))
+        self._sound(alarms, request)
 
-    def give_up(self, host: Host) -> None:
-        """*Loop:* the host says now that its request is given up."""
-        self._sound(list(self.alarms), host)
-        self.leave(host)
+    def give_up(self, request: WatchedRequest) -> None:
+        """*Loop:* the request says now that it is given up."""
+        self._sound(list(self.alarms), request)
+        self.leave(request)
 
     def serve(self) -> None:
         """*Loop:* the response has ended. Harmless if repeated."""
@@ -300,11 +312,11 @@ class Watch:
         self.alarms = []
         self._sleepers = []
 
-    def _sound(self, alarms: list[Alarm], host: Host) -> None:
+    def _sound(self, alarms: list[Alarm], request: WatchedRequest) -> None:
         """Call those of them that nobody has called, or cancelled."""
         for alarm in alarms:
             if alarm.cancel():
                 try:
                     alarm.callback()
                 except Exception as error:  # the others are to be told all the same
-                    host.callback_failed(error)
+                    request.callback_failed(error)

@@ -13,12 +13,12 @@ from state_tables import assert_held, assert_whole, last_of
 
 from wsgi_async.testing import TestClient
 from wsgi_async.wsgi.client import Client, current_client
-from wsgi_async.wsgi.client_watch import CALL_MOVES, NEXT, Call, Presence, Registration, Watch
+from wsgi_async.wsgi.client_watch import CALL_MOVES, NEXT, CallState, Presence, Registration, Watch
 
 WAIT = 10.0
 
 
-class Host:
+class AnyRequest:
     """A request whose callbacks are called when the test says so."""
 
     def __init__(self) -> None:
@@ -49,13 +49,13 @@ class Host:
 
 
 class Rig:
-    """The object of a request, its host, and what was called."""
+    """The object of a request, the request it is of, and what was called."""
 
     def __init__(self) -> None:
-        self.host = Host()
-        self.watch = self.host.kept
+        self.request = AnyRequest()
+        self.watch = self.request.kept
         self.client = Client()
-        type(self.client)._reporter = self.host  # type: ignore[misc]
+        type(self.client)._reporter = self.request  # type: ignore[misc]
         self.called: list[str] = []
 
     def note(self, name: str) -> Callable[[], None]:
@@ -80,10 +80,10 @@ def test_presence_changes_by_its_table_only() -> None:
 
 
 def test_a_call_changes_by_its_table_only() -> None:
-    assert_whole(CALL_MOVES, Call.WAITING)
-    assert last_of(CALL_MOVES) == {Call.OVER, Call.CANCELLED}
+    assert_whole(CALL_MOVES, CallState.WAITING)
+    assert last_of(CALL_MOVES) == {CallState.OVER, CallState.CANCELLED}
     registration = Registration(Watch(), print)
-    for state in Call:
+    for state in CallState:
         assert_held(CALL_MOVES, state, registration, "_state", registration.enter)
 
 
@@ -96,17 +96,17 @@ def test_each_is_called_once_when_it_goes(rig: Rig) -> None:
     same = rig.note("same")
     rig.client.on_gone(same)
     rig.client.on_gone(same)  # two registrations are two calls
-    rig.host.run()
+    rig.request.run()
     assert not rig.client.gone
     assert rig.called == []
     for _ in range(2):
-        rig.watch.leave(rig.host)
-        rig.host.run()
+        rig.watch.leave(rig.request)
+        rig.request.run()
     assert rig.client.gone
     assert rig.called == ["a", "b", "same", "same"]
     rig.client.on_gone(rig.note("late"))
     assert len(rig.called) == 4  # not by the thread that registers it
-    rig.host.run()
+    rig.request.run()
     assert rig.called[4:] == ["late"]
 
 
@@ -115,11 +115,11 @@ def test_none_is_called_once_the_response_has_ended(rig: Rig, had_gone: bool) ->
     """Also where it had ended its side, and its callbacks were still waiting for a thread."""
     before = rig.client.on_gone(rig.note("before"))
     if had_gone:
-        rig.watch.leave(rig.host)
+        rig.watch.leave(rig.request)
     rig.watch.serve()
-    rig.watch.leave(rig.host)
+    rig.watch.leave(rig.request)
     after = rig.client.on_gone(rig.note("after"))
-    rig.host.run()
+    rig.request.run()
     assert rig.called == []
     assert rig.client.gone is had_gone
     assert before.cancel()
@@ -132,11 +132,11 @@ def test_one_that_is_cancelled_is_not_called(rig: Rig, has_gone: bool) -> None:
     registration = rig.client.on_gone(rig.note("cancelled"))
     rig.client.on_gone(rig.note("other"))
     if has_gone:
-        rig.watch.leave(rig.host)
+        rig.watch.leave(rig.request)
     assert registration.cancel()
     assert registration.cancel()
-    rig.watch.leave(rig.host)
-    rig.host.run()
+    rig.watch.leave(rig.request)
+    rig.request.run()
     assert rig.called == ["other"]
 
 
@@ -149,9 +149,9 @@ def test_one_that_was_called_cannot_be_cancelled(rig: Rig) -> None:
             rig.called.append("within")
 
     registration = rig.client.on_gone(callback)
-    rig.watch.leave(rig.host)
-    rig.host.run()
-    assert (results, rig.called, rig.host.errors) == ([False], ["within"], [])
+    rig.watch.leave(rig.request)
+    rig.request.run()
+    assert (results, rig.called, rig.request.errors) == ([False], ["within"], [])
     assert not registration.cancel()
 
 
@@ -167,11 +167,11 @@ def test_the_end_of_a_block_waits_for_the_callback_that_is_being_called(rig: Rig
     with rig.client.on_gone(rig.note("cancelled")) as registration:
         pass
     assert registration.cancel()
-    caller = threading.Thread(target=rig.host.run)
+    caller = threading.Thread(target=rig.request.run)
 
     def block() -> None:
         with rig.client.on_gone(callback):
-            rig.watch.leave(rig.host)
+            rig.watch.leave(rig.request)
             caller.start()
             assert began.wait(WAIT)
         left.set()
@@ -184,7 +184,7 @@ def test_the_end_of_a_block_waits_for_the_callback_that_is_being_called(rig: Rig
     for thread in (blocked, caller):
         thread.join(WAIT)
     assert left.is_set()
-    assert (rig.host.errors, rig.called) == ([], [])
+    assert (rig.request.errors, rig.called) == ([], [])
 
 
 def test_what_one_raises_is_told_and_the_others_are_called(rig: Rig) -> None:
@@ -199,9 +199,9 @@ def test_what_one_raises_is_told_and_the_others_are_called(rig: Rig) -> None:
     for error in errors:
         rig.client.on_gone(raising(error))
     rig.client.on_gone(rig.note("last"))
-    rig.watch.leave(rig.host)
-    rig.host.run()
-    assert rig.host.errors == errors
+    rig.watch.leave(rig.request)
+    rig.request.run()
+    assert rig.request.errors == errors
     assert rig.called == ["last"]
 
 
@@ -216,8 +216,8 @@ def test_it_runs_in_a_copy_of_the_context_that_registered_it(rig: Rig) -> None:
     variable.set("registered")
     rig.client.on_gone(callback)
     variable.set("later")
-    rig.watch.leave(rig.host)
-    contextvars.Context().run(rig.host.run)
+    rig.watch.leave(rig.request)
+    contextvars.Context().run(rig.request.run)
     assert (seen, variable.get()) == (["registered"], "later")
 
 
@@ -267,7 +267,7 @@ def test_all_that_wait_go_on(rig: Rig, how: str) -> None:
         thread.start()
     while len(rig.watch._sleepers) < 3:
         pass
-    getattr(rig.watch, how)(*([] if how == "serve" else [rig.host]))
+    getattr(rig.watch, how)(*([] if how == "serve" else [rig.request]))
     for thread in waiting:
         thread.join(WAIT)
     assert results == [how != "serve"] * 3
@@ -280,10 +280,10 @@ def test_all_that_wait_go_on(rig: Rig, how: str) -> None:
 def test_alarms_are_sounded_at_once_and_by_whoever_says_so(rig: Rig) -> None:
     for gone in (False, True):
         rig.client.on_over(rig.note(f"alarm {gone}"), gone=gone)
-    rig.watch.leave(rig.host)
+    rig.watch.leave(rig.request)
     assert rig.called == ["alarm True"]
-    rig.host.is_given_up = True
-    rig.watch.give_up(rig.host)
+    rig.request.is_given_up = True
+    rig.watch.give_up(rig.request)
     assert rig.called == ["alarm True", "alarm False"]
     for gone in (False, True):
         rig.client.on_over(rig.note("at once"), gone=gone)
@@ -296,8 +296,8 @@ def test_an_alarm_that_was_cancelled_or_sounded_is_not_sounded(rig: Rig) -> None
     sounded = rig.client.on_over(rig.note("sounded"))
     assert cancelled.cancel()
     assert not cancelled.cancel()
-    rig.watch.leave(rig.host)
-    rig.watch.give_up(rig.host)
+    rig.watch.leave(rig.request)
+    rig.watch.give_up(rig.request)
     assert not sounded.cancel()
     assert rig.called == ["sounded"]
 
@@ -307,17 +307,17 @@ def test_one_that_is_given_up_as_its_end_is_late_is_told_after_the_response(rig:
     rig.client.on_gone(rig.note("gone"))
     rig.client.on_over(rig.note("over"), gone=False)
     rig.watch.serve()
-    rig.watch.give_up(rig.host)
-    rig.host.run()
+    rig.watch.give_up(rig.request)
+    rig.request.run()
     assert rig.called == ["over"]
 
 
 def test_an_alarm_that_fails_keeps_the_others_from_nothing(rig: Rig) -> None:
     rig.client.on_over(lambda: 1 / 0)
     rig.client.on_over(rig.note("other"))
-    rig.watch.leave(rig.host)
+    rig.watch.leave(rig.request)
     assert rig.called == ["other"]
-    assert [type(error) for error in rig.host.errors] == [ZeroDivisionError]
+    assert [type(error) for error in rig.request.errors] == [ZeroDivisionError]
 
 
 # --- current_client, and the test client ----------------------------------------------------------
