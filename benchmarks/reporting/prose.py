@@ -77,7 +77,7 @@ bodies; gunicorn the same views with generators that wait, on its threads or, wi
 greenlets; uvicorn an application written anew for Starlette; m0serve Flask views that name a
 channel in their response fields, and a thread that publishes to every channel.
 
-Three rounds of 1.2 s take about 50 minutes for all scenarios and servers. A process of a server may
+Three rounds of 1.2 s take about an hour for all scenarios and servers. A process of a server may
 have 8 GiB of memory: one that collects 64 responses of 256 MiB would take twice that.
 
 What single parts of wsgi_async cost, in memory and without a load: `python -m benchmarks.micro`."""
