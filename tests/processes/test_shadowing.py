@@ -23,7 +23,18 @@ posix.write(2, b"SHADOW of {0}\\n")
 raise ImportError("the shadow of {0}")
 """
 SHOP = """
+import wsgi_async
+
+async def awaited():
+    yield b"awaited"
+
 def app(environ, start_response):
+    if environ["PATH_INFO"] == "/live":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return wsgi_async.live(awaited())
+    return chunks(environ, start_response)
+
+def chunks(environ, start_response):
     body = environ["wsgi.input"].read()
     if environ["PATH_INFO"] == "/bad":
         raise ValueError("mine")
@@ -98,6 +109,7 @@ def test_no_file_of_the_project_is_imported(project: Path, name: str) -> None:
         assert "asyncio" in process.output if name == "asyncio" else "uvloop" in process.output
         assert fetch(url, None) == fetch(url, b"x" * 100_000) == 200
         assert fetch(f"{url}/bad", None) == 500
+        assert fetch(f"{url}/live", None) == 200
         assert fetch(f"{url}/a/", None) == fetch(f"{url}/files/shop.py", None) == 200
         process.wait_for("ValueError: mine")
         if name == "module-metrics":
