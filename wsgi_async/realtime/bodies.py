@@ -23,8 +23,8 @@ from .body_states import BodyState, End
 __all__ = ["CANCEL_EVERY", "Bodies", "LiveLimits"]
 
 CANCEL_EVERY = 10.0
-"""Seconds after which a body that goes on although it was cancelled is cancelled again. What a
-``finally`` awaits has so much time."""
+"""Seconds after which a body that goes on although it was cancelled, or is over, is cancelled
+(again). What a ``finally`` awaits has so much time."""
 
 TOLD_AT_ONCE = 8
 """Late bodies of which the stack is shown with one sweep: each has its source read, and keeps the
@@ -111,6 +111,8 @@ class Bodies:
             if 0 < self._limits.count <= len(self._bodies):
                 return Overload.LIVE_FULL.error(self._retry_after())
             self._bodies.add(body)
+        if exchange.body is not None:
+            exchange.body.never_waits = self._loop.ident
         context.run(frameworks.handing_over, response.iterable)
         if self.phase is not LivePhase.SERVING:
             self._loop.call(self._follow, [body])
@@ -139,7 +141,7 @@ class Bodies:
         if not self._bodies or now - self._swept_at < self._limits.sweep_every:
             return
         self._swept_at = now
-        cancelled_before = time.monotonic() - CANCEL_EVERY
+        over_before = time.monotonic() - CANCEL_EVERY
         late: list[Body] = []
         for body in self._all():
             state, exchange = body.state, body.exchange
@@ -147,7 +149,7 @@ class Bodies:
                 if exchange.writer.has_ended:
                     self.drop(body)  # its thread was struck before it could hand it over
             elif body.end is not None:
-                if body.cancelled_at and body.cancelled_at < cancelled_before:
+                if body.ended_at < over_before:
                     self._insist(body)
             elif state is BodyState.BEHIND or body.marks != body.seen:
                 body.seen = body.marks
@@ -177,13 +179,14 @@ class Bodies:
             body.exchange.give_up_response(_too_late())
 
     def _insist(self, body: Body) -> None:
-        """It was cancelled, and goes on."""
+        """No more of it is wanted, and it goes on."""
         if body.state in (BodyState.HANDED, BodyState.CLOSING, BodyState.OVER):
             return  # that is up to somebody else
         if not body.is_told:
             body.is_told = True
             self.stubborn += 1
-            self._tell([body], f"goes on {CANCEL_EVERY:.0f} s after it was cancelled")
+            what = "it was cancelled" if body.cancelled_at else "its last chunk"
+            self._tell([body], f"goes on {CANCEL_EVERY:.0f} s after {what}")
         body.cancel_again()
 
     def _tell(self, bodies: Iterable[Body], what: str) -> None:
@@ -209,6 +212,8 @@ class Bodies:
                 phase is LivePhase.STREAMS_END and body.is_event_stream
             ):
                 body.stop(End.STOPPED)
+                if not body.cancelled_at:
+                    body.cancel_again()  # it has come to its end, and is not closed
             else:
                 body.announce()
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from wsgi_async.errors import ClientDisconnected, HTTPError
 from wsgi_async.events import RequestInfo
-from wsgi_async.threads import Posted, ResponsePipe, ResponseWriter
+from wsgi_async.threads import Posted, RequestBody, ResponsePipe, ResponseWriter
 from wsgi_async.wsgi.calling import Step, Writer, WSGIResponse
 
 from . import awaiting, frameworks
@@ -39,6 +39,7 @@ class LiveExchange(Protocol):
     """The exchange of a body, as far as it knows it."""
 
     writer: ResponseWriter
+    body: RequestBody | None
     waits_since: float
 
     @property
@@ -92,6 +93,7 @@ class Body:
         "_task",
         "cancelled_at",
         "end",
+        "ended_at",
         "exchange",
         "is_event_stream",
         "is_told",
@@ -122,7 +124,10 @@ class Body:
         self.since = exchange.waits_since
         """*Loop:* the loop's time from which on it is late."""
         self.cancelled_at = 0.0
-        """*Any thread:* when it was last cancelled; of ``time.monotonic``."""
+        """*Any thread:* when it was last cancelled; of ``time.monotonic``. 0.0 where it was not."""
+        self.ended_at = 0.0
+        """*Any thread:* since when it has an :attr:`end`, or when it was last cancelled after that;
+        of the same clock."""
         self.is_told = False
         """*Loop:* whether it was told of that it does not end."""
         self._owner = owner
@@ -219,8 +224,8 @@ class Body:
         task's coroutine would not run at all then."""
         if self.end is not None:
             return
-        self.end = end
-        self.cancelled_at = time.monotonic()
+        self._set_end(end)
+        self.cancelled_at = self.ended_at
         if end is End.STOPPED and self.is_event_stream:
             self._complete()  # its client is to have it at once, whatever it does about that
         if self.state is not _HANDED and self._task is not None:
@@ -230,8 +235,12 @@ class Body:
         """*Application loop.*"""
         task = self._task
         if task is not None and self.state in (_RUNNING, _BEHIND, _ENDING):
-            self.cancelled_at = time.monotonic()
+            self.cancelled_at = self.ended_at = time.monotonic()
             task.cancel()
+
+    def _set_end(self, end: End) -> None:
+        self.ended_at = time.monotonic()
+        self.end = end  # the last one: who sees it looks at the others
 
     def announce(self) -> None:
         """*Application loop:* the server is about to stop. An event stream has its client told how
@@ -281,14 +290,14 @@ class Body:
             self._fail(error)
         else:
             if self.end is None:
-                self.end = End.ENDED
+                self._set_end(End.ENDED)
             elif self.end is not End.ENDED:
                 self._cut_short()
 
     def _fail(self, error: BaseException) -> None:
         """It has raised, on its own or as it was cancelled."""
         if self.end is None:
-            self.end = End.LEFT if isinstance(error, ClientDisconnected) else End.ERROR
+            self._set_end(End.LEFT if isinstance(error, ClientDisconnected) else End.ERROR)
             self._response.fail(error)
         elif isinstance(error, asyncio.CancelledError | ClientDisconnected | GeneratorExit):
             self._cut_short()

@@ -74,6 +74,8 @@ class RequestBody(io.RawIOBase):
         self.waits = 0
         """How often the reader has begun or ended to wait for the client: odd while it does."""
         self._takes = 0
+        self.never_waits: int | None = None
+        """*Pool thread:* the thread that is not to wait for bytes, by its ident: that of a loop."""
 
     # --- pool thread -------------------------------------------------------------------------
 
@@ -92,9 +94,16 @@ class RequestBody(io.RawIOBase):
 
         :param size: the most to take. Without it they come as they were received, not copied.
         :raises ClientDisconnected: the client went away, or broke the framing, before the end.
+        :raises RuntimeError: nothing is here, and this thread is not to wait.
         """
         data = self._take(size, wait=False)
         if data is None:
+            if self.never_waits is not None and self.never_waits == threading.get_ident():
+                raise RuntimeError(
+                    "an asynchronous body reads wsgi.input, whose bytes have not come yet: to wait "
+                    "for them would stop all others. Read it before the body is returned, or await "
+                    "asyncio.to_thread(environ['wsgi.input'].read)"
+                )
             data = self._take(size, wait=True)
             assert data is not None
         return data

@@ -373,8 +373,7 @@ class WSGIResponse(Client):
         if not chunk:
             return _LIVE
         if not self._head_sent:
-            if self._is_all(chunk):
-                return _LIVE
+            # Never at once, as _is_all() does it: what is large would wait there for its client.
             if not self._start():
                 return _DONE
             self._pipe.go_live()
