@@ -15,6 +15,7 @@ from rawclient import TIMEOUT, request
 from serving import Served
 
 from wsgi_async.realtime import bodies as bodies_module
+from wsgi_async.realtime.body import Body
 
 serve = pytest.fixture(live_servers)
 
@@ -148,9 +149,10 @@ def test_one_that_ignores_its_cancellation_is_cancelled_again_and_told_of_once(
 
 def _insist(served: Served) -> bool:
     """*Loop.*"""
-    bodies = bodies_of(served)
-    bodies._swept_at = -1e9
-    bodies.sweep(served.thread.loop.time())
+    bodies = live_of(served).bodies
+    if bodies is not None:
+        bodies._swept_at = -1e9
+        bodies.sweep(served.thread.loop.time())
     return False
 
 
@@ -175,4 +177,27 @@ def test_what_a_finally_awaits_is_not_broken_off_at_once(serve: Serve) -> None:
     swept(served, 5)
     assert body.closed.wait(TIMEOUT)
     assert log == ["cleaned up"]
+    idle(served)
+
+
+def test_one_that_could_not_begin_does_so_later(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The application loop may have no memory for its task for a while."""
+    monkeypatch.setattr(bodies_module, "CANCEL_EVERY", 0.0)
+    tap = Tap()
+    tap.give(b"late", None)
+    start = Body._start
+    failures = iter([True])
+
+    def fail_once(body: Body) -> None:
+        if not next(failures, False):
+            start(body)
+
+    monkeypatch.setattr(Body, "_start", fail_once)
+    served = serve(live_app(lambda: Live(tap.chunks())))
+    with served.client() as client:
+        client.send(request())
+        served.wait_until(lambda: tap.begun.is_set() or _insist(served))
+        assert client.response().body == b"late"
     idle(served)

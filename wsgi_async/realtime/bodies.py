@@ -144,11 +144,10 @@ class Bodies:
         over_before = time.monotonic() - CANCEL_EVERY
         late: list[Body] = []
         for body in self._all():
-            state, exchange = body.state, body.exchange
-            if state is BodyState.HANDED and exchange.live is not body:
-                if exchange.writer.has_ended:
-                    self.drop(body)  # its thread was struck before it could hand it over
-            elif body.end is not None:
+            state = body.state
+            if state is BodyState.HANDED and self._mend(body, over_before):
+                continue
+            if body.end is not None:
                 if body.ended_at < over_before:
                     self._insist(body)
             elif state is BodyState.BEHIND or body.marks != body.seen:
@@ -160,6 +159,17 @@ class Bodies:
                     late.append(body)
         if late:
             self._expire(late, now)
+
+    def _mend(self, body: Body, long_ago: float) -> bool:
+        """Look after one that has not begun. True where it never will."""
+        exchange = body.exchange
+        if exchange.live is not body:
+            if exchange.writer.has_ended:
+                self.drop(body)  # its thread was struck before it could hand it over
+            return True
+        if body.begun_at < long_ago:  # code blocks the loop, or it had no memory for the task
+            body.begin()
+        return False
 
     def _all(self) -> list[Body]:
         with self._lock:

@@ -91,6 +91,7 @@ class Body:
         "_room",
         "_tail",
         "_task",
+        "begun_at",
         "cancelled_at",
         "end",
         "ended_at",
@@ -123,6 +124,8 @@ class Body:
         """*Loop:* how many of these were seen."""
         self.since = exchange.waits_since
         """*Loop:* the loop's time from which on it is late."""
+        self.begun_at = 0.0
+        """*Any thread:* when it was to begin; of ``time.monotonic``."""
         self.cancelled_at = 0.0
         """*Any thread:* when it was last cancelled; of ``time.monotonic``. 0.0 where it was not."""
         self.ended_at = 0.0
@@ -150,6 +153,7 @@ class Body:
 
     def begin(self) -> None:
         """*Any thread:* have it awaited from now on. Harmless if repeated."""
+        self.begun_at = time.monotonic()
         self._call(self._start)
 
     def resume(self) -> None:
