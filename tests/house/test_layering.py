@@ -153,7 +153,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "system",
         "wsgi",
     ),
-    "django": ("_imports", "cli", "realtime"),
+    "django": ("_imports", "cli", "realtime", "wsgi"),
     "__main__": ("_imports", "cli"),
     "__init__": (
         "_imports",

@@ -76,6 +76,7 @@ class App:
         self.entered.release()
         assert self.clients[-1].wait(TIMEOUT)
         self.told.release()
+        assert self.gate.wait(TIMEOUT)  # a response that ends keeps the callback from its call
         return [b"waited"]
 
     def awaits(self, count: int = 1) -> None:
@@ -220,6 +221,7 @@ def test_a_thread_that_waits_for_it_goes_on(leave: Callable[[RawClient], None]) 
         app.awaits()
         leave(client)
         app.is_told(2)
+        app.gate.set()
         served.wait_until_idle()
 
 
@@ -279,6 +281,7 @@ def test_a_request_that_is_given_up() -> None:
         app.clients[0].on_over(lambda: order.append(threading.current_thread().name), gone=False)
         assert client.response().status == 504
         app.is_told(2)
+        app.gate.set()
         assert app.clients[0].gone
         assert app.clients[0].is_given_up
         assert len(order) == 1  # not on a pool thread: all of them may wait for this

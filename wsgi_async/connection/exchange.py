@@ -9,13 +9,11 @@ import enum
 import functools
 import itertools
 import os
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
 from io import BytesIO
-from types import CodeType
 from typing import Any, BinaryIO, Protocol
 
 from wsgi_async.buffers.spool import BodySpool
@@ -25,6 +23,7 @@ from wsgi_async.http.origin import Origin
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.request_id import RequestIdField
 from wsgi_async.http.response import ResponseHead
+from wsgi_async.system.stacks import RunningMethods
 from wsgi_async.threads import (
     LARGE_FILE,
     Errand,
@@ -672,28 +671,19 @@ class _Messenger:
 
 def current_request_id() -> str:
     """*Any thread:* the id of the request that this thread runs, or calls something for, or whose
-    asynchronous body it runs; an empty string where it runs none. It is looked for on the stack: a
-    request that does not ask pays nothing."""
-    frame = sys._getframe()
-    while (caller := frame.f_back) is not None:
-        frame = caller
-        exchange_of = _RUNNING.get(id(frame.f_code))
-        if exchange_of is not None:
-            return exchange_of(frame.f_locals["self"]).info.id
-    return ""
+    asynchronous body it runs; an empty string where it runs none."""
+    exchange = _running.of_this_thread()
+    return "" if exchange is None else exchange.info.id
 
 
-_RUNNING: dict[int, Callable[[Any], Exchange]] = dict.fromkeys(
-    map(id, (Exchange.run.__code__, Exchange.run_beside.__code__)), lambda exchange: exchange
-)
-"""Code that runs a request, as a method of something, and the exchange of that. By its identity:
-the hash of code is that of all its constants."""
+def runs_requests(method: Callable[..., Any], exchange_of: Callable[[Any], Exchange]) -> None:
+    """*Any thread:* what this method calls is called for a request: see :func:`current_request_id`.
 
-
-def runs_requests(code: CodeType, exchange_of: Callable[[Any], Exchange]) -> None:
-    """*Any thread:* what this code calls is called for a request: see :func:`current_request_id`.
-
-    :param code: of a method that is never given up.
-    :param exchange_of: the exchange, of what that is a method of.
+    :param exchange_of: the exchange, by what it is a method of.
     """
-    _RUNNING[id(code)] = exchange_of
+    _running.add(method, exchange_of)
+
+
+_running: RunningMethods[Exchange] = RunningMethods()
+for _method in (Exchange.run, Exchange.run_beside):
+    runs_requests(_method, lambda exchange: exchange)

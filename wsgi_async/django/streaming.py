@@ -10,6 +10,8 @@ from django.http import StreamingHttpResponse
 from django.middleware.gzip import GZipMiddleware
 from django.utils import text
 
+from wsgi_async.wsgi.async_bodies import is_event_type
+
 __all__ = ["install"]
 
 _iterate = StreamingHttpResponse.__iter__
@@ -80,7 +82,7 @@ def _process_response(self: Any, request: Any, response: Any) -> Any:
     """
     if not response.streaming:
         return _compress(self, request, response)
-    if response.get("Content-Type", "").partition(";")[0].strip().lower() == "text/event-stream":
+    if is_event_type(response.get("Content-Type", "")):
         return response
     if _compresses_streams or not response.is_async or response.has_header("Content-Encoding"):
         return _compress(self, request, response)

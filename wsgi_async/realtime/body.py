@@ -390,5 +390,5 @@ class Body:
                 self.exchange.app_error("closing the asynchronous body raised", error)
 
 
-RUN = Body._run.__code__
+RUN = Body._run
 """What is at the root of the stack of all code that a body runs in its own task."""

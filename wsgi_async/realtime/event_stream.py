@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import random
 
+from .framing import ends_event, event
+
 __all__ = ["RETRY_AFTER", "EventTail", "retry_event"]
 
 RETRY_AFTER = (1000, 3000)
@@ -14,7 +16,7 @@ once."""
 
 def retry_event() -> bytes:
     """It says after how long a client is to come again."""
-    return b"retry: %d\n\n" % random.randint(*RETRY_AFTER)
+    return event(retry=random.randint(*RETRY_AFTER))
 
 
 class EventTail:
@@ -31,7 +33,5 @@ class EventTail:
 
     @property
     def is_between_events(self) -> bool:
-        """Whether an empty line, which ends an event, was the last one. Lines may end in any of
-        three ways."""
-        tail = self._tail.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        return tail.endswith(b"\n\n")
+        """Whether what was sent last is the end of an event."""
+        return ends_event(self._tail)

@@ -20,16 +20,18 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from queue import Empty, SimpleQueue
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from .sync_threads import THREADS, SyncCall, SyncThread, SyncThreads
 
-__all__ = ["CallingThread", "Executor", "allow", "context_for_body"]
+__all__ = ["CallingThread", "Executor", "allow", "context_for_body", "within"]
+
+T = TypeVar("T")
 
 
 class Executor(Protocol):
@@ -202,6 +204,13 @@ def context_for_body(executor: Executor | None = None) -> AbstractContextManager
         return nullcontext()
     assert asgiref is not None
     return _in_asgiref(asgiref, executor)
+
+
+async def within(coroutine: Coroutine[Any, Any, T], executor: Executor | None = None) -> T:
+    """*Application loop:* what that coroutine returns, awaited in :func:`context_for_body`. Where
+    this is never begun the other one is left for the caller to close."""
+    with context_for_body(executor):
+        return await coroutine
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-__all__ = ["Event", "comment", "event", "framed"]
+__all__ = ["Event", "comment", "ends_event", "event", "framed"]
 
 Event: TypeAlias = bytes | str | Mapping[str, Any]
 """What a source makes: what :func:`event` or :func:`comment` returns; a text, which is the data of
@@ -20,7 +20,6 @@ _LINE_ENDS = re.compile("\r\n|\r|\n")
 _NO_ID = re.compile("[\x00-\x08\x0a-\x1f\x7f]|^[\t ]|[\t ]$")
 """What cannot come back in a field of a request (RFC 9110 §5.5), or not as it was."""
 
-_ENDS = (b"\n\n", b"\r\r", b"\r\n\r\n")
 _UNSET: Any = object()
 _ARGUMENTS = ("data", "event", "id", "json", "retry")
 
@@ -85,11 +84,17 @@ def comment(text: str = "") -> bytes:
     return _encoded("\n".join(f": {line}" if line else ":" for line in _LINE_ENDS.split(text)))
 
 
+def ends_event(data: bytes) -> bool:
+    """Whether these bytes end with an empty line, which ends an event. Lines may end in any of
+    three ways."""
+    return data[-4:].replace(b"\r\n", b"\n").replace(b"\r", b"\n").endswith(b"\n\n")
+
+
 def framed(item: object) -> bytes:
     """An item of a source as bytes; see :data:`Event`."""
     if isinstance(item, bytes):
         # Between two items a comment may come, and at a stop a word of the server's.
-        if not item.endswith(_ENDS):
+        if not ends_event(item):
             raise ValueError(
                 "bytes in an event stream must be whole events, as sse.event() makes them"
             )

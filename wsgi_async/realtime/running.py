@@ -26,7 +26,7 @@ from wsgi_async.wsgi.client import Client, current_client
 from . import awaiting
 from .application_loop import ApplicationLoop, application_loop, name_of
 from .coroutines import check_coroutine
-from .executors import CallingThread, context_for_body
+from .executors import CallingThread, within
 
 __all__ = ["CANCEL_TIME", "run"]
 
@@ -144,15 +144,10 @@ class _CallingWait(_Wait[T]):
 
     def carried(self, coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
         self._coroutine = coroutine
-        return _within(coroutine, self._thread)
+        return within(coroutine, self._thread)
 
     def close(self) -> None:
         self._thread.end()
-
-
-async def _within(coroutine: Coroutine[Any, Any, T], thread: CallingThread) -> T:
-    with context_for_body(thread):
-        return await coroutine
 
 
 def run(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from .application_loop import ApplicationLoop, Started, application_loop, name_of
 from .coroutines import check_coroutine
-from .executors import context_for_body
+from .executors import within
 
 __all__ = ["MOST", "spawn"]
 
@@ -71,7 +71,8 @@ def spawn(coroutine: Coroutine[Any, Any, T], *, name: str | None = None) -> Star
         raise RuntimeError(
             f"{MOST} spawned coroutines are running: spawn() takes no more until some have ended"
         )
-    carried = _with_a_thread(coroutine) if "asgiref.sync" in sys.modules else coroutine
+    # What it calls by sync_to_async has a thread as a body's has, not that of who has spawned it.
+    carried = within(coroutine) if "asgiref.sync" in sys.modules else coroutine
     try:
         loop.begin(carried, started, name=name)
     except BaseException:
@@ -79,10 +80,3 @@ def spawn(coroutine: Coroutine[Any, Any, T], *, name: str | None = None) -> Star
         loop.spawned.discard(started)
         raise
     return started
-
-
-async def _with_a_thread(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What it calls by ``sync_to_async`` has a thread as a body's has, not that of who spawned
-    it."""
-    with context_for_body():
-        return await coroutine

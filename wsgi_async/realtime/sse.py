@@ -35,6 +35,8 @@ from collections.abc import (
 )
 from typing import Any
 
+from wsgi_async.wsgi.async_bodies import EVENT_STREAM, UNCHANGED
+
 from .awaiting import Waiter
 from .framing import Event, comment, event, framed
 from .stepping import AsyncSteps, Steps, ThreadSteps
@@ -68,9 +70,9 @@ def headers() -> dict[str, str]:
     for middleware and for nginx, which leave alone what has one.
     """
     return {
-        "Content-Type": "text/event-stream",
+        "Content-Type": EVENT_STREAM,
         "Cache-Control": "no-cache, no-transform",
-        "Content-Encoding": "identity",
+        "Content-Encoding": UNCHANGED,
         "X-Accel-Buffering": "no",
     }
 

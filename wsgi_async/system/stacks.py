@@ -11,11 +11,22 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable
-from types import FrameType
+from types import CodeType, FrameType
+from typing import Any, Generic, TypeVar
 
 from .own_code import CALLER, calls_applications, is_ours
 
-__all__ = ["DEPTH", "WAITS", "is_in_application", "lines_of", "raise_in", "stack_of"]
+__all__ = [
+    "DEPTH",
+    "WAITS",
+    "RunningMethods",
+    "is_in_application",
+    "lines_of",
+    "raise_in",
+    "stack_of",
+]
+
+T = TypeVar("T")
 
 DEPTH = 50
 """Frames that are shown, the innermost ones."""
@@ -82,6 +93,35 @@ def is_in_application(ident: int) -> bool:
             return filename == CALLER
         frame = frame.f_back
     return False
+
+
+class RunningMethods(Generic[T]):
+    """Methods that run something for somebody, by which it is told from a thread's stack for whom
+    that thread works just now. So whoever does not ask pays nothing. *Any thread.*"""
+
+    def __init__(self) -> None:
+        # By the identity of its code: the hash of that is the hash of all its constants.
+        self._methods: dict[int, tuple[CodeType, Callable[[Any], T]]] = {}
+
+    def add(self, method: Callable[..., Any], whom: Callable[[Any], T]) -> None:
+        """From now on this is one of them. Harmless if repeated.
+
+        :param method: a function of a class.
+        :param whom: for whom it runs something, by what it is a method of.
+        """
+        code: CodeType = method.__code__
+        self._methods[id(code)] = code, whom
+
+    def of_this_thread(self) -> T | None:
+        """For whom the innermost of them runs something here; None where none is at work."""
+        methods = self._methods
+        frame = sys._getframe()
+        while (caller := frame.f_back) is not None:
+            frame = caller
+            found = methods.get(id(frame.f_code))
+            if found is not None:
+                return found[1](frame.f_locals["self"])
+        return None
 
 
 def raise_in(ident: int, error: type[BaseException]) -> None:

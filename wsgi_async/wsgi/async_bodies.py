@@ -6,7 +6,15 @@ import enum
 
 from .checks import brief
 
-__all__ = ["LivePhase", "is_async_body", "is_event_stream", "why_not_async"]
+__all__ = [
+    "EVENT_STREAM",
+    "UNCHANGED",
+    "LivePhase",
+    "is_async_body",
+    "is_event_stream",
+    "is_event_type",
+    "why_not_async",
+]
 
 EVENT_STREAM = "text/event-stream"
 
@@ -45,6 +53,11 @@ def why_not_async(iterable: object) -> str | None:
     )
 
 
+def is_event_type(content_type: str) -> bool:
+    """Whether this Content-Type is that of server-sent events."""
+    return content_type.partition(";")[0].strip().lower() == EVENT_STREAM
+
+
 def is_event_stream(fields: tuple[tuple[str, str], ...]) -> bool:
     """Whether a response with these fields is a stream of server-sent events, as it is: what is
     compressed cannot be added to."""
@@ -52,7 +65,7 @@ def is_event_stream(fields: tuple[tuple[str, str], ...]) -> bool:
     for name, value in fields:
         lowered = name.lower()
         if lowered == "content-type":
-            is_stream = value.partition(";")[0].strip().lower() == EVENT_STREAM
+            is_stream = is_event_type(value)
         elif lowered == "content-encoding" and value.strip().lower() != UNCHANGED:
             return False
     return is_stream

@@ -8,10 +8,10 @@ anyway, shows to the application of itself. What somebody registers is kept in a
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import CodeType
 from typing import Any, Protocol
+
+from wsgi_async.system.stacks import RunningMethods
 
 from .client_watch import Alarm, Registration, Watch, WatchedRequest
 
@@ -149,25 +149,15 @@ class Client:
         return self._reporter.is_given_up
 
 
-_calling: list[CodeType] = []
+_running: RunningMethods[Client] = RunningMethods()
 
 
-def runs_applications(*functions: Any) -> None:
+def runs_applications(*methods: Callable[..., Any]) -> None:
     """Say which methods of a :class:`Client` call the application."""
-    _calling.extend(function.__code__ for function in functions)
+    for method in methods:
+        _running.add(method, lambda client: client)
 
 
 def current_client() -> Client | None:
-    """*Any thread:* the client of the request that this thread runs; None where it runs none.
-
-    It is looked for on the stack: a request that does not ask pays nothing.
-    """
-    frame = sys._getframe()
-    while (caller := frame.f_back) is not None:
-        frame = caller
-        code = frame.f_code
-        for calling in _calling:  # `in` would compare them by what is in them
-            if code is calling:
-                client: Client = frame.f_locals["self"]
-                return client
-    return None
+    """*Any thread:* the client of the request that this thread runs; None where it runs none."""
+    return _running.of_this_thread()

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from properties import examples
 
 from wsgi_async import sse
+from wsgi_async.realtime.event_stream import EventTail
+from wsgi_async.realtime.framing import ends_event, framed
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\r\n:\0\ufeff "))
 LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))
@@ -84,6 +86,20 @@ def test_an_event_is_one_chunk_that_ends_with_an_empty_line() -> None:
     assert sse.comment() == b":\n\n"
     assert sse.event(id=3) == b"id: 3\n\n"
     assert sse.event(json=None) == b"data: null\n\n"
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\r", b"\r\n\r\n", b"\n\r\n", b"\r\n\n", b"\r\n\r"])
+def test_an_event_has_ended_however_its_lines_end_and_its_chunks_are_cut(end: bytes) -> None:
+    """Only there may a server add a word of its own."""
+    data = b"data: a" + end
+    assert framed(data) == data
+    for cut in range(1, len(data)):
+        tail = EventTail()
+        tail.feed(data[:cut])
+        assert tail.is_between_events == ends_event(data[:cut])
+        tail.feed(data[cut:])
+        assert tail.is_between_events
+    assert not ends_event(b"data: a" + end[:1])
 
 
 @pytest.mark.parametrize(
