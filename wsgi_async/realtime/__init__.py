@@ -4,8 +4,9 @@ There is one such loop in a process, however many servers are in it, in a thread
 is it the one that owns the sockets. It starts when it is first asked for, and nobody who does
 without imports anything of this package.
 
-The loop: ``loop_thread`` is a loop with its thread, and what is started on it; ``application_loop``
-the one of this process, and ``ending`` its end. What threads do with it: they wait for a coroutine
+The loop: ``loop_thread`` is a loop with its thread, and what is started on it, ``loop_states`` its
+life, and ``blocking`` what keeps it from that; ``application_loop`` is the one of this process, and
+``ending`` its end. What threads do with it: they wait for a coroutine
 (``running``), or leave it to itself (``spawning``), which ``coroutines`` are looked at for first;
 and ``hooks`` live on it as long as the server serves. What those call synchronously goes by
 ``executors`` to ``sync_threads``, and what Django keeps beside is known to ``frameworks``.

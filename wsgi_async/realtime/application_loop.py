@@ -14,16 +14,14 @@ import threading
 from wsgi_async import events
 
 from .ending import finish
-from .loop_thread import BLOCKED, ApplicationLoop, Outcome, Started, name_of
+from .loop_thread import ApplicationLoop, Outcome, Started
 
 __all__ = [
-    "BLOCKED",
     "ApplicationLoop",
     "Outcome",
     "Started",
     "application_loop",
     "existing",
-    "name_of",
 ]
 
 EXIT_GRACE = 5.0

@@ -1,11 +1,12 @@
-"""What is given in the place of a coroutine, in words that say what to write. Any thread."""
+"""What a coroutine is called, and what is given in the place of one, in words that say what to
+write. Any thread."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Coroutine
 
-__all__ = ["check_coroutine"]
+__all__ = ["check_coroutine", "name_of"]
 
 
 def check_coroutine(given: object, caller: str) -> None:
@@ -34,3 +35,8 @@ def check_coroutine(given: object, caller: str) -> None:
         f"{caller}() takes a coroutine, not {type(given).__name__}: "
         f"write an async function, and {caller}(function())"
     )
+
+
+def name_of(coroutine: object) -> str:
+    """What a coroutine is called in a line of the log."""
+    return str(getattr(coroutine, "__qualname__", type(coroutine).__qualname__))

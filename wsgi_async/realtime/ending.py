@@ -17,7 +17,8 @@ from concurrent.futures import Future
 
 from wsgi_async import events
 
-from .loop_thread import ApplicationLoop, Certain, LoopState
+from .loop_states import LoopState
+from .loop_thread import ApplicationLoop, Certain
 
 __all__ = ["LAST", "finish", "hurry"]
 

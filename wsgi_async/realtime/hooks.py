@@ -13,7 +13,7 @@ from wsgi_async import events
 from wsgi_async.errors import LoadError
 
 from .application_loop import ApplicationLoop, Started, application_loop, existing
-from .loop_thread import LoopState
+from .loop_states import LoopState
 
 __all__ = ["Hook", "on_start", "start_all", "start_all_and_wait"]
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import enum
 import functools
 import os
 import select
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
@@ -23,55 +21,20 @@ from wsgi_async import events
 from wsgi_async.system import forks, stacks
 from wsgi_async.system.event_loop import hold_loop, new_event_loop
 
+from .blocking import Blocking, Sight
+from .loop_states import NEXT, LoopState
+
 __all__ = [
-    "BLOCKED",
-    "NEXT",
     "ApplicationLoop",
     "Certain",
-    "LoopState",
     "Outcome",
-    "Sight",
     "Started",
-    "name_of",
 ]
 
 THREAD = "wsgi_async-application"
 
-BLOCKED = 0.5
-"""Seconds for which code may keep the loop to itself before it counts as blocked. With the time
-between two looks, a server notices it within a second."""
-
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
-
-
-class LoopState(enum.Enum):
-    """Where an application loop is in its life."""
-
-    RUNNING = "it takes coroutines"
-    FINISHING = "nobody needs it any more: what was spawned is awaited, hooks are left"
-    CLOSED = "its thread has ended, or is about to"
-
-    __hash__ = object.__hash__
-
-
-_RUNNING = LoopState.RUNNING
-_FINISHING = LoopState.FINISHING
-_CLOSED = LoopState.CLOSED
-
-NEXT: dict[LoopState, set[LoopState]] = {
-    _RUNNING: {_FINISHING},
-    _FINISHING: {_CLOSED},
-    _CLOSED: set(),
-}
-
-
-class Sight(enum.Enum):
-    """What is news to who looks."""
-
-    NOTHING = "nothing"
-    BLOCKED = "code has been keeping the loop to itself for too long"
-    RECOVERED = "it was so, and the loop goes on"
 
 
 class Outcome(Protocol[T_contra]):
@@ -135,9 +98,9 @@ class ApplicationLoop:
 
     def __init__(self, forget: Callable[[ApplicationLoop], object]) -> None:
         self.loop: asyncio.AbstractEventLoop = new_event_loop()
-        self.state = _RUNNING
+        self.state = LoopState.RUNNING
         self.lock = threading.RLock()
-        """Held while one is added to `spawned`, and while somebody looks."""
+        """Held while one is added to `spawned`."""
         self.spawned: set[Started[Any]] = set()
         """What is awaited at the end."""
         self.changed = asyncio.Event()
@@ -158,12 +121,7 @@ class ApplicationLoop:
         self._tasks: dict[Outcome[Any], asyncio.Task[Any] | None] = {}
         """What was begun; None until the loop gets to it. Whoever takes one out tells it."""
         self._pid = os.getpid()
-        self._beat = 0.0
-        """When it was last asked to show life, in the time of ``time.monotonic()``; 0.0 once it
-        has."""
-        self._lasted = 0.0
-        self._is_blocked = False
-        """Whether somebody was told so."""
+        self._blocking = Blocking(self.call)
         self._told: BaseException | None = None
         """What a task has raised that ends programs, where somebody was told."""
         self.loop.set_exception_handler(self._unhandled)
@@ -235,34 +193,12 @@ class ApplicationLoop:
         return self.call(self._cancel, outcome)
 
     def look(self) -> tuple[Sight, float]:
-        """*Any thread, several times a second:* whether it has shown life since the last look; have
-        it show life again, which costs a wake of its thread.
-
-        :returns: what is news, to all that look, and for how many seconds it was or is blocked.
-        """
-        with self.lock:
-            if not self._beat:
-                sight = Sight.RECOVERED if self._is_blocked else Sight.NOTHING
-                self._is_blocked = False
-                if self.state is not _CLOSED:
-                    self._beat = time.monotonic()
-                    self.call(self._show_life)
-                return sight, self._lasted
-            seconds = self.blocked_for()
-            if not seconds or self._is_blocked:
-                return Sight.NOTHING, seconds
-            self._is_blocked = True
-            return Sight.BLOCKED, seconds
+        """*Any thread, several times a second:* whether code blocks it, see :class:`.Blocking`."""
+        return self._blocking.look()
 
     def blocked_for(self) -> float:
-        """*Any thread:* seconds for which it has not shown life since it was to: for so long one
-        callback has been running, or very many. 0.0 up to :data:`BLOCKED`, and where nobody
-        looks."""
-        beat = self._beat
-        if not beat or self.state is _CLOSED:
-            return 0.0
-        seconds = time.monotonic() - beat
-        return seconds if seconds > BLOCKED else 0.0
+        """*Any thread:* for how many seconds code has been blocking it, see :class:`.Blocking`."""
+        return self._blocking.seconds
 
     def stack(self) -> list[str]:
         """*Any thread:* what its thread is doing, see :func:`.stacks.stack_of`."""
@@ -301,7 +237,8 @@ class ApplicationLoop:
 
     def close(self) -> None:
         """*Application loop:* end it, once the callback that calls this has returned."""
-        self.enter(_CLOSED)
+        self.enter(LoopState.CLOSED)
+        self._blocking.end()
         self.loop.stop()
 
     def begun(self) -> set[asyncio.Task[Any]]:
@@ -348,10 +285,6 @@ class ApplicationLoop:
         if task is not None:
             task.cancel()
 
-    def _show_life(self) -> None:
-        self._lasted = time.monotonic() - self._beat
-        self._beat = 0.0
-
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What nobody else has caught: of tasks that nobody awaits, of callbacks."""
         if self._observer is not None:
@@ -366,7 +299,7 @@ class ApplicationLoop:
                 self.loop.run_until_complete(hold_loop(self._holding))
             finally:
                 self._is_held.set()
-            while self.state is not _CLOSED:
+            while self.state is not LoopState.CLOSED:
                 # A task that raises SystemExit or KeyboardInterrupt ends it, and nothing else.
                 self._go_on(self.loop.run_forever)
         finally:
@@ -419,8 +352,3 @@ def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
         trace = error.__traceback__
         return error.with_traceback(None if trace is None else trace.tb_next)
     return None
-
-
-def name_of(coroutine: object) -> str:
-    """What a coroutine is called in a line of the log."""
-    return str(getattr(coroutine, "__qualname__", type(coroutine).__qualname__))

@@ -24,8 +24,8 @@ from wsgi_async.system.stacks import WAITS
 from wsgi_async.wsgi.client import Client, current_client
 
 from . import awaiting
-from .application_loop import ApplicationLoop, application_loop, name_of
-from .coroutines import check_coroutine
+from .application_loop import ApplicationLoop, application_loop
+from .coroutines import check_coroutine, name_of
 from .executors import CallingThread, within
 
 __all__ = ["CANCEL_TIME", "run"]

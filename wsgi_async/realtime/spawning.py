@@ -7,8 +7,8 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from .application_loop import ApplicationLoop, Started, application_loop, name_of
-from .coroutines import check_coroutine
+from .application_loop import ApplicationLoop, Started, application_loop
+from .coroutines import check_coroutine, name_of
 from .executors import within
 
 __all__ = ["MOST", "spawn"]

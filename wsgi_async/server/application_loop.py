@@ -49,7 +49,7 @@ class ApplicationLoopSide:
         loop = self.loop
         if loop is None:
             return
-        from wsgi_async.realtime.loop_thread import Sight
+        from wsgi_async.realtime.blocking import Sight
 
         sight, seconds = loop.look()
         if sight is Sight.BLOCKED:

@@ -22,7 +22,8 @@ from wsgi_async import events
 from wsgi_async.realtime import application_loop as home
 from wsgi_async.realtime.application_loop import application_loop, existing
 from wsgi_async.realtime.ending import finish
-from wsgi_async.realtime.loop_thread import NEXT, ApplicationLoop, LoopState
+from wsgi_async.realtime.loop_states import NEXT, LoopState
+from wsgi_async.realtime.loop_thread import ApplicationLoop
 from wsgi_async.system.event_loop import new_event_loop
 
 
@@ -178,7 +179,7 @@ def test_what_nobody_catches_is_told_to_a_server_that_runs(
 
 
 def test_code_that_blocks_it_is_seen_with_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsgi_async.realtime.loop_thread.BLOCKED", 0.0)
+    monkeypatch.setattr("wsgi_async.realtime.blocking.BLOCKED", 0.0)
     go_on, blocks = threading.Event(), threading.Event()
 
     async def block() -> None:
