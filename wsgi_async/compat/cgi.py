@@ -169,7 +169,7 @@ class _Body(io.RawIOBase):
 
 
 class _Reporter(StayingRequest):
-    """Tells on a stream what went wrong; see ``wsgi.calling.Reporter``."""
+    """Tells on a stream what went wrong; see ``wsgi.outside.Reporter``."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class _Reporter(StayingRequest):
 
 
 class _Output:
-    """The response as a CGI script gives it; see ``wsgi.calling.Writer``. Each chunk is flushed."""
+    """The response as a CGI script gives it; see ``wsgi.outside.Writer``. Each chunk is flushed."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

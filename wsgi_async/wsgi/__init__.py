@@ -1,11 +1,11 @@
 """PEP 3333: from a request head to the chunks of an application.
 
 ``environ`` is what an application is called with, and ``calling`` calls it, takes its chunks and
-closes its iterable; ``checks`` are the rules for what it answers with, ``early_hints`` those for
-what it says before, and ``async_bodies`` tell which are to be awaited. ``client`` is its client as
-an object, ``client_watch`` who is told when that goes. ``error_stream`` is its ``wsgi.errors``,
-``file_wrapper`` its ``wsgi.file_wrapper``, and ``types`` are PEP 3333's for
-annotations.
+closes its iterable; ``outside`` is what it knows of who takes and who is told. ``checks`` are the
+rules for what it answers with, ``early_hints`` those for what it says before, and ``async_bodies``
+tell which are to be awaited. ``client`` is its client as an object, ``client_watch`` who is told
+when that goes. ``error_stream`` is its ``wsgi.errors``, ``file_wrapper`` its ``wsgi.file_wrapper``,
+and ``types`` are PEP 3333's for annotations.
 
 Knows neither sockets nor a version of HTTP: what it needs of the outside it is given, as a writer
 and a reporter.

@@ -7,64 +7,33 @@ outside is the :class:`Writer` and the :class:`Reporter` it is given.
 from __future__ import annotations
 
 import contextlib
-import enum
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from itertools import islice
 from types import FunctionType, MethodType
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, cast
 
 from wsgi_async.errors import ApplicationError, ClientDisconnected, HTTPError
 from wsgi_async.http.response import ResponseHead, error_response
 from wsgi_async.http.statuses import BODILESS
-from wsgi_async.system.forks import leave
 
 from .async_bodies import is_async_body, is_event_stream, why_not_async
 from .checks import brief, check_chunk, check_head, remembered_head, why_dropped
-from .client import Client, ClientRequest, runs_applications
-from .client_watch import Watch
+from .client import Client, runs_applications
 from .early_hints import SIZE_LIMIT, EarlyFields, check_hints, why_not_sent, why_too_much
 from .file_wrapper import FileWrapper
+from .outside import Forked, Nowhere, Pipe, Reporter, Step, Writer
 from .types import Application, Environ, ExcInfo, Fields, StartResponse
 
-__all__ = ["Pipe", "Reporter", "Step", "WSGIResponse", "Writer", "direct", "send_error"]
+__all__ = ["Step", "WSGIResponse", "Writer", "direct", "send_error"]
 
 JOIN_LIMIT = 256 * 1024
 """Bytes up to which the items of a list are joined into one: beyond it, copying costs more than
 the extra writes."""
 
 
-class Step(enum.Enum):
-    """Where an exchange stands after its thread has done a step."""
-
-    DONE = "finished, its iterable closed"
-    PARKED = "suspended until the client has taken what waits"
-    LIVE = "its body is asynchronous: it is to be awaited, and holds no thread"
-
-
 _DONE = Step.DONE
 _PARKED = Step.PARKED
 _LIVE = Step.LIVE
-
-
-class Pipe(Protocol):
-    """Where chunks go. See ``threads.ResponsePipe``, which documents each method."""
-
-    def write(self, data: bytes) -> bool: ...
-    def write_and_wait(self, data: bytes) -> None: ...
-    def write_last(self, data: bytes) -> None: ...
-    def finish(self) -> None: ...
-    def go_live(self) -> bool: ...
-
-
-class Writer(Protocol):
-    """Where a response goes. See ``threads.ResponseWriter``, which documents each method."""
-
-    def respond(self, head: ResponseHead, body: bytes, length: int | None) -> None: ...
-    def start(self, head: ResponseHead, length: int | None) -> Pipe: ...
-    def send_file(self, head: ResponseHead, descriptor: int, offset: int, count: int) -> bool: ...
-    def send_interim(self, head: ResponseHead, size: int) -> bool: ...
-    def step_through(self, body: Any) -> Iterable[bytes] | None: ...
-    def cut(self) -> None: ...
 
 
 _WHOLE = (str, bytes, bytearray)
@@ -78,70 +47,7 @@ _PLAIN_LIMIT = 256
 """So many are remembered: an application may make its types anew each time."""
 
 
-class _Nowhere:
-    """Takes no chunks: the response is not to have any, or was sent at once. An application may
-    keep ``write()`` and call it when all is over."""
-
-    def write(self, data: bytes) -> NoReturn:
-        raise ClientDisconnected("the response is complete")
-
-    write_and_wait = write_last = write
-
-    def finish(self) -> None:
-        pass
-
-    def go_live(self) -> bool:
-        return True
-
-
-_NOWHERE = _Nowhere()
-
-
-class Reporter(ClientRequest, Protocol):
-    """Told what the application did wrong, and asked for its client. An object, for a method of one
-    would be bound anew in each request."""
-
-    def app_error(self, message: str, error: BaseException | None) -> None:
-        """*Pool thread:* one line, and the exception where there is one."""
-
-    def app_warning(self, topic: str, message: str) -> None:
-        """*Pool thread:* one line on what was mended; once for each `topic` is enough."""
-
-
-class _Forked:
-    """The reporter in a process that the application has forked: an error ends it there.
-
-    :param reporter: that of the response.
-    """
-
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
-
-    def app_error(self, message: str, error: BaseException | None) -> None:
-        if not isinstance(error, SystemExit):
-            self._reporter.app_error(message, error)
-        if error is not None:
-            leave(error if isinstance(error, SystemExit) else SystemExit(1))
-
-    def app_warning(self, topic: str, message: str) -> None:
-        """Nothing is sent."""
-
-    @property
-    def client_gone(self) -> bool:
-        return True
-
-    def watch(self) -> Watch:
-        return self._reporter.watch()  # it has been told
-
-    @property
-    def is_given_up(self) -> bool:
-        return False
-
-    def call_soon(self, function: Callable[[], object]) -> None:
-        """Nothing is called."""
-
-    def callback_failed(self, error: BaseException) -> None:
-        self._reporter.callback_failed(error)
+_NOWHERE = Nowhere()
 
 
 def direct(application: Application) -> Application:
@@ -269,7 +175,7 @@ class WSGIResponse(Client):
         :param writer: takes what it comes back with.
         """
         self._writer = writer
-        self._reporter = _Forked(self._reporter)
+        self._reporter = Forked(self._reporter)
         self._pipe = _NOWHERE
 
     def start_response(
