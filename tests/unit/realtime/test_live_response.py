@@ -18,7 +18,7 @@ import wsgi_async.flask
 import wsgi_async.werkzeug
 from wsgi_async import sse
 from wsgi_async.realtime.application_loop import existing
-from wsgi_async.realtime.live import Live
+from wsgi_async.realtime.live import Live, live
 
 KINDS: list[Any] = [wsgi_async.werkzeug.LiveResponse, wsgi_async.flask.LiveResponse]
 both = pytest.mark.parametrize("kind", KINDS, ids=["werkzeug", "flask"])
@@ -60,6 +60,15 @@ def test_the_server_gets_the_body_itself(kind: Any) -> None:
     assert status == "201 CREATED"
     assert headers["X-Mine"] == "1"
     assert "Content-Length" not in headers
+
+
+def test_a_plain_response_may_pass_a_live_body_through() -> None:
+    """Without what it has to do at its end: that is what the other class is for."""
+    source = endless()
+    iterable, status, _ = called(flask.Response(live(source), direct_passthrough=True))
+    assert iterable.is_async
+    assert aiter(iterable) is source
+    assert status == "200 OK"
 
 
 @both
