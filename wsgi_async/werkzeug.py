@@ -33,7 +33,8 @@ class LiveResponse(Response):
     """A response with an asynchronous body, which holds no thread here.
 
     :param response: an asynchronous iterable of bytes: as a rule what an ``async def`` with
-        ``yield`` returns, or ``sse.stream()``, which brings its header fields with it.
+        ``yield`` returns, or ``sse.stream()``, which brings its header fields with it. (Another
+        body whose type is said to be ``text/event-stream`` gets the other fields, too.)
     :param status: as for any response; default 200.
     :param headers: as for any response.
     :param mimetype: as for any response.
@@ -65,14 +66,16 @@ class LiveResponse(Response):
         if isinstance(body, Live):
             closing.append(body.close)
             body = body.source
-        if isinstance(body, sse.EventStream):
+        fields = sse.headers()
+        is_stream = isinstance(body, sse.EventStream)
+        if is_stream:
             headers = Headers(headers or ())
-            for name, value in sse.headers().items():
-                if name != "Content-Type":
-                    headers.setdefault(name, value)
-                elif mimetype is None and content_type is None:
-                    content_type = headers.setdefault(name, value)
+            if mimetype is None and content_type is None:
+                content_type = headers.setdefault("Content-Type", fields["Content-Type"])
         super().__init__(None, status, headers, mimetype, content_type, direct_passthrough=True)
+        if is_stream or self.mimetype == fields["Content-Type"]:
+            for name, value in fields.items():
+                self.headers.setdefault(name, value)
         self._on_close.extend(closing)
         # The body knows what is to be called at the end. It is all that the server gets, also of a
         # response that somebody has made one of another class, as Flask does with a plain one.

@@ -227,6 +227,19 @@ def test_who_hides_it_is_named_and_nothing_hangs(around: Callable[[flask.Flask],
     assert warning.startswith(f"{HIDES[around]} iterates")
 
 
+def test_flasks_own_response_is_told_which_to_take_instead() -> None:
+    async def letters() -> AsyncIterator[bytes]:
+        yield b"ab"
+
+    app = flask.Flask(__name__)
+    app.get("/")(lambda: flask.Response(wsgi_async.live(letters())))
+    with serving(app) as served:
+        with served.client() as client:
+            assert client.get().body == b"ab"
+        [(_, warning)] = served.recorder.of("app_warning")
+    assert "wsgi_async.flask.LiveResponse" in warning
+
+
 def test_a_thread_behind_a_wrapper_is_given_back_when_its_request_is_given_up() -> None:
     """It waits for the body, and nothing else would wake it."""
     ticker = Ticker()

@@ -16,7 +16,7 @@ from tools import python, require_module, running
 
 PAGE = (HELP / "live.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-NAMES = ["clock", "greetings", "django", "plain", "latest", "pool", "client"]
+NAMES = ["clock", "greetings", "django", "plain", "latest", "chat", "pool", "client"]
 """What the tests call them, in their order."""
 
 DJANGO_SITE = """
@@ -77,6 +77,13 @@ def test_many_are_told_by_one(url: str) -> None:
         second = [two.next().data for _ in range(3)]
     assert len(set(first)) == len(set(second)) == 3
     assert set(first) & set(second)
+
+
+def test_views_tell_all_who_listen(url: str) -> None:
+    with event_source(f"{url}/chat/messages") as one, event_source(f"{url}/chat/messages") as two:
+        told = httpx.post(f"{url}/chat/say", data={"text": "hi"}, timeout=TIMEOUT, trust_env=False)
+        assert told.status_code == 204
+        assert [one.next().data, two.next().data] == ["hi", "hi"]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,16 @@ _OURS = ("wsgi_async.realtime.", "wsgi_async.django.", "django.http.")
 _SERVERS = ("wsgi_async.wsgi.calling.", "wsgi_async.testing.", "wsgi_async.compat.cgi.")
 """Those that call the application, and have no better way where they use the bridge."""
 
+_RESPONSES = "werkzeug.wrappers."
+"""Werkzeug's and Flask's own response: not a wrapper, but the wrong class."""
+
+_IN_RESPONSE = (
+    "Return a wsgi_async.flask.LiveResponse (without Flask a wsgi_async.werkzeug.LiveResponse) in "
+    "place of this Response"
+)
+_IN_DJANGO = "Give Django's StreamingHttpResponse the asynchronous generator itself, without live()"
+_IN_WRAPPER = "Have it pass on what the application returns, or leave it out for such responses"
+
 
 def step_through(source: AsyncIterable[bytes]) -> Iterator[bytes]:
     """*Any thread but the application loop's:* a synchronous iterator over an asynchronous body.
@@ -268,16 +278,20 @@ def _name_wrapper() -> None:
     if client is None:
         return
     frame = sys._getframe(1)
+    instead = _IN_WRAPPER
     while (caller := frame.f_back) is not None:
         frame = caller
         module = str(frame.f_globals.get("__name__"))
         if f"{module}.".startswith(_SERVERS):
             return
+        if frame.f_code.co_name == "_set_streaming_content":
+            instead = _IN_DJANGO
         if not f"{module}.".startswith(_OURS):
+            if module.startswith(_RESPONSES):
+                instead = _IN_RESPONSE
             client.warn(
                 "live bridge",
                 f"{module}.{frame.f_code.co_qualname} iterates an asynchronous body: it holds a "
-                "thread until its end. Have it pass on what the application returns, or leave it "
-                "out for such responses",
+                f"thread until its end. {instead}",
             )
             return

@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from wsgi_async import events
 from wsgi_async.errors import LoadError
@@ -45,6 +45,19 @@ class Hook(Generic[T]):
         raise RuntimeError(
             f"{self.name}() has nothing yet: it starts with the server, before the first request; "
             f"where no server of wsgi_async runs, call {self.name}.start() first"
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """What is wanted is an attribute of what it has yielded.
+
+        :raises AttributeError: always.
+        """
+        own = self.__dict__.get("__name__", "on_start")
+        raise AttributeError(
+            f"{own} is what @on_start has made of a function: {own}() is what that yielded, so "
+            f"{own}().{name}",
+            name=name,
+            obj=self,
         )
 
     @property

@@ -16,7 +16,7 @@ from wsgi_async.errors import ApplicationError, ClientDisconnected, HTTPError
 from wsgi_async.http.response import ResponseHead, error_response
 from wsgi_async.http.statuses import BODILESS
 
-from .async_bodies import is_async_body, is_event_stream, why_not_async
+from .async_bodies import advise, is_async_body, is_event_stream, why_not_async
 from .checks import brief, check_chunk, check_head, remembered_head, why_dropped
 from .client import Client, runs_applications
 from .early_hints import SIZE_LIMIT, EarlyFields, check_hints, why_not_sent, why_too_much
@@ -301,6 +301,7 @@ class WSGIResponse(Client):
     def fail(self, error: BaseException) -> None:
         """*Whoever awaits it:* it has raised, or nobody wants it any more
         (:class:`ClientDisconnected`)."""
+        advise(error, is_live=True)
         self._fail(error)
 
     def refuse(self, error: HTTPError) -> None:
@@ -586,6 +587,7 @@ class WSGIResponse(Client):
             self._head_sent = True  # what close() may still write goes nowhere
             self._writer.cut()
             return
+        advise(error, is_live=False)
         broken = isinstance(error, ApplicationError)
         self._reporter.app_error(str(error) if broken else "the application raised", error)
         if self._head_sent:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import django.http
 import pytest
 from application_loops import ending_with_the_test
 from rawclient import TIMEOUT
@@ -256,6 +257,19 @@ def test_who_hides_a_body_is_named(client: FakeClient) -> None:
     assert topic == "live bridge"
     assert message.startswith(
         f"{__name__}.test_who_hides_a_body_is_named.<locals>.Wrapper.__iter__ iterates"
+    )
+
+
+@pytest.mark.usefixtures("client")
+def test_a_response_of_django_is_to_be_given_the_generator_itself(client: FakeClient) -> None:
+    """Django asks for the synchronous iterator first, and stays with it."""
+    response = django.http.StreamingHttpResponse(
+        wsgi_async.live(letters()), content_type="text/plain", charset="utf-8"
+    )
+    assert b"".join(response) == b"ab"
+    ((_, message),) = client.warned
+    assert message.endswith(
+        "StreamingHttpResponse the asynchronous generator itself, without live()"
     )
 
 

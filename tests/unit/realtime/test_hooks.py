@@ -321,6 +321,16 @@ def test_asked_too_early_it_says_when_it_starts() -> None:
     assert existing() is None
 
 
+def test_who_forgets_to_call_it_is_told_so() -> None:
+    @on_start
+    async def pool() -> AsyncIterator[int]:
+        yield 1
+
+    with pytest.raises(AttributeError, match=r"pool\(\) is what .* so pool\(\)\.acquire"):
+        pool.acquire  # noqa: B018
+    assert not hasattr(pool, "acquire")
+
+
 def test_a_program_without_a_server_starts_it_itself() -> None:
     @on_start
     async def pool() -> AsyncIterator[int]:

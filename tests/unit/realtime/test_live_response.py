@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import django.http
 import flask
 import pytest
 import werkzeug.wrappers
@@ -172,10 +173,24 @@ def test_an_event_stream_brings_its_fields(kind: Any) -> None:
     assert given.mimetype == "text/event-stream"
     typed = kind(sse.stream([]), mimetype="text/plain")
     assert typed.mimetype == "text/plain"
+    assert typed.headers["X-Accel-Buffering"] == "no"
+    # Who makes events without it has said so by the type, and proxies are to know as well.
+    own = kind(endless(), mimetype="text/event-stream", headers={"X-Accel-Buffering": "yes"})
+    assert own.headers["Cache-Control"] == sse.headers()["Cache-Control"]
+    assert own.headers["X-Accel-Buffering"] == "yes"
     assert kind(endless()).mimetype == kind.default_mimetype
     mine = werkzeug.datastructures.Headers()
     kind(sse.stream([]), headers=mine)
     assert not mine
+
+
+def test_responses_that_take_no_asynchronous_body_say_which_do() -> None:
+    """Flask's would say that our object is not iterable, and Django's would send its repr."""
+    says = r"wsgi_async\.flask\.LiveResponse .* StreamingHttpResponse"
+    with pytest.raises(TypeError, match=says):
+        called(flask.Response(sse.stream(letters())))[0].__next__()
+    with pytest.raises(TypeError, match=says):
+        django.http.HttpResponse(sse.stream(letters()), "text/event-stream", charset="utf-8")
 
 
 @both

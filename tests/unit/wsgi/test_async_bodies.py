@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextvars import Context
 from typing import Any
 
+import flask
 import pytest
 from live_bodies import Live, live_app
 from responses import Recorder, Reports
@@ -110,6 +111,41 @@ def test_one_that_does_not_say_so_is_told_what_to_write(body: Any) -> None:
     assert begun.writer.head.status == 500
     [(message, _)] = begun.reports
     assert "wrap it: wsgi_async.live(...)" in message
+
+
+def test_a_generator_where_none_is_taken_is_told_where_it_is() -> None:
+    """As with Flask's Response: Python's words do not say what to write."""
+
+    def wrong(body: Any) -> Iterator[bytes]:
+        yield from body
+
+    [(message, error)] = begin(body=wrong(nothing())).reports
+    assert message == "the application raised"
+    assert isinstance(error, TypeError)
+    [note] = error.__notes__
+    assert "wsgi_async.flask.LiveResponse" in note
+
+
+@pytest.mark.parametrize("name", ["request", "session", "g", "current_app"])
+def test_what_flask_takes_away_before_the_body_is_told_once(name: str) -> None:
+    """Its own words advise how to write tests."""
+    with pytest.raises(RuntimeError) as raised:
+        getattr(flask, name).something  # noqa: B018
+    begun = begin()
+    begun.response.fail(raised.value)
+    begin().response.fail(raised.value)
+    [(_, error)] = begun.reports
+    assert error is raised.value
+    [note] = error.__notes__
+    assert "take what it needs in the view" in note
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError(), RuntimeError(5), RuntimeError("other"), TypeError("other")]
+)
+def test_other_errors_stay_as_they_are(error: Exception) -> None:
+    begin().response.fail(error)
+    assert not hasattr(error, "__notes__")
 
 
 def test_an_iterator_that_is_none_is_an_error() -> None:
