@@ -201,3 +201,24 @@ def test_one_that_could_not_begin_does_so_later(
         served.wait_until(lambda: tap.begun.is_set() or _insist(served))
         assert client.response().body == b"late"
     idle(served)
+
+
+def test_of_many_that_are_late_at_once_a_few_are_told_with_their_stacks(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies_module, "TOLD_AT_ONCE", 2)
+    taps = [Tap() for _ in range(5)]
+    made = iter([Live(tap.chunks()) for tap in taps])
+    served = serve(live_app(lambda: next(made)), request_timeout=30)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(served.client()) for _ in taps]
+        for client in clients:
+            client.send(request())
+        for tap in taps:
+            assert tap.begun.wait(TIMEOUT)
+        swept(served, 31)
+        assert [client.response().status for client in clients] == [504] * 5
+    idle(served)
+    assert ends(served) == {"timeout": 5}
+    assert len(served.recorder.of("report")) == 2
+    assert ("so it is with 3 more asynchronous bodies",) in served.recorder.of("warning")

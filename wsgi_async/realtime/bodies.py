@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import Context
 
 from wsgi_async.errors import HTTPError, Overload
@@ -27,8 +27,11 @@ CANCEL_EVERY = 10.0
 (again). What a ``finally`` awaits has so much time."""
 
 TOLD_AT_ONCE = 8
-"""Late bodies of which the stack is shown with one sweep: each has its source read, and keeps the
-loop from its clients."""
+"""Bodies of which the stack is shown with one sweep: each has its source read, and keeps the loop
+from its clients."""
+
+_GOES_ON = (BodyState.RUNNING, BodyState.BEHIND, BodyState.ENDING)
+"""Where a body may be although no more of it is wanted."""
 
 SWEEP_AT_LEAST = 1.0
 """Seconds between two sweeps, at most: each looks at all bodies."""
@@ -143,13 +146,14 @@ class Bodies:
         self._swept_at = now
         over_before = time.monotonic() - CANCEL_EVERY
         late: list[Body] = []
+        stubborn: list[Body] = []
         for body in self._all():
             state = body.state
             if state is BodyState.HANDED and self._mend(body, over_before):
                 continue
             if body.end is not None:
-                if body.ended_at < over_before:
-                    self._insist(body)
+                if body.ended_at < over_before and state in _GOES_ON:
+                    stubborn.append(body)
             elif state is BodyState.BEHIND or body.marks != body.seen:
                 body.seen = body.marks
                 body.since = now
@@ -159,6 +163,8 @@ class Bodies:
                     late.append(body)
         if late:
             self._expire(late, now)
+        if stubborn:
+            self._insist(stubborn)
 
     def _mend(self, body: Body, long_ago: float) -> bool:
         """Look after one that has not begun. True where it never will."""
@@ -176,36 +182,41 @@ class Bodies:
             return list(self._bodies)
 
     def _expire(self, late: list[Body], now: float) -> None:
-        stacks = {body: body.stack() for body in late[:TOLD_AT_ONCE]}
-        for body in late:
-            info, seconds = body.exchange.info, now - body.since
-            lines = [
-                f"the asynchronous body of request {info.id} has produced nothing for "
-                f"{seconds:.1f} s, and is cancelled; it awaits",
-                *(f"    {line}" for line in stacks.get(body, ["..."])),
+        self._tell(
+            [
+                (body, f"has produced nothing for {now - body.since:.1f} s, and is cancelled")
+                for body in late
             ]
-            self._observer.report("\n".join(lines))
+        )
+        for body in late:
             body.break_off()
             body.exchange.give_up_response(_too_late())
 
-    def _insist(self, body: Body) -> None:
-        """No more of it is wanted, and it goes on."""
-        if body.state in (BodyState.HANDED, BodyState.CLOSING, BodyState.OVER):
-            return  # that is up to somebody else
-        if not body.is_told:
-            body.is_told = True
-            self.stubborn += 1
-            what = "it was cancelled" if body.cancelled_at else "its last chunk"
-            self._tell([body], f"goes on {CANCEL_EVERY:.0f} s after {what}")
-        body.cancel_again()
+    def _insist(self, stubborn: list[Body]) -> None:
+        """No more of them is wanted, and they go on."""
+        told: list[tuple[Body, str]] = []
+        for body in stubborn:
+            if not body.is_told:
+                body.is_told = True
+                after = "it was cancelled" if body.cancelled_at else "its last chunk"
+                told.append((body, f"goes on {CANCEL_EVERY:.0f} s after {after}"))
+        self.stubborn += len(told)
+        self._tell(told)
+        for body in stubborn:
+            body.cancel_again()
 
-    def _tell(self, bodies: Iterable[Body], what: str) -> None:
-        for body in bodies:
+    def _tell(self, told: list[tuple[Body, str]]) -> None:
+        """A few of them each with its stack, and of the others how many there are: a thousand may
+        be late at once."""
+        for body, what in told[:TOLD_AT_ONCE]:
             lines = [
                 f"the asynchronous body of request {body.exchange.info.id} {what}; it awaits",
                 *(f"    {line}" for line in body.stack()),
             ]
             self._observer.report("\n".join(lines))
+        if len(told) > TOLD_AT_ONCE:
+            more = len(told) - TOLD_AT_ONCE
+            self._observer.warning(f"so it is with {more} more asynchronous bodies")
 
     # --- the end of the server -------------------------------------------------------------------
 
@@ -242,7 +253,7 @@ class Bodies:
         """*Loop:* nobody waits any longer for those that have not ended. How many."""
         left = [body for body in self._all() if body.state is not BodyState.CLOSING]
         self._has_let_go = True
-        self._tell(left[:TOLD_AT_ONCE], "does not end, and is left to itself")
+        self._tell([(body, "does not end, and is left to itself") for body in left])
         return len(left)
 
     def close_left(self) -> None:
