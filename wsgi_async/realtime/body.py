@@ -302,6 +302,7 @@ class Body:
         """It has raised, on its own or as it was cancelled."""
         if self.end is None:
             self._set_end(End.LEFT if isinstance(error, ClientDisconnected) else End.ERROR)
+            frameworks.advise(error)
             self._response.fail(error)
         elif isinstance(error, asyncio.CancelledError | ClientDisconnected | GeneratorExit):
             self._cut_short()

@@ -15,6 +15,7 @@ from contextvars import copy_context
 from wsgi_async.errors import ClientDisconnected
 from wsgi_async.wsgi.client import current_client
 
+from . import frameworks
 from .application_loop import ApplicationLoop, Started, application_loop
 from .executors import CallingThread, context_for_body
 from .stepping import AsyncSteps
@@ -24,20 +25,12 @@ __all__ = ["CANCELLATIONS", "Bridge", "step_through"]
 CANCELLATIONS = 5
 """How often a body is cancelled that does not end, once a second: then it is left to itself."""
 
-_OURS = ("wsgi_async.realtime.", "wsgi_async.django.", "django.http.")
+_OURS = ("wsgi_async.realtime.", "wsgi_async.django.", *frameworks.BETWEEN)
 """Modules whose frames stand between a wrapper and the bridge."""
 
 _SERVERS = ("wsgi_async.wsgi.calling.", "wsgi_async.testing.", "wsgi_async.compat.cgi.")
 """Those that call the application, and have no better way where they use the bridge."""
 
-_RESPONSES = "werkzeug.wrappers."
-"""Werkzeug's and Flask's own response: not a wrapper, but the wrong class."""
-
-_IN_RESPONSE = (
-    "Return a wsgi_async.flask.LiveResponse (without Flask a wsgi_async.werkzeug.LiveResponse) in "
-    "place of this Response"
-)
-_IN_DJANGO = "Give Django's StreamingHttpResponse the asynchronous generator itself, without live()"
 _IN_WRAPPER = "Have it pass on what the application returns, or leave it out for such responses"
 
 
@@ -284,11 +277,8 @@ def _name_wrapper() -> None:
         module = str(frame.f_globals.get("__name__"))
         if f"{module}.".startswith(_SERVERS):
             return
-        if frame.f_code.co_name == "_set_streaming_content":
-            instead = _IN_DJANGO
+        instead = frameworks.instead_of(module, frame.f_code.co_name) or instead
         if not f"{module}.".startswith(_OURS):
-            if module.startswith(_RESPONSES):
-                instead = _IN_RESPONSE
             client.warn(
                 "live bridge",
                 f"{module}.{frame.f_code.co_qualname} iterates an asynchronous body: it holds a "

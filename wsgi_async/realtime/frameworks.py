@@ -1,4 +1,5 @@
-"""What frameworks keep beside a body: generators inside others, database connections of a thread.
+"""What frameworks keep beside a body (generators inside others, database connections of a thread),
+and what to write in them where a body is given to what takes none.
 
 Nothing of them is imported here; what is not imported has nothing to be looked after. Of the names
 that are used, Django documents all but ``_iterator``, in which every version that streams
@@ -13,7 +14,53 @@ from collections.abc import Iterator
 from types import AsyncGeneratorType
 from typing import Any
 
-__all__ = ["after_bodies", "at_thread_end", "before_call", "handing_over", "inner"]
+__all__ = [
+    "BETWEEN",
+    "advise",
+    "after_bodies",
+    "at_thread_end",
+    "before_call",
+    "handing_over",
+    "inner",
+    "instead_of",
+]
+
+BETWEEN = ("django.http.",)
+"""Modules whose frames stand between the bridge and whoever iterates it."""
+
+_RESPONSES = "werkzeug.wrappers."
+"""Werkzeug's and Flask's own response: not a wrapper, but the wrong class."""
+
+_IN_RESPONSE = (
+    "Return a wsgi_async.flask.LiveResponse (without Flask a wsgi_async.werkzeug.LiveResponse) in "
+    "place of this Response"
+)
+_IN_DJANGO = "Give Django's StreamingHttpResponse the asynchronous generator itself, without live()"
+_AFTER_REQUEST = (
+    "An asynchronous body runs when Flask's request is over: take what it needs in the view, and "
+    "give it to the generator as arguments."
+)
+
+
+def instead_of(module: str, function: str) -> str | None:
+    """*Any thread:* what to write, where this function of this module iterates a body as if it were
+    synchronous; None where that is no framework's response."""
+    if module.startswith(_RESPONSES):
+        return _IN_RESPONSE
+    return _IN_DJANGO if function == "_set_streaming_content" else None
+
+
+def advise(error: BaseException) -> None:
+    """*Application loop:* add what to write to what a body has raised, where that is a known
+    mistake and its message does not say so."""
+    text = error.args[0] if error.args else None
+    if (
+        isinstance(error, RuntimeError)
+        and isinstance(text, str)
+        and text.startswith("Working outside of ")
+        and _AFTER_REQUEST not in getattr(error, "__notes__", ())  # it may be raised again
+    ):
+        error.add_note(_AFTER_REQUEST)
 
 
 def inner(iterable: object) -> tuple[Any, ...]:

@@ -54,32 +54,20 @@ def why_not_async(iterable: object) -> str | None:
     )
 
 
-def advise(error: BaseException, *, is_live: bool) -> None:
-    """Add to what an application has raised what to write instead, where that is a known mistake
-    with an asynchronous body and the message does not say so. *Any thread.*
-
-    :param is_live: it was raised in an asynchronous body that is awaited.
-    """
-    text = error.args[0] if error.args else None
-    if not isinstance(text, str):
-        return
-    if isinstance(error, TypeError) and text == "'async_generator' object is not iterable":
-        advice = _AS_BODY
-    elif is_live and isinstance(error, RuntimeError) and text.startswith("Working outside of "):
-        advice = _AFTER_REQUEST
-    else:
-        return
-    if advice not in getattr(error, "__notes__", ()):  # it may be raised again
-        error.add_note(advice)
+def advise(error: BaseException) -> None:
+    """Add to what an application has raised what to write instead, where an asynchronous generator
+    was given to what takes none: Python's own words do not say so. *Any thread.*"""
+    if (
+        isinstance(error, TypeError)
+        and error.args == ("'async_generator' object is not iterable",)
+        and _AS_BODY not in getattr(error, "__notes__", ())  # it may be raised again
+    ):
+        error.add_note(_AS_BODY)
 
 
 _AS_BODY = (
     "Where it is the body of a response: return it in a wsgi_async.flask.LiveResponse (Flask), "
     "or by wsgi_async.live()."
-)
-_AFTER_REQUEST = (
-    "An asynchronous body runs when Flask's request is over: take what it needs in the view, and "
-    "give it to the generator as arguments."
 )
 
 

@@ -301,7 +301,6 @@ class WSGIResponse(Client):
     def fail(self, error: BaseException) -> None:
         """*Whoever awaits it:* it has raised, or nobody wants it any more
         (:class:`ClientDisconnected`)."""
-        advise(error, is_live=True)
         self._fail(error)
 
     def refuse(self, error: HTTPError) -> None:
@@ -587,7 +586,7 @@ class WSGIResponse(Client):
             self._head_sent = True  # what close() may still write goes nowhere
             self._writer.cut()
             return
-        advise(error, is_live=False)
+        advise(error)
         broken = isinstance(error, ApplicationError)
         self._reporter.app_error(str(error) if broken else "the application raised", error)
         if self._head_sent:

@@ -1,4 +1,5 @@
-"""What Django keeps beside an asynchronous body: its generators, and connections of its threads."""
+"""What Django keeps beside an asynchronous body: its generators, and connections of its threads;
+and what those who use Flask are told."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ import pytest
 pytest.importorskip("django")
 
 import django_settings
+import flask
 from asgiref.sync import sync_to_async
 from django.db import connections
 from django.http import StreamingHttpResponse
@@ -301,3 +303,22 @@ def test_a_body_outlives_its_database() -> None:
             frameworks.before_call()
         assert connection.said == said
         assert connection.errors_occurred == (not works)
+
+
+@pytest.mark.parametrize("name", ["request", "session", "g", "current_app"])
+def test_what_flask_takes_away_before_the_body_is_told_once(name: str) -> None:
+    """Its own words advise how to write tests."""
+    with pytest.raises(RuntimeError) as raised:
+        getattr(flask, name).something  # noqa: B018
+    for _ in range(2):
+        frameworks.advise(raised.value)
+    [note] = raised.value.__notes__
+    assert "take what it needs in the view" in note
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError(), RuntimeError(5), RuntimeError("other"), TypeError("other")]
+)
+def test_other_errors_stay_as_they_are(error: Exception) -> None:
+    frameworks.advise(error)
+    assert not hasattr(error, "__notes__")
