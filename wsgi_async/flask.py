@@ -13,14 +13,14 @@
 
 from __future__ import annotations
 
-from . import werkzeug
-
 try:
     from flask import Response  # as the application itself would import it
 except ModuleNotFoundError as error:
     if error.name != "flask":
         raise
     raise ImportError("wsgi_async.flask needs Flask: pip install flask") from None
+
+from . import werkzeug  # after Flask, which brings it along: who has neither wants Flask
 
 __all__ = ["LiveResponse"]
 

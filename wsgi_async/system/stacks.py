@@ -34,6 +34,8 @@ DEPTH = 50
 _BENEATH = (threading.__file__, os.path.join(os.path.dirname(threading.__file__), "asyncio", ""))
 """What else is beneath code that a thread of ours runs."""
 
+_IMPORTING = "<frozen importlib"
+"""Five frames to each module that imports another. Tracebacks leave them out, too."""
 
 WAITS: dict[int, Callable[[], list[str]]] = {}
 """Of threads that wait for code which runs elsewhere: what gives the stack of that, in such lines.
@@ -70,6 +72,8 @@ def lines_of(frames: Iterable[tuple[FrameType, int]]) -> list[str]:
 def _shown(calls: Iterable[traceback.FrameSummary]) -> list[str]:
     lines = []
     for call in calls:
+        if call.filename.startswith(_IMPORTING):
+            continue
         lines.append(f'File "{call.filename}", line {call.lineno}, in {call.name}')
         if call.line:
             lines.append("  " + call.line)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +47,23 @@ class Blocked:
     def ident(self) -> int:
         assert self.thread.ident is not None
         return self.thread.ident
+
+
+def test_an_import_is_shown_without_the_frames_of_importlib(tmp_path: Path) -> None:
+    """As a traceback has it: else they are all that is seen of one module that imports another."""
+    (tmp_path / "seen_importing.py").write_text(
+        "import threading\nfrom wsgi_async.system.stacks import stack_of\n"
+        "lines = stack_of(threading.get_ident())\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    try:
+        lines = importlib.import_module("seen_importing").lines
+    finally:
+        sys.path.remove(str(tmp_path))
+        sys.modules.pop("seen_importing", None)
+    assert "seen_importing.py" in "".join(lines)
+    assert "importlib.import_module" in "".join(lines)
+    assert "<frozen importlib" not in "".join(lines)
 
 
 @pytest.fixture
