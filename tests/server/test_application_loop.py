@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from application_loops import ending_with_the_test, loop_threads
+from application_loops import await_no_loop_thread, ending_with_the_test
 from rawclient import TIMEOUT, request
 from serving import both_loops, serving
 
@@ -99,7 +99,7 @@ def test_hooks_are_entered_before_it_accepts_and_left_after_the_last_response(lo
             assert client.response().body == b"[1, 2, 3]"
         stopping.join(TIMEOUT)
     assert story == ["enter, listening on ()", "response", "spawned", "leave"]
-    assert loop_threads() == 0
+    await_no_loop_thread()
 
 
 def test_a_hook_that_fails_ends_the_start_and_leaves_nothing() -> None:

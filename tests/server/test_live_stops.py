@@ -266,3 +266,26 @@ def test_a_hurried_stop_waits_for_no_grace(serve: Serve) -> None:
         stopping.join(TIMEOUT / 2)
         assert not stopping.is_alive()
     assert "cancelled" in tap.log
+
+
+@both_loops
+def test_who_has_read_the_end_of_an_event_stream_finds_its_connection_ended(
+    loop: str, serve: Serve
+) -> None:
+    """Its head said nothing of that, and a client that keeps connections would ask here again,
+    where nobody answers any more: so the end of both comes at once."""
+    streams = 8
+    taps = [Tap() for _ in range(streams)]
+    bodies = iter([Live(tap.chunks(), tap.log) for tap in taps])
+    served = serve(live_app(lambda: next(bodies), EVENTS), loop=loop, live_grace=0.05)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(served.client()) for _ in taps]
+        for client, tap in zip(clients, taps, strict=True):
+            open_stream(client, tap, b"data: 1\n\n")
+        stopping = stop(served, linger=5.0)
+        for client in clients:
+            client.read_until(b"\r\n0\r\n\r\n")
+            client.socket.setblocking(False)
+            assert client.socket.recv(1) == b""
+        served.server.hurry()
+        stopping.join(TIMEOUT)

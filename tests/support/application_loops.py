@@ -12,7 +12,7 @@ from wsgi_async.realtime.application_loop import existing
 from wsgi_async.realtime.ending import finish
 from wsgi_async.realtime.loop_thread import THREAD
 
-__all__ = ["ending_with_the_test", "loop_threads"]
+__all__ = ["await_no_loop_thread", "ending_with_the_test", "loop_threads"]
 
 
 @contextlib.contextmanager
@@ -25,9 +25,18 @@ def ending_with_the_test() -> Iterator[None]:
         loop = existing()
         if loop is not None:
             finish(loop, 0.0).result(TIMEOUT)
+            await_no_loop_thread()
         assert existing() is None
 
 
 def loop_threads() -> int:
     """How many threads application loops have."""
     return sum(thread.name == THREAD for thread in threading.enumerate())
+
+
+def await_no_loop_thread() -> None:
+    """Wait for the last moment of a thread whose loop has ended: it says so before it is gone."""
+    for thread in threading.enumerate():
+        if thread.name == THREAD:
+            thread.join(TIMEOUT)
+    assert loop_threads() == 0

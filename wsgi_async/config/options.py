@@ -365,7 +365,7 @@ class Config:
         5.0,
         group=Group.LIVE,
         help="How long event streams (text/event-stream) go on at a stop or a reload, told to "
-        "reconnect. 0 = they end at once. Other asynchronous bodies have --graceful-timeout.",
+        "reconnect. 0 = they end at once. --graceful-timeout is for other asynchronous bodies.",
         unit="s",
     )
     max_live: int = option(

@@ -16,6 +16,7 @@ from wsgi_async.http.framing import FramedHead
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.response import ResponseHead
 from wsgi_async.threads import InterimHeads
+from wsgi_async.wsgi.async_bodies import is_event_stream
 
 from .connections import Phase
 from .exchange import Exchange
@@ -459,15 +460,20 @@ class HTTPProtocol(ConnectionLife):
             self._read_requests()
         if self._input.state is not _FLOWING and self.state not in ENDS:
             self._adjust_reading()
-        if self._shared.phase is not _SERVING:
-            self._leave_idle(exchange)
+        if self._shared.phase is not _SERVING and self.ends_with(exchange):
+            self.close_idle()
 
-    def _leave_idle(self, exchange: Exchange) -> None:
+    def ends_with(self, exchange: Exchange) -> bool:
         """A server that leaves keeps its idle clients for a while, but not those of event streams:
         who was told to come again is to find the successor."""
-        live = exchange.live
-        if self._shared.phase is _DRAINING or (live is not None and live.is_event_stream):
-            self.close_idle()
+        phase, pipe = self._shared.phase, exchange.writer.pipe
+        if phase is _SERVING:
+            return False
+        if phase is _DRAINING:
+            return True
+        # By its head: who has produced it may be through with it before the loop is.
+        head = pipe.head if pipe is not None else None
+        return head is not None and is_event_stream(head.fields)
 
 
 def _too_many() -> HTTPError:

@@ -60,6 +60,7 @@ _FINISHED, _BROKEN_OFF = Producer.FINISHED, Producer.CUT
 _NO_BODY, _FRAMED = BodyFraming.NONE, BodyFraming.FRAMED
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_CORK: int | None = getattr(socket, "TCP_CORK", None)
 
 
 class SenderConnection(OpenConnection, Protocol):
@@ -70,6 +71,9 @@ class SenderConnection(OpenConnection, Protocol):
 
     def exchange_woke(self, exchange: Exchange) -> None:
         """A read that had to wait is done: :meth:`Sender.send` should go on."""
+
+    def ends_with(self, exchange: Exchange) -> bool:
+        """Whether it is closed after this response, of which the head did not say so."""
 
 
 def reset(transport: asyncio.Transport) -> None:
@@ -192,6 +196,14 @@ class Sender:
         with contextlib.suppress(OSError, RuntimeError):
             self._transport.write_eof()
 
+    def _hold_for_end(self) -> None:
+        """Have what is written now leave together with the connection's end: who has read all of
+        the response can tell that, and asks nothing more here. Linux."""
+        sock = self._transport.get_extra_info("socket")
+        if _CORK is not None and sock is not None and sock.family != socket.AF_UNIX:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, _CORK, 1)
+
     def cut(self) -> None:
         """Close once what was written is sent, and it is not all: TLS has a word for that it is."""
         cut = self._transport.get_extra_info("cut")
@@ -242,6 +254,8 @@ class Sender:
             return _READING  # whatever woke us: the block that is being read goes first
         for _ in range(FILE_TURNS):
             chunks, end = pipe.take()
+            if end is _FINISHED and connection.ends_with(exchange):
+                self._hold_for_end()
             if self.framed is not None:
                 self.write(self._frame_body(chunks, end is _FINISHED))
             elif pipe.head is not None:

@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
-from application_loops import ending_with_the_test, loop_threads
+from application_loops import await_no_loop_thread, ending_with_the_test, loop_threads
 from forked import run_forked
 from rawclient import TIMEOUT
 from state_tables import assert_held, assert_whole, last_of
@@ -210,7 +210,7 @@ def test_closed_it_takes_nothing_and_leaves_nobody_waiting() -> None:
     waiting = loop.start(asyncio.sleep(TIMEOUT))
     finish(loop, 0.0).result(TIMEOUT)
     assert waiting.cancelled()
-    assert loop_threads() == 0
+    await_no_loop_thread()
     assert not loop.call(print)
     late = answer(1)
     with pytest.raises(RuntimeError, match="has ended"):
