@@ -17,7 +17,7 @@ from live_servers import APPLICATION, POOL, Serve, ends, idle, live_of, live_ser
 from rawclient import TIMEOUT, RawClient, request
 from serving import both_loops
 
-from wsgi_async.connection.exchange import current_request_id
+from wsgi_async.connection.exchange import Exchange, current_request_id
 from wsgi_async.realtime.body import Body
 
 MIB = 1 << 20
@@ -320,7 +320,9 @@ def test_nothing_is_left_to_the_collector(serve: Serve) -> None:
         idle(served)
         served.recorder.forget()
         # What either loop was told last may still refer to one.
-        served.wait_until(lambda: not any(type(one) is Body for one in gc.get_objects()))
+        served.wait_until(
+            lambda: not any(issubclass(type(one), Body | Exchange) for one in gc.get_objects())
+        )
     assert left == []
 
 
