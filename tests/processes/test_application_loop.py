@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from processes import Site, await_pids, await_text
+from rawclient import TIMEOUT
 from serving import ROOT, Command
 
 SITE = """
@@ -185,6 +186,41 @@ def test_what_runs_at_the_end_of_a_program_is_refused_or_served_but_never_hangs(
         "served",
         "the program ends: nothing can be started on its application loop",
     ]
+
+
+def test_a_loop_that_a_server_has_given_up_is_not_waited_for_once_more(tmp_path: Path) -> None:
+    """Its process has no time left: whoever watches over it would kill it."""
+    program = (
+        "import asyncio, threading, time, wsgi_async\n"
+        "from wsgi_async.realtime import ending\n"
+        "ending.LAST = 0.1\n"
+        "begun = threading.Event()\n"
+        "async def blocks():\n"
+        "    begun.set()\n"
+        f"    time.sleep({TIMEOUT})\n"
+        "async def main():\n"
+        "    server = wsgi_async.Server(lambda *_: [], 0, host='127.0.0.1', graceful_timeout=0.1)\n"
+        "    await server.start()\n"
+        "    wsgi_async.spawn(blocks())\n"
+        "    begun.wait()\n"
+        "    print(await server.stop(), flush=True)\n"
+        "asyncio.run(main())\n"
+        "began = time.monotonic()\n"
+        "import atexit\n"
+        "from wsgi_async.realtime.application_loop import _at_exit\n"
+        "atexit.unregister(_at_exit)\n"
+        "_at_exit()\n"
+        "print(time.monotonic() - began < 2)\n"
+    )
+    result: Any = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (result.returncode, result.stdout.split()) == (0, ["1", "True"]), result.stderr
 
 
 def test_ctrl_c_ends_the_wait_of_a_script(tmp_path: Path) -> None:

@@ -90,8 +90,9 @@ def _at_exit() -> None:
         # A server that is still there, in a thread, ends with the program.
         loop.observer = events.RUNNING[0] if events.RUNNING else None
         events.RUNNING.clear()
+        grace, last = (0.0, 0.0) if loop.is_left else (EXIT_GRACE, 1.0)
         with contextlib.suppress(TimeoutError):  # code that blocks it: it is left to itself
-            finish(loop, EXIT_GRACE).result(EXIT_GRACE + 1)
+            finish(loop, grace).result(grace + last)
 
 
 os.register_at_fork(after_in_child=_after_fork)

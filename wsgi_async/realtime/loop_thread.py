@@ -107,6 +107,8 @@ class ApplicationLoop:
         """*Application loop:* whoever ends it is to look again."""
         self.is_hurried = False
         """*Application loop:* whether it is to end without waiting for anything."""
+        self.is_left = False
+        """*Any thread:* whether somebody has waited for its end in vain."""
         self.values: dict[object, Any] = {}
         """What the hooks that are entered have yielded. *Application loop;* any thread reads."""
         self.hooks: list[Stay] = []

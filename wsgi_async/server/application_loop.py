@@ -116,5 +116,6 @@ class ApplicationLoopSide:
             for wait in waits:
                 wait.cancel()
         if not over.is_set():
+            loop.is_left = True
             self._observer.application_loop_blocked(loop.blocked_for(), loop.stack())
         return over.is_set()
