@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from wsgi_async.errors import ApplicationError, ConfigError
+from wsgi_async.wsgi.async_bodies import is_async_body
 from wsgi_async.wsgi.file_wrapper import is_wrapped_file
 from wsgi_async.wsgi.types import Environ, StartResponse
 
@@ -17,7 +18,8 @@ class EncodeStr:
     """Encodes what an application gives as ``str`` where PEP 3333 wants bytes.
 
     :param application: yields, returns or writes ``str``, ``bytes`` or both; bytes stay as they
-        are, and so does a file in ``wsgi.file_wrapper``.
+        are, and so do a file in ``wsgi.file_wrapper`` and an asynchronous body, which no such
+        application has.
     :param encoding: one of Python's text encodings, without a mark at the beginning of each text:
         ``utf-8``, ``latin-1``, ``cp1252``, not ``utf-16``.
     :raises ConfigError: it is none.
@@ -61,7 +63,7 @@ class EncodeStr:
             result = [result]
         if type(result) in (list, tuple):
             return response.whole(result)
-        if is_wrapped_file(result, wrapper) or not _is_chunks(result):
+        if is_wrapped_file(result, wrapper) or is_async_body(result) or not _is_chunks(result):
             response.release()
             untouched: Iterable[bytes] = result
             return untouched

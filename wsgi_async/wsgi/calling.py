@@ -275,7 +275,7 @@ class WSGIResponse(Client):
         :raises ClientDisconnected: nobody is there to take it.
         """
         if type(chunk) is not bytes:
-            check_chunk(chunk)
+            check_chunk(chunk, is_live=True)
         if not chunk:
             return _LIVE
         if not self._head_sent:

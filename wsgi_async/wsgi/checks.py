@@ -200,13 +200,18 @@ def _refuse_status(status: object) -> NoReturn:
     )
 
 
-def check_chunk(chunk: object) -> None:
+def check_chunk(chunk: object, *, is_live: bool = False) -> None:
     """Only ``bytes`` may reach the transport: it keeps references, and a mutable buffer that is
-    used again puts wrong bytes on the wire."""
+    used again puts wrong bytes on the wire.
+
+    :param is_live: it is of an asynchronous body, which ``--encode-str`` leaves alone.
+    """
     if isinstance(chunk, bytes):
         return
     if isinstance(chunk, str):
-        hint = "encode it: .encode('utf-8'), or write b'...'; or start with --encode-str utf-8"
+        hint = "encode it: .encode('utf-8'), or write b'...'"
+        if not is_live:
+            hint += "; or start with --encode-str utf-8"
     elif isinstance(chunk, bytearray | memoryview):
         hint = "convert it with bytes(...)"
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -13,6 +13,7 @@ from wsgiref.validate import validator
 import pytest
 from serving import serving
 
+import wsgi_async
 from wsgi_async.applications.str_encoding import EncodeStr
 from wsgi_async.errors import ApplicationError, ConfigError
 from wsgi_async.wsgi.file_wrapper import FileWrapper
@@ -240,6 +241,23 @@ def test_wrapped_files_are_not_touched() -> None:
     server = Server(EncodeStr(application, "utf-8"))
     assert type(server.result) is FileWrapper
     assert server.fields == [length(4)]
+
+
+def test_an_asynchronous_body_is_not_touched() -> None:
+    """Around it, it would hold a thread; and no such application has one."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield PAGE.encode()
+
+    body = wsgi_async.live(chunks())
+
+    def application(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", str(SIZE))])
+        return body
+
+    served = Server(EncodeStr(application, "utf-8"))
+    assert served.result is body
+    assert served.fields == [("Content-Length", str(SIZE))]
 
 
 def test_close_is_passed_on_once_and_errors_too() -> None:
