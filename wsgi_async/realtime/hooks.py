@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from wsgi_async import events
 from wsgi_async.errors import LoadError
@@ -47,18 +47,20 @@ class Hook(Generic[T]):
             f"where no server of wsgi_async runs, call {self.name}.start() first"
         )
 
-    def __getattr__(self, name: str) -> NoReturn:
-        """What is wanted is an attribute of what it has yielded.
+    if not TYPE_CHECKING:  # who checks types finds that without it, and not with it
 
-        :raises AttributeError: always.
-        """
-        own = self.__dict__.get("__name__", "on_start")
-        raise AttributeError(
-            f"{own} is what @on_start has made of a function: {own}() is what that yielded, so "
-            f"{own}().{name}",
-            name=name,
-            obj=self,
-        )
+        def __getattr__(self, name: str) -> NoReturn:
+            """What is wanted is an attribute of what it has yielded.
+
+            :raises AttributeError: always.
+            """
+            own = self.__dict__.get("__name__", "on_start")
+            raise AttributeError(
+                f"{own} is what @on_start has made of a function: {own}() is what that yielded, so "
+                f"{own}().{name}",
+                name=name,
+                obj=self,
+            )
 
     @property
     def name(self) -> str:

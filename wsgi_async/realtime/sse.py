@@ -33,7 +33,7 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from wsgi_async.wsgi.async_bodies import EVENT_STREAM, UNCHANGED
 
@@ -142,17 +142,19 @@ class EventStream:
     def __aiter__(self) -> AsyncGenerator[bytes, None]:
         return self._chunks
 
-    def __iter__(self) -> NoReturn:
-        """What was given this takes no asynchronous body, as Flask's ``Response``; Django's
-        ``StreamingHttpResponse`` tries this, too, and goes on by ``__aiter__``.
+    if not TYPE_CHECKING:  # for whom it is not iterable
 
-        :raises TypeError: always.
-        """
-        raise TypeError(
-            "what sse.stream() returns is asynchronous: return it in a "
-            "wsgi_async.flask.LiveResponse (Flask), a StreamingHttpResponse (Django), "
-            "or by wsgi_async.live()"
-        )
+        def __iter__(self) -> NoReturn:
+            """What was given this takes no asynchronous body, as Flask's ``Response``; Django's
+            ``StreamingHttpResponse`` tries this, too, and goes on by ``__aiter__``.
+
+            :raises TypeError: always.
+            """
+            raise TypeError(
+                "what sse.stream() returns is asynchronous: return it in a "
+                "wsgi_async.flask.LiveResponse (Flask), a StreamingHttpResponse (Django), "
+                "or by wsgi_async.live()"
+            )
 
 
 async def _chunks(
