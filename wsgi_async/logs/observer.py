@@ -238,7 +238,8 @@ class LogObserver(Observer):
             return
         what = f"the application loop has been blocked for {seconds:.1f} s{more}"
         logger.error(
-            "%s: live responses and run() wait, by%s",
+            "%s: live responses and run() wait; what blocks belongs into "
+            "`await asyncio.to_thread(...)`:%s",
             what,
             _in_lines(stack),
             extra={"detail": what, "stack": stack},

@@ -333,11 +333,12 @@ def test_a_loop_that_is_blocked_again_and_again_is_told_every_ten_seconds(error_
     while times:
         observer.application_loop_blocked(0.6, ["File x", "  sleep(1)"])
         observer.application_loop_recovered(1.0)
+    instead = "what blocks belongs into `await asyncio.to_thread(...)`"
     blocked = "[ERROR] the application loop has been blocked for 0.6 s"
     lines = [line for line in error_lines(error_log) if not line.startswith(" ")]
     assert lines == [
-        f"{blocked}: live responses and run() wait, by",
+        f"{blocked}: live responses and run() wait; {instead}:",
         "[INFO] The application loop goes on; it was blocked for 1.0 s",
-        f"{blocked} (and 2 more before): live responses and run() wait, by",
+        f"{blocked} (and 2 more before): live responses and run() wait; {instead}:",
         "[INFO] The application loop goes on; it was blocked for 1.0 s",
     ]
