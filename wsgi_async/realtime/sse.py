@@ -160,7 +160,7 @@ class EventStream:
 async def _chunks(
     source: AsyncIterable[Event] | Iterable[Event], keep_alive: float, opening: bytes
 ) -> AsyncGenerator[bytes, None]:
-    inbox = _Inbox()
+    inbox = _Arrivals()
     steps: Steps
     if isinstance(source, AsyncIterable):
         steps = awaited = AsyncSteps(source, inbox)
@@ -194,7 +194,7 @@ async def _chunks(
         inbox.raise_error()
 
 
-class _Inbox:
+class _Arrivals:
     """What has come of the source. *Application loop.*"""
 
     __slots__ = ("_loop", "_waiter", "error", "is_over", "item")

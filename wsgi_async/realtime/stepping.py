@@ -217,7 +217,7 @@ class ThreadSteps:
             self._orders.put(False)
 
 
-class _Places:
+class _ThreadCount:
     """Those threads are counted."""
 
     def __init__(self) -> None:
@@ -238,12 +238,14 @@ class _Places:
             self._taken -= 1
 
 
-_places = _Places()
+_places = _ThreadCount()
 
 
 def _after_fork() -> None:
     global _places
-    _places = _Places()  # a child has none of its parent's threads, and somebody may hold the lock
+    _places = (
+        _ThreadCount()
+    )  # a child has none of its parent's threads, and somebody may hold the lock
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -21,7 +21,7 @@ from .checks import brief, check_chunk, check_head, remembered_head, why_dropped
 from .client import Client, runs_applications
 from .early_hints import SIZE_LIMIT, EarlyFields, check_hints, why_not_sent, why_too_much
 from .file_wrapper import FileWrapper
-from .outside import Forked, Nowhere, Pipe, Reporter, Step, Writer
+from .outside import ForkedReporter, Nowhere, Pipe, Reporter, Step, Writer
 from .types import Application, Environ, ExcInfo, Fields, StartResponse
 
 __all__ = ["Step", "WSGIResponse", "Writer", "direct", "send_error"]
@@ -175,7 +175,7 @@ class WSGIResponse(Client):
         :param writer: takes what it comes back with.
         """
         self._writer = writer
-        self._reporter = Forked(self._reporter)
+        self._reporter = ForkedReporter(self._reporter)
         self._pipe = _NOWHERE
 
     def start_response(

@@ -13,7 +13,7 @@ from wsgi_async.system.forks import leave
 from .client import ClientRequest
 from .client_watch import Watch
 
-__all__ = ["Forked", "Nowhere", "Pipe", "Reporter", "Step", "Writer"]
+__all__ = ["ForkedReporter", "Nowhere", "Pipe", "Reporter", "Step", "Writer"]
 
 
 class Step(enum.Enum):
@@ -72,7 +72,7 @@ class Reporter(ClientRequest, Protocol):
         """*Pool thread:* one line on what was mended; once for each `topic` is enough."""
 
 
-class Forked:
+class ForkedReporter:
     """The reporter in a process that the application has forked: an error ends it there.
 
     :param reporter: that of the response.
