@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from wsgi_async import events
 from wsgi_async.errors import LoadError
 
+from . import awaiting
 from .application_loop import ApplicationLoop, Started, application_loop, existing
 from .loop_states import LoopState
 
 __all__ = ["Hook", "on_start", "start_all", "start_all_and_wait"]
+
+SLOW = 5.0
+"""Seconds after which it is told of a hook that the start waits for."""
 
 T = TypeVar("T")
 
@@ -165,6 +169,7 @@ class _Stay:
         self._hook = hook
         self._entered = entered
         self._end = asyncio.Event()
+        self.name = hook.name
         self.task = loop.loop.create_task(self._run(), name=hook.name)
 
     async def _run(self) -> None:
@@ -221,7 +226,7 @@ async def enter_all(loop: ApplicationLoop, limit: float) -> None:
     try:
         async with asyncio.timeout(limit or None):
             for hook in _hooks[:]:
-                await _enter(loop, hook)
+                await _enter(loop, hook, min(SLOW, limit / 2) or SLOW)
     except TimeoutError as error:
         late = next((hook.name for hook in _hooks if hook not in loop.values), "")
         raise LoadError(
@@ -229,7 +234,11 @@ async def enter_all(loop: ApplicationLoop, limit: float) -> None:
         ) from error
 
 
-async def _enter(loop: ApplicationLoop, hook: Hook[Any]) -> None:
+async def _enter(loop: ApplicationLoop, hook: Hook[Any], patience: float = SLOW) -> None:
+    """
+    :param patience: seconds after which it is told of one that has not yielded: who ends a process
+        that does not start has only the stacks of its threads, and this one waits in none.
+    """
     async with loop.entering:
         if hook in loop.values:
             return
@@ -237,6 +246,7 @@ async def _enter(loop: ApplicationLoop, hook: Hook[Any]) -> None:
             raise EndingError
         entered: asyncio.Future[None] = loop.loop.create_future()
         stay = _Stay(loop, hook, entered)
+        timer = loop.loop.call_later(patience, _tell_slow, loop, stay, patience)
         try:
             await entered
         except asyncio.CancelledError:
@@ -245,6 +255,16 @@ async def _enter(loop: ApplicationLoop, hook: Hook[Any]) -> None:
             raise
         except BaseException as error:
             raise LoadError(f"The on_start hook {hook.name} failed: {_brief(error)}") from error
+        finally:
+            timer.cancel()
+
+
+def _tell_slow(loop: ApplicationLoop, stay: _Stay, seconds: float) -> None:
+    stack = "; ".join(line.strip() for line in awaiting.stack_of(stay.task)[-4:])
+    loop.warn(
+        f"the start waits for the on_start hook {stay.name}, which has not yielded after "
+        f"{seconds:g} s: {stack or 'it awaits nothing of Python'}"
+    )
 
 
 class EndingError(RuntimeError):

@@ -225,6 +225,31 @@ def test_one_that_does_not_yield_in_time_is_named_and_cancelled() -> None:
     assert ended == [1]
 
 
+def test_one_that_takes_its_time_is_named_before_its_process_is_ended_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has no thread of its own, whose stack would tell."""
+    told: list[str] = []
+    is_told = asyncio.Event()
+    monkeypatch.setattr(hooks, "SLOW", 0.02)
+
+    def warn(line: str) -> None:
+        told.append(line)
+        is_told.set()
+
+    async def late() -> AsyncIterator[None]:
+        await is_told.wait()
+        yield
+
+    on_start(late)
+    monkeypatch.setattr(application_loop(), "warn", warn)
+    begin(2 * TIMEOUT)
+    [line] = told
+    assert "waits for the on_start hook" in line
+    assert "late, which has not yielded after 0.02 s: File" in line
+    assert "await is_told.wait()" in line
+
+
 def test_one_that_yields_at_the_moment_its_start_is_given_up_is_left_at_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -241,7 +266,7 @@ def test_one_that_yields_at_the_moment_its_start_is_given_up_is_left_at_once(
         begin(0.02)
     end()
     assert story == ["leave"]
-    assert caplog.records == []
+    assert [line for line in caplog.messages if "the start waits for" not in line] == []
 
 
 def test_one_that_blocks_the_loop_is_found_by_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
