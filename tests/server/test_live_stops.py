@@ -212,6 +212,14 @@ class Stubborn:
         raise StopAsyncIteration
 
 
+@pytest.fixture
+def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not end is not waited for as long as ever."""
+    monkeypatch.setattr("wsgi_async.server.running_server.CLOSE_TIME", 0.1)
+    monkeypatch.setattr("wsgi_async.realtime.ending.LAST", 0.1)
+
+
+@pytest.mark.usefixtures("briefly")
 @pytest.mark.parametrize("blocks", [False, True])
 def test_nothing_hangs_for_one_that_does_not_end(blocks: bool, serve: Serve) -> None:
     """It is cancelled, told of, and left to itself; its close() runs all the same."""
@@ -234,6 +242,7 @@ def test_nothing_hangs_for_one_that_does_not_end(blocks: bool, serve: Serve) -> 
     assert body.closed.wait(TIMEOUT)
 
 
+@pytest.mark.usefixtures("briefly")
 def test_one_that_ends_after_its_server_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop has ended that would be told, and nobody waits any more."""
     struck: list[object] = []
