@@ -11,7 +11,7 @@ from typing import Any
 from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import Connections
-from wsgi_async.connection.exchange import Gateway, request_ids
+from wsgi_async.connection.gateway import Gateway, request_ids
 from wsgi_async.connection.kinds import exchange_for
 from wsgi_async.connection.protocol import HTTPProtocol
 from wsgi_async.events import FanOut, Observer

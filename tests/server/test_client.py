@@ -17,7 +17,7 @@ import pytest
 from rawclient import TIMEOUT, RawClient, request
 from serving import Served, both_loops, one_loop_in_time, serving
 
-from wsgi_async.connection.exchange import current_request_id
+from wsgi_async.connection.observed import current_request_id
 from wsgi_async.wsgi.client import Client, Registration, current_client
 from wsgi_async.wsgi.client_watch import Watch
 

@@ -17,7 +17,8 @@ from live_servers import APPLICATION, POOL, Serve, ends, idle, live_of, live_ser
 from rawclient import TIMEOUT, RawClient, request
 from serving import both_loops
 
-from wsgi_async.connection.exchange import Exchange, current_request_id
+from wsgi_async.connection.exchange import Exchange
+from wsgi_async.connection.observed import current_request_id
 from wsgi_async.realtime.body import Body
 
 MIB = 1 << 20

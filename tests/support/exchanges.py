@@ -13,7 +13,8 @@ from typing import Any
 from threadline import KIB, WAIT, Client, Line, no_leaks
 
 from wsgi_async.config.options import Config
-from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
+from wsgi_async.connection.exchange import Exchange
+from wsgi_async.connection.gateway import Gateway, request_ids
 from wsgi_async.connection.kinds import exchange_for, id_field_of
 from wsgi_async.errors import HTTPError
 from wsgi_async.events import Observer, RequestInfo

@@ -18,7 +18,8 @@ from judge import Answer, Judge
 from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import TICK, Connections, Phase
-from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
+from wsgi_async.connection.exchange import Exchange
+from wsgi_async.connection.gateway import Gateway, request_ids
 from wsgi_async.connection.kinds import exchange_for, id_field_of
 from wsgi_async.connection.protocol import HTTPProtocol
 from wsgi_async.connection.request_timeouts import SWEEP

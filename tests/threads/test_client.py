@@ -10,8 +10,9 @@ import pytest
 from exchanges import TEXT, Connection, Notes, Rig, plain, rigs
 from threadline import KIB, MIB, WAIT
 
-from wsgi_async.connection import exchange as exchange_module
-from wsgi_async.connection.exchange import Exchange, current_request_id
+from wsgi_async.connection import followed
+from wsgi_async.connection.exchange import Exchange
+from wsgi_async.connection.observed import current_request_id
 from wsgi_async.wsgi.client import Client
 from wsgi_async.wsgi.client_watch import Presence, Watch
 
@@ -150,7 +151,7 @@ def test_a_watch_that_is_made_just_as_the_client_leaves_knows_it(
             steps.append("made")
             super().__init__()
 
-    monkeypatch.setattr(exchange_module, "Watch", Made)
+    monkeypatch.setattr(followed, "Watch", Made)
     asking.clients[0].on_gone(told)
     assert steps == ["made"]
     rig.line.turn()

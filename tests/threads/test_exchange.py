@@ -16,7 +16,8 @@ from exchanges import TEXT, Notes, Rig, Stream, plain, rigs
 from threadline import KIB, WAIT
 
 from wsgi_async.buffers.spool import BodySpool
-from wsgi_async.connection.exchange import ExchangeState, request_ids
+from wsgi_async.connection.exchange_states import ExchangeState
+from wsgi_async.connection.gateway import request_ids
 from wsgi_async.errors import ClientDisconnected
 from wsgi_async.events import Observer
 from wsgi_async.threads import LARGE_FILE, RequestBody

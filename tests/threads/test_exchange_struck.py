@@ -18,7 +18,7 @@ from threadline import KIB, MIB, WAIT, no_leaks
 from wsgi_async.buffers.spool import BodySpool
 from wsgi_async.config.options import Config
 from wsgi_async.connection import exchange as exchange_module
-from wsgi_async.connection import own_fields, timing
+from wsgi_async.connection import followed, observed, own_fields, timing
 from wsgi_async.system.stacks import raise_in
 from wsgi_async.threads import (
     RequestBody,
@@ -43,7 +43,7 @@ from wsgi_async.wsgi.calling import direct
 
 RESPONSES = (writer, account, producer, pipe, spool_turns)
 POOL = (pool_module, places, task_queues, tasks, stand_ins)
-EXCHANGES = (exchange_module, timing, own_fields)
+EXCHANGES = (exchange_module, observed, followed, timing, own_fields)
 MODULES = (*EXCHANGES, wsgi_module, *POOL, mailbox, *RESPONSES, body, bounds, interim, hints)
 
 

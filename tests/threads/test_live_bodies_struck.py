@@ -18,7 +18,7 @@ from threadline import WAIT, no_leaks
 
 from wsgi_async.config.options import Config
 from wsgi_async.connection import exchange as exchange_module
-from wsgi_async.connection import own_fields, timing
+from wsgi_async.connection import followed, observed, own_fields, timing
 from wsgi_async.realtime import bodies, body
 from wsgi_async.realtime.application_loop import application_loop
 from wsgi_async.server import live_responses
@@ -37,7 +37,7 @@ from wsgi_async.wsgi import async_bodies
 from wsgi_async.wsgi import calling as wsgi_module
 
 MODULES = (
-    *(exchange_module, timing, own_fields),
+    *(exchange_module, observed, followed, timing, own_fields),
     *(wsgi_module, async_bodies, bodies, body, live_responses),
     *(pool_module, places, task_queues, tasks, mailbox),
     *(response_writer, response_account, response_producer, response_pipe),

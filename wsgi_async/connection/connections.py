@@ -24,7 +24,8 @@ from wsgi_async.threads.pool import Task, ThreadPool
 from .completions import Completions
 from .dates import Dates
 from .departures import Departure, Departures
-from .exchange import Exchange, Gateway
+from .exchange import Exchange
+from .gateway import Gateway
 from .open_connection import OpenConnection, Wait
 from .paces import Paces
 from .probes import Probes
@@ -96,7 +97,7 @@ class Connections:
     def __init__(
         self,
         config: Config,
-        gateway: Gateway,
+        gateway: Gateway[Exchange],
         io_pool: ThreadPool[Task],
         budgets: Budgets,
         cap: int,

@@ -18,7 +18,8 @@ from wsgi_async.wsgi.client_watch import Presence
 from wsgi_async.wsgi.environ import client_name, remote_address
 
 from .connections import Connections
-from .exchange import Exchange, ExchangeState
+from .exchange import Exchange
+from .exchange_states import ExchangeState
 from .input import Input, InputState
 from .open_connection import InFlight, Wait
 from .sender import Sender, reset

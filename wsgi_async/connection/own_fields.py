@@ -13,7 +13,8 @@ from wsgi_async.http.request_id import KEY, RequestIdField
 from wsgi_async.http.response import ResponseHead, with_fields
 from wsgi_async.threads import ExtendingWriter
 
-from .exchange import Exchange, ExchangeConnection, Gateway
+from .exchange import Exchange
+from .gateway import ExchangeConnection, Gateway
 from .timing import TimedExchange
 
 __all__ = ["IdentifiedExchange", "ServerTimedExchange", "id_fields", "server_timing"]
@@ -41,7 +42,11 @@ class ExtendingExchange(Exchange):
     __slots__ = ()
 
     def __init__(
-        self, gateway: Gateway, connection: ExchangeConnection, head: RequestHead, began: float
+        self,
+        gateway: Gateway[Exchange],
+        connection: ExchangeConnection[Exchange],
+        head: RequestHead,
+        began: float,
     ) -> None:
         super().__init__(gateway, connection, head, began)
         self.writer = ExtendingWriter.in_place_of(self.writer, self)

@@ -24,7 +24,9 @@ from wsgi_async.http.request import RequestHead
 from wsgi_async.http.response import ResponseHead
 from wsgi_async.threads import Mailbox
 
-from .exchange import Exchange, ExchangeConnection, ExchangeState, Gateway
+from .exchange import Exchange
+from .exchange_states import ExchangeState
+from .gateway import ExchangeConnection, Gateway
 
 __all__ = ["TIMES", "RequestTimes", "StartedExchange", "TimedExchange"]
 
@@ -184,7 +186,11 @@ class TimedExchange(Exchange):
     __slots__ = ("_collected", "_watch", "times")
 
     def __init__(
-        self, gateway: Gateway, connection: ExchangeConnection, head: RequestHead, began: float
+        self,
+        gateway: Gateway[Exchange],
+        connection: ExchangeConnection[Exchange],
+        head: RequestHead,
+        began: float,
     ) -> None:
         super().__init__(gateway, connection, head, began)
         self._collected = (0, False)  # bytes of a body, and whether they are in a file

@@ -29,7 +29,7 @@ from wsgi_async.config.options import Config
 from wsgi_async.config.shown import shown_call
 from wsgi_async.config.sources import SECRETS, Settings
 from wsgi_async.config.tls_options import password_file
-from wsgi_async.connection.exchange import current_request_id
+from wsgi_async.connection.observed import current_request_id
 from wsgi_async.errors import EXIT_FAILED, ConfigError, LoadError
 from wsgi_async.events import Observer
 from wsgi_async.logs import setup as logs

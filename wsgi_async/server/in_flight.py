@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from wsgi_async.connection.connections import Connections
-from wsgi_async.connection.exchange import Exchange, ExchangeState
+from wsgi_async.connection.exchange import Exchange
+from wsgi_async.connection.exchange_states import ExchangeState
 from wsgi_async.connection.open_connection import InFlight
 from wsgi_async.logs.text import escape
 from wsgi_async.system.stacks import stack_of

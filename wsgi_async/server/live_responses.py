@@ -10,7 +10,9 @@ from contextvars import Context
 from typing import TYPE_CHECKING
 
 from wsgi_async.config.options import Config
-from wsgi_async.connection.exchange import Exchange, LiveBody, runs_requests
+from wsgi_async.connection.exchange import Exchange
+from wsgi_async.connection.gateway import LiveBody
+from wsgi_async.connection.observed import runs_requests
 from wsgi_async.errors import HTTPError
 from wsgi_async.events import Observer
 from wsgi_async.wsgi.async_bodies import LivePhase
@@ -25,7 +27,7 @@ _PHASES = list(LivePhase)
 
 
 class LiveResponses:
-    """See :class:`wsgi_async.connection.exchange.LiveBodies`.
+    """See :class:`wsgi_async.connection.gateway.LiveBodies`.
 
     :param config: the options.
     :param observer: of the server.

@@ -21,7 +21,8 @@ from wsgi_async.buffers.budgets import Budgets, require_directory
 from wsgi_async.config.option import OFF
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import TICK, WARN_EVERY, Connections, Phase
-from wsgi_async.connection.exchange import Exchange, Gateway, request_ids
+from wsgi_async.connection.exchange import Exchange
+from wsgi_async.connection.gateway import Gateway, request_ids
 from wsgi_async.connection.introduction import IntroducedProtocol, Introduction
 from wsgi_async.connection.kinds import exchange_for, id_field_of
 from wsgi_async.connection.probes import NEGLECTED

@@ -10,10 +10,11 @@ import pytest
 from state_tables import Table, assert_refused, assert_whole, last_of
 from wire import Held, Site
 
-from wsgi_async.connection import exchange, states, upload
+from wsgi_async.connection import exchange_states, states, upload
 from wsgi_async.connection import input as input_module
 from wsgi_async.connection.departures import Departures
-from wsgi_async.connection.exchange import Exchange, ExchangeState
+from wsgi_async.connection.exchange import Exchange
+from wsgi_async.connection.exchange_states import ExchangeState
 from wsgi_async.connection.input import Input, InputState
 from wsgi_async.connection.states import ConnectionState
 from wsgi_async.connection.upload import Upload, UploadState
@@ -24,7 +25,7 @@ TABLES: list[tuple[Table, Any, set[Any]]] = [
     (input_module.NEXT, InputState.FLOWING, {InputState.ENDED}),
     (upload.NEXT, UploadState.OWED, {UploadState.BROKEN}),
     (
-        exchange.NEXT,
+        exchange_states.NEXT,
         ExchangeState.BEGUN,
         {ExchangeState.ANSWERED, ExchangeState.WITHDRAWN, ExchangeState.GIVEN_UP},
     ),
@@ -65,7 +66,7 @@ def test_an_exchange_refuses_what_is_not_in_its_table(state: ExchangeState) -> N
         application.wait_entered()
         found = client.protocol._exchange
         assert isinstance(found, Exchange)
-        assert_refused(exchange.NEXT, state, found, "state", found._enter)
+        assert_refused(exchange_states.NEXT, state, found, "state", found._enter)
         found.state = ExchangeState.SUBMITTED
         application.gate.release()
         client.wait()
