@@ -467,8 +467,8 @@ class HTTPProtocol(ConnectionLife):
         """A server that leaves keeps its idle clients for a while, but not those of event streams:
         who was told to come again is to find the successor."""
         phase, pipe = self._shared.phase, exchange.writer.pipe
-        if phase is _SERVING:
-            return False
+        if phase is _SERVING or self._reader.buffered:
+            return False  # what was asked for already is answered
         if phase is _DRAINING:
             return True
         # By its head: who has produced it may be through with it before the loop is.
