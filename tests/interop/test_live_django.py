@@ -303,13 +303,13 @@ def test_a_wrapper_that_iterates_gets_chunks_one_by_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-def test_three_hundred_streams_leave_no_connection(site: Site) -> None:
+def test_a_thousand_streams_leave_no_connection(site: Site) -> None:
     """They end in every way, twenty-five at once, on eight threads for their calls."""
     lot = random.Random(18)
     ways = ["end", "fail", "leaves", "leaves at once", "leaves in a call", "leaves unread"]
     before = site.wait_until(lambda facts: facts["opened"] == facts["closed"])
     waiting, unread = before["waiting"], 0
-    for round_ in range(12):
+    for round_ in range(40):
         with contextlib.ExitStack() as stack:
             streams = []
             for number in range(25):
@@ -342,8 +342,8 @@ def test_three_hundred_streams_leave_no_connection(site: Site) -> None:
     after = site.wait_until(
         lambda facts: facts["over"] == facts["begun"] and facts["opened"] == facts["closed"]
     )
-    assert 300 - unread <= after["begun"] - before["begun"] <= 300
-    assert after["opened"] - before["opened"] > 100
+    assert 1000 - unread <= after["begun"] - before["begun"] <= 1000
+    assert after["opened"] - before["opened"] > 300
     assert "finished by the loop" not in after
 
 
