@@ -38,13 +38,15 @@ from wsgi_async.threads import response_pipe as pipe
 from wsgi_async.threads import response_producer as producer
 from wsgi_async.threads import response_writer as writer
 from wsgi_async.wsgi import calling as wsgi_module
+from wsgi_async.wsgi import delivery
 from wsgi_async.wsgi import early_hints as hints
 from wsgi_async.wsgi.calling import direct
 
 RESPONSES = (writer, account, producer, pipe, spool_turns)
 POOL = (pool_module, places, task_queues, tasks, stand_ins)
 EXCHANGES = (exchange_module, observed, followed, timing, own_fields)
-MODULES = (*EXCHANGES, wsgi_module, *POOL, mailbox, *RESPONSES, body, bounds, interim, hints)
+CALLING = (wsgi_module, delivery, hints)
+MODULES = (*EXCHANGES, *CALLING, *POOL, mailbox, *RESPONSES, body, bounds, interim)
 
 
 class Iterable:

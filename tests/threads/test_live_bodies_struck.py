@@ -33,12 +33,12 @@ from wsgi_async.threads import (
     tasks,
 )
 from wsgi_async.threads import pool as pool_module
-from wsgi_async.wsgi import async_bodies
+from wsgi_async.wsgi import async_bodies, awaited, delivery
 from wsgi_async.wsgi import calling as wsgi_module
 
 MODULES = (
     *(exchange_module, observed, followed, timing, own_fields),
-    *(wsgi_module, async_bodies, bodies, body, live_responses),
+    *(wsgi_module, awaited, delivery, async_bodies, bodies, body, live_responses),
     *(pool_module, places, task_queues, tasks, mailbox),
     *(response_writer, response_account, response_producer, response_pipe),
 )

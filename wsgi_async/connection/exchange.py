@@ -22,7 +22,8 @@ from wsgi_async.threads import (
     RequestBody,
     ResponseWriter,
 )
-from wsgi_async.wsgi.calling import Step, WSGIResponse, send_error
+from wsgi_async.wsgi.calling import Step, WSGIResponse
+from wsgi_async.wsgi.delivery import send_error
 from wsgi_async.wsgi.environ import build_environ
 from wsgi_async.wsgi.error_stream import ErrorStream
 

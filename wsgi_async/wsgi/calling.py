@@ -1,4 +1,4 @@
-"""PEP 3333: calls the application, keeps its rules, hands its chunks to a writer.
+"""PEP 3333: calls the application, keeps its rules, goes through what it has returned.
 
 All of it runs on a pool thread. It knows neither sockets nor framing; what it needs of the
 outside is the :class:`Writer` and the :class:`Reporter` it is given.
@@ -7,29 +7,24 @@ outside is the :class:`Writer` and the :class:`Reporter` it is given.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from types import FunctionType, MethodType
-from typing import Any, cast
+from typing import Any
 
-from wsgi_async.errors import ApplicationError, ClientDisconnected, HTTPError
-from wsgi_async.http.response import ResponseHead, error_response
+from wsgi_async.errors import ApplicationError
 from wsgi_async.http.statuses import BODILESS
 
-from .async_bodies import advise, is_async_body, is_event_stream, why_not_async
+from .async_bodies import is_async_body, why_not_async
+from .awaited import AwaitedResponse
 from .checks import brief, check_chunk, check_head, remembered_head, why_dropped
-from .client import Client, runs_applications
+from .client import runs_applications
 from .early_hints import SIZE_LIMIT, EarlyFields, check_hints, why_not_sent, why_too_much
 from .file_wrapper import FileWrapper
-from .outside import ForkedReporter, Nowhere, Pipe, Reporter, Step, Writer
+from .outside import ForkedReporter, Nowhere, Reporter, Step, Writer
 from .types import Application, Environ, ExcInfo, Fields, StartResponse
 
-__all__ = ["Step", "WSGIResponse", "Writer", "direct", "send_error"]
-
-JOIN_LIMIT = 256 * 1024
-"""Bytes up to which the items of a list are joined into one: beyond it, copying costs more than
-the extra writes."""
-
+__all__ = ["Step", "WSGIResponse", "Writer", "direct"]
 
 _DONE = Step.DONE
 _PARKED = Step.PARKED
@@ -84,7 +79,7 @@ def _keeping(application: Application) -> Application:
     return call
 
 
-class WSGIResponse(Client):
+class WSGIResponse(AwaitedResponse):
     """One call of the application and the response that comes of it.
 
     :param application: the WSGI application.
@@ -93,39 +88,28 @@ class WSGIResponse(Client):
     :param head_only: the request is a HEAD: its response has no body.
 
     ``begin`` is called once, then ``advance`` until one of them returns :attr:`Step.DONE`. Where it
-    returns :attr:`Step.LIVE` somebody else awaits the chunks, and hands them over by ``go_live``,
-    ``take`` and ``end``, or ``fail``; then ``abandon`` is called. Whatever
+    returns :attr:`Step.LIVE` somebody else awaits the chunks, and hands them over, see
+    :class:`.AwaitedResponse`; then ``abandon`` is called. Whatever
     happens, the iterable's ``close`` is called exactly once. It is the environ's
     ``wsgi.early_hints`` itself: a method would be bound anew for each request, most of which never
     ask for it. For the same reason it is ``wsgi_async.client``.
     """
 
-    __slots__ = (
-        "_application",
-        "_head",
-        "_head_only",
-        "_head_sent",
-        "_iterable",
-        "_iterator",
-        "_pipe",
-        "_remaining",
-        "_reporter",
-        "_writer",
-    )
+    __slots__ = ("_application",)
 
     def __init__(
         self, application: Application, writer: Writer, reporter: Reporter, head_only: bool
     ) -> None:
         self._application = application
-        self._writer: Writer = writer
-        self._reporter: Reporter = reporter
+        self._writer = writer
+        self._reporter = reporter
         self._head_only = head_only
-        self._head: ResponseHead | None = None
+        self._head = None
         self._head_sent = False
-        self._remaining: int | None = None
-        self._pipe: Pipe = _NOWHERE
-        self._iterable: Iterable[bytes] | None = None
-        self._iterator: Any = None  # an iterator of chunks, or an asynchronous one
+        self._remaining = None
+        self._pipe = _NOWHERE
+        self._iterable = None
+        self._iterator = None
 
     # --- the two sides' entry points ---------------------------------------------------------
 
@@ -226,93 +210,6 @@ class WSGIResponse(Client):
         if size > SIZE_LIMIT or (head is not None and not self._writer.send_interim(head, size)):
             self._reporter.app_warning("early hints", why_too_much(size))
 
-    # --- an asynchronous body ----------------------------------------------------------------
-
-    @property
-    def async_iterator(self) -> AsyncIterator[bytes] | None:
-        """*Any thread, from* :meth:`go_live` *until it is closed:* what gives the chunks; else
-        None."""
-        iterator: AsyncIterator[bytes] | None = self._iterator
-        return iterator
-
-    @property
-    def iterable(self) -> object:
-        """*Any thread, until it is closed:* what the application has returned."""
-        return self._iterable
-
-    @property
-    def is_event_stream(self) -> bool:
-        """*Whoever awaits it:* whether the response, as far as its head is known, is a stream of
-        server-sent events, to which some may be added."""
-        head = self._head
-        return (
-            head is not None
-            and head.content_length is None
-            and not self._head_only
-            and is_event_stream(head.fields)
-        )
-
-    @property
-    def has_begun(self) -> bool:
-        """*Whoever awaits it:* whether its head has been handed over."""
-        return self._head_sent
-
-    def go_live(self) -> Step:
-        """*Whoever awaits it, before the first chunk:* from now on nothing waits in here.
-
-        :returns: :attr:`Step.PARKED` where the client is to take first what was written.
-        :raises Exception: what the body's ``__aiter__`` raises.
-        """
-        self._iterator = aiter(cast("AsyncIterable[bytes]", self._iterable))
-        return _LIVE if self._pipe.go_live() else _PARKED
-
-    def take(self, chunk: bytes) -> Step:
-        """*Whoever awaits it:* one chunk.
-
-        :returns: :attr:`Step.LIVE` to go on; :attr:`Step.PARKED` where the client is to take first
-            what waits; :attr:`Step.DONE` where no more is wanted.
-        :raises ApplicationError: it is no chunk, or there is no head.
-        :raises ClientDisconnected: nobody is there to take it.
-        """
-        if type(chunk) is not bytes:
-            check_chunk(chunk, is_live=True)
-        if not chunk:
-            return _LIVE
-        if not self._head_sent:
-            # Never at once, as _is_all() does it: what is large would wait there for its client.
-            if not self._start():
-                return _DONE
-            self._pipe.go_live()
-        write = self._pipe.write
-        if self._remaining is None:
-            return _LIVE if write(chunk) else _PARKED
-        if not self._write_counted(chunk, write):
-            return _PARKED
-        return _DONE if self._remaining < 0 else _LIVE
-
-    def end(self) -> None:
-        """*Whoever awaits it:* nothing follows.
-
-        :raises ApplicationError: there is no head.
-        """
-        if self._remaining != 0:
-            self._end()
-
-    def fail(self, error: BaseException) -> None:
-        """*Whoever awaits it:* it has raised, or nobody wants it any more
-        (:class:`ClientDisconnected`)."""
-        self._fail(error)
-
-    def refuse(self, error: HTTPError) -> None:
-        """*Pool thread, after* :attr:`Step.LIVE`: nobody awaits it. The server's own answer, or a
-        cut."""
-        if self._head_sent:
-            self._writer.cut()
-            return
-        self._head_sent = True
-        head, body = error_response(error)
-        self._writer.respond(head, b"" if self._head_only else body, len(body))
-
     # --- steps -------------------------------------------------------------------------------
 
     def _examine(self, iterable: Iterable[bytes]) -> Step | None:
@@ -374,45 +271,6 @@ class WSGIResponse(Client):
             )
         return iterator
 
-    def _respond(self, items: list[bytes] | tuple[bytes, ...]) -> bool:
-        """A list or tuple is all there at once: its length is known (PEP 3333, "Handling the
-        Content-Length Header")."""
-        if len(items) == 1:
-            body = items[0]
-            if type(body) is not bytes:
-                check_chunk(body)
-            size = len(body)
-        else:
-            for item in items:
-                if type(item) is not bytes:
-                    check_chunk(item)
-            size = sum(map(len, items))
-            if size > JOIN_LIMIT:
-                self._remaining = size
-                return False
-            body = b"".join(items)
-        head = self._head
-        if head is None:
-            head = self._known_head()
-        length = head.content_length
-        if self._head_only or head.status in BODILESS:
-            body = b""
-        elif length is None:
-            length = size
-        elif size != length:
-            if size < length:
-                self._head_sent = True
-                pipe = self._writer.start(head, length)
-                if body:
-                    pipe.write(body)
-                self._too_short(length - size)
-                return True
-            self._reporter.app_error(_TOO_LONG, None)
-            body = body[:length]
-        self._head_sent = True
-        self._writer.respond(head, body, length)
-        return True
-
     def _iterate(self) -> Step:
         iterator: Iterator[bytes] | None = self._iterator
         assert iterator is not None
@@ -447,100 +305,6 @@ class WSGIResponse(Client):
         if self._remaining != 0:  # else all that was promised has been handed over
             self._end()
         return _DONE
-
-    def _is_all(self, chunk: bytes) -> bool:
-        """Hand over the head together with the first chunk, if that is as long as was promised:
-        most responses of frameworks. False: nothing is done."""
-        head = self._head
-        if head is None:
-            head = self._known_head()
-        length = head.content_length
-        if length != len(chunk) or self._head_only or head.status in BODILESS:
-            return False
-        self._head_sent = True
-        self._remaining = 0
-        self._writer.respond(head, chunk, length)
-        return True
-
-    def _write_counted(self, chunk: bytes, write: Callable[[bytes], bool]) -> bool:
-        """Write under a promised length; `_remaining` is negative once too much has come."""
-        remaining = self._remaining
-        assert remaining is not None
-        size = len(chunk)
-        if size < remaining:
-            self._remaining = remaining - size
-            return write(chunk)
-        if remaining > 0:
-            # The chunk that completes the length ends the response: no second wake for the end.
-            self._pipe.write_last(chunk if size == remaining else chunk[:remaining])
-        if size == remaining:
-            self._remaining = 0
-        elif remaining >= 0:
-            self._remaining = -1
-            # PEP 3333 lets a Content-Length choose how much of a wrapped file is sent.
-            if type(self._iterable) is not FileWrapper:
-                self._reporter.app_error(_TOO_LONG, None)
-        return True
-
-    def _write(self, data: bytes) -> None:
-        """The legacy ``write()`` callable (PEP 3333, "The write() Callable")."""
-        if hasattr(self._iterator, "__anext__"):
-            raise ApplicationError(
-                "write() was called in an asynchronous body, where nobody may wait for the client; "
-                "yield what is to be sent"
-            )
-        if type(data) is not bytes:
-            check_chunk(data)
-        if not data:
-            return
-        if not self._head_sent:
-            self._start()
-        if self._head_only:
-            return
-        if self._remaining is None:
-            self._pipe.write_and_wait(data)
-        else:
-            self._write_counted(data, self._write_waiting)
-
-    def _write_waiting(self, data: bytes) -> bool:
-        self._pipe.write_and_wait(data)
-        return True
-
-    def _start(self) -> bool:
-        """Hand over the head, as the first non-empty chunk demands. False: no body follows."""
-        head = self._known_head()
-        length = head.content_length
-        self._head_sent = True
-        if self._head_only or head.status in BODILESS:
-            self._writer.respond(head, b"", length)
-            self._head_only = True
-            return False
-        if length is not None:
-            self._remaining = length
-        if self._remaining == 0:
-            self._writer.respond(head, b"", 0)  # and the chunk at hand is already too much
-        else:
-            self._pipe = self._writer.start(head, self._remaining)
-        return True
-
-    def _end(self) -> None:
-        """The iterable is exhausted."""
-        if not self._head_sent:
-            head = self._known_head()
-            length = head.content_length
-            self._head_sent = True
-            if self._head_only or head.status in BODILESS:
-                self._writer.respond(head, b"", length)
-            elif length:
-                self._writer.start(head, length)
-                self._too_short(length)
-            else:
-                self._writer.respond(head, b"", 0)
-        elif self._remaining is None:
-            if not self._head_only:
-                self._pipe.finish()
-        elif self._remaining > 0 and not self._head_only:
-            self._too_short(self._remaining)
 
     def _send_file(self, wrapper: FileWrapper) -> bool:
         """Give the descriptor of a plain file to the writer. False: iterate it instead."""
@@ -580,44 +344,5 @@ class WSGIResponse(Client):
             self._reporter.app_error("the iterable's close() raised", error)
         return _DONE
 
-    def _fail(self, error: BaseException) -> None:
-        """Answer 500 where nothing is sent yet, else cut: the client must be able to tell."""
-        if isinstance(error, ClientDisconnected):
-            self._head_sent = True  # what close() may still write goes nowhere
-            self._writer.cut()
-            return
-        advise(error)
-        broken = isinstance(error, ApplicationError)
-        self._reporter.app_error(str(error) if broken else "the application raised", error)
-        if self._head_sent:
-            self._writer.cut()
-            return
-        self._head_sent = True
-        send_error(self._writer, self._head_only)
-
-    def _too_short(self, missing: int) -> None:
-        message = f"the body is {missing} bytes shorter than its Content-Length"
-        self._reporter.app_error(message, None)
-        self._writer.cut()
-
-    def _known_head(self) -> ResponseHead:
-        if self._head is None:
-            raise ApplicationError(
-                "start_response was not called before the first chunk of the body"
-            )
-        return self._head
-
 
 runs_applications(WSGIResponse.begin, WSGIResponse.advance, WSGIResponse.abandon)
-
-_TOO_LONG = "the body is longer than its Content-Length; the rest was not sent"
-_INTERNAL_ERROR = ResponseHead(
-    500, "Internal Server Error", (("Content-Type", "text/plain; charset=utf-8"),)
-)
-_INTERNAL_ERROR_BODY = b"500 Internal Server Error\n"
-
-
-def send_error(writer: Writer, head_only: bool) -> None:
-    """*Pool thread:* answer 500."""
-    body = b"" if head_only else _INTERNAL_ERROR_BODY
-    writer.respond(_INTERNAL_ERROR, body, len(_INTERNAL_ERROR_BODY))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from responses import App, Body, LateClass, call, returning, with_length, writing
 
-from wsgi_async.wsgi.calling import JOIN_LIMIT
+from wsgi_async.wsgi.delivery import JOIN_LIMIT
 
 WRONG_CHUNKS = [
     ("text", "yielded str; encode it"),
