@@ -119,8 +119,6 @@ def test_one_that_waits_for_its_client_is_closed_at_its_yield(serve: Serve) -> N
     with served.client(receive_buffer=4096) as client:
         client.send(request())
         served.wait_until(lambda: state_of(served) == "BEHIND")
-        asked = tap.asked
-        assert asked < 20  # what kernel buffers take, and no more
         client.reset()
     assert body.closed.wait(TIMEOUT)
     assert tap.log[1:] == [
@@ -128,7 +126,7 @@ def test_one_that_waits_for_its_client_is_closed_at_its_yield(serve: Serve) -> N
         f"finally on {APPLICATION} in /",
         f"closed on {POOL} in /",
     ]
-    assert tap.asked == asked
+    assert tap.asked < 20  # what kernel buffers take, and no more
     idle(served)
 
 
