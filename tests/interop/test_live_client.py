@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -74,19 +75,29 @@ def client(url: str) -> RawClient:
 LEAVES = [RawClient.close, RawClient.half_close, RawClient.reset]
 
 
+@contextlib.contextmanager
+def clients_that_leave(url: str, target: str) -> Iterator[Callable[[], None]]:
+    """One for each way to leave, who have asked for this; they leave when that is called."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(client(url)) for _ in LEAVES]
+        for one in clients:
+            one.send(request(target))
+
+        def leave_all() -> None:
+            for one, leave in zip(clients, LEAVES, strict=True):
+                leave(one)
+
+        yield leave_all
+
+
 def test_the_query_of_a_tab_that_is_closed_is_cancelled(queries: Process) -> None:
     """All but one of the threads wait for the database."""
     url = queries.url
     assert get(url, "/report?seconds=0") == "The answer is 42."
-    clients = [client(url) for _ in LEAVES]
-    for one in clients:
-        one.send(request("/report?seconds=600"))
-    until(url, "/running", "3")
-    for one, leave in zip(clients, LEAVES, strict=True):
-        leave(one)
-    until(url, "/running", "0")
-    for one in clients:
-        one.close()
+    with clients_that_leave(url, "/report?seconds=600") as leave:
+        until(url, "/running", "3")
+        leave()
+        until(url, "/running", "0")
     for _ in LEAVES:
         queries.wait_for("A report that nobody waits for was cancelled")
     assert get(url, "/report?seconds=0") == "The answer is 42."
@@ -119,12 +130,7 @@ def test_the_queries_of_all_threads_are_cancelled(queries: Process) -> None:
 def test_a_computation_stops_that_nobody_waits_for(computations: Process) -> None:
     url = computations.url
     assert get(url, "/primes?below=1000") == "168 primes below 1000"
-    clients = [client(url) for _ in LEAVES]
-    for one in clients:
-        one.send(request("/primes?below=1000000000"))
-    until(url, "/", "3 running, 1 complete, 0 stopped")
-    for one, leave in zip(clients, LEAVES, strict=True):
-        leave(one)
-    until(url, "/", "0 running, 1 complete, 3 stopped")
-    for one in clients:
-        one.close()
+    with clients_that_leave(url, "/primes?below=1000000000") as leave:
+        until(url, "/", "3 running, 1 complete, 0 stopped")
+        leave()
+        until(url, "/", "0 running, 1 complete, 3 stopped")

@@ -270,15 +270,20 @@ def test_connections_that_persist_do(installed: Site) -> None:
     assert 2 <= installed.connections <= 3
 
 
+def two_event_streams(site: Site) -> None:
+    """Two at once, of each the first lines as they are made; then both clients go."""
+    target = "/stream/{}?type=text/event-stream"
+    with site.stream(target.format("one")) as one, site.stream(target.format("two")) as two:
+        for name, response in (("one", one), ("two", two)):
+            assert next(lines := lines_of(response)) == "begun 0"
+            site.push(name, "hello")
+            assert next(lines) == "hello"
+
+
 def test_sentry_hands_it_on(tmp_path: Path) -> None:
     """Its wrapper would iterate it, on a thread of the pool, of which there is one."""
     with serving_django(tmp_path, "--threads", "1", around="sentry", installed="1") as site:
-        target = "/stream/{}?type=text/event-stream"
-        with site.stream(target.format("one")) as one, site.stream(target.format("two")) as two:
-            for name, response in (("one", one), ("two", two)):
-                assert next(lines := lines_of(response)) == "begun 0"
-                site.push(name, "hello")
-                assert next(lines) == "hello"
+        two_event_streams(site)
         site.wait_until(lambda facts: facts["over"] == 2 and facts["opened"] == facts["closed"])
         site.command.signal(signal.SIGTERM)
         assert site.command.wait() == 0
@@ -288,12 +293,7 @@ def test_sentry_hands_it_on(tmp_path: Path) -> None:
 def test_a_wrapper_that_iterates_gets_chunks_one_by_one(tmp_path: Path) -> None:
     """It hides the body: that holds a thread then, which the log says once; and nothing hangs."""
     with serving_django(tmp_path, "--threads", "3", around="telemetry", installed="1") as site:
-        target = "/stream/{}?type=text/event-stream"
-        with site.stream(target.format("one")) as one, site.stream(target.format("two")) as two:
-            for name, response in (("one", one), ("two", two)):
-                assert next(lines := lines_of(response)) == "begun 0"
-                site.push(name, "hello")
-                assert next(lines) == "hello"
+        two_event_streams(site)
         # Both clients have gone: whoever waits for a chunk does so no more.
         site.wait_until(lambda facts: facts["over"] == 2 and facts["opened"] == facts["closed"])
         with site.stream("/stream/three") as response:

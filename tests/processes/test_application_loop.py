@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from processes import Site, await_pids, await_text
@@ -48,6 +47,19 @@ def story(directory: Path) -> dict[str, list[int]]:
         word, _, pid = line.partition(" ")
         found.setdefault(word, []).append(int(pid))
     return found
+
+
+def run_program(program: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """A program of somebody's own, to its end."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=directory,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
 
 
 def end(command: Command) -> None:
@@ -125,14 +137,7 @@ def test_a_program_without_a_server_leaves_them_at_its_end(tmp_path: Path) -> No
         "\nassert wsgi_async.run(ask()) == os.getpid()"
         "\nwsgi_async.spawn(mail())\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    result = run_program(program, tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert list(story(tmp_path)) == ["import", "enter", "mail", "leave"]
 
@@ -145,14 +150,7 @@ def test_a_program_that_ends_beneath_its_server_leaves_them_too(tmp_path: Path) 
         "\nblock.__enter__()"
         "\nassert urlopen(server.addresses[0]).read() == f'{os.getpid()} {os.getpid()}'.encode()\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    result = run_program(program, tmp_path)
     assert result.returncode == 0, result.stderr
     assert list(story(tmp_path)) == ["import", "enter", "leave"]
 
@@ -172,14 +170,7 @@ def test_what_runs_at_the_end_of_a_program_is_refused_or_served_but_never_hangs(
         "print(wsgi_async.run(answer()))\n"
         "atexit.register(late)\n"  # called before ours
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    result = run_program(program, tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
         "served",
@@ -212,14 +203,7 @@ def test_a_loop_that_a_server_has_given_up_is_not_waited_for_once_more(tmp_path:
         "_at_exit()\n"
         "print(time.monotonic() - began < 2)\n"
     )
-    result: Any = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    result = run_program(program, tmp_path)
     assert (result.returncode, result.stdout.split()) == (0, ["1", "True"]), result.stderr
 
 
@@ -237,13 +221,6 @@ def test_ctrl_c_ends_the_wait_of_a_script(tmp_path: Path) -> None:
         "except KeyboardInterrupt:\n"
         "    print('interrupted')\n"
     )
-    result: Any = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    result = run_program(program, tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.split() == ["cancelled", "interrupted"]

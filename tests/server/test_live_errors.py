@@ -9,8 +9,8 @@ from typing import Any
 import h11
 import pytest
 from live_bodies import Live, Tap, live_app
-from live_servers import Serve, ends, idle, live_servers
-from rawclient import TIMEOUT, request
+from live_servers import Serve, ends, idle, left_after, live_servers
+from rawclient import TIMEOUT
 
 serve = pytest.fixture(live_servers)
 
@@ -64,11 +64,7 @@ def test_what_its_end_raises_is_told_and_it_is_closed_all_the_same(serve: Serve)
             raise ValueError("at its end")
 
     body = Live(chunks())
-    served = serve(live_app(lambda: body))
-    with served.client() as client:
-        client.send(request())
-        client.read_until(b"first")
-        client.reset()
+    served = left_after(b"first", body, serve)
     [(_, message, error)] = served.recorder.wait_for("app_error")
     assert message == "the application raised as its body was cancelled"
     assert repr(error) == "ValueError('at its end')"
@@ -86,11 +82,7 @@ def test_one_that_catches_its_cancellation_is_closed_at_its_next_yield(serve: Se
                 yield b"not with me"
 
     body = Live(chunks())
-    served = serve(live_app(lambda: body))
-    with served.client() as client:
-        client.send(request())
-        client.read_until(b"first")
-        client.reset()
+    served = left_after(b"first", body, serve)
     assert body.closed.wait(TIMEOUT)
     idle(served)
 
@@ -115,11 +107,7 @@ def test_inner_generators_are_closed_by_whoever_iterates_them(serve: Serve) -> N
             log.append("outer")
 
     body = Live(outer())
-    served = serve(live_app(lambda: body))
-    with served.client() as client:
-        client.send(request())
-        client.read_until(b"tick")
-        client.reset()
+    served = left_after(b"tick", body, serve)
     assert body.closed.wait(TIMEOUT)
     idle(served)
     assert "outer" in log

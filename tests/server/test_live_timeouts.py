@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import h11
 import pytest
 from live_bodies import Live, Tap, live_app
-from live_servers import Serve, bodies_of, ends, idle, live_of, live_servers, state_of
+from live_servers import Serve, bodies_of, ends, idle, left_after, live_of, live_servers, state_of
 from rawclient import TIMEOUT, request
 from serving import Served
 
@@ -132,11 +132,7 @@ def test_one_that_ignores_its_cancellation_is_cancelled_again_and_told_of_once(
                 cancelled.append(time.monotonic())
 
     body = Live(chunks())
-    served = serve(live_app(lambda: body))
-    with served.client() as client:
-        client.send(request())
-        client.read_until(b"first")
-        client.reset()
+    served = left_after(b"first", body, serve)
     served.wait_until(lambda: bodies_of(served)._all() == [] or _insist(served))
     assert body.closed.wait(TIMEOUT)
     idle(served)
@@ -169,11 +165,7 @@ def test_what_a_finally_awaits_is_not_broken_off_at_once(serve: Serve) -> None:
             log.append("cleaned up")
 
     body = Live(chunks())
-    served = serve(live_app(lambda: body))
-    with served.client() as client:
-        client.send(request())
-        client.read_until(b"first")
-        client.reset()
+    served = left_after(b"first", body, serve)
     swept(served, 5)
     assert body.closed.wait(TIMEOUT)
     assert log == ["cleaned up"]

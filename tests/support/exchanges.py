@@ -186,23 +186,43 @@ class Rig:
         assert stopped.wait(WAIT)
 
 
-def finish_live(rig: Rig, connection: Connection) -> None:
-    """Be the loop, and a client that takes everything, until all is over, and asynchronous bodies
-    are closed."""
+def be_the_loop(
+    rig: Rig,
+    connection: Connection,
+    goes_on: Callable[[], object] = lambda: False,
+    tick: Callable[[], object] = lambda: None,
+    why: object = "",
+) -> None:
+    """Be the loop, which looks after its pool and its mailbox at each tick, and a client that takes
+    everything, until all is over.
+
+    :param goes_on: whether it is not, for another reason.
+    :param tick: called at each tick.
+    :param why: said where that takes too long.
+    """
     side = connection.side
     deadline = time.monotonic() + WAIT
-    while side.end is None or len(rig.live) or rig.pool.busy or rig.pool.queued:
-        assert time.monotonic() < deadline, (side.end, len(rig.live))
+    while side.end is None or rig.pool.busy or rig.pool.queued or goes_on():
+        assert time.monotonic() < deadline, f"{why}: {side.end}, {goes_on()}"
         if side.unsent:
             side.drain()
         if not rig.line.wakes.empty():
             rig.line.turn()
         rig.pool.mend()
         rig.line.mailbox.mend()
+        tick()
+        time.sleep(0.0002)
+
+
+def finish_live(rig: Rig, connection: Connection) -> None:
+    """The same, until asynchronous bodies are closed, too."""
+
+    def sweep() -> None:
         if rig.live.bodies is not None:
             rig.live.bodies._swept_at = 0.0
             rig.live.sweep(time.monotonic())
-        time.sleep(0.0002)
+
+    be_the_loop(rig, connection, lambda: len(rig.live), sweep, "asynchronous bodies")
 
 
 def rigs(tmp_path: Path) -> Iterator[Callable[..., Rig]]:

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from application_loops import ending_with_the_test
+from live_bodies import Live, live_app
+from rawclient import request
 from serving import Served, serving
 
 from wsgi_async.realtime.bodies import Bodies
@@ -19,6 +21,7 @@ __all__ = [
     "bodies_of",
     "ends",
     "idle",
+    "left_after",
     "live_of",
     "live_servers",
     "state_of",
@@ -38,6 +41,16 @@ def live_servers() -> Iterator[Serve]:
             return stack.enter_context(serving(application, **options))
 
         yield start
+
+
+def left_after(first: bytes, body: Live, serve: Serve) -> Served:
+    """A server with this body, whose client has taken the first of it and left by a reset."""
+    served = serve(live_app(lambda: body))
+    with served.client() as client:
+        client.send(request())
+        client.read_until(first)
+        client.reset()
+    return served
 
 
 def live_of(served: Served) -> LiveResponses:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exchanges import Connection, Notes, Rig
+from exchanges import Connection, Notes, Rig, be_the_loop
 from striking import Striker, StruckError
 from threadline import KIB, MIB, WAIT, no_leaks
 
@@ -136,18 +136,8 @@ def ask(rig: Rig, scene: Scene) -> Connection:
 
 
 def finish(rig: Rig, connection: Connection, striker: Striker) -> None:
-    """Be the loop, which looks after its pool and its mailbox at each tick, until all is over."""
-    side = connection.side
-    deadline = time.monotonic() + WAIT
-    while side.end is None or rig.pool.busy or rig.pool.queued or rig.pool.aside:
-        assert time.monotonic() < deadline, f"{striker}: {side.end}"
-        if side.unsent:
-            side.drain()
-        if not rig.line.wakes.empty():
-            rig.line.turn()
-        rig.pool.mend()
-        rig.line.mailbox.mend()
-        time.sleep(0.0002)
+    """Be the loop until all is over, stand-ins included."""
+    be_the_loop(rig, connection, lambda: rig.pool.aside, why=striker)
 
 
 @pytest.mark.parametrize("name", SCENES)

@@ -12,6 +12,7 @@ import pytest
 from application_loops import ending_with_the_test
 from exchanges import Rig, finish_live, rigs
 from live_bodies import MARK, Live, Tap, live_app
+from pools import until
 from threadline import KIB, MIB, WAIT
 
 from wsgi_async.realtime.application_loop import application_loop
@@ -57,10 +58,7 @@ def test_chunks_without_a_pause_cost_one_wake(make: Callable[..., Rig]) -> None:
     closed = Live(chunks())
     rig = make(live_app(lambda: closed))
     connection = rig.begin()
-    deadline = time.monotonic() + WAIT
-    while not connection.exchange.writer.has_ended:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    until(lambda: connection.exchange.writer.has_ended)
     assert rig.line.mailbox.wakes == 1
     finish_live(rig, connection)
     assert connection.side.body == b"x" * 10_000
@@ -99,13 +97,13 @@ def test_no_more_waits_than_the_room_and_one_chunk(make: Callable[..., Rig], ove
     tap.give(*[b"x" * size] * 100, None)
     connection = rig.begin()
     side = connection.side
-    _until(lambda: connection.exchange.writer.is_parked)
+    until(lambda: connection.exchange.writer.is_parked)
     assert room < tap.asked * size <= room + size
     rounds = 0
     while side.end is None:
         asked = tap.asked
         _turns(rig)
-        _until(lambda: connection.exchange.writer.is_parked or tap.asked == 100)
+        until(lambda: connection.exchange.writer.is_parked or tap.asked == 100)
         assert side.unsent + connection.side.pipe._queued <= room + size
         assert tap.asked - asked <= (room + size) // size
         side.drain()
@@ -121,7 +119,7 @@ def test_where_the_budget_is_used_up_it_goes_on_with_little(make: Callable[..., 
     rig = make(live_app(lambda: Live(tap.chunks())), process_memory=1, memory=MIB)
     tap.give(*[b"x" * 5 * KIB] * 20, None)
     connection = rig.begin()
-    _until(lambda: connection.exchange.writer.is_parked)
+    until(lambda: connection.exchange.writer.is_parked)
     assert tap.asked == 4  # 16 KiB are free of charge
     finish_live(rig, connection)
     assert len(connection.side.body) == 100 * KIB
@@ -134,8 +132,8 @@ def test_who_leaves_as_it_is_handed_over_has_it_closed_once(make: Callable[..., 
         body = Live(tap.chunks(), tap.log)
         rig = make(live_app(lambda body=body: body), threads=1)
         connection = rig.begin()
-        until = time.perf_counter() + round_ % 50 * 2e-5
-        while time.perf_counter() < until:
+        moment = time.perf_counter() + round_ % 50 * 2e-5
+        while time.perf_counter() < moment:
             pass
         connection.side.leave()
         finish_live(rig, connection)
@@ -163,13 +161,6 @@ def test_where_the_application_loop_has_ended_it_is_closed(make: Callable[..., R
 def _end(loop: Any) -> None:
     loop.enter(type(loop.state).FINISHING)
     loop.close()
-
-
-def _until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.0005)
 
 
 def _turns(rig: Rig) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from application_loops import ending_with_the_test
-from exchanges import Connection, Notes, Rig, finish_live
+from exchanges import Connection, Notes, Rig, be_the_loop, finish_live
 from live_bodies import Live
 from striking import Striker, StruckError
 from threadline import WAIT, no_leaks
@@ -133,15 +133,6 @@ def _strike(striker: Striker, name: str, directory: Path) -> str:
 
 def _refused(rig: Rig, connection: Connection) -> None:
     """Be the loop until its response has ended; then the one that was in the way is gone."""
-    deadline = time.monotonic() + WAIT
-    while connection.side.end is None or rig.pool.busy or rig.pool.queued:
-        assert time.monotonic() < deadline
-        if connection.side.unsent:
-            connection.side.drain()
-        if not rig.line.wakes.empty():
-            rig.line.turn()
-        rig.pool.mend()
-        rig.line.mailbox.mend()
-        time.sleep(0.0002)
+    be_the_loop(rig, connection)
     assert rig.live.bodies is not None
     rig.live.bodies._bodies.clear()

@@ -58,6 +58,11 @@ class Source:
             self.has_ended.set()
 
 
+async def body(source: Source) -> None:
+    async for _ in sse.stream(source.events()):
+        pass
+
+
 @pytest.mark.asyncio
 async def test_no_event_is_lost_or_doubled_by_comments() -> None:
     """The timer fires again and again while the source waits, which must not be broken off."""
@@ -184,12 +189,7 @@ async def test_what_a_source_raises_comes_through_after_what_it_made() -> None:
 @pytest.mark.asyncio
 async def test_cancelled_while_it_waits_the_source_is_cancelled_there() -> None:
     source = Source()
-
-    async def body() -> None:
-        async for _ in sse.stream(source.events()):
-            pass
-
-    task = asyncio.create_task(body())
+    task = asyncio.create_task(body(source))
     await source.has_begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -201,12 +201,7 @@ async def test_cancelled_while_it_waits_the_source_is_cancelled_there() -> None:
 async def test_its_stack_is_that_of_its_source() -> None:
     """Among the requests in flight: not that of what waits for it."""
     source = Source()
-
-    async def body() -> None:
-        async for _ in sse.stream(source.events()):
-            pass
-
-    task = asyncio.create_task(body())
+    task = asyncio.create_task(body(source))
     await source.has_begun.wait()
     stack = "\n".join(stack_of(task))
     assert stack.index("in body") < stack.index("in events") < stack.index("self.queue.get()")
