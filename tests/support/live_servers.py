@@ -78,5 +78,6 @@ def state_of(served: Served) -> str:
 
 def idle(served: Served) -> None:
     """Wait until nothing is held for anybody, bodies included."""
+    served.wait_until_idle()  # nobody can begin a body any more
     served.wait_until(lambda: not len(live_of(served)), "a body is left")
-    served.wait_until_idle()
+    served.wait_until_idle()  # those that were left have been closed
