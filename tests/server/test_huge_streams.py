@@ -32,7 +32,8 @@ HELD = 24 << 20
 class App:
     """A quick answer, and a stream that counts what it has given; by ``write()`` too."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = SIZE) -> None:
+        self.size = size
         self.produced: list[int] = []
         self.threads: list[set[int]] = []
         self.closed = 0
@@ -40,7 +41,7 @@ class App:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         path = environ["PATH_INFO"]
-        write = start_response("200 OK", [("Content-Length", str(SIZE))] if path != "/" else [])
+        write = start_response("200 OK", [("Content-Length", str(self.size))] if path != "/" else [])
         if path == "/":
             return [b"quick"]
         blocks = self._blocks()
@@ -57,7 +58,7 @@ class App:
             self.produced.append(0)
             self.threads.append(set())
         try:
-            for _ in range(SIZE // len(BLOCK)):
+            for _ in range(self.size // len(BLOCK)):
                 self.produced[number] += len(BLOCK)
                 self.threads[number].add(threading.get_ident())
                 yield BLOCK
@@ -91,10 +92,10 @@ def wait_until_at_rest(served: Served, app: App) -> None:
     served.wait_until(nothing_moves, "threads are held, or it goes on")
 
 
-def read_whole(client: RawClient) -> None:
+def read_whole(client: RawClient, size: int = SIZE) -> None:
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     client.read_until(b"\r\n\r\n")
-    left = SIZE
+    left = size
     while left:
         left -= len(client.receive(min(left, 1 << 20)))
 
@@ -154,7 +155,7 @@ def test_what_the_disk_takes_is_written_to_it_when_nobody_needs_the_threads(
     loop: str, serve: Serve
 ) -> None:
     """``spool`` by its word: each application is done with its response, and nobody has read."""
-    app = App()
+    app = App(HELD + (8 << 20))
     served = serve(
         app,
         loop=loop,
@@ -174,7 +175,7 @@ def test_what_the_disk_takes_is_written_to_it_when_nobody_needs_the_threads(
                 if app.closed == len(readers):
                     break
                 assert number < 200_000
-        read_whole(readers[0])
+        read_whole(readers[0], app.size)
         for reader in readers:
             reader.reset()
     served.wait_until_idle()
