@@ -10,6 +10,7 @@
     ClientDisconnected       the client is gone              (an OSError, as file-like code expects)
     RequestTimeout           the application is too late  (a BaseException: nobody is to catch it)
     StorageExhausted         a spool's bound or its disk is full          (an OSError)
+    ProtocolFault            who passes for a front server has sent what is not its protocol
 
 An error names whose fault it is: the operator's, the client's or the application's.
 What is full where the status is 503 is an ``Overload``.
@@ -29,6 +30,7 @@ __all__ = [
     "HTTPError",
     "LoadError",
     "Overload",
+    "ProtocolFault",
     "RequestTimeout",
     "StorageExhausted",
     "WsgiAsyncError",
@@ -129,3 +131,11 @@ class RequestTimeout(BaseException):
 
 class StorageExhausted(OSError):
     """A spool has reached its bound, or the disk beneath it is full."""
+
+
+class ProtocolFault(Exception):
+    """Bytes that are none of the protocol in which front servers are to speak here: there is nobody
+    who would understand an answer, so the connection is closed without one.
+
+    The message is a line for the log; never text that the other end has sent.
+    """

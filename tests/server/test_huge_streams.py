@@ -41,7 +41,8 @@ class App:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         path = environ["PATH_INFO"]
-        write = start_response("200 OK", [("Content-Length", str(self.size))] if path != "/" else [])
+        fields = [("Content-Length", str(self.size))] if path != "/" else []
+        write = start_response("200 OK", fields)
         if path == "/":
             return [b"quick"]
         blocks = self._blocks()

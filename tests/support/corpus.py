@@ -13,9 +13,10 @@ import pytest
 
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.limits import Limits
+from wsgi_async.http.reading import Signal
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http1 import reader as http1
-from wsgi_async.http1.reader import RequestReader, Signal
+from wsgi_async.http1.reader import RequestReader
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 DEFAULTS = Limits(request_line=8190, fields=100, field_size=8190, header_size=65536)

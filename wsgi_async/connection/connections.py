@@ -70,8 +70,12 @@ class Phase(enum.Enum):
 
 def make_framer(config: Config) -> HTTP1Framer:
     """What makes bytes of the responses of a server with these options."""
-    server = SERVER if config.server_header else ""
-    return HTTP1Framer(server, parse_fields(config.header))
+    return HTTP1Framer(*framer_arguments(config))
+
+
+def framer_arguments(config: Config) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """What is in all of its responses, by whatever they are framed: see :class:`.FramedHeads`."""
+    return SERVER if config.server_header else "", tuple(parse_fields(config.header))
 
 
 def _do_nothing() -> None:
@@ -150,7 +154,10 @@ class Connections:
             self._slow_requests = SlowRequests(config.slow_request, gateway.pool, gateway.observer)
         self.framer: Framer = make_framer(config)
         self._began = math.inf
-        self._dates = Dates(self.framer)
+        self.framer_arguments = framer_arguments(config)
+        """For framers of other protocols."""
+        self.dates = Dates(self.framer)
+        """To be told of these."""
         self._warned_at = -math.inf
 
     def move_over(self, linger: float) -> None:
@@ -190,7 +197,7 @@ class Connections:
         :param wall: seconds since the epoch.
         """
         self._began = min(self._began, now)
-        self._dates.set(wall)
+        self.dates.set(wall)
         self._completions.count(now)
         for connection, how in self.unread.look():
             if how is Departure.RESET:

@@ -10,14 +10,21 @@ __all__ = ["Dates"]
 
 
 class Dates:
-    """Keeps the Date of a framer.
+    """Keeps the Date of framers.
 
-    :param framer: what frames the heads of all responses.
+    :param framer: what frames the heads of all responses, but for those that others frame.
     """
 
     def __init__(self, framer: Framer) -> None:
-        self._framer = framer
+        self._framers = [framer]
         self._second = 0
+        self._date = ""
+
+    def add(self, framer: Framer) -> None:
+        """Keep that of one more."""
+        self._framers.append(framer)
+        if self._date:
+            framer.set_date(self._date)
 
     def set(self, wall: float) -> None:
         """It is that late; to be called a few times a second.
@@ -27,4 +34,6 @@ class Dates:
         second = int(wall)
         if second != self._second:
             self._second = second
-            self._framer.set_date(formatdate(second, usegmt=True))
+            self._date = formatdate(second, usegmt=True)
+            for framer in self._framers:
+                framer.set_date(self._date)

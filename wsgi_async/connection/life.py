@@ -13,6 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.framing import BodyFraming
+from wsgi_async.http.reading import Reader
 from wsgi_async.http1.reader import RequestReader
 from wsgi_async.wsgi.client_watch import Presence
 from wsgi_async.wsgi.environ import client_name, remote_address
@@ -73,10 +74,12 @@ class ConnectionLife(asyncio.Protocol):
     :param loop: the loop that runs it.
     :param peer: the client's address, as accept(2) returned it. The connection itself cannot tell
         once it was reset.
+    :param reader: what turns its bytes into requests. None: what reads HTTP/1.1.
     """
 
     __slots__ = (
         "_exchange",
+        "_framer",
         "_input",
         "_loop",
         "_proxy_fields",
@@ -94,7 +97,16 @@ class ConnectionLife(asyncio.Protocol):
     is_welcome = False
     """Whether it may begin although the server drains."""
 
-    def __init__(self, shared: Connections, loop: asyncio.AbstractEventLoop, peer: object) -> None:
+    answers_unheard = True
+    """Whether one that is too many may be answered before it has asked anything."""
+
+    def __init__(
+        self,
+        shared: Connections,
+        loop: asyncio.AbstractEventLoop,
+        peer: object,
+        reader: Reader | None = None,
+    ) -> None:
         self.server_variables: dict[str, object] = {}
         self.remote_addr, self.remote_port = remote_address(peer)
         self._proxy_fields = shared.proxy_fields(self.remote_addr)
@@ -104,7 +116,10 @@ class ConnectionLife(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", None)  # until connection_made
         self._sender = cast("Sender", None)
         self._input = cast("Input", None)
-        self._reader = RequestReader(shared.limits, shared.config.parser)
+        if reader is None:
+            reader = RequestReader(shared.limits, shared.config.parser)
+        self._reader = reader
+        self._framer = shared.framer
         self._exchange: Exchange | None = None
         self._upload: Upload | None = None
 
@@ -301,7 +316,7 @@ class ConnectionLife(asyncio.Protocol):
         head_only = exchange is not None and exchange.head.method == "HEAD"
         fields = exchange.refusal_fields if exchange is not None else ()
         self._let_exchange_go("the request was refused", status=error.status)
-        answer = shared.framer.error_answer(error, head_only=head_only, fields=fields)
+        answer = self._framer.error_answer(error, head_only=head_only, fields=fields)
         self._sender.write([answer])
         self._close_softly()
 

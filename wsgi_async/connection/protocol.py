@@ -87,7 +87,7 @@ class HTTPProtocol(ConnectionLife):
         elif not shared.make_room(self, now):
             shared.warn_full(now)
             shared.refused.add(self)
-            if shared.probes is None:
+            if shared.probes is None and self.answers_unheard:
                 self._refuse(_too_many())
             if len(shared.refused) > shared.refusals:
                 self._transport.abort()
@@ -271,7 +271,7 @@ class HTTPProtocol(ConnectionLife):
         else:
             self._enter(_BODY)
             if upload.continue_is_due():
-                self._sender.write([self._shared.framer.continue_head])
+                self._sender.write([self._framer.continue_head])
 
     def _answer_itself(self, exchange: Exchange, head: ResponseHead, body: bytes) -> None:
         """Answer in the application's stead, and then go on as after any other response.
@@ -317,7 +317,7 @@ class HTTPProtocol(ConnectionLife):
             return
         if upload.continue_is_due():
             if self._sender.framed is None:
-                self._sender.write([self._shared.framer.continue_head])
+                self._sender.write([self._framer.continue_head])
             # Behind a final head there is no 100, but the client's time runs all the same.
             upload.await_client()
         self._adjust_reading()
@@ -398,7 +398,7 @@ class HTTPProtocol(ConnectionLife):
         """Send what goes before the head of a response, unless that is out."""
         sender = self._sender
         if sender.framed is None:
-            framer, version = self._shared.framer, exchange.head.version
+            framer, version = self._framer, exchange.head.version
             sender.write([framer.interim_head(head, version) for head in interim.take()])
             sender.await_client(self)
 
@@ -413,7 +413,7 @@ class HTTPProtocol(ConnectionLife):
             and (shared.phase is _SERVING or self._reader.buffered > 0)
             and not (shared.refused and self in shared.refused)
         )
-        return shared.framer[head, length, request.method, request.version, persists]
+        return self._framer[head, length, request.method, request.version, persists]
 
     # --- ends of a response --------------------------------------------------------------------
 

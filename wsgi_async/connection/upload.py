@@ -15,7 +15,7 @@ from collections.abc import Callable
 from wsgi_async.buffers.spool import BodySpool, SourceFile
 from wsgi_async.config.options import Config
 from wsgi_async.errors import HTTPError, Overload, StorageExhausted
-from wsgi_async.http1.reader import RequestReader, Signal
+from wsgi_async.http.reading import Reader, Signal
 from wsgi_async.threads import RequestBody
 
 from .connections import Connections
@@ -121,7 +121,7 @@ class Upload:
         self,
         exchange: Exchange,
         connection: OpenConnection,
-        reader: RequestReader,
+        reader: Reader,
         shared: Connections,
         clock: Callable[[], float],
         *,

@@ -6,22 +6,16 @@ the head is framed (RFC 9112 §6.3, §9.3); what a head contains was checked in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from wsgi_async.errors import HTTPError
-from wsgi_async.http.bounded_cache import BoundedCache
+from wsgi_async.http.framed_heads import FramedHeads
 from wsgi_async.http.framing import BodyFraming, FramedHead, Wanted
-from wsgi_async.http.response import ResponseHead, error_response
+from wsgi_async.http.head_lines import Lines, lines_of
+from wsgi_async.http.response import ResponseHead
 
 __all__ = ["CONTINUE", "HTTP1Framer", "frame_chunks", "frame_head"]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-FRAMED_LIMIT = 256
-FRAMED_SIZE_LIMIT = 1024
-"""Framed heads that are remembered, and bytes of each at most."""
-LINES_LIMIT = 1024
-"""Heads whose lines are remembered; ``wsgi/checks.py`` bounds the size of a head that recurs."""
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -29,60 +23,12 @@ _NONE, _LENGTH = BodyFraming.NONE, BodyFraming.LENGTH
 _CHUNKED, _CLOSE = BodyFraming.FRAMED, BodyFraming.CLOSE
 
 
-Lines = tuple[bytes, bytes]
-"""The start line and the field lines of a head, whatever its framing will be."""
+class HTTP1Framer(FramedHeads):
+    """The framed heads of one server's responses: see :class:`FramedHeads`. On the loop."""
 
-
-Added = tuple[tuple[str, bytes], ...]
-"""Fields that the server adds where a head has none of that name: the name in lower case, the
-line."""
-
-
-def as_added(fields: Iterable[tuple[str, str]]) -> Added:
-    """Write fields that are to be added."""
-    return tuple((name.lower(), f"{name}: {value}\r\n".encode("latin-1")) for name, value in fields)
-
-
-def lines_of(head: ResponseHead, added: Added = ()) -> Lines:
-    """Write what a head says, and what is added to it."""
-    start_line = f"HTTP/1.1 {head.status} {head.reason}\r\n"
-    fields = "".join([f"{name}: {value}\r\n" for name, value in head.fields]).encode("latin-1")
-    if added:
-        own = {name.lower() for name, _ in head.fields}
-        fields += b"".join([line for name, line in added if name not in own])
-    return start_line.encode("latin-1"), fields
-
-
-class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
-    """The framed heads of one server's responses: looking one up frames it; see
-    :class:`wsgi_async.http.framing.Framer`. Those that recur are remembered for as long as the Date
-    stays the same, their lines beyond that. On the loop.
-
-    :param server: what the ``Server`` field says; empty for none.
-    :param fields: name and value of each field that is added to responses, the server's own
-        answers included, which have none of that name.
-    """
-
-    __slots__ = ("_added", "_date", "_lines", "_server", "_size_limit")
+    __slots__ = ()
 
     continue_head = CONTINUE
-
-    def __init__(self, server: str, fields: Iterable[tuple[str, str]] = ()) -> None:
-        super().__init__(FRAMED_LIMIT)
-        self._added = added = as_added(fields)
-        # What is added must not be why a head is framed anew for each response.
-        self._size_limit = FRAMED_SIZE_LIMIT + sum(len(line) for _, line in added)
-        if not server or any(name == "server" for name, _ in added):
-            self._server = b""
-        else:
-            self._server = f"Server: {server}\r\n".encode("latin-1")
-        self._date = b""
-        self._lines: BoundedCache[ResponseHead, Lines] = BoundedCache(LINES_LIMIT)
-
-    def set_date(self, date: str) -> None:
-        """Begin another second."""
-        self._date = f"Date: {date}\r\n".encode("latin-1")
-        self.clear()
 
     def __missing__(self, wanted: Wanted) -> FramedHead:
         head, length, method, version, persists = wanted
@@ -110,14 +56,6 @@ class HTTP1Framer(BoundedCache[Wanted, FramedHead]):
         if version == "HTTP/1.0":
             return b""
         return b"".join((*lines_of(head), b"\r\n"))
-
-    def error_answer(
-        self, error: HTTPError, *, head_only: bool, fields: tuple[tuple[str, str], ...] = ()
-    ) -> bytes:
-        """A whole answer of the server's own, after which the connection is closed."""
-        head, body = error_response(error, fields)
-        framed = self[head, len(body), "HEAD" if head_only else "GET", "HTTP/1.1", False]
-        return framed.data if head_only else framed.data + body
 
 
 def frame_head(

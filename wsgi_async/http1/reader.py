@@ -21,6 +21,7 @@ from wsgi_async.errors import HTTPError
 from wsgi_async.http.admission import admit
 from wsgi_async.http.bounded_cache import BoundedCache
 from wsgi_async.http.limits import Limits
+from wsgi_async.http.reading import Signal
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http1.lines import end_of_line
 
@@ -32,14 +33,7 @@ try:  # It is an optimisation: without its file everything goes to h11.
 except ModuleNotFoundError:  # pragma: no cover
     FastPath = None  # type: ignore[assignment,misc]
 
-__all__ = ["RequestReader", "Signal"]
-
-
-class Signal(enum.Enum):
-    """Events of :meth:`RequestReader.next_event` that carry nothing."""
-
-    NEED_DATA = enum.auto()
-    END_OF_BODY = enum.auto()
+__all__ = ["RequestReader"]
 
 
 _NEED_DATA = Signal.NEED_DATA

@@ -30,11 +30,12 @@ from wsgi_async.events import Observer, RequestInfo
 from wsgi_async.http.framing import BodyFraming, FramedHead
 from wsgi_async.http.limits import Limits
 from wsgi_async.http.origin import Origin
+from wsgi_async.http.reading import Signal
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.request_id import KEY, RequestIdField
 from wsgi_async.http.response import ResponseHead, with_fields
 from wsgi_async.http1.framing import HTTP1Framer
-from wsgi_async.http1.reader import RequestReader, Signal
+from wsgi_async.http1.reader import RequestReader
 from wsgi_async.wsgi.calling import Step, WSGIResponse
 from wsgi_async.wsgi.client_watch import Watch
 from wsgi_async.wsgi.environ import build_environ, client_name, remote_address, server_variables

@@ -11,8 +11,9 @@ from corpus import CASES, DEFAULTS, Case, Verdict, read, text_of
 
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.limits import Limits
+from wsgi_async.http.reading import Signal
 from wsgi_async.http1 import reader as http1
-from wsgi_async.http1.reader import RequestReader, Signal
+from wsgi_async.http1.reader import RequestReader
 
 SOURCES = [
     Path(http1.__file__).parents[1].joinpath(*names).with_suffix(".py").read_text(encoding="utf-8")

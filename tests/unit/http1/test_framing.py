@@ -10,18 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsgi_async.errors import HTTPError
+from wsgi_async.http.framed_heads import FRAMED_LIMIT, FRAMED_SIZE_LIMIT, LINES_LIMIT
 from wsgi_async.http.framing import BodyFraming, FramedHead
+from wsgi_async.http.head_lines import lines_of
 from wsgi_async.http.response import ResponseHead
-from wsgi_async.http1.framing import (
-    CONTINUE,
-    FRAMED_LIMIT,
-    FRAMED_SIZE_LIMIT,
-    LINES_LIMIT,
-    HTTP1Framer,
-    frame_chunks,
-    frame_head,
-    lines_of,
-)
+from wsgi_async.http1.framing import CONTINUE, HTTP1Framer, frame_chunks, frame_head
 
 NOW = "Mon, 01 Jan 2024 00:00:00 GMT"
 DATE = f"Date: {NOW}\r\n".encode()

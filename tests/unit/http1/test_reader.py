@@ -10,9 +10,10 @@ from properties import examples
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.admission import admit
 from wsgi_async.http.limits import Limits
+from wsgi_async.http.reading import Signal
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http1 import reader as http1
-from wsgi_async.http1.reader import RequestReader, Signal
+from wsgi_async.http1.reader import RequestReader
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"

@@ -1,0 +1,12 @@
+"""uwsgi, SCGI and FastCGI as bytes, without I/O: what a web server in front says of a request, and
+the response as it takes it.
+
+``uwsgi`` and ``scgi`` read one request from a connection, by what they have in common, which is
+``counted``; ``cgi_framing`` makes the bytes of their responses. ``diagnosis`` names what is none of
+these protocols. Here the other end of the connection is called the front server: it is the client's
+server, and our client.
+
+Runs on: the loop thread. No clock, no socket and no lock; an object belongs to one thread.
+
+May import: http.
+"""
