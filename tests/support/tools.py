@@ -160,6 +160,10 @@ class Process:
         """Where it listens, without a slash at the end, once it has said so."""
         return self.wait_for(r"(?:Listening|Serving) on (http://127\.0\.0\.1:[0-9]+)")[1]
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 

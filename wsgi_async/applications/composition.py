@@ -27,9 +27,9 @@ from wsgi_async.errors import ConfigError, LoadError
 from wsgi_async.events import Observer
 from wsgi_async.wsgi.types import Application
 
-from .loading import load_application, load_middleware, load_subscriber
+from .loading import file_of, load_application, load_middleware, load_subscriber
 
-__all__ = ["compose", "describe", "make_subscribers", "names_something"]
+__all__ = ["compose", "describe", "make_subscribers", "named_files", "names_something"]
 
 
 def names_something(settings: Settings) -> bool:
@@ -43,6 +43,16 @@ def describe(settings: Settings) -> str:
     parts += [f"--mount {text}" for text in settings.launch.mount]
     parts += [f"--static {text}" for text in settings.launch.static]
     return ", ".join(parts)
+
+
+def named_files(settings: Settings, directory: str) -> list[str]:
+    """The files that applications are loaded from, where the options name files and not modules.
+
+    :param directory: where the processes run.
+    """
+    specs = [settings.launch.app, *(text.partition("=")[2] for text in settings.launch.mount)]
+    files = [file_of(spec.strip(" "), directory) for spec in specs if spec]
+    return [path for path in files if path is not None]
 
 
 def compose(

@@ -38,10 +38,19 @@ from wsgi_async.events import Observer, check_subscriber
 from wsgi_async.system.own_code import without_ours
 
 from . import factories
+from .namesakes import Brought
 
-__all__ = ["application_traceback", "load_application", "load_middleware", "load_subscriber"]
+__all__ = [
+    "application_traceback",
+    "file_of",
+    "load_application",
+    "load_middleware",
+    "load_subscriber",
+]
 
 _DEFAULTS = ("application", "app")
+
+_BROUGHT = Brought()
 
 _LONGEST_MESSAGE = 500
 _LONGEST_TRACEBACK = 16_000
@@ -150,9 +159,15 @@ def _locate(spec: str) -> tuple[ModuleType, str, str | None]:
         where `spec` has none.
     """
     where, expression = _split(spec)
+    _BROUGHT.begin()
     if _names_file(where):
-        return _load_file(where), where, expression
+        _BROUGHT.check(where)
+        module = _load_file(where)
+        _BROUGHT.check(where)  # the script may have put directories on the path
+        _BROUGHT.end(where)
+        return module, where, expression
     module, rest = _import(where, whole=expression is not None)
+    _BROUGHT.end(where)
     if rest:  # only where `spec` has no colon
         return module, module.__name__, ".".join(rest)
     return module, where, expression
@@ -166,6 +181,19 @@ def _checked(found: Any, name: str) -> Callable[..., Any]:
     return cast("Callable[..., Any]", found)
 
 
+def file_of(spec: str, directory: str) -> str | None:
+    """The file that `spec` names; None where it names a module.
+
+    :param directory: what a relative name is relative to.
+    """
+    try:
+        where, _ = _split(spec)
+    except LoadError:  # whoever loads it says so
+        return None
+    path = os.path.join(directory, where)
+    return path if _names_file(where, path) else None
+
+
 def _split(spec: str) -> tuple[str, str | None]:
     """(module or file, expression or None). A drive letter's colon divides nothing."""
     drive = re.match(r"[A-Za-z]:[\\/]", spec)
@@ -177,11 +205,11 @@ def _split(spec: str) -> tuple[str, str | None]:
     return where, expression if colon and expression else None
 
 
-def _names_file(where: str) -> bool:
+def _names_file(where: str, path: str = "") -> bool:
     if where.endswith(".py") or "/" in where or os.sep in where:
         return True
     # What Django's startproject makes is the module mysite.wsgi.
-    return where.endswith(".wsgi") and os.path.lexists(where)
+    return where.endswith(".wsgi") and os.path.lexists(path or where)
 
 
 @contextlib.contextmanager

@@ -39,6 +39,7 @@ from .log_files import check_logs, configure_logs, give_logs, log_observer
 from .metrics import Outlets, check_statsd
 from .program import Common, Explain, Loading, ServerProgram, absolute, call_safely, import_late
 from .reloading import Reloading, fixed_at_start
+from .touched import Scripts
 
 __all__ = ["check", "launch", "open_sockets", "supervise"]
 
@@ -75,7 +76,7 @@ def launch(
     configure_logs(config, identity, _directory(settings, start))
     for notice in settings.notices:
         LogObserver().warning(notice)
-    sharing, outlets = Sharing(), Outlets()
+    sharing, outlets, scripts = Sharing(), Outlets(), Scripts()
     first = sharing.of(config)
     pidfile = PidFile(settings.launch.pid) if settings.launch.pid else None
     with contextlib.ExitStack() as on_failure:
@@ -98,6 +99,8 @@ def launch(
         def make(
             settings: Settings, config: Config, certificates: SharedContexts | None
         ) -> ServerProgram:
+            directory = _directory(settings, start)
+            is_to_look = watcher is None and scripts.follow(settings, directory)
             return ServerProgram(
                 config,
                 common,
@@ -111,7 +114,8 @@ def launch(
                 shown=partial(shown, settings),
                 # A browser's next click is to meet the new code.
                 linger=0.0 if watcher is not None else IDLE_LINGER,
-                directory=_directory(settings, start),
+                directory=directory,
+                scripts=scripts if is_to_look else None,
             )
 
         def make_next() -> ServerProgram:

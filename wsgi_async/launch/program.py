@@ -57,6 +57,7 @@ from wsgi_async.wsgi.types import Application
 from .child import serve_under_supervisor
 from .descriptors import raise_descriptor_limit
 from .log_files import log_observer
+from .touched import Scripts
 
 if TYPE_CHECKING:
     from wsgi_async.operations.statsd import Statsd
@@ -130,6 +131,8 @@ class ServerProgram(Program):
     :param configures_logs: whether the logs are the server's, not those of a program around it.
     :param directory: where the processes run, by a name that the parent can use; empty where that
         is where it runs itself.
+    :param scripts: files of the application to be looked at, where somebody may touch them to have
+        them loaded anew.
     :param shown: makes what is shown of the options. Without it they are those of a call.
     """
 
@@ -148,6 +151,7 @@ class ServerProgram(Program):
         linger: float = IDLE_LINGER,
         configures_logs: bool = True,
         directory: str = "",
+        scripts: Scripts | None = None,
         shown: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self.config = config
@@ -167,7 +171,9 @@ class ServerProgram(Program):
         self.statsd = statsd
         self.fixed = fixed
         self.hooks = hooks or Hooks()
-        self.look_every = math.inf if certificates is None else LOOK_EVERY
+        is_looking = certificates is not None or scripts is not None
+        self.look_every = LOOK_EVERY if is_looking else math.inf
+        self._scripts = scripts
         self._certificates = certificates
         self._explain = explain
         self._loader = loader
@@ -175,6 +181,11 @@ class ServerProgram(Program):
 
     def look(self) -> bool:
         """*In the parent:* whether there are new certificates."""
+        for path in self._scripts.look() if self._scripts is not None else ():
+            LogObserver().info(
+                f"{path} has changed: kill -HUP {os.getpid()} loads it anew, without a lost "
+                "request; --reload does so by itself while you work on it"
+            )
         try:
             if self._certificates is None or not self._certificates.look():
                 return False

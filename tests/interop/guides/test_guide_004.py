@@ -241,6 +241,28 @@ def test_script_of_mod_wsgi(tmp_path: Path) -> None:
         assert site.ask().text == "<h1>Home</h1>"
 
 
+def test_scripts_of_mod_wsgi_in_two_directories_are_two_applications(tmp_path: Path) -> None:
+    """Two lines ``WSGIScriptAlias``, whose scripts have one name, in one process."""
+    mounts = []
+    for name in ("shop", "blog"):
+        (tmp_path / name).mkdir()
+        script = tmp_path / name / "app.wsgi"
+        script.write_text(
+            f"import sys\nsys.path.insert(0, '{tmp_path / name}')\n"
+            f"from {name}_code import application\n"
+        )
+        (tmp_path / name / f"{name}_code.py").write_text(
+            "def application(environ, start_response):\n"
+            "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+            f"    return [b'{name} ', environ['SCRIPT_NAME'].encode()]\n"
+        )
+        mounts += ["--mount", f"/{name}={script}"]
+    with command(*mounts, cwd=tmp_path) as site:
+        assert site.ask("/shop/x").text == "shop /shop"
+        assert site.ask("/blog/x").text == "blog /blog"
+        assert site.ask("/").status == 404
+
+
 # --- Testing
 
 
