@@ -23,7 +23,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "system": ("_imports", "errors"),
     "http": ("errors",),
     "http1": ("errors", "http"),
-    "gateways": ("http",),
+    "gateways": ("errors", "http"),
     "proxies": ("errors", "http"),
     "wsgi": ("_version", "errors", "http", "system"),
     "config": ("errors", "proxies", "system", "wsgi"),

@@ -3,10 +3,11 @@ the response as it takes it.
 
 ``uwsgi`` and ``scgi`` read one request from a connection, by what they have in common, which is
 ``counted``; ``cgi_framing`` makes the bytes of their responses. ``diagnosis`` names what is none of
-these protocols. Here the other end of the connection is called the front server: it is the client's
+these protocols, ``variables`` judges what a request says in words of CGI, ``paths`` and ``origins``
+what these mean. Here the other end of the connection is called the front server: it is the client's
 server, and our client.
 
 Runs on: the loop thread. No clock, no socket and no lock; an object belongs to one thread.
 
-May import: http.
+May import: errors, http.
 """

@@ -15,7 +15,7 @@ from .target import read_target, valid_authority
 from .tokens import members_of
 from .variables import request_variables
 
-__all__ = ["admit"]
+__all__ = ["admit", "check_host", "has_control", "read_length"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _DIGITS = re.compile(r"[0-9]{1,20}")  # 20: as h11
@@ -48,12 +48,12 @@ def admit(method: str, target: str, version: str, text: str) -> RequestHead:
     values: dict[str, list[str]] = {}
     for name, value in fields:
         values.setdefault(name.lower(), []).append(value)
-    if _CONTROL.search("\t".join([value for _, value in fields])):
+    if has_control("\t".join([value for _, value in fields])):
         raise HTTPError(400, "A header field contains a control character")
     if len(values.get("content-type", [])) > 1:
         # Two readers may each take the other one, and see another body in the same bytes.
         raise HTTPError(400, "There is more than one Content-Type field")
-    _check_host(values.get("host", []), http11)
+    check_host(values.get("host", []), required=http11)
     content_length, chunked = _framing(values, http11)
     if chunked and _CODING_WITH_TAB.search(text):
         raise HTTPError(400, "A tab stands beside the transfer coding")
@@ -82,11 +82,19 @@ def admit(method: str, target: str, version: str, text: str) -> RequestHead:
     )
 
 
-def _check_host(hosts: list[str], http11: bool) -> None:
-    """RFC 9112 §3.2: exactly one valid Host; HTTP/1.0 may do without."""
+def has_control(value: str) -> bool:
+    """Whether it has a control character, as no value of a field may (RFC 9110 §5.5)."""
+    return _CONTROL.search(value) is not None
+
+
+def check_host(hosts: list[str], *, required: bool) -> None:
+    """RFC 9112 §3.2: exactly one valid Host; HTTP/1.0 may do without.
+
+    :raises HTTPError: 400.
+    """
     if len(hosts) > 1:
         raise HTTPError(400, "There is more than one Host field")
-    if not hosts and http11:
+    if not hosts and required:
         raise HTTPError(400, "There is no Host field")
     if hosts and not valid_authority(hosts[0]):
         raise HTTPError(400, "The Host field is not a host")
@@ -106,6 +114,19 @@ def _framing(values: dict[str, list[str]], http11: bool) -> tuple[int | None, bo
         return None, True
     if not lengths:
         return None, False
-    if len(lengths) > 1 or not _DIGITS.fullmatch(lengths[0]):
-        raise HTTPError(400, "Content-Length is not a number of bytes")
-    return int(lengths[0]), False
+    if len(lengths) > 1:
+        raise HTTPError(400, _NO_LENGTH)
+    return read_length(lengths[0]), False
+
+
+_NO_LENGTH = "Content-Length is not a number of bytes"
+
+
+def read_length(text: str) -> int:
+    """Content-Length, digits only (RFC 9110 §8.6).
+
+    :raises HTTPError: 400.
+    """
+    if not _DIGITS.fullmatch(text):
+        raise HTTPError(400, _NO_LENGTH)
+    return int(text)

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from .bounded_cache import BoundedCache
 
-__all__ = ["DROPPED", "KEYS", "key_of", "path_info", "request_variables"]
+__all__ = ["DROPPED", "KEYS", "join_values", "key_of", "path_info", "request_variables"]
 
 DROPPED = ""
 """The key of fields that the application must not see: names with an underscore, which CGI cannot
@@ -37,6 +37,12 @@ def key_of(name: str) -> str:
     return key
 
 
+def join_values(key: str, first: str, second: str) -> str:
+    """The value of two lines of a field (RFC 9110 §5.3); cookies have a separator of their own (RFC
+    6265 §4.2.1)."""
+    return f"{first}{'; ' if key == 'HTTP_COOKIE' else ','}{second}"
+
+
 def path_info(path: str) -> str:
     """`path` percent-decoded once: native text, the bytes read as latin-1."""
     return unquote_to_bytes(path).decode("latin-1") if "%" in path else path
@@ -61,8 +67,7 @@ def request_variables(
         if key is None:
             key = key_of(name)
         if key in variables:
-            # RFC 9110 §5.3; cookies have a separator of their own (RFC 6265 §4.2.1)
-            value = f"{variables[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
+            value = join_values(key, variables[key], value)
         variables[key] = value
     variables.pop(DROPPED, None)
     # RFC 9112 §7.1.3: who decodes the body takes the coding off. An application that saw it
