@@ -1,0 +1,456 @@
+"""The request side of FastCGI 1.0 without I/O: bytes in, events out. § is of the specification, see
+:mod:`.fastcgi_records`.
+
+One connection carries one request after another, never two at once: who begins a second one is told
+so, as §5.5 provides, and who asks first hears it from GET_VALUES (§4.1). The verdict on what comes
+never depends on how the bytes were cut.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+
+from wsgi_async.errors import HTTPError, ProtocolFault
+from wsgi_async.http.limits import Limits
+from wsgi_async.http.reading import Signal
+from wsgi_async.http.request import RequestHead
+
+from .diagnosis import what_was_spoken
+from .fastcgi_records import (
+    HEADER_SIZE,
+    VERSION,
+    Header,
+    Kind,
+    ProtocolStatus,
+    Role,
+    end_request,
+    name_value,
+    name_values,
+    read_header,
+    record,
+)
+from .variables import most_bytes, request_head
+
+__all__ = ["REPLIES_LIMIT", "FastCGIReader"]
+
+REPLIES_LIMIT = 64 * 1024
+"""Bytes that are answered to records which are no part of a request, between two requests."""
+
+_NEED_DATA = Signal.NEED_DATA
+_END_OF_BODY = Signal.END_OF_BODY
+_ABORTED = Signal.ABORTED
+
+_BEGIN = struct.Struct("!HB5x")  # role, flags
+_KEEP_CONN = 1
+
+# A global is quicker than an enum's attribute.
+_BEGIN_REQUEST = Kind.BEGIN_REQUEST
+_ABORT_REQUEST = Kind.ABORT_REQUEST
+_PARAMS = Kind.PARAMS
+_STDIN = Kind.STDIN
+
+
+class _Stage(enum.Enum):
+    IDLE = "there is no request"
+    VARIABLES = "one has begun, its variables come"
+    STDIN_DUE = "they are here; whether there is a body shows when its stream begins"
+    BODY = "the body comes"
+    RECEIVED = "all of the request is here"
+    ABORTED = "the front server has taken the request back"
+    ENDED = "all of the response has been framed"
+    FAILED = "for good"
+
+
+_IDLE = _Stage.IDLE
+_VARIABLES = _Stage.VARIABLES
+_STDIN_DUE = _Stage.STDIN_DUE
+_BODY = _Stage.BODY
+_RECEIVED = _Stage.RECEIVED
+_TAKEN_BACK = _Stage.ABORTED
+_ENDED = _Stage.ENDED
+_FAILED = _Stage.FAILED
+
+
+class FastCGIReader:
+    """Turns the bytes of one connection into requests; see :class:`.GatewayReader`.
+
+    :param limits: bounds on heads.
+    :param capacity: how many requests, and connections, the server takes at a time: front servers
+        may ask for that.
+    """
+
+    __slots__ = (
+        "_capacity",
+        "_content",
+        "_data",
+        "_error",
+        "_head",
+        "_is_fastcgi",
+        "_keeps",
+        "_limits",
+        "_owed",
+        "_padding",
+        "_pos",
+        "_replied",
+        "_replies",
+        "_skip",
+        "_stage",
+        "_variables",
+        "_variables_limit",
+        "request_id",
+    )
+
+    body_left = 0
+    """Records are in between: nobody else can receive a body."""
+
+    def __init__(self, limits: Limits, capacity: int = 1) -> None:
+        self._limits = limits
+        self._variables_limit = most_bytes(limits)
+        self._capacity = capacity
+        self._stage = _IDLE
+        self.request_id = 0
+        """The front server's number for the request that there is; 0 before the first one."""
+        self._keeps = False  # whether the connection outlives that request
+        self._data: bytes | bytearray = b""  # a bytearray only where pieces had to be joined
+        self._pos = 0  # what lies before it has been turned into events
+        self._skip = 0  # bytes of no meaning behind that
+        self._content = 0  # bytes still to come of a record that belongs to a stream
+        self._padding = 0  # bytes of no meaning behind that
+        self._variables = bytearray()
+        self._head: RequestHead | None = None  # waits for STDIN
+        self._owed: int | None = None  # bytes of the body that no record has announced yet
+        self._replies: list[bytes] = []
+        self._replied = 0  # bytes
+        self._error: tuple[int, str] | str | None = None
+        self._is_fastcgi = False  # whether it has begun as that
+
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not yet turned into events."""
+        return len(self._data) - self._pos
+
+    @property
+    def head_started(self) -> bool:
+        """Whether a request has begun, or a record."""
+        stage = self._stage
+        if stage is _IDLE or stage is _ENDED:
+            return self.buffered > self._skip
+        return stage is _VARIABLES or stage is _STDIN_DUE
+
+    @property
+    def awaits_response(self) -> bool:
+        """Whether there is a request to which something can still be said."""
+        stage = self._stage
+        return stage is not _IDLE and stage is not _ENDED and stage is not _TAKEN_BACK
+
+    def skip_body(self, size: int) -> None:
+        """Nobody has that to say here: see :attr:`body_left`."""
+        raise RuntimeError("a body in records is received by its reader alone")
+
+    def lone_head(self, data: bytes) -> RequestHead | None:
+        """Heads are in several records, and there is no quicker way: None."""
+        return None
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the connection. Cheap: nothing is looked at."""
+        if self._stage is _FAILED:
+            return
+        if self._pos == len(self._data):
+            self._data = data
+            self._pos = 0
+            return
+        if isinstance(self._data, bytearray):
+            del self._data[: self._pos]
+        else:
+            self._data = bytearray(memoryview(self._data)[self._pos :])
+        self._pos = 0
+        self._data += data
+
+    def replies(self) -> bytes:
+        """What the protocol itself answers, each once."""
+        if not self._replies:
+            return b""
+        replies = b"".join(self._replies)
+        self._replies.clear()
+        return replies
+
+    def response_ended(self) -> None:
+        """All of the response has been framed: the front server may send its next request as soon
+        as it has that, and what comes of this one means nothing any more."""
+        if self._stage is not _FAILED:
+            self._stage = _ENDED
+
+    def answered(self) -> None:
+        """The response has been given to the transport, or the request was taken back, and the
+        connection is kept: from here on the next one may come."""
+        self._stage = _IDLE
+        self._skip += self._content + self._padding
+        self._content = self._padding = 0
+        self._replied = 0
+
+    # -- events
+
+    def next_event(self) -> RequestHead | bytes | Signal:
+        """What the bytes so far amount to; see :meth:`.Reader.next_event`.
+
+        :raises HTTPError: the request is refused with 400, 414, 431 or 501. Nothing can be read
+            after it: answer and close. Asking again raises it again.
+        :raises ProtocolFault: likewise, but nobody is there who would understand an answer.
+        """
+        error = self._error
+        if error is not None:
+            raise ProtocolFault(error) if isinstance(error, str) else HTTPError(*error)
+        try:
+            if self._content and self._stage is _BODY:
+                return self._take_body()
+            while True:
+                stage = self._stage
+                if stage is _TAKEN_BACK:
+                    return _ABORTED
+                if stage is _ENDED or (self._content and not self._take_variables()):
+                    return _NEED_DATA
+                if self._skip and not self._skip_over():
+                    return _NEED_DATA
+                data, pos = self._data, self._pos
+                if len(data) - pos < HEADER_SIZE:
+                    return _NEED_DATA
+                if data[pos] != VERSION:
+                    raise ProtocolFault(self._another_version(bytes(data[pos : pos + HEADER_SIZE])))
+                self._is_fastcgi = True
+                event = self._read(read_header(data, pos))
+                if event is not None:
+                    return event
+        except HTTPError as failure:
+            self._fail((failure.status, failure.detail))
+            raise
+        except ProtocolFault as failure:
+            self._fail(str(failure))
+            raise
+
+    def _fail(self, error: tuple[int, str] | str) -> None:
+        self._stage = _FAILED
+        self._error = error
+        self._data, self._pos, self._skip, self._content = b"", 0, 0, 0
+        self._variables.clear()
+        self._head = None
+
+    def _another_version(self, beginning: bytes) -> str:
+        """What to say of a record that is none."""
+        if not self._is_fastcgi:
+            return what_was_spoken(beginning, "FastCGI")
+        return "a record is not of FastCGI 1.0"
+
+    def _read(self, header: Header) -> RequestHead | bytes | Signal | None:
+        """Go on with a record whose header is here. None where there is more to look at."""
+        kind, request_id = header.kind, header.request_id
+        if not request_id:
+            return self._manage(header)
+        stage = self._stage
+        if stage is _IDLE or request_id != self.request_id:
+            if kind == _BEGIN_REQUEST:
+                return self._begin(header)
+            # §3.3: of a request that there is not, or not any more.
+            self._pass_over(header)
+            return None
+        if kind == _STDIN and stage is not _VARIABLES:
+            return self._read_stdin(header)
+        if kind == _PARAMS and stage is _VARIABLES:
+            return self._read_variables(header)
+        if kind == _ABORT_REQUEST:
+            self._abort(header)
+            return None
+        raise ProtocolFault("a record of FastCGI comes where it cannot be")
+
+    def _begin(self, header: Header) -> Signal | None:
+        """A request is to begin (§5.1)."""
+        if self._stage is not _IDLE:
+            self._pass_over(header)
+            self._reply(end_request(header.request_id, ProtocolStatus.CANT_MPX_CONN))
+            return None
+        if header.size != _BEGIN.size:
+            raise ProtocolFault("a request of FastCGI does not begin as it should")
+        if len(self._data) - self._pos < HEADER_SIZE + _BEGIN.size:
+            return _NEED_DATA
+        role, flags = _BEGIN.unpack_from(self._data, self._pos + HEADER_SIZE)
+        self._pass_over(header)
+        self._keeps = bool(flags & _KEEP_CONN)
+        if role != Role.RESPONDER:
+            self._reply(end_request(header.request_id, ProtocolStatus.UNKNOWN_ROLE))
+            if not self._keeps:
+                raise ProtocolFault("the role that is asked for is not that of a responder")
+            return None
+        self.request_id = header.request_id
+        self._variables.clear()
+        self._stage = _VARIABLES
+        return None
+
+    def _abort(self, header: Header) -> None:
+        """The front server takes the request back (§5.4)."""
+        self._pass_over(header)
+        if self._stage is not _VARIABLES and self._stage is not _STDIN_DUE:
+            self._stage = _TAKEN_BACK
+            return
+        self._head = None  # nobody has heard of it
+        self._reply(end_request(self.request_id, app_status=1))
+        if not self._keeps:
+            raise ProtocolFault("the request was taken back before it was complete")
+        self._stage = _IDLE
+
+    # -- heads
+
+    def _read_variables(self, header: Header) -> RequestHead | None:
+        """A record of variables; an empty one ends them (§5.2)."""
+        size = header.size
+        if size:
+            if len(self._variables) + size > self._variables_limit:
+                raise HTTPError(431, "The request head is too long")
+            self._enter(header)
+            return None
+        self._pass_over(header)
+        variables = name_values(self._variables)
+        self._variables.clear()
+        head = request_head(variables, self._limits, ends_bodies=True)
+        head.keep_alive = self._keeps
+        self._owed = head.content_length
+        if head.has_body:
+            self._stage = _BODY
+            return head
+        self._head = head
+        self._stage = _STDIN_DUE
+        return None
+
+    def _take_variables(self) -> bool:
+        """What is here of a record of variables. False where there is more to come of it."""
+        pos = self._pos
+        end = min(pos + self._content, len(self._data))
+        self._variables += memoryview(self._data)[pos:end]
+        return self._leave(end - pos)
+
+    # -- bodies
+
+    def _read_stdin(self, header: Header) -> RequestHead | bytes | Signal | None:
+        """A record of the body; an empty one ends it (§5.3).
+
+        §6.2: what came is to be compared with CONTENT_LENGTH, and nothing is to be done where the
+        two differ.
+        """
+        stage, size, owed = self._stage, header.size, self._owed
+        if stage is _RECEIVED:
+            raise ProtocolFault("a record of FastCGI comes where it cannot be")
+        if owed is not None and (size > owed if size else owed):
+            raise HTTPError(400, "The body is not as long as CONTENT_LENGTH says")
+        if not size:
+            self._pass_over(header)
+            self._stage = _RECEIVED
+            head, self._head = self._head, None
+            return _END_OF_BODY if stage is _BODY else head
+        if stage is _STDIN_DUE:
+            head, self._head = self._head, None
+            assert head is not None
+            head.chunked = True  # it has a body, and nobody says how long that is
+            self._stage = _BODY
+            return head
+        self._announce(header)
+        return self._take_body()
+
+    def _announce(self, header: Header) -> None:
+        """Enter a record of the body."""
+        if self._owed is not None:
+            self._owed -= header.size
+        self._enter(header)
+
+    def _take_body(self) -> bytes | Signal:
+        """All that is here of the body, of as many records as there are.
+
+        What is not a further record of it is left to the next call, so that the data before an
+        error is given first.
+        """
+        data = self._data
+        size = len(data)
+        if not self._pos and self._content > size and isinstance(data, bytes):
+            if not size:
+                return _NEED_DATA
+            self._leave(size)
+            return data
+        pieces: list[memoryview] = []
+        view = memoryview(data)
+        while True:
+            pos = self._pos
+            end = min(pos + self._content, size)
+            if end > pos:
+                pieces.append(view[pos:end])
+            if not self._leave(end - pos) or not self._skip_over():
+                break
+            pos = self._pos
+            if size - pos < HEADER_SIZE or data[pos] != VERSION or data[pos + 1] != _STDIN:
+                break
+            header = read_header(data, pos)
+            if header.request_id != self.request_id or not header.size:
+                break
+            if self._owed is not None and header.size > self._owed:
+                break
+            self._announce(header)
+        return b"".join(pieces) if pieces else _NEED_DATA
+
+    # -- what is no part of a request
+
+    def _manage(self, header: Header) -> Signal | None:
+        """A record that is about the application (§4)."""
+        kind, size = header.kind, header.size
+        if Kind.BEGIN_REQUEST <= kind <= Kind.DATA:
+            raise ProtocolFault("a record of a request of FastCGI does not say of which")
+        if kind in (Kind.GET_VALUES_RESULT, Kind.UNKNOWN_TYPE):
+            raise ProtocolFault("this is what an application answers, and not a front server")
+        if kind != Kind.GET_VALUES:
+            self._pass_over(header)
+            self._reply(record(Kind.UNKNOWN_TYPE, 0, bytes((kind,)).ljust(8, b"\0")))
+            return None
+        start = self._pos + HEADER_SIZE
+        if len(self._data) - start < size:
+            return _NEED_DATA
+        asked = name_values(self._data[start : start + size])
+        self._pass_over(header)
+        capacity = b"%d" % self._capacity
+        known = {
+            b"FCGI_MAX_CONNS": capacity,
+            b"FCGI_MAX_REQS": capacity,
+            b"FCGI_MPXS_CONNS": b"0",
+        }
+        values = [name_value(name, known[name]) for name in dict(asked) if name in known]
+        self._reply(record(Kind.GET_VALUES_RESULT, 0, b"".join(values)))
+        return None
+
+    def _reply(self, data: bytes) -> None:
+        self._replied += len(data)
+        if self._replied > REPLIES_LIMIT:
+            raise ProtocolFault("there are too many records of FastCGI that belong to no request")
+        self._replies.append(data)
+
+    # -- records
+
+    def _enter(self, header: Header) -> None:
+        """Its content is to be taken, as it comes."""
+        self._pos += HEADER_SIZE
+        self._content, self._padding = header.size, header.padding
+
+    def _leave(self, size: int) -> bool:
+        """So much of its content has been taken. False where there is more to come of it."""
+        self._pos += size
+        self._content -= size
+        if self._content:
+            return False
+        self._skip, self._padding = self._padding, 0
+        return True
+
+    def _pass_over(self, header: Header) -> None:
+        """Nothing of it is to be taken, or it has been taken."""
+        self._pos += HEADER_SIZE
+        self._skip = header.size + header.padding
+
+    def _skip_over(self) -> bool:
+        """Pass what has no meaning. False where there is more to come of it."""
+        skipped = min(self._skip, len(self._data) - self._pos)
+        self._pos += skipped
+        self._skip -= skipped
+        return not self._skip

@@ -1,0 +1,199 @@
+"""Records of FastCGI 1.0: what every byte on such a connection is part of.
+
+The specification is https://fastcgi-archives.github.io/FastCGI_Specification.html; § below is of
+it. Pure functions; any thread.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from wsgi_async.errors import ProtocolFault
+
+__all__ = [
+    "FAULTY",
+    "HEADER_SIZE",
+    "VERSION",
+    "Header",
+    "Kind",
+    "ProtocolStatus",
+    "Role",
+    "end_request",
+    "name_value",
+    "name_values",
+    "read_header",
+    "record",
+    "stream",
+]
+
+HEADER_SIZE = 8
+VERSION = 1
+
+_HEADER = struct.Struct("!BBHHBx")  # version, type, request id, size of content, of padding
+_END = struct.Struct("!IB3x")  # application status, protocol status
+_LONG = struct.Struct("!I")
+_IS_LONG = 0x80000000
+
+_LARGEST = 0xFFFF
+"""Bytes of content that one record can have."""
+_LARGE = 0xFFF8
+"""Likewise, where more follows: a multiple of eight, so that the next header is aligned (§3.3)."""
+
+FAULTY = bytes(HEADER_SIZE)
+"""No record of any version. Who reads it knows that something broke off here."""
+
+
+class Kind(enum.IntEnum):
+    """What a record is (§8)."""
+
+    BEGIN_REQUEST = 1
+    ABORT_REQUEST = 2
+    END_REQUEST = 3
+    PARAMS = 4
+    STDIN = 5
+    STDOUT = 6
+    STDERR = 7
+    DATA = 8
+    GET_VALUES = 9
+    GET_VALUES_RESULT = 10
+    UNKNOWN_TYPE = 11
+
+
+class Role(enum.IntEnum):
+    """What a front server asks an application to be (§6)."""
+
+    RESPONDER = 1
+    AUTHORIZER = 2
+    FILTER = 3
+
+
+class ProtocolStatus(enum.IntEnum):
+    """How a request has ended, as the protocol sees it (§5.5)."""
+
+    REQUEST_COMPLETE = 0
+    CANT_MPX_CONN = 1
+    OVERLOADED = 2
+    UNKNOWN_ROLE = 3
+
+
+class Header(NamedTuple):
+    """What a record says of itself (§3.3). Its numbers need not be any that are known."""
+
+    version: int
+    kind: int
+    request_id: int
+    size: int
+    """Bytes of content."""
+    padding: int
+    """Bytes behind them that mean nothing."""
+
+
+def read_header(data: bytes | bytearray, start: int) -> Header:
+    """The header whose :data:`HEADER_SIZE` bytes begin there, of whatever version."""
+    return Header._make(_HEADER.unpack_from(data, start))
+
+
+def record(kind: Kind, request_id: int, content: bytes = b"") -> bytes:
+    """One record.
+
+    :param content: as much as a record can have at most.
+    """
+    return _HEADER.pack(VERSION, kind, request_id, len(content), 0) + content
+
+
+def stream(kind: Kind, request_id: int, pieces: Iterable[bytes]) -> list[bytes]:
+    """Pieces of a stream as records (§3.3), large ones cut in equal parts, small ones together in
+    one. No piece is copied but one that has to be cut. The stream's end is not among them."""
+    framed: list[bytes] = []
+    together: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if not piece:
+            continue
+        if size + len(piece) > _LARGEST:
+            if together:
+                framed += (_HEADER.pack(VERSION, kind, request_id, size, 0), *together)
+                together, size = [], 0
+            if len(piece) > _LARGEST:
+                framed += _cut(kind, request_id, piece)
+                continue
+        together.append(piece)
+        size += len(piece)
+    if together:
+        framed += (_HEADER.pack(VERSION, kind, request_id, size, 0), *together)
+    return framed
+
+
+def _cut(kind: Kind, request_id: int, piece: bytes) -> list[bytes]:
+    """One piece that is more than a record can have."""
+    size = len(piece)
+    parts = -(-size // _LARGE)
+    step = (-(-size // parts) + 7) & ~7
+    header = _HEADER.pack(VERSION, kind, request_id, step, 0)
+    framed: list[bytes] = []
+    for start in range(0, size - step, step):
+        framed += (header, piece[start : start + step])
+    rest = piece[start + step :]
+    framed += (_HEADER.pack(VERSION, kind, request_id, len(rest), 0), rest)
+    return framed
+
+
+@lru_cache(maxsize=64)  # nearly every front server has one number for all of its requests
+def end_request(
+    request_id: int,
+    status: ProtocolStatus = ProtocolStatus.REQUEST_COMPLETE,
+    *,
+    app_status: int = 0,
+) -> bytes:
+    """The record that ends a request (§5.5).
+
+    :param app_status: as the exit code of a CGI program.
+    """
+    return record(Kind.END_REQUEST, request_id, _END.pack(app_status, status))
+
+
+def name_value(name: bytes, value: bytes) -> bytes:
+    """One name with its value (§3.4)."""
+    return b"".join((_length(name), _length(value), name, value))
+
+
+def _length(text: bytes) -> bytes:
+    size = len(text)
+    return bytes((size,)) if size < 0x80 else _LONG.pack(size | _IS_LONG)
+
+
+def name_values(content: bytes | bytearray) -> list[tuple[bytes, bytes]]:
+    """Names with their values, in their order (§3.4).
+
+    :raises ProtocolFault: their lengths are not those of what is there.
+    """
+    data = bytes(content)
+    pairs: list[tuple[bytes, bytes]] = []
+    position, end = 0, len(data)
+    try:
+        while position < end:
+            name_size = data[position]
+            if name_size < 0x80:
+                position += 1
+            else:
+                name_size = _LONG.unpack_from(data, position)[0] & ~_IS_LONG
+                position += 4
+            value_size = data[position]
+            if value_size < 0x80:
+                position += 1
+            else:
+                value_size = _LONG.unpack_from(data, position)[0] & ~_IS_LONG
+                position += 4
+            middle = position + name_size
+            name = data[position:middle]
+            position = middle + value_size
+            pairs.append((name, data[middle:position]))
+    except (IndexError, struct.error):
+        position = -1
+    if position != end:
+        raise ProtocolFault("the lengths of variables are not those of what is there")
+    return pairs
