@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import json
 import os
 import platform
 import shutil
@@ -32,6 +31,7 @@ from .config.option import OFF, Option, did_you_mean
 from .config.options import ALL_OPTIONS, in_groups
 from .config.shown import shown_options
 from .config.sources import ForeignFile, Settings, gather
+from .config.written import as_toml
 from .errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError
 from .processes import BootFailed
 from .system import sockets
@@ -515,7 +515,9 @@ def _describe(settings: Settings) -> str:
         if is_hidden:
             lines.append((f"# {spec.name} is set, and not shown", origin))
         else:
-            lines.append((f"{spec.name} = {_toml(spec, value)}", origin))
+            # A table may hold anything; one line of text tells enough.
+            shown = str(value) if isinstance(value, dict) else value
+            lines.append((f"{spec.name} = {as_toml(spec, shown)}", origin))
     width = max(len(text) for text, _ in lines if len(text) < 60)
     texts = [f"{text:{width}}  # {origin}" for text, origin in lines]
     comments = [*_certificates(settings), *settings.notices]
@@ -538,17 +540,6 @@ def _certificates(settings: Settings) -> list[str]:
         except ConfigError as error:
             return [str(error)]
     return [f"{certificate.file}: {certificate}" for certificate in found]
-
-
-def _toml(spec: Option, value: Any) -> str:
-    if spec.kind in ("number", "mode", "bool") or (
-        spec.kind == "size" and spec.format(value) == str(value)
-    ):
-        return spec.format(value)
-    if isinstance(value, dict):  # which may hold anything; one line of text tells enough
-        return json.dumps(str(value), ensure_ascii=False)
-    # TOML's basic strings and arrays of them are written as JSON's are.
-    return json.dumps(value if spec.kind == "texts" else spec.format(value), ensure_ascii=False)
 
 
 def _guide(topic: str, prog_name: str) -> None:

@@ -77,7 +77,8 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "system",
         "wsgi",
     ),
-    "ctl": ("_imports", "_version", "config", "operations", "system"),
+    "foreign": ("_imports", "config", "errors", "logs", "system", "wsgi"),
+    "ctl": ("_imports", "_version", "config", "errors", "foreign", "operations", "system"),
     "help": ("config", "ctl", "errors", "logs", "operations", "processes", "scoreboard"),
     "launch": (
         "_imports",
@@ -109,7 +110,6 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "tls",
         "wsgi",
     ),
-    "foreign": ("_imports", "config", "errors", "logs", "system", "wsgi"),
     "cli": (
         "_imports",
         "_version",

@@ -1,4 +1,5 @@
-"""The command ``wsgi-asyncctl``: it asks a running server over its control socket, and steers it.
+"""The command ``wsgi-asyncctl``: it asks a running server over its control socket, and steers it;
+and it says what another server's configuration comes to here.
 
 ================= ==================================================================
 ``__main__``      where it begins, also as ``python -m wsgi_async.ctl``
@@ -13,11 +14,13 @@
 ``profiles``      the files of a profile, and what is said of it
 ``text``          what a terminal is shown: tables, units, colours, nothing that steers it
 ``top/``          the server, live in a terminal
+``migrate/``      what another server's configuration comes to here
 ================= ==================================================================
 
-It imports nothing that serves, and no application.
+It imports nothing that serves, and no application; a file of gunicorn's, which is code, runs by
+``migrate --execute`` alone.
 
 Runs on: the main thread of a process of its own, which has no other but that of ``top/feed``.
 
-May import: config, operations, system.
+May import: config, errors, foreign, operations, system.
 """

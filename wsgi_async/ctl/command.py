@@ -20,6 +20,7 @@ import click
 from wsgi_async._imports import StandardFirst
 from wsgi_async._version import __version__
 from wsgi_async.config.option import parse_duration
+from wsgi_async.errors import ConfigError
 from wsgi_async.system.surroundings import keep_standard_descriptors
 
 from .client import PATIENCE, Client
@@ -402,3 +403,44 @@ def log_level(session: _Session, level: str) -> int:
     answer = session.client().post("/log-level", {"level": level.lower()})
     session.show(answer, lambda: describe_level(answer, clean(level.lower()), session.screen))
     return int(_understood(lambda: _complete(answer)))
+
+
+# --- A command that asks no server
+
+
+class _WithCommandLine(click.Command):
+    """A command that takes another one behind ``--``, whose options are none of its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta["words"] = args[at + 1 :]
+        return super().parse_args(ctx, args[:at])
+
+
+@commands.command("migrate", cls=_WithCommandLine)
+@click.argument("files", nargs=-1, metavar="[FILE]... [-- COMMAND LINE]")
+@click.option("--kind", default="", help="What FILE is, where its name and content do not say it.")
+@click.option("--execute", is_flag=True, help="Run a gunicorn.conf.py, to see what it comes to.")
+@click.pass_context
+def migrate(ctx: click.Context, files: tuple[str, ...], kind: str, execute: bool) -> int:
+    """Say what another server's configuration comes to here: the command line and wsgi_async.toml
+    to use, and what becomes of each setting. Nothing is changed.
+
+    FILE is a gunicorn.conf.py, a Procfile, a systemd unit, or a script with a command line; behind
+    -- stands a command line itself. All is told at more length by wsgi-async --guide migrating.
+    """
+    from .migrate.reporting import report  # for the others there is nothing in it
+
+    words = ctx.meta["words"]
+    if not files and not words:
+        raise click.UsageError("Give a FILE, or a command line behind --.")
+    try:
+        found = report(
+            files, words, Screen.of(sys.stdout, os.environ), kind=kind, may_execute=execute
+        )
+    except ConfigError as error:
+        for note in getattr(error, "__notes__", ()):  # the traceback of code that was run
+            click.echo(note, err=True, nl=False)
+        raise Failed(Exit.WRONG, clean(error)) from None
+    _print("\n".join(found.lines))
+    return Exit.LOST if found.loses_something else Exit.DONE

@@ -19,7 +19,11 @@ class Exit(enum.IntEnum):
         return member
 
     DONE = 0, "It is done, and what was asked for is shown."
-    WRONG = 1, "The command line is wrong, or what it names cannot be written."
+    WRONG = 1, "The command line is wrong, or what it names cannot be read or written."
+    LOST = (
+        2,
+        "Of `migrate`: something of consequence would be lost by a move, and waits for a decision.",
+    )
     FAILED = (
         3,
         "The server has tried and failed: a reload whose code does not start (the old processes go "

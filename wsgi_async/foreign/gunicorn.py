@@ -29,7 +29,18 @@ from wsgi_async.system.sockets import anchored
 from .gunicorn_logs import LOG_SETTINGS, log_options
 from .hooks import HOOKS, GunicornHooks, describe
 
-__all__ = ["OPTIONS", "options_of", "read", "read_module"]
+__all__ = [
+    "OPTIONS",
+    "REFUSED",
+    "SETTINGS",
+    "execute",
+    "header_map_notices",
+    "options_of",
+    "proxy_protocol_notices",
+    "read",
+    "read_module",
+    "script_name",
+]
 
 OPTIONS: dict[str, str] = {
     "accesslog": "access_logfile",
@@ -90,16 +101,16 @@ _OTHER_NAMES = (
     "do_handshake_on_connect "
     "enable_backlog_metric enable_stdio_inheritance http2_cleartext "
     "http2_initial_window_size http2_max_concurrent_streams http2_max_frame_size "
-    "http2_max_header_list_size http_parser initgroups "
+    "http2_max_header_list_size http_parser http_protocols initgroups "
     "logger_class on_dirty_starting permit_obsolete_folding permit_unconventional_http_method "
-    "permit_unconventional_http_version pre_exec print_config reload_engine "
+    "permit_unconventional_http_version pre_exec print_config raw_paste_global_conf reload_engine "
     "sendfile spew strip_header_spaces suppress_ragged_eofs tmp_upload_dir uwsgi_allow_ips "
     "websocket_max_message_size worker_abort worker_class worker_int worker_tmp_dir"
 )
 _OTHERS = frozenset(_OTHER_NAMES.split())
 """Settings without a counterpart, which may be ignored: the site is served all the same."""
 
-_REFUSED: dict[str, str] = {
+REFUSED: dict[str, str] = {
     "ssl_context": "a context of its own cannot be renewed when the files change: write certfile, "
     "keyfile, ca_certs, cert_reqs and ciphers, and --tls-min 1.3 where 1.2 is not to be spoken",
     "daemon": "this server stays in the foreground, where systemd and Docker want it: remove it",
@@ -116,6 +127,11 @@ _HEADER_MAPS = {
 """What to say of gunicorn's ``header_map`` where it is not ``drop``."""
 
 _NEUTRAL = {"protocol": ("http",)}
+
+SETTINGS = frozenset(
+    (*OPTIONS, *_OTHERS, *REFUSED, *HOOKS, *LOG_SETTINGS, "control_socket_disable", "header_map")
+)
+"""All that are known here by their names."""
 
 UNLIMITED = 1 << 30
 """What becomes of gunicorn's 0 for the sizes of request line and field."""
@@ -139,7 +155,15 @@ def read(path: Path, name: str, environ: Mapping[str, str]) -> ForeignFile:
         raise ConfigError(f"{name}: {error.strerror}") from None
     except UnicodeDecodeError:
         pass  # it may say its encoding
-    return _convert(_run(lambda: runpy.run_path(str(path)), name), name, environ)
+    return _convert(execute(path, name), name, environ)
+
+
+def execute(path: Path, name: str) -> dict[str, Any]:
+    """Run the file: what it has set, by name.
+
+    :raises ConfigError: it raises.
+    """
+    return _run(lambda: runpy.run_path(str(path)), name)
 
 
 def read_module(module: str, environ: Mapping[str, str]) -> ForeignFile:
@@ -184,9 +208,9 @@ def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -
             if value is not None:
                 _check_hook(setting, value, name)
                 hooks[setting] = value
-        elif setting in _REFUSED:
+        elif setting in REFUSED:
             if value and value not in _NEUTRAL.get(setting, ()):
-                raise ConfigError(f"{name}: {setting} = {value!r}: {_REFUSED[setting]}")
+                raise ConfigError(f"{name}: {setting} = {value!r}: {REFUSED[setting]}")
         elif setting == "header_map":
             notices += header_map_notices(value, name)
         elif setting in LOG_SETTINGS:

@@ -1,0 +1,37 @@
+"""A plan, as our own table of options takes it: what another server was told may be nothing that
+this one can be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wsgi_async.config.option import Option
+from wsgi_async.config.options import ALL_OPTIONS, OPTIONS, Config
+from wsgi_async.errors import ConfigError
+
+from .report import Plan, Verdict
+
+__all__ = ["KNOWN", "check"]
+
+KNOWN: dict[str, Option] = {spec.name: spec for spec in ALL_OPTIONS}
+
+
+def check(plan: Plan, name: str) -> None:
+    """Put each option into its type, in the order of the table; one that is refused is left out,
+    and said to be missing.
+
+    :param name: what to call the place of a setting that is refused.
+    """
+    values: dict[str, Any] = {}
+    for spec in ALL_OPTIONS:
+        if spec.name not in plan.options:
+            continue
+        try:
+            values[spec.name] = spec.parse(plan.options[spec.name])
+        except ConfigError as error:
+            plan.add(name, spec.name, "", Verdict.MISSING, str(error), matters=True)
+    try:
+        Config(**{spec.name: values[spec.name] for spec in OPTIONS if spec.name in values})
+    except ConfigError as error:  # they do not go together
+        plan.add(name, "the options together", "", Verdict.MISSING, str(error), matters=True)
+    plan.options = values

@@ -1,0 +1,59 @@
+"""Values that are secrets, which a report is not to show: it is pasted into tickets."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["HIDDEN", "is_hidden", "masked", "masked_pair"]
+
+HIDDEN = "..."
+
+_SECRET = re.compile(
+    r"passw|pwd|secret|token|api_?key|private_?key|access_?key|credential|(?:^|_)(?:dsn|auth|key)$",
+    re.IGNORECASE,
+)
+"""Of a name: what it means is nobody else's."""
+
+_USERINFO = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)")
+"""Of a URL: who logs in, and by which password."""
+
+_NAME, _BETWEEN = r"(?P<name>[A-Za-z_][\w.-]*)", r"(?P<between>['\"]?\s*[=:]\s*)"
+_PAIR = re.compile(rf"{_NAME}{_BETWEEN}(?P<value>'[^']*'|\"[^\"]*\"|[^\s'\",\]}})]+)")
+"""``NAME=VALUE``, and the like in a list or a dict of Python."""
+
+_QUOTED_PAIR = re.compile(rf"(?P<quote>['\"]){_NAME}(?P<between>=)(?P<value>[^'\"]*)(?P=quote)")
+"""``"NAME=VALUE"``, whose value may have spaces."""
+
+
+def masked(setting: str, text: str) -> str:
+    """The text of a value, with ``...`` for what is secret in it.
+
+    :param setting: what it is the value of, by the other server's name.
+    """
+    if setting and _is_secret(setting) and text:
+        return HIDDEN
+    text = _QUOTED_PAIR.sub(lambda match: f"{match['quote']}{_hide(match)}{match['quote']}", text)
+    text = _PAIR.sub(_hide, text)
+    return _USERINFO.sub(HIDDEN, text)
+
+
+def masked_pair(pair: str) -> str:
+    """``NAME=VALUE``, likewise; the value is all behind the first ``=``."""
+    name, equals, value = pair.partition("=")
+    return f"{name}{equals}{masked(name, value)}"
+
+
+def is_hidden(text: str) -> bool:
+    """Whether something was masked in it."""
+    return text.endswith(HIDDEN) or f"{HIDDEN}@" in text
+
+
+def _hide(match: re.Match[str]) -> str:
+    if not _is_secret(match["name"]) or match["value"].strip("'\"").startswith(("/", HIDDEN)):
+        return match[0].strip(match.groupdict().get("quote") or "")  # a file that has it is none
+    return f"{match['name']}{match['between']}{HIDDEN}"
+
+
+def _is_secret(name: str) -> bool:
+    plain = name.strip("-").replace("-", "_")
+    return _SECRET.search(plain) is not None and not plain.lower().endswith(("file", "dir", "path"))

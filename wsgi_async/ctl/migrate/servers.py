@@ -1,0 +1,181 @@
+"""Whose command line it is: the server's program, behind what it may be called through.
+
+A command line may begin with variables (``A=b``), with ``exec``, ``cd DIRECTORY &&``, or with a
+program that runs another one: ``newrelic-admin run-program``, ``poetry run``, ``dumb-init --``.
+What comes before the server's own program stays as it is, and so does what the shell has behind it
+(``|``, ``>``).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+
+from wsgi_async.errors import ConfigError
+
+from . import gunicorn_command
+from .masked import masked
+from .report import COMMAND, Command, Plan, ReadCommand, Source
+from .words import Word, expanded, has_variable, split
+
+__all__ = ["SERVERS", "command_in", "plan_of", "read_words", "unknown"]
+
+
+SERVERS: dict[str, ReadCommand] = {
+    "gunicorn": gunicorn_command.read,
+}
+"""The programs whose command lines are known."""
+
+_MODULES = {
+    "gunicorn": "gunicorn",
+    "gunicorn.app.wsgiapp": "gunicorn",
+    "waitress": "waitress-serve",
+}
+"""What ``python -m`` runs: that program."""
+
+_SHELL_WORDS = re.compile(r"[|&;]+|[0-9]*[<>].*")
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_PYTHON = re.compile(r"python[0-9.]*")
+_SHELLS = ("sh", "bash", "dash", "zsh")
+
+
+def command_in(
+    words: Sequence[Word],
+    source: Source,
+    *,
+    environment: Mapping[str, str] | None = None,
+    directory: str = "",
+) -> Command | None:
+    """The command line of a server among these words; None where it is nobody's who is known.
+
+    :param environment: variables that are known.
+    :param directory: where it starts.
+    """
+    words = _unwrapped(list(words), source)
+    known = dict(environment or {})
+    assigned: dict[str, str] = {}
+    before: list[str] = []
+    ahead: list[str] = []
+    for number, word in enumerate(words):
+        text = expanded(word.text, known)
+        if _SHELL_WORDS.fullmatch(text):
+            if before[:1] == ["cd"] and len(before) == 2 and text == "&&":
+                directory = posixpath.join(directory, before[1])
+            ahead += [*_pairs(assigned), *before, text]
+            before, assigned = [], {}
+            continue
+        if not before and (match := _ASSIGNMENT.fullmatch(text)):
+            assigned[match[1]] = match[2]
+            continue
+        server, taken = _server(text, [word.text for word in words[number + 1 :]])
+        if server:
+            own = words[number + 1 + taken :]
+            end = next(
+                (at for at, each in enumerate(own) if _SHELL_WORDS.fullmatch(each.text)), len(own)
+            )
+            return Command(
+                server,
+                source,
+                word.where,
+                [each._replace(text=expanded(each.text, known | assigned)) for each in own[:end]],
+                directory,
+                known | assigned,
+                tuple(before),
+                assigned,
+                posixpath.join(posixpath.dirname(text), "wsgi-async"),
+                " ".join(ahead),
+                " ".join(each.text for each in own[end:]),
+            )
+        before.append(word.text if has_variable(word.text) else shlex.quote(word.text))
+    return None
+
+
+def _pairs(assigned: Mapping[str, str]) -> list[str]:
+    return [f"{name}={shlex.quote(value)}" for name, value in assigned.items()]
+
+
+def _server(program: str, following: Sequence[str]) -> tuple[str, int]:
+    """Which server it starts, and how many of the words behind it belong to that."""
+    name = posixpath.basename(program)
+    if name in SERVERS:
+        return name, 0
+    if _PYTHON.fullmatch(name) and "-m" in following[:3]:
+        at = list(following).index("-m")
+        if len(following) > at + 1 and following[at + 1] in _MODULES:
+            return _MODULES[following[at + 1]], at + 2
+    return "", 0
+
+
+def _unwrapped(words: list[Word], source: Source) -> list[Word]:
+    """The words of ``sh -c '...'`` instead of these."""
+    for number, word in enumerate(words[:-2]):
+        if posixpath.basename(word.text) in _SHELLS and words[number + 1].text in ("-c", "-lc"):
+            inner = words[number + 2]
+            return [Word(each.text, inner.where) for each in split(inner.text, source.name)]
+    return words
+
+
+def plan_of(command: Command) -> Plan:
+    """What the command line comes to here."""
+    plan = SERVERS[command.server](command)
+    plan.server = command.server
+    plan.before = command.before
+    plan.environment |= command.assigned
+    plan.program = command.program
+    if command.ahead:
+        plan.place = f"{masked('', command.ahead)} {plan.place}"
+    if command.rest:
+        plan.place += f" {command.rest}"
+    return plan
+
+
+def read_words(source: Source) -> list[Plan]:
+    """A command line behind ``--``, or those in a script.
+
+    :raises ConfigError: there is no known server's.
+    """
+    if source.name == COMMAND:
+        found = command_in(split(source.text, source.name), source)
+        plans = [] if found is None else [plan_of(found)]
+    else:
+        plans = [plan_of(command) for command in _commands_in(source)]
+    if not plans:
+        raise unknown(source.name)
+    return plans
+
+
+def _commands_in(source: Source) -> Iterator[Command]:
+    """The command lines of servers in a script, each with what the lines before it set."""
+    environment: dict[str, str] = {}
+    directory, logical, first = "", "", 0
+    for number, line in enumerate(source.text.split("\n"), 1):
+        first = first or number
+        logical += line + "\n"
+        if line.rstrip("\r").endswith("\\"):
+            continue
+        text, logical, at, first = logical.rstrip("\n"), "", first, 0
+        if text.lstrip().startswith("#"):
+            continue
+        try:
+            words = split(text, source.name, at)
+        except ConfigError:
+            continue  # what goes over several lines by its quotes starts no server
+        texts = [word.text for word in words]
+        if texts[:1] == ["export"]:
+            texts = texts[1:]
+        if texts and all(map(_ASSIGNMENT.fullmatch, texts)):
+            environment |= dict(expanded(text, environment).split("=", 1) for text in texts)
+        elif texts[:1] == ["cd"] and len(texts) == 2:
+            directory = posixpath.join(directory, expanded(texts[1], environment))
+        else:
+            found = command_in(words, source, environment=environment, directory=directory)
+            if found is not None:
+                yield found
+
+
+def unknown(name: str) -> ConfigError:
+    """The error where no server is named."""
+    servers = ", ".join(SERVERS)
+    return ConfigError(f"{name}: no command line of a server is there; known are {servers}")
