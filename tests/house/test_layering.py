@@ -40,6 +40,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "config",
         "errors",
         "events",
+        "gateways",
         "http",
         "http1",
         "system",

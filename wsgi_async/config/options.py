@@ -18,10 +18,12 @@ from wsgi_async.proxies.schemes import SECURE_SCHEME_HEADERS, scheme_fields
 from wsgi_async.proxies.trust import NEARBY, PeerSet
 from wsgi_async.system.cpu_affinity import CAN_PIN
 from wsgi_async.system.sockets import DEFAULT_PORT
+from wsgi_async.system.spoken import Spoken
 from wsgi_async.system.syslog import FACILITIES, is_syslog_address
 
 from . import response_fields, statsd_options, tls_options
 from .forwarding import BARE, TAKEN, goes_together, make_forwarding
+from .gateways import check_introduced
 from .metrics_address import TAKES as METRICS_ADDRESS
 from .metrics_address import is_metrics_address
 from .option import OFF, Group, Option, Scope, convert, option, options_of
@@ -59,12 +61,21 @@ class Config:
         group=Group.LISTENING,
         is_everyday=True,
         help="Where to listen: HOST, HOST:PORT, :PORT (all interfaces), [V6]:PORT, unix:PATH, "
-        "unix:@NAME or fd://N, each also behind https:// or http://; repeatable. "
+        "unix:@NAME or fd://N, each also behind https:// or http://, or behind uwsgi://, "
+        "fastcgi:// or scgi:// for a web server that speaks that (uwsgi+unix:PATH); repeatable. "
         f"Without it 127.0.0.1:{DEFAULT_PORT} and [::1]:{DEFAULT_PORT}.",
         flags=("-b",),
         aliases=("--listen",),
         metavar="ADDRESS",
         takes=f"addresses such as 127.0.0.1:{DEFAULT_PORT}, :{DEFAULT_PORT} or unix:/run/app.sock",
+    )
+    protocol: str = option(
+        Spoken.HTTP.value,
+        group=Group.LISTENING,
+        help="What is spoken at addresses that do not say: http, or what a web server in front "
+        "speaks by uwsgi_pass, fastcgi_pass or scgi_pass. It is believed in what it says of its "
+        "clients: see --uwsgi-allow-from.",
+        choices=tuple(spoken.value for spoken in Spoken),
     )
     backlog: int = option(
         2048,
@@ -224,6 +235,18 @@ class Config:
         metavar="ADDRESSES",
         splits=True,
         check=lambda peers: PeerSet(peers, flag="--proxy-allow-from") is not None,
+        takes="addresses, networks such as 10.0.0.0/8, unix and *",
+    )
+    uwsgi_allow_from: tuple[str, ...] = option(
+        NEARBY,
+        group=Group.PROXIES,
+        help="Web servers that may speak uwsgi, FastCGI or SCGI: addresses, networks, * for all; "
+        "repeatable. Those on unix sockets always may, for the file says who can. Connections "
+        "from elsewhere are closed.",
+        aliases=("--uwsgi-allow-ips",),
+        metavar="ADDRESSES",
+        splits=True,
+        check=lambda peers: PeerSet(peers, flag="--uwsgi-allow-from") is not None,
         takes="addresses, networks such as 10.0.0.0/8, unix and *",
     )
 
@@ -797,7 +820,9 @@ class Config:
         self.forwarding()
         tls_options.check_pairs(self.certfile, self.keyfile)
         tls_options.check_clients(self.ca_certs, self.cert_reqs)
-        tls_options.check_addresses(self.bind, self.certfile, self.redirect_to_https)
+        tls_options.check_addresses(self.bind, self.certfile, self.redirect_to_https, self.protocol)
+        if self.proxy_protocol != OFF:
+            check_introduced(self.bind, self.protocol)
         if not self.certfile:
             tls_options.refuse_alone(
                 {name: getattr(self, name) for name in tls_options.ONLY_WITH_CERTFILE}

@@ -76,7 +76,6 @@ ABSENT: dict[str, str] = {
     "--logger-class": "",
     "--paste": "write module:factory()",
     "--paster": "write module:factory()",
-    "--protocol": "HTTP is what is spoken",
     "--reuse-port": "the processes share their sockets",
     "--spew": "",
     # uvicorn
@@ -109,7 +108,7 @@ ABSENT: dict[str, str] = {
     "--ini": "write --config FILE",
     "--master": "there is always one: leave it out",
     "--module": "write MODULE as the argument",
-    "--socket": "write --bind ADDRESS, and in nginx proxy_pass",
+    "--socket": "write --bind uwsgi://ADDRESS, or --bind ADDRESS and in nginx proxy_pass",
     "--wsgi-file": "write FILE as the argument",
 }
 """Options that there are elsewhere and not here, and what to do instead."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from wsgi_async.errors import ConfigError
-from wsgi_async.system.sockets import scheme_of
+from wsgi_async.system.spoken import Spoken, scheme_of
 
 __all__ = [
     "CERT_REQS",
@@ -163,23 +163,32 @@ def refuse_alone(values: Mapping[str, object]) -> None:
 
 
 def check_addresses(
-    addresses: Sequence[str], certfiles: Sequence[str], redirected: Sequence[str]
+    addresses: Sequence[str],
+    certfiles: Sequence[str],
+    redirected: Sequence[str],
+    protocol: str = Spoken.HTTP.value,
 ) -> None:
     """
     :param addresses: the values of ``--bind``.
     :param redirected: those of ``--redirect-to-https``.
+    :param protocol: that of ``--protocol``.
     :raises ConfigError: an address is to be served by TLS, and there is no certificate; or there is
         a certificate or a redirect, and no address for it.
     """
-    default = "https" if certfiles else "http"
+    default = "https" if certfiles and protocol == Spoken.HTTP.value else protocol
     schemes = {scheme_of(address) or default for address in addresses or ("",)}
     if "https" in schemes and not certfiles:
         address = next(address for address in addresses if scheme_of(address) == "https")
         raise ConfigError(f"--bind {address} needs --certfile, the certificate to show there")
     if certfiles and "https" not in schemes:
         raise ConfigError(
-            "--certfile is shown at no address, for each --bind begins with http://: leave that "
-            "out, or add --bind https://:443"
+            "--certfile is shown at no address, for each --bind "
+            + (
+                "begins with http://: leave that out, or add --bind https://:443"
+                if schemes == {"http"}
+                else f"speaks {' or '.join(Spoken(name).title for name in sorted(schemes))} "
+                "without TLS: leave it out, or add --bind https://:443"
+            )
         )
     if not redirected:
         return
@@ -187,7 +196,7 @@ def check_addresses(
         raise ConfigError(
             "--redirect-to-https needs an address that is served by TLS: add --certfile"
         )
-    if "http" not in schemes:
+    if schemes == {"https"}:
         raise ConfigError(
             "--redirect-to-https needs an address to redirect from: add --bind http://:80"
         )

@@ -5,7 +5,8 @@ how it ends, by the table in ``states``. ``input`` is what it reads, ``upload`` 
 in, ``sender`` and ``sendfile`` the response on its way out. ``probes`` are answered here, and plain
 HTTP is sent to https by ``redirects`` where that is asked for. What is known of a connection before
 its first request, from a proxy or a handshake, is its ``introduction``; ``proxy_fields`` is all
-that is known here of what a proxy says in each request.
+that is known here of what a proxy says in each request. What is different where a web server in
+front speaks another protocol is in ``gateway_protocol``.
 
 ``exchange`` is one request with its response, and who may have it is in ``exchange_states``. It is
 ``observed``, which is what is told of it and by which id, and its client is ``followed``, for those
@@ -22,5 +23,5 @@ clients that leave unread (``departures``), requests that wait beside an idle th
 
 Runs on: the loop thread, but for the methods of an exchange that say *Pool thread*.
 
-May import: buffers, config, errors, events, http, http1, system, threads, wsgi.
+May import: buffers, config, errors, events, gateways, http, http1, system, threads, wsgi.
 """

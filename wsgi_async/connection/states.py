@@ -40,7 +40,8 @@ NEXT: dict[ConnectionState, set[ConnectionState]] = {
         *ENDS,
     },
     ConnectionState.HEAD: {ConnectionState.BODY, ConnectionState.RUNNING, *ENDS},
-    ConnectionState.BODY: {ConnectionState.RUNNING, *ENDS},
+    # Back to IDLE, where a front server takes its request back.
+    ConnectionState.BODY: {ConnectionState.RUNNING, ConnectionState.IDLE, *ENDS},
     ConnectionState.RUNNING: {ConnectionState.IDLE, ConnectionState.FLUSHING, *ENDS},
     ConnectionState.FLUSHING: {ConnectionState.IDLE, *ENDS},
     ConnectionState.LINGERING: {ConnectionState.CLOSING, ConnectionState.CLOSED},

@@ -23,7 +23,7 @@ from wsgi_async.config.sources import ForeignFile
 from wsgi_async.config.tls_options import OPTIONAL, REQUIRED
 from wsgi_async.errors import ApplicationError, ConfigError
 from wsgi_async.system.files import read_text
-from wsgi_async.system.sockets import scheme_of
+from wsgi_async.system.spoken import scheme_of
 
 __all__ = ["read"]
 

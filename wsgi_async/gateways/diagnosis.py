@@ -30,6 +30,8 @@ def what_was_spoken(data: bytes, port: str) -> str:
     :param port: the protocol's name: uwsgi, SCGI or FastCGI.
     """
     directive = _DIRECTIVES[port]
+    if data.startswith((b"PROXY ", b"\r\n")):
+        return f"a PROXY header was sent to a {port} port: have the web server in front send none"
     if _METHOD.match(data):
         return (
             f"HTTP was spoken to a {port} port: browsers ask the web server in front, which has "
@@ -37,8 +39,6 @@ def what_was_spoken(data: bytes, port: str) -> str:
         )
     if data[0] == 0x16:
         return f"TLS was spoken to a {port} port, which takes {port} in the clear"
-    if data.startswith((b"PROXY ", b"\r\n")):
-        return f"a PROXY header was sent to a {port} port: have the web server in front send none"
     name, other = _FIRST_BYTES.get(data[0], ("", ""))
     if name and name != port:
         return (

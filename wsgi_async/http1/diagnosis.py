@@ -6,7 +6,9 @@ bytes before the fault and on nothing else, so not on how those were cut.
 
 from __future__ import annotations
 
-__all__ = ["foreign_protocol", "sentence_for"]
+import re
+
+__all__ = ["begins_as_scgi", "foreign_protocol", "sentence_for"]
 
 _NO_REQUEST = "This is not an HTTP request"
 _SENTENCES = {
@@ -37,10 +39,15 @@ _FIRST_BYTES = {
     0x16: "it looks like TLS, and this port speaks plain HTTP: ask for http:// and not https://, "
     "or give the server --certfile and --keyfile, or have TLS ended by a proxy in front",
     0x00: "it looks like the uwsgi protocol, and this port speaks HTTP: in nginx, use proxy_pass "
-    "and not uwsgi_pass",
+    "and not uwsgi_pass, or give the server --bind uwsgi://ADDRESS",
     0x01: "it looks like FastCGI, and this port speaks HTTP: in nginx, use proxy_pass and not "
-    "fastcgi_pass",
+    "fastcgi_pass, or give the server --bind fastcgi://ADDRESS",
 }
+_SCGI = re.compile(rb"[1-9][0-9]{0,7}:CONTENT")
+_LOOKS_LIKE_SCGI = (
+    "it looks like SCGI, and this port speaks HTTP: in nginx, use proxy_pass and not scgi_pass, or "
+    "give the server --bind scgi://ADDRESS"
+)
 _PROXY_1 = (
     "it begins as version 1 of the PROXY protocol does, which this server does not expect: give it "
     "--proxy-protocol, and --proxy-allow-from where the proxy is on another machine; or have the "
@@ -58,6 +65,11 @@ _BEGINNINGS = {
 }
 
 
+def begins_as_scgi(data: bytes | bytearray, position: int) -> bool:
+    """Whether a request of SCGI begins there: a netstring of which CONTENT_LENGTH is the first."""
+    return _SCGI.match(data, position) is not None
+
+
 def foreign_protocol(data: bytes, *, after_crlf: bool) -> str:
     """What the first bytes of a connection seem to be, and what to do about it; "" if unknown.
 
@@ -70,4 +82,6 @@ def foreign_protocol(data: bytes, *, after_crlf: bool) -> str:
     for beginning, cause in _BEGINNINGS.items():
         if data.startswith(beginning):
             return cause
+    if _SCGI.match(data):
+        return _LOOKS_LIKE_SCGI
     return _FIRST_BYTES.get(data[0], "") if data else ""

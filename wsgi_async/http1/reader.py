@@ -26,7 +26,7 @@ from wsgi_async.http.request import RequestHead
 from wsgi_async.http1.lines import end_of_line
 
 from .chunked import ChunkedDecoder
-from .diagnosis import foreign_protocol, sentence_for
+from .diagnosis import begins_as_scgi, foreign_protocol, sentence_for
 
 try:  # It is an optimisation: without its file everything goes to h11.
     from .fast_path import FastPath
@@ -298,7 +298,9 @@ class RequestReader:
             self._pos = pos = pos + 2
             if pos == len(data):
                 return False
-        if data[pos] not in _TOKEN_BYTES:
+        first = data[pos]
+        # Of SCGI there may never come a line: it is told by its beginning.
+        if first not in _TOKEN_BYTES or (first <= 0x39 and begins_as_scgi(data, pos)):
             raise HTTPError(400, "This is not an HTTP request")
         return True
 

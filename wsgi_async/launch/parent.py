@@ -27,6 +27,7 @@ from wsgi_async.server.stopping import IDLE_LINGER
 from wsgi_async.system.greenlets import refuse_greenlets
 from wsgi_async.system.pid_file import PidFile
 from wsgi_async.system.sockets import address_of, bind, close_all, hold, listen
+from wsgi_async.system.spoken import Spoken
 from wsgi_async.system.systemd import Notifier
 from wsgi_async.system.user import Identity, resolve
 from wsgi_async.tls.inherited import SharedContexts
@@ -148,7 +149,12 @@ def open_sockets(config: Config, name: str = "") -> Common:
     :param name: what is served, in the operator's words.
     """
     is_tls = bool(config.certfile)
-    sockets = bind(config.bind, socket_mode=config.socket_mode, is_tls=is_tls)
+    sockets = bind(
+        config.bind,
+        socket_mode=config.socket_mode,
+        is_tls=is_tls,
+        protocol=Spoken(config.protocol),
+    )
     operations = None
     try:
         for sock in sockets:

@@ -38,6 +38,8 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from wsgi_async.system.spoken import Spoken
+
 from .connection_counts import OwnCount
 
 __all__ = ["NEXT", "PATIENCE", "RETRY", "Acceptor", "AcceptorState"]
@@ -430,6 +432,7 @@ def _accept_from(
     class Connection(socket.socket):
         __slots__ = ()
 
+        protocol = getattr(sock, "protocol", Spoken.HTTP)
         is_tls = getattr(sock, "is_tls", False)
         asks_who = getattr(sock, "asks_who", False)
         """Of its listener, see ``system.sockets.BoundSocket``."""

@@ -44,6 +44,7 @@ from wsgi_async.system.sockets import (
     listen,
     peer_uid,
 )
+from wsgi_async.system.spoken import Spoken
 from wsgi_async.threads import (
     BlockedWriters,
     Mailbox,
@@ -73,6 +74,7 @@ from .repeating import Repeating
 from .warm_up import warm_up
 
 if TYPE_CHECKING:
+    from .front_servers import FrontServers
     from .insight import Insight
 
 __all__ = ["RunningServer"]
@@ -108,6 +110,8 @@ class RunningServer:
         self.at_once = asyncio.Event()
         """Set to end the graceful part of a stop."""
         self._config = config
+        self._protocol = Spoken(config.protocol)
+        """What is spoken where a socket does not say."""
         self._observer = observer
         self._loop = loop = asyncio.get_running_loop()
         self._plan = plan = plan_descriptors(
@@ -208,6 +212,13 @@ class RunningServer:
 
         return Insight(self._loop, self._thread, self.connections, self._application_loop)
 
+    @functools.cached_property
+    def _front_servers(self) -> FrontServers:
+        """Made where one comes: most servers speak HTTP alone."""
+        from .front_servers import FrontServers
+
+        return FrontServers(self._loop, self.connections)
+
     @property
     def lost_threads(self) -> int:
         return self._pool.lost
@@ -254,6 +265,7 @@ class RunningServer:
                 config.bind,
                 socket_mode=config.socket_mode,
                 is_tls=self.certificates is not None,
+                protocol=self._protocol,
             )
         self.sockets = list(sockets)
         self._holdings = [hold(self.sockets), forks.Holding(in_child=self._disown)]
@@ -316,6 +328,9 @@ class RunningServer:
     def _begin(self, connection: socket.socket, peer: object) -> MakeProtocol | None:
         """What makes the protocol of a connection that was accepted, where that is not always the
         same; None where it is looked after."""
+        spoken = getattr(connection, "protocol", self._protocol)
+        if spoken is not Spoken.HTTP:
+            return self._front_servers.begin(spoken, connection, peer)
         if self._prefaces is not None:
             return self._prefaces.begin(connection, peer)
         introduction = None
@@ -352,8 +367,8 @@ class RunningServer:
         if not self.sockets:
             return
         connections = self.connections
-        asks_who = any(sock.asks_who for sock in self.sockets)
-        is_introduced = self._prefaces or self._handshakes or asks_who
+        is_special = any(sock.asks_who or sock.protocol is not Spoken.HTTP for sock in self.sockets)
+        is_introduced = self._prefaces or self._handshakes or is_special
         self._acceptor = acceptor = Acceptor(
             self._loop,
             self.sockets,

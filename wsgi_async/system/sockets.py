@@ -10,7 +10,9 @@
 ``fd://N``                 an inherited descriptor of a bound stream socket
 ========================== ==================================================================
 
-``https://`` or ``http://`` in front of any of them says whether it is served by TLS.
+``https://`` or ``http://`` in front of any of them says whether it is served by TLS; ``uwsgi://``,
+``fastcgi://`` or ``scgi://`` that it is for a web server which speaks that: ``uwsgi+unix:PATH`` and
+``uwsgi+fd://N`` are the same with less slashes.
 
 No PORT is :data:`DEFAULT_PORT`; port 0 is one free port for all addresses of one name. The sockets
 are bound, not yet listening (the loop's ``create_server`` does that), non-blocking and not
@@ -34,6 +36,7 @@ from typing import NamedTuple
 from wsgi_async.errors import ConfigError
 
 from .forks import Holding
+from .spoken import Spoken, scheme_of, without_scheme
 
 __all__ = [
     "DEFAULT_ADDRESS",
@@ -49,16 +52,14 @@ __all__ = [
     "listen",
     "parse_address",
     "peer_uid",
-    "scheme_of",
 ]
 
 DEFAULT_PORT = 8000
 DEFAULT_ADDRESS = f"localhost:{DEFAULT_PORT}"
 
 _FORMS = "HOST:PORT, :PORT, [V6]:PORT, unix:PATH, unix:@NAME or fd://N"
-_SCHEME = re.compile(r"(https?)://(?=.)")
 _TCP = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]/]*))(?::(?P<port>[^:]*))?")
-_RELATIVE = re.compile(r"unix:(?://)?([^/@].*)", re.DOTALL)
+_RELATIVE = re.compile(r"((?:[a-z]+\+)?unix:)(?://)?([^/@].*)", re.DOTALL)
 # sockaddr_un.sun_path with its final NUL: 108 bytes on Linux, 104 on macOS and the BSDs.
 UNIX_PATH_MAX = 107 if sys.platform == "linux" else 103
 # What an address of a machine without IPv6 answers to socket() or bind().
@@ -78,7 +79,12 @@ class Address(NamedTuple):
     """A socket file, or ``\\0NAME`` in the abstract namespace."""
     descriptor: int | None = None
     scheme: str = ""
-    """``https`` or ``http``; "" where the address does not say."""
+    """``https``, or the name of a protocol; "" where the address does not say."""
+
+    @property
+    def protocol(self) -> Spoken | None:
+        """What is spoken there; None where the address does not say."""
+        return Spoken(self.scheme.replace("https", "http")) if self.scheme else None
 
 
 class BoundSocket(socket.socket):
@@ -89,6 +95,8 @@ class BoundSocket(socket.socket):
     ) -> None:
         super().__init__(family, type, proto, fileno)
         self._file: tuple[str, int, int] | None = None
+        self.protocol = Spoken.HTTP
+        """What its clients speak."""
         self.is_tls = False
         """Whether its connections begin with a TLS handshake."""
         self.asks_who = False
@@ -128,13 +136,15 @@ def bind(
     *,
     socket_mode: int = 0o660,
     is_tls: bool = False,
+    protocol: Spoken = Spoken.HTTP,
     flag: str = "--bind",
 ) -> list[BoundSocket]:
     """Bind all of `addresses`, or none. May block to resolve a name.
 
     :param addresses: see the module's table; none at all is ``localhost:8000``.
     :param socket_mode: permission bits of unix socket files.
-    :param is_tls: whether TLS is spoken where an address does not say.
+    :param is_tls: whether HTTP is spoken in TLS where an address does not say.
+    :param protocol: what is spoken where an address does not say.
     :param flag: the option that has them.
     :raises ConfigError: one line, where an address cannot be read or cannot be had.
     """
@@ -153,7 +163,9 @@ def bind(
                 else:
                     bound += _bind_tcp(address, dual_stack=address.port not in v4_ports)
                 for sock in bound[first:]:
-                    sock.is_tls = address.scheme == "https" if address.scheme else is_tls
+                    sock.protocol = address.protocol or protocol
+                    if sock.protocol is Spoken.HTTP:
+                        sock.is_tls = address.scheme == "https" if address.scheme else is_tls
             except OSError as error:
                 raise ConfigError(
                     f"Cannot listen on {address.text}: {_reason(error, address, flag)}"
@@ -197,18 +209,21 @@ def close_all(sockets: Iterable[socket.socket]) -> None:
 
 def address_of(sock: socket.socket) -> str:
     """``http://127.0.0.1:8000``, ``https://[::1]:8443``, ``unix:/run/app.sock``, ``unix:@name``;
-    ``https://unix:/run/app.sock`` where TLS is spoken on it."""
+    ``https://unix:/run/app.sock`` where TLS is spoken on it, ``uwsgi+unix:/run/app.sock`` and
+    ``uwsgi://127.0.0.1:8000`` where that is."""
     name = sock.getsockname()
+    spoken = sock.protocol if isinstance(sock, BoundSocket) else Spoken.HTTP
     is_tls = isinstance(sock, BoundSocket) and sock.is_tls
-    scheme = "https://" if is_tls else "http://"
+    scheme = "https" if is_tls else spoken.value
     if sock.family == socket.AF_INET6:
-        return f"{scheme}[{name[0]}]:{name[1]}"
+        return f"{scheme}://[{name[0]}]:{name[1]}"
     if sock.family == socket.AF_INET:
-        return f"{scheme}{name[0]}:{name[1]}"
+        return f"{scheme}://{name[0]}:{name[1]}"
     path = os.fsdecode(name)
-    return ("https://" if is_tls else "") + (
-        "unix:@" + path[1:] if path.startswith("\0") else "unix:" + path
-    )
+    file = "unix:@" + path[1:] if path.startswith("\0") else "unix:" + path
+    if spoken is not Spoken.HTTP:
+        return f"{scheme}+{file}"
+    return f"https://{file}" if is_tls else file
 
 
 def peer_uid(connection: socket.socket) -> int:
@@ -233,27 +248,20 @@ def https_port(sockets: Iterable[BoundSocket]) -> int | None:
     return next((int(sock.getsockname()[1]) for sock in tls), None)
 
 
-def scheme_of(text: str) -> str:
-    """The scheme that an address begins with: ``https`` or ``http``; "" where it does not say."""
-    match = _SCHEME.match(text)
-    return match[1] if match is not None else ""
-
-
 def parse_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     """Read one address; nothing is resolved or opened.
 
     :param default_port: what no PORT is.
     :raises ConfigError: where it has none of the forms, or its port is not from 0 to 65535.
     """
-    scheme = scheme_of(text)
-    address = _parse(text.removeprefix(f"{scheme}://") if scheme else text, default_port)
-    return address._replace(text=text, scheme=scheme)
+    address = _parse(without_scheme(text), default_port)
+    return address._replace(text=text, scheme=scheme_of(text))
 
 
 def anchored(text: str, directory: str) -> str:
     """The same address, where a relative path of a socket file begins in `directory`."""
     match = _RELATIVE.fullmatch(text)
-    return text if match is None else f"unix:{os.path.join(directory, match[1])}"
+    return text if match is None else f"{match[1]}{os.path.join(directory, match[2])}"
 
 
 def _parse(text: str, default_port: int) -> Address:
@@ -265,8 +273,10 @@ def _parse(text: str, default_port: int) -> Address:
             raise ConfigError(f"{text!r} is no descriptor: write fd://3")
         return Address(text, descriptor=int(number))
     match = _TCP.fullmatch(text)
-    if match is None or not text or (match["v6"] and ":" not in match["v6"]):
+    if match is None or not text or "+" in text or (match["v6"] and ":" not in match["v6"]):
         hint = "; an IPv6 address goes in brackets" if re.search(r":.*:", text) else ""
+        if "+" in text:
+            hint = "; a protocol goes in front of it: uwsgi://HOST:PORT, or uwsgi+unix:PATH"
         raise ConfigError(f"{text!r} is no address: write {_FORMS}{hint}")
     host, port = match["v6"] or match["host"], match["port"]
     if port is None and re.fullmatch(r"[0-9]+", host):

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 
 from wsgi_async.errors import ConfigError
 
+from .spoken import Spoken
+
 __all__ = ["VARIABLES", "Notifier", "inherited_sockets"]
 
 VARIABLES = frozenset(
@@ -33,7 +35,7 @@ VARIABLES = frozenset(
 the service ready or gone; one that saw the rest would take other descriptors for sockets."""
 
 _FIRST_DESCRIPTOR = 3
-_SCHEMES = ("http", "https")
+_SCHEMES = ("https", *(spoken.value for spoken in Spoken))
 # "0", a sign, a blank or another script's digits are not what a manager writes; int() takes them.
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 
@@ -41,8 +43,8 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 def inherited_sockets(environ: Mapping[str, str], *, pid: int | None = None) -> tuple[str, ...]:
     """The bind addresses of the sockets that a manager passed: ``fd://3``, ``fd://4``, ...
 
-    Of one that has the name ``http`` or ``https`` (``FileDescriptorName=`` in its unit) that is the
-    scheme: units may pass them in any order.
+    Of one that has the name ``http`` or ``https``, ``uwsgi``, ``fastcgi`` or ``scgi``
+    (``FileDescriptorName=`` in its unit) that is the scheme: units may pass them in any order.
 
     Nothing where there are none, or where they are another process's: LISTEN_PID names the one
     they are for, and a child of it inherits the variables (sd_listen_fds(3)).

@@ -1,0 +1,244 @@
+"""One connection of a web server in front, which speaks uwsgi, SCGI or FastCGI. On the loop.
+
+What it says of its client is the request's, as what a believed proxy says is. Fields that proxies
+add are the client's word to the front server, who passes them on: whether they count goes by
+REMOTE_ADDR, as it would by the connection if that client had come here itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+
+from wsgi_async.errors import HTTPError, Overload, ProtocolFault
+from wsgi_async.gateways.cgi_framing import CGIFramer, StatusLine
+from wsgi_async.gateways.scgi import SCGIReader
+from wsgi_async.gateways.uwsgi import UwsgiReader
+from wsgi_async.gateways.variables import GatewayHead
+from wsgi_async.http.framing import BodyFraming
+from wsgi_async.http.origin import Origin
+from wsgi_async.http.reading import GatewayFramer, GatewayReader, Signal
+from wsgi_async.http.request import RequestHead
+from wsgi_async.system.spoken import Spoken
+
+from .connections import Connections, Phase
+from .life import or_ends
+from .open_connection import Wait
+from .protocol import HTTPProtocol
+from .proxy_fields import FieldsOf
+from .states import ENDS, ConnectionState
+
+__all__ = ["GatewayProtocol", "Speech"]
+
+_IDLE = ConnectionState.IDLE
+_HEAD = ConnectionState.HEAD
+_BODY = ConnectionState.BODY
+_RUNNING = ConnectionState.RUNNING
+
+_SOMEBODY = "?"
+"""In place of an address where the front server tells none. It is in no set of peers but that of
+all."""
+
+
+class _ClientsFields:
+    """What is done to the fields of proxies in the requests of front servers; see
+    :class:`.ProxyFields`. It also says where a request comes from.
+
+    :param fields_of: what is done to those of a client.
+    """
+
+    keys = ("REQUEST_METHOD",)
+    """Each head has it."""
+    is_of_first = False
+    passed: RequestHead | None = None
+
+    def __init__(self, fields_of: FieldsOf) -> None:
+        self._fields_of = fields_of
+
+    def read(self, head: RequestHead, peer: str, scheme: str) -> tuple[RequestHead, Origin | None]:
+        """See :class:`.ProxyFields`."""
+        assert isinstance(head, GatewayHead)
+        origin = head.origin
+        client = _SOMEBODY if origin.remote_addr is None else origin.remote_addr
+        fields = self._fields_of(client)
+        if fields is None:
+            return head, origin
+        kept, said = fields.read(head, client, origin.scheme or scheme)
+        return kept, origin if said is None else _over(origin, said)
+
+
+def _over(origin: Origin, said: Origin) -> Origin:
+    """What proxies say of a request, over what the front server says."""
+    changes = {
+        field.name: value
+        for field in dataclasses.fields(said)
+        if (value := getattr(said, field.name)) is not None and value != ()
+    }
+    return dataclasses.replace(origin, **changes)
+
+
+class Speech:
+    """What the connections of a server to sockets of one protocol have in common.
+
+    :param shared: what all connections of the server share.
+    :param spoken: uwsgi, SCGI or FastCGI.
+    """
+
+    def __init__(self, shared: Connections, spoken: Spoken) -> None:
+        self._limits = shared.limits
+        self._make_reader, status_line = _SPEECHES[spoken]
+        self.fields = _ClientsFields(shared.proxy_fields)
+        self._framer = CGIFramer(*shared.framer_arguments, status_line=status_line)
+        shared.dates.add(self._framer)
+
+    def begin(self) -> tuple[GatewayReader, GatewayFramer]:
+        """What reads the requests of a new connection, and what frames its responses."""
+        return self._make_reader(self._limits), self._framer
+
+
+_SPEECHES: dict[Spoken, tuple[Callable[..., GatewayReader], StatusLine]] = {
+    Spoken.UWSGI: (UwsgiReader, StatusLine.HTTP),
+    Spoken.SCGI: (SCGIReader, StatusLine.CGI),
+}
+
+
+class GatewayProtocol(HTTPProtocol):
+    """One connection of a front server.
+
+    :param peer: its address, as accept(2) returned it.
+    :param speech: what is spoken.
+    """
+
+    __slots__ = ()
+
+    answers_unheard = False
+
+    _reader: GatewayReader
+    _framer: GatewayFramer
+
+    def __init__(
+        self,
+        shared: Connections,
+        loop: asyncio.AbstractEventLoop,
+        peer: object,
+        speech: Speech,
+    ) -> None:
+        reader, framer = speech.begin()
+        super().__init__(shared, loop, peer, reader)
+        self._framer = framer
+        self._proxy_fields = speech.fields
+
+    # --- asyncio.Protocol --------------------------------------------------------------------
+
+    @or_ends
+    def eof_received(self) -> bool:
+        """A head that is not complete will not be: it is no request, and nobody's to answer."""
+        if self.state is _HEAD:
+            self._input.end()
+            self._drop("it has ended within the variables of a request")
+            return True
+        return super().eof_received()
+
+    # --- called by the server's tick ---------------------------------------------------------
+
+    @or_ends
+    def wait_expired(self, wait: Wait) -> None:
+        """Likewise of one that does not arrive in time."""
+        if self.state is _HEAD:
+            self._drop("the variables of its request were not complete in time")
+        else:
+            super().wait_expired(wait)
+
+    # --- requests ----------------------------------------------------------------------------
+
+    def _enter(self, state: ConnectionState) -> None:
+        if state is _IDLE:
+            self._reader.answered()
+        super()._enter(state)
+
+    def _begin(self, head: RequestHead) -> None:
+        shared = self._shared
+        if shared.probes is None and self in shared.refused:
+            raise Overload.CONNECTIONS_FULL.error(1)
+        super()._begin(head)
+
+    def _receive(self, data: bytes) -> None:
+        try:
+            super()._receive(data)
+        except HTTPError:
+            self._reply()
+            raise
+        self._heed()
+
+    def _read_requests(self) -> None:
+        super()._read_requests()
+        self._heed()
+
+    def _heed(self) -> None:
+        """See to what has come beside a request: what the protocol itself answers, and whether the
+        request was taken back. Until it is answered there is no other head."""
+        state = self.state
+        if state in ENDS:
+            return
+        if state is not _RUNNING and state is not _BODY:
+            self._reply()
+            return
+        try:
+            event = self._reader.next_event()
+        finally:
+            self._reply()
+        if event is Signal.ABORTED:
+            self._take_back()
+
+    def _reply(self) -> None:
+        replies = self._reader.replies()
+        if replies:
+            self._sender.write([replies])
+
+    def _take_back(self) -> None:
+        """The front server's client has gone, and it says so: go on with the next request."""
+        exchange, sender = self._exchange, self._sender
+        assert exchange is not None
+        is_kept = (
+            exchange.head.keep_alive
+            and sender.is_writable
+            and self._shared.keeps_alive
+            and self._shared.phase is Phase.SERVING
+        )
+        self._let_exchange_go("the client has gone")
+        sender.write([self._framer.aborted()])
+        sender.begin()
+        if not is_kept:
+            self._close_softly()
+            return
+        self._enter(_IDLE)
+        self._adjust_reading()
+        if self._reader.buffered:
+            self._read_requests()
+
+    # --- its ends ----------------------------------------------------------------------------
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, ProtocolFault) and self.state not in ENDS:
+            self._shut_out(str(error))
+        else:
+            super()._fail(error)
+
+    def _shut_out(self, why: str) -> None:
+        """What has come is none of the protocol: nothing that is said would be understood, but for
+        what the protocol itself has to say."""
+        replies = self._reader.replies()
+        if replies:
+            self._shared.gateway.observer.connection_dropped(self._client(), why)
+            self._let_exchange_go("the request was broken off")
+            self._sender.write([replies])
+            self._close_softly()
+        else:
+            self._drop(why)
+
+    def _cut_response(self) -> None:
+        framed = self._sender.framed
+        if framed is not None and framed.framing is BodyFraming.FRAMED:
+            self._sender.write([self._framer.cut()])
+        super()._cut_response()
