@@ -86,21 +86,32 @@ class Speech:
     """
 
     def __init__(self, shared: Connections, spoken: Spoken) -> None:
-        self._limits = shared.limits
-        self._make_reader, status_line = _SPEECHES[spoken]
+        status_line, self._begin = _SPEECHES[spoken]
+        self._shared = shared
         self.fields = _ClientsFields(shared.proxy_fields)
-        self._framer = CGIFramer(*shared.framer_arguments, status_line=status_line)
-        shared.dates.add(self._framer)
+        self._heads = CGIFramer(*shared.framer_arguments, status_line=status_line)
+        shared.dates.add(self._heads)
 
     def begin(self) -> tuple[GatewayReader, GatewayFramer]:
         """What reads the requests of a new connection, and what frames its responses."""
-        return self._make_reader(self._limits), self._framer
+        return self._begin(self._shared, self._heads)
 
 
-_SPEECHES: dict[Spoken, tuple[Callable[..., GatewayReader], StatusLine]] = {
-    Spoken.UWSGI: (UwsgiReader, StatusLine.HTTP),
-    Spoken.SCGI: (SCGIReader, StatusLine.CGI),
+def _uwsgi(shared: Connections, heads: CGIFramer) -> tuple[GatewayReader, GatewayFramer]:
+    return UwsgiReader(shared.limits), heads
+
+
+def _scgi(shared: Connections, heads: CGIFramer) -> tuple[GatewayReader, GatewayFramer]:
+    return SCGIReader(shared.limits), heads
+
+
+_Begin = Callable[[Connections, CGIFramer], tuple[GatewayReader, GatewayFramer]]
+
+_SPEECHES: dict[Spoken, tuple[StatusLine, _Begin]] = {
+    Spoken.UWSGI: (StatusLine.HTTP, _uwsgi),
+    Spoken.SCGI: (StatusLine.CGI, _scgi),
 }
+"""How a head begins, and what each connection is given."""
 
 
 class GatewayProtocol(HTTPProtocol):
