@@ -52,7 +52,7 @@ def encode(named: Named | list[tuple[str, str]]) -> Variables:
 
 def decoded(target: str) -> str:
     """The path of a target, percent-decoded."""
-    path = re.sub(r"^https?://[^/?]*", "", target.partition("?")[0])
+    path = re.sub(r"^https?://[^/?]*", "", target.partition("?")[0], flags=re.IGNORECASE)
     return unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
 
 
@@ -90,7 +90,7 @@ def common(asked: Asked, document: str | None = None) -> Named:
 
 def nginx(protocol: str, asked: Asked, document: str | None = None) -> list[tuple[str, str]]:
     """By Debian's file of parameters for a protocol, unchanged: they, and then a variable for each
-    line of a field that is not among them.
+    line of a field that is not among them. Names with an underscore are left out, as by others.
 
     :param document: the path as nginx has it; None: decoded, and not normalised.
     """
@@ -99,9 +99,10 @@ def nginx(protocol: str, asked: Asked, document: str | None = None) -> list[tupl
     said = [(name, named[name]) for name in PARAMS[protocol].split() if name in named]
     if protocol == "scgi":
         said.insert(0, ("CONTENT_LENGTH", named["CONTENT_LENGTH"] or "0"))
-    if not named["HTTP_HOST"]:
-        said.remove(("HTTP_HOST", ""))
-    return said + [(as_key(name), value) for name, value in asked.lines if name.lower() != "host"]
+    lines = [(as_key(name), value) for name, value in asked.lines if "_" not in name]
+    if lines.count(("HTTP_HOST", named["HTTP_HOST"])):
+        lines.remove(("HTTP_HOST", named["HTTP_HOST"]))
+    return said + lines
 
 
 def as_key(name: str) -> str:

@@ -29,11 +29,14 @@ _ADDRESS = re.compile(r"[.:0-9A-Fa-f]{2,45}(?:%[-.0-9A-Z_a-z]{1,32})?")
 def check_names(given: dict[str, str], fields: dict[str, str], *, required: bool) -> None:
     """Have SERVER_NAME be a name, or leave it to the server; and Host be valid.
 
-    :param required: whether it has to be there, unless there is such a name: nginx has none of a
-        client that says ``:authority``.
+    :param required: whether it has to be there, unless there is such a name: nginx has none, or an
+        empty one, of a client that says ``:authority``. (It refuses one that is sent empty.)
     """
     name = given.pop("SERVER_NAME", "")
     host = fields.get("HTTP_HOST")
+    if host == "":
+        del fields["HTTP_HOST"]
+        host = None
     is_name = _SERVER_NAME.fullmatch(name) is not None
     check_host([] if host is None else [host], required=required and not is_name)
     if is_name:

@@ -35,7 +35,6 @@ OWN_SIZE = 64 * 1024
 
 _NAME = re.compile(rb"[!-<>-~]+")
 _FIELD = re.compile(r"HTTP_[!#$%&'*+.^_`|~0-9A-Z]+")
-_PLAIN = re.compile(r"[A-Z][0-9A-Z_]{0,63}")
 
 _names: BoundedCache[bytes, str] = BoundedCache(1024)
 """Names that have been judged."""
@@ -49,6 +48,12 @@ _NOT_PASSED_ON = (
 )
 """What is said in another place, must not be said (see :mod:`wsgi_async.http.variables`), or is the
 server's own."""
+
+_GIVEN_ONCE = (
+    *("REQUEST_METHOD", "REQUEST_URI", "QUERY_STRING", "SERVER_PROTOCOL"),
+    *("CONTENT_TYPE", "CONTENT_LENGTH", "REMOTE_ADDR", "REMOTE_PORT", "REMOTE_USER", "AUTH_TYPE"),
+)
+"""What is asked, and by whom: two readers are not to take it for two things."""
 
 _VERSION = re.compile(r"HTTP/([0-9])(?:\.([0-9]))?")
 _TARGET = re.compile(r"[!-~]+")
@@ -120,7 +125,7 @@ def request_head(
     if not _QUERY.fullmatch(query):
         raise HTTPError(400, "QUERY_STRING contains what no query does")
     root, path = "", ""
-    if target != "*":
+    if raw_path:
         decoded = path_info(raw_path)
         named = given.get("SCRIPT_NAME"), given.get("PATH_INFO"), given.get("DOCUMENT_URI")
         root, below = place_in(*named, decoded)
@@ -163,7 +168,9 @@ def _take(
 ) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """The variables, and apart from them the lines of fields, in their order.
 
-    Until 1.23 nginx has a variable for each line, and so the same name several times.
+    Until 1.23 nginx has a variable for each line, and so the same name several times. It has one
+    twice, too, where a file of parameters is included and one of them is then said in another way,
+    as guides have it (``fastcgi_param SCRIPT_NAME ""``): the last counts, as in other servers.
     """
     given: dict[str, str] = {}
     lines: list[tuple[str, str]] = []
@@ -175,9 +182,8 @@ def _take(
             raise HTTPError(400, "A variable contains NUL")
         if name[:5] == "HTTP_":
             lines.append((name, data.decode("latin-1").strip(" \t")))
-        elif name in given:
-            called = f"The variable {name}" if _PLAIN.fullmatch(name) else "A variable"
-            raise HTTPError(400, f"{called} is given twice")
+        elif name in given and name in _GIVEN_ONCE:
+            raise HTTPError(400, f"The variable {name} is given twice")
         else:
             given[name] = data.decode("latin-1")
     return given, lines
@@ -191,7 +197,7 @@ def _name_of(raw: bytes) -> str:
     if name[:5].upper() == "HTTP_" and not _FIELD.fullmatch(name):
         raise HTTPError(400, "A variable has the name of no header field")
     if name.startswith(("wsgi.", "wsgi_async.")):
-        raise HTTPError(400, "A variable has a name that is the server's own")
+        raise HTTPError(400, "A variable has a name that only the server may use")
     if len(raw) <= _NAME_SIZE_LIMIT:
         _names.keep(raw, name)
     return name
@@ -221,6 +227,9 @@ def _make_target(given: dict[str, str]) -> str:
     return f"{_quoted(path)}?{query}" if query else _quoted(path)
 
 
+_NO_LENGTH = ("", "0")
+"""CONTENT_LENGTH where the client may have sent none: SCGI wants it always."""
+
 _OF_TARGET = ("SCRIPT_NAME", "PATH_INFO", "DOCUMENT_URI", "QUERY_STRING")
 
 
@@ -242,7 +251,7 @@ def _check_sizes(
     sizes += [
         len(name) + 2 + len(given[name])
         for name in ("CONTENT_TYPE", "CONTENT_LENGTH")
-        if given.get(name) and f"HTTP_{name}" not in names
+        if given.get(name, "") not in _NO_LENGTH and f"HTTP_{name}" not in names
     ]
     if len(sizes) > bounds.fields:
         raise HTTPError(431, "There are too many header fields")
@@ -295,9 +304,10 @@ def _framing(
         raise HTTPError(501, "The only transfer coding understood here is chunked")
     text = given.pop("CONTENT_LENGTH", None)
     said = fields.get("HTTP_CONTENT_LENGTH")
+    length_said = None if said is None else read_length(said)
     if text:
         length = read_length(text)
-        if said is not None and read_length(said) != length:
+        if length_said not in (None, length):
             raise HTTPError(400, "CONTENT_LENGTH is not what the field says")
         given["CONTENT_LENGTH"] = str(length)
         return length, False
