@@ -56,6 +56,7 @@ from .server.stopping import Stop, obey
 from .system.event_loop import new_event_loop
 from .system.forks import take_signal
 from .system.sockets import BoundSocket
+from .system.spoken import Spoken
 from .tls.contexts import make_contexts
 from .tls.given import GivenContext
 from .tls.material import read_material
@@ -78,6 +79,7 @@ _TAKEN = (
     *("ca_certs", "cert_reqs", "certfile", "ciphers", "keyfile"),
     *("limit_request_field_size", "limit_request_fields", "limit_request_line"),
     *("proxy_allow_ips", "proxy_protocol", "root_path", "secure_scheme_headers", "threads"),
+    *("protocol", "uwsgi_allow_ips"),
 )
 """The settings of gunicorn that a server in one of its processes follows."""
 
@@ -94,8 +96,6 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no type annotati
 
         :raises RuntimeError: a setting that this worker cannot follow: gunicorn shows it as it is.
         """
-        if getattr(cfg, "protocol", "http") != "http":
-            raise RuntimeError(f"{cls.__module__}.{cls.__name__} speaks HTTP: see --protocol")
         try:
             config = _config(cfg)
             settings = tls_settings(config)
@@ -178,6 +178,7 @@ class _Serving:
         self._handle(signal.SIGUSR1, self._report)
         sockets = [BoundSocket(fileno=os.dup(sock.fileno())) for sock in worker.sockets]
         for sock in sockets:
+            sock.protocol = Spoken(self._config.protocol)
             sock.is_tls = bool(worker.cfg.is_ssl)
         await self._server.start(sockets)
         worker.booted = True
