@@ -26,7 +26,7 @@ NAMES = [
 CORE = (
     *("http", "http1", "proxies", "wsgi", "buffers", "threads", "connection", "server"),
     *("config", "system", "processes", "launch", "applications", "logs", "help"),
-    *("scoreboard", "operations", "ctl", "realtime"),
+    *("scoreboard", "operations", "ctl", "realtime", "gateways"),
 )
 """Packages whose docstring is the table of their contents."""
 OTHERS = {
