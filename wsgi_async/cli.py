@@ -49,6 +49,7 @@ _ACTIONS = (
 _NO_TOPIC = "topics"
 _INTERRUPTED = 130
 _UNUSED = "unused_"
+_UWSGI_SOCKETS = ("fastcgi_socket", "http", "http_socket", "scgi_socket", "socket", "uwsgi_socket")
 
 
 def main(
@@ -333,6 +334,15 @@ def _command() -> click.Command:
         click.Option(["--metrics-address"], hidden=True),
         click.Option(["--metrics-port"], hidden=True),
         click.Option(["--no-control-socket"], is_flag=True, hidden=True),
+        click.Option(["-s", "--socket"], multiple=True, hidden=True),
+        click.Option(["--uwsgi-socket"], multiple=True, hidden=True),
+        click.Option(["--fastcgi-socket"], multiple=True, hidden=True),
+        click.Option(["--scgi-socket"], multiple=True, hidden=True),
+        click.Option(["--http-socket"], multiple=True, hidden=True),
+        click.Option(["--http"], multiple=True, hidden=True),
+        click.Option(["--module", "--wsgi-file"], hidden=True),
+        click.Option(["--callable"], hidden=True),
+        click.Option(["fulfilled", *other_servers.FULFILLED_FLAGS], is_flag=True, hidden=True),
     ]
     params += [
         click.Option([flag, f"{_UNUSED}{number}"], hidden=True, multiple=True)
@@ -451,14 +461,26 @@ def _ignore(given: dict[str, Any], notices: list[str]) -> None:
     if numbers:
         names = ", ".join(flags[number] for number in numbers)
         notices.append(f"{names}: of no use here, and ignored")
+    given.pop("fulfilled", None)
+    parsers = [word for word in given.get("http", ()) if word in other_servers.UVICORN_HTTP]
+    if parsers:
+        notices.append(f"--http {', '.join(parsers)}: of no use here, and ignored")
+        given["http"] = [word for word in given["http"] if word not in parsers]
 
 
 def _combine(given: dict[str, Any]) -> None:
     """Express the ways of other servers, and the argument APP, by the options there are."""
-    if (argument := given.pop("argument", None)) is not None:
-        if "app" in given:
-            raise ConfigError("APP and --app are the same: give one of them")
-        given["app"] = argument
+    names = {"argument": "APP", "app": "--app", "module": "--module"}
+    named = [name for name in names if name in given]
+    if len(named) > 1:
+        both = " and ".join(names[name] for name in named[:2])
+        raise ConfigError(f"{both} are the same: give one of them")
+    if named:
+        given["app"] = given.pop(named[0])
+    if (name := given.pop("callable", None)) is not None:
+        if "app" not in given:
+            raise ConfigError("--callable goes with --module")
+        given["app"] = f"{str(given['app']).partition(':')[0]}:{name}"
     if given.pop("daemon", False):
         raise ConfigError(
             "-D, --daemon: this server stays in the foreground, where systemd and Docker want it; "
@@ -466,6 +488,7 @@ def _combine(given: dict[str, Any]) -> None:
         )
     addresses = [f"unix:{path}" for name in ("uds", "unix_socket") for path in given.pop(name, ())]
     addresses += [f"fd://{number}" for number in given.pop("fd", ())]
+    addresses += _uwsgi_sockets(given)
     if addresses:
         given["bind"] = [*given.get("bind", ()), *addresses]
     directories = given.pop("static_path_mount", ())
@@ -504,6 +527,22 @@ def _combine(given: dict[str, Any]) -> None:
     access_log = given.pop("access_log", None)
     if access_log is not None:
         given["access_logfile"] = given.get("access_logfile", "-") if access_log else ""
+
+
+def _uwsgi_sockets(given: dict[str, Any]) -> list[str]:
+    """Take out uWSGI's addresses; what they are as those of ``--bind``."""
+    names = {name for name in _UWSGI_SOCKETS if given.get(name)}
+    found: list[str] = []
+    if names:
+        from .foreign import uwsgi_addresses
+
+        default = given.get("protocol", uwsgi_addresses.DEFAULT_PROTOCOL)
+        for name in sorted(names):
+            protocol = uwsgi_addresses.SOCKETS[name.replace("_", "-")] or default
+            found += [uwsgi_addresses.address(text, protocol) for text in given[name]]
+    for name in _UWSGI_SOCKETS:
+        given.pop(name, None)
+    return found
 
 
 # --- What it prints

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from guide_programs import behind_nginx
 from processes import Life
 from proxy_headers import LINE
 from rawclient import RawClient, request
@@ -225,6 +226,18 @@ def test_the_proxy_protocol_is_as_gunicorns_options_say(
                 assert client.is_dropped()
         if not allowed:
             process.wait_for("--proxy-allow-from does not name its address")
+
+
+def test_the_uwsgi_protocol_is_as_gunicorns_options_say(directory: Path) -> None:
+    """``--protocol uwsgi``, for nginx's ``uwsgi_pass``, with a worker of ours."""
+    path = directory / "gunicorn.sock"
+    args = ("--protocol", "uwsgi", "--threads", "2")
+    with gunicorn(directory, *args, bind=f"unix:{path}") as process:
+        process.wait_for("Listening at: unix:")
+        with behind_nginx(directory, "uwsgi", path, process) as site:
+            reply = site.ask("/x?y=z")
+            assert (reply.status, reply.text.split()[1:]) == (200, ["True", "/x"])
+    assert "Traceback" not in process.output
 
 
 def test_the_path_that_a_variable_says(directory: Path) -> None:

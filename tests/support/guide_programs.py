@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from front_ends import listener, nginx
 from rawclient import TIMEOUT
 from tools import ROOT, Process, ReservedPort, python, running
 
@@ -91,6 +92,21 @@ def command(
         yield Site(port, process)
         process.signal(15)
         assert process.wait() == 0, process.output
+
+
+@contextlib.contextmanager
+def behind_nginx(directory: Path, protocol: str, where: Path, process: Process) -> Iterator[Site]:
+    """Debian's nginx before a unix socket, with its own file of variables as it is.
+
+    :param protocol: ``uwsgi``, ``fastcgi`` or ``scgi``: that of the directive ``uwsgi_pass``.
+    :param process: what listens there.
+    """
+    with listener() as one:
+        port = one.getsockname()[1]
+        location = f"include /etc/nginx/{protocol}_params; {protocol}_pass unix:{where};"
+        text = f"server {{ listen 127.0.0.1:{port}; location / {{ {location} }} }}"
+        with nginx(directory, text, [one]):
+            yield Site(port, process)
 
 
 @contextlib.contextmanager

@@ -108,7 +108,13 @@ def python(*args: str) -> list[str]:
 class Process:
     """A process whose two outputs are read, line by line, as they come."""
 
-    def __init__(self, command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        stdin: socket.socket | int = subprocess.DEVNULL,
+    ) -> None:
         clean = {name: value for name, value in os.environ.items() if not _is_ours(name)}
         self._changed = threading.Condition()
         self._lines: list[str] = []
@@ -117,7 +123,7 @@ class Process:
             command,
             cwd=cwd,
             env={**clean, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **env},
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -186,9 +192,17 @@ def _is_ours(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def running(*command: str, cwd: Path, env: Mapping[str, str] | None = None) -> Iterator[Process]:
-    """Run a command, killed at the end of the block if it has not ended by itself."""
-    process = Process(command, cwd, env or {})
+def running(
+    *command: str,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    stdin: socket.socket | int = subprocess.DEVNULL,
+) -> Iterator[Process]:
+    """Run a command, killed at the end of the block if it has not ended by itself.
+
+    :param stdin: its descriptor 0.
+    """
+    process = Process(command, cwd, env or {}, stdin)
     try:
         yield process
     finally:

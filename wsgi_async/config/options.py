@@ -75,6 +75,7 @@ class Config:
         help="What is spoken at addresses that do not say: http, or what a web server in front "
         "speaks by uwsgi_pass, fastcgi_pass or scgi_pass. It is believed in what it says of its "
         "clients: see --uwsgi-allow-from.",
+        aliases=("--socket-protocol",),
         choices=tuple(spoken.value for spoken in Spoken),
     )
     backlog: int = option(
@@ -91,6 +92,7 @@ class Config:
         unit="octal",
         maximum=0o777,
         aliases=(
+            "--chmod-socket",
             "--uds-permissions",
             "--unix-socket-perms",
         ),
@@ -638,7 +640,7 @@ class Config:
         group=Group.LOGS,
         scope=Scope.PROCESS,
         help="Log of the server and of the application's errors: a file, or - for standard error.",
-        aliases=("--log-file",),
+        aliases=("--log-file", "--logto"),
         metavar="FILE",
         check=bool,
         takes="a file, or -",
@@ -875,6 +877,7 @@ class LaunchConfig:
         help="Configuration file: .toml, a gunicorn file (.py) or a uWSGI file (.ini). Without it "
         "wsgi_async.toml or [tool.wsgi_async] of pyproject.toml in the current directory.",
         flags=("-c",),
+        aliases=("--ini",),
         metavar="FILE",
     )
     host: str = option(
@@ -940,6 +943,7 @@ class LaunchConfig:
         group=Group.SURROUNDINGS,
         help="User, by name or number, that serving processes become once the sockets are bound.",
         flags=("-u",),
+        aliases=("--uid",),
         metavar="USER",
     )
     group: str = option(
@@ -947,6 +951,7 @@ class LaunchConfig:
         group=Group.SURROUNDINGS,
         help="Group, by name or number, likewise. Without it the user's.",
         flags=("-g",),
+        aliases=("--gid",),
         metavar="GROUP",
     )
     umask: str = option(
@@ -971,6 +976,7 @@ class LaunchConfig:
         group=Group.APPLICATION,
         help="A directory whose files are served below a prefix; needs wsgi_async[static]. "
         "Repeatable.",
+        aliases=("--static-map",),
         metavar="/PREFIX=DIRECTORY",
         takes="prefixes and directories such as /static=./static",
     )

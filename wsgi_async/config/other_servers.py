@@ -1,4 +1,5 @@
-"""What other servers' command lines have: those of gunicorn, uvicorn, waitress, granian, hypercorn.
+"""What other servers' command lines have: those of gunicorn, uvicorn, waitress, granian, hypercorn
+and uWSGI.
 
 Where there is an option for it here, their spelling is an alias of that option, in
 :mod:`~wsgi_async.config.options`. Here are the others.
@@ -6,7 +7,15 @@ Where there is an option for it here, their spelling is an alias of that option,
 
 from __future__ import annotations
 
-__all__ = ["ABSENT", "IGNORED", "IGNORED_FLAGS", "WORKER_CLASSES", "absence"]
+__all__ = [
+    "ABSENT",
+    "FULFILLED_FLAGS",
+    "IGNORED",
+    "IGNORED_FLAGS",
+    "UVICORN_HTTP",
+    "WORKER_CLASSES",
+    "absence",
+]
 
 _CLASS_NAMES = (
     "sync gthread gevent gevent_wsgi gevent_pywsgi eventlet tornado asgi meinheld "
@@ -24,7 +33,6 @@ IGNORED: tuple[str, ...] = (
     "--name",
     # uvicorn
     "--loop",
-    "--http",
     "--ws",
     "--lifespan",
     "--interface",
@@ -44,6 +52,9 @@ IGNORED: tuple[str, ...] = (
     "--runtime-threads",
     "--task-impl",
     "--websockets",
+    # uWSGI
+    "--plugin",
+    "--plugins",
 )
 """Options with a value that say how another server is to do its work."""
 
@@ -68,6 +79,25 @@ IGNORED_FLAGS: tuple[str, ...] = (
     "--no-use-colors",
 )
 """Likewise, without a value."""
+
+FULFILLED_FLAGS: tuple[str, ...] = (
+    # uWSGI
+    "--die-on-term",
+    "--enable-threads",
+    "--lazy-apps",
+    "--manage-script-name",
+    "--master",
+    "-M",
+    "--need-app",
+    "--no-orphans",
+    "--single-interpreter",
+    "--thunder-lock",
+    "--vacuum",
+)
+"""What they ask for is done anyway, so that nothing is said of them."""
+
+UVICORN_HTTP = frozenset({"auto", "h11", "httptools"})
+"""What follows uvicorn's ``--http``, which names a parser; uWSGI's names an address."""
 
 ABSENT: dict[str, str] = {
     # gunicorn
@@ -103,13 +133,18 @@ ABSENT: dict[str, str] = {
     # hypercorn
     "--insecure-bind": "write --bind http://ADDRESS",
     "--verify-flags": "",
-    # uWSGI, whose files are read
-    "--http-socket": "write --bind ADDRESS",
-    "--ini": "write --config FILE",
-    "--master": "there is always one: leave it out",
-    "--module": "write MODULE as the argument",
-    "--socket": "write --bind uwsgi://ADDRESS, or --bind ADDRESS and in nginx proxy_pass",
-    "--wsgi-file": "write FILE as the argument",
+    # uWSGI
+    "--buffer-size": "see --max-header-size, --limit-request-line and --limit-request-field-size",
+    "--chown-socket": "socket files belong to --user and --group",
+    "--cheaper": "write the number of processes as --workers; SIGTTIN and SIGTTOU change it",
+    "--daemonize": "this server stays in the foreground, where systemd and Docker want it",
+    "--emperor": "one service for each file",
+    "--home": "install wsgi_async into that environment, and run its bin/wsgi-async",
+    "--py-autoreload": "write --reload",
+    "--stats": "see --metrics-bind and --control-socket",
+    "--touch-reload": "kill -HUP loads the application anew, and so does wsgi-asyncctl reload",
+    "--venv": "install wsgi_async into that environment, and run its bin/wsgi-async",
+    "--virtualenv": "install wsgi_async into that environment, and run its bin/wsgi-async",
 }
 """Options that there are elsewhere and not here, and what to do instead."""
 

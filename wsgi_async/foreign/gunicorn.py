@@ -73,6 +73,7 @@ OPTIONS: dict[str, str] = {
     "preload_app": "preload",
     "proc_name": "name",
     "proxy_allow_ips": "proxy_allow_from",
+    "protocol": "protocol",
     "proxy_protocol": "proxy_protocol",
     "pythonpath": "pythonpath",
     "raw_env": "env",
@@ -88,6 +89,7 @@ OPTIONS: dict[str, str] = {
     "timeout": "timeout",
     "umask": "umask",
     "user": "user",
+    "uwsgi_allow_ips": "uwsgi_allow_from",
     "worker_connections": "max_connections",
     "workers": "workers",
     "wsgi_app": "app",
@@ -104,7 +106,7 @@ _OTHER_NAMES = (
     "http2_max_header_list_size http_parser http_protocols initgroups "
     "logger_class on_dirty_starting permit_obsolete_folding permit_unconventional_http_method "
     "permit_unconventional_http_version pre_exec print_config raw_paste_global_conf reload_engine "
-    "sendfile spew strip_header_spaces suppress_ragged_eofs tmp_upload_dir uwsgi_allow_ips "
+    "sendfile spew strip_header_spaces suppress_ragged_eofs tmp_upload_dir "
     "websocket_max_message_size worker_abort worker_class worker_int worker_tmp_dir"
 )
 _OTHERS = frozenset(_OTHER_NAMES.split())
@@ -115,7 +117,6 @@ REFUSED: dict[str, str] = {
     "keyfile, ca_certs, cert_reqs and ciphers, and --tls-min 1.3 where 1.2 is not to be spoken",
     "daemon": "this server stays in the foreground, where systemd and Docker want it: remove it",
     "paste": "Paste files are not read: write wsgi_app = 'module:factory()'",
-    "protocol": "only HTTP is spoken here: write 'http', and proxy_pass in nginx",
 }
 """Settings that cannot be ignored: what is served would not be what was asked for."""
 
@@ -125,8 +126,6 @@ _HEADER_MAPS = {
     "send it with hyphens, or name it in forwarder_headers",
 }
 """What to say of gunicorn's ``header_map`` where it is not ``drop``."""
-
-_NEUTRAL = {"protocol": ("http",)}
 
 SETTINGS = frozenset(
     (*OPTIONS, *_OTHERS, *REFUSED, *HOOKS, *LOG_SETTINGS, "control_socket_disable", "header_map")
@@ -209,7 +208,7 @@ def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -
                 _check_hook(setting, value, name)
                 hooks[setting] = value
         elif setting in REFUSED:
-            if value and value not in _NEUTRAL.get(setting, ()):
+            if value:
                 raise ConfigError(f"{name}: {setting} = {value!r}: {REFUSED[setting]}")
         elif setting == "header_map":
             notices += header_map_notices(value, name)
@@ -374,6 +373,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "statsd_prefix": lambda text: text.strip(),
     "umask": _octal,
     "user": str,
+    "uwsgi_allow_ips": _words,
 }
 
 

@@ -23,7 +23,8 @@ from wsgi_async.config.sources import ForeignFile
 from wsgi_async.config.tls_options import OPTIONAL, REQUIRED
 from wsgi_async.errors import ApplicationError, ConfigError
 from wsgi_async.system.files import read_text
-from wsgi_async.system.spoken import scheme_of
+
+from . import uwsgi_addresses
 
 __all__ = ["read"]
 
@@ -74,12 +75,12 @@ _PATHS: dict[str, str] = {
 }
 _MODULE = ("module", "wsgi")
 _FILE = ("wsgi-file", "file")
-_HTTP = ("http", "http-socket", "http11-socket")
 _HTTPS = ("https", "https-socket")
 _PYTHONPATH = ("pythonpath", "python-path", "pp")
 _VIRTUALENV = ("virtualenv", "venv", "home", "pyhome")
 _STATIC = ("static-map", "static-map2")
-_SOCKETS = ("socket", "uwsgi-socket")
+_PROTOCOL = ("protocol", "socket-protocol")
+_OWNERS = ("chown", "chown-socket")
 _LOG_FORMATS = (
     *("log-date", "log-encoder", "log-format", "log-format-strftime", "log-req-encoder"),
     *("logdate", "logformat", "logformat-strftime", "req-logformat"),
@@ -92,8 +93,8 @@ _FULFILLED_NAMES = (
     "enable-threads http-auto-chunked http-chunked-input http-keepalive ignore-sigpipe "
     "ignore-write-errors lazy lazy-apps manage-script-name master need-app no-defer-accept "
     "no-default-app no-orphans no-threads-wait offload-threads plugin plugins post-buffering "
-    "procname-prefix protocol single-interpreter socket-protocol strict thunder-lock vacuum "
-    "wsgi-env-behavior wsgi-env-behaviour yes"
+    "procname-prefix single-interpreter strict thunder-lock vacuum wsgi-env-behavior "
+    "wsgi-env-behaviour yes"
 )
 _FULFILLED = frozenset(_FULFILLED_NAMES.split())
 """What this server does anyway, or has no need of."""
@@ -107,24 +108,15 @@ _REFUSED: dict[str, str] = {
     "daemonize2": "this server stays in the foreground: remove it",
     "emperor": "there is no emperor here: one service for each file",
     "eval": "write module = MODULE:CALLABLE",
-    "fastcgi-socket": "only HTTP is spoken here: write http-socket = {value}",
     "ini-paste": "Paste files are not read: write module = MODULE:FACTORY()",
     "ini-paste-logged": "Paste files are not read: write module = MODULE:FACTORY()",
     "paste": "Paste files are not read: write module = MODULE:FACTORY()",
     "pecan": "write module = MODULE:CALLABLE",
-    "scgi-socket": "only HTTP is spoken here: write http-socket = {value}",
-    "shared-socket": "write http-socket = ADDRESS",
     "http-to-https": "write http-socket = {value} here, and on the command line "
     "--redirect-to-https HOST for each host that there is",
     "https2": "write https = ADDRESS,CERTIFICATE,KEY",
-    "ssl-socket": "it speaks the uwsgi protocol: write https-socket = {value}",
-    "suwsgi-socket": "it speaks the uwsgi protocol: write https-socket = {value}",
+    **uwsgi_addresses.REFUSED,
 }
-
-_UWSGI = (
-    "it speaks the uwsgi protocol: write http-socket = {value} (and in nginx proxy_pass in the "
-    "place of uwsgi_pass)"
-)
 
 
 class _Line(NamedTuple):
@@ -163,6 +155,11 @@ class _Reader:
         self._referred: set[str] = set()
         self._chdir = ""
         self._callable = ""
+        self._protocol = uwsgi_addresses.DEFAULT_PROTOCOL
+        self._plain: list[str] = []
+        """Addresses of HTTP without TLS."""
+        self._from_afar: list[str] = []
+        """Addresses where not everybody who can connect is served."""
         self._options: dict[str, Any] = {}
         self._common: tuple[str, str] | None = None
         """Ciphers and authorities of the lines on TLS so far."""
@@ -246,29 +243,45 @@ class _Reader:
         last = {line.key: line for line in lines}
         self._chdir = last["chdir"].value if "chdir" in last else ""
         self._callable = last["callable"].value if "callable" in last else ""
-        speaks_http = any(
-            key in last and last[key].value.startswith("http")
-            for key in ("protocol", "socket-protocol")
-        )
+        spoken = [line for line in lines if line.key in _PROTOCOL][-1:]
+        if spoken:
+            self._protocol = self._checked_protocol(spoken[0])
         modules = [line for line in lines if line.key in _MODULE]
         files = [line for line in lines if line.key in _FILE]
         for line in lines:
-            if line.key in (*_MODULE, *_FILE, "callable", "chdir"):
-                continue
-            if line.key in _SOCKETS and not speaks_http:
-                self._fail(line, _UWSGI.format(value=line.value))
-            self._take(line)
+            if line.key not in (*_MODULE, *_FILE, *_PROTOCOL, *_OWNERS, "callable", "chdir"):
+                self._take(line)
+        if spoken and self._protocol != "http" and "bind" not in self._options:
+            self._options["protocol"] = self._protocol  # for sockets of a service manager's
         if self._chdir:
             self._options["chdir"] = self._chdir
         if "certfile" in self._options:  # else those would be TLS too
             self._options["bind"] = [
-                address if scheme_of(address) else f"http://{address}"
+                f"http://{address}" if address in self._plain else address
                 for address in self._options["bind"]
             ]
         named = (files or modules)[-1:]
         if named:
             self._options["app"] = self._application(named[0], last.get("callable"))
-        notices = []
+        return ForeignFile(self._options, tuple(self._notices(last)))
+
+    def _notices(self, last: Mapping[str, _Line]) -> list[str]:
+        """What an operator should know of the file.
+
+        :param last: by key the last line that has it.
+        """
+        notices = [
+            f"{self._name}: at {text} this machine alone is served, and who is in "
+            "--uwsgi-allow-from, where uWSGI serves anybody"
+            for text in self._from_afar
+        ]
+        owner = next((last[key] for key in _OWNERS if key in last), None)
+        if owner is not None and not self._is_who_serves(owner.value, last):
+            notices.append(
+                f"{self._name}: {owner.key} = {owner.value} does nothing here: socket files belong "
+                "to whom uid and gid say, else to who starts the server; others have what "
+                "chmod-socket says"
+            )
         ignored = [key for key in self._ignored if key not in self._referred]
         if ignored:
             notices.append(f"{self._name}: ignored here: {', '.join(sorted(ignored))}")
@@ -282,7 +295,7 @@ class _Reader:
                 f"{self._name}: a connection without a PROXY header, or from an address that "
                 "--proxy-allow-from does not name, is closed here, where uWSGI serves it"
             )
-        return ForeignFile(self._options, tuple(notices))
+        return notices
 
     def _take(self, line: _Line) -> None:
         key, value = line.key, line.value
@@ -292,8 +305,8 @@ class _Reader:
             self._options[_TEXTS[key]] = self._text(line)
         elif key in _PATHS:
             self._options[_PATHS[key]] = self._path_of(value)
-        elif key in (*_HTTP, *_SOCKETS):
-            self._append("bind", self._address(value))
+        elif key in uwsgi_addresses.SOCKETS:
+            self._take_socket(line)
         elif key in _HTTPS:
             self._take_https(line)
         elif key in _PYTHONPATH:
@@ -329,6 +342,29 @@ class _Reader:
         elif key not in _FULFILLED and not self._is_off(value):
             self._ignored[key] = None
 
+    def _take_socket(self, line: _Line) -> None:
+        protocol = uwsgi_addresses.SOCKETS[line.key] or self._protocol
+        if line.value.startswith("="):
+            self._fail(line, "write the address itself in the place of a shared socket's number")
+        address = uwsgi_addresses.address(line.value, protocol, self._chdir)
+        self._append("bind", address)
+        if protocol == "http":
+            self._plain.append(address)
+        elif uwsgi_addresses.is_reached_from_afar(line.value):
+            self._from_afar.append(line.value)
+
+    def _checked_protocol(self, line: _Line) -> str:
+        try:
+            return uwsgi_addresses.protocol_of(line.value)
+        except ConfigError as error:
+            self._fail(line, str(error))
+
+    def _is_who_serves(self, owner: str, last: Mapping[str, _Line]) -> bool:
+        """Whether socket files are given to this ``USER[:GROUP]`` anyway."""
+        user, _, group = owner.partition(":")
+        uid, gid = (last[key].value if key in last else "" for key in ("uid", "gid"))
+        return user == uid and group in ("", gid or uid)
+
     def _take_https(self, line: _Line) -> None:
         """``ADDRESS,CERTIFICATE,KEY[,CIPHERS[,[!]AUTHORITIES]]``; with "!" each client must have a
         certificate of these.
@@ -340,7 +376,8 @@ class _Reader:
             self._fail(line, f"expected ADDRESS,CERTIFICATE,KEY, not {line.value!r}")
         if address.startswith("="):
             self._fail(line, "write the address itself in the place of a shared socket's number")
-        self._append("bind", f"https://{self._address(address)}")
+        where = uwsgi_addresses.address(address, "http", self._chdir)
+        self._append("bind", f"https://{where}")
         certificate, key = map(self._path_of, files[:2])
         pairs = zip(
             self._options.get("certfile", ()), self._options.get("keyfile", ()), strict=True
@@ -390,13 +427,6 @@ class _Reader:
 
     def _path_of(self, value: str) -> str:
         return os.path.join(self._chdir, value)
-
-    def _address(self, value: str) -> str:
-        if value.startswith("@"):
-            return f"unix:{value}"
-        if "/" in value or ":" not in value:
-            return f"unix:{self._path_of(value)}"
-        return value
 
     def _static(self, line: _Line) -> str:
         prefix, equals, directory = line.value.partition("=")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from guide_programs import APPS, command
+from guide_programs import APPS, behind_nginx, command
 from rawclient import RawClient
 from tools import python, running
 
@@ -14,7 +14,8 @@ SITE = APPS / "uwsgi_site" / "myapp"
 
 def test_uwsgis_line() -> None:
     """``uwsgi --socket 0.0.0.0:8000 --protocol=http -w app``."""
-    with command("-b", "0.0.0.0:0", "app", bind="", cwd=SITE) as site:
+    line = ("--socket", "0.0.0.0:0", "--protocol=http", "--module", "app")
+    with command(*line, bind="", cwd=SITE) as site:
         reply = site.ask()
         assert reply.status == 500
         site.process.wait_for("yielded str; encode it")
@@ -51,10 +52,18 @@ def _pids(address: tuple[str, int]) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize("protocol", ["uwsgi", "fastcgi"])
-def test_other_protocols_are_refused_in_one_line(protocol: str, tmp_path: Path) -> None:
-    line = python("-m", "wsgi_async", "--protocol", protocol, "app")
+@pytest.mark.parametrize("words", [[], ["--protocol", "scgi"]])
+def test_uwsgis_line_with_a_socket_for_nginx(words: list[str], tmp_path: Path) -> None:
+    """Without ``--protocol=http`` that line speaks the uwsgi protocol, which no browser does."""
+    protocol = words[-1].removeprefix("--protocol=") if words else "uwsgi"
+    path = tmp_path / "app.sock"
+    flags = ("--master", "--vacuum", "--die-on-term", "--encode-str", "utf-8")
+    line = python("-m", "wsgi_async", "-s", str(path), *words, "--module", "app", *flags)
     with running(*line, cwd=SITE) as process:
-        assert process.wait() == 1
-        assert len(process.output.splitlines()) == 1
-        assert "--protocol" in process.output
+        process.wait_for(rf"Listening on {protocol}\+unix:{path} ")
+        with behind_nginx(tmp_path, protocol, path, process) as site:
+            reply = site.ask("/x?y=z")
+            assert (reply.status, reply.text) == (200, "<h1 style='color:green'>Good day!</h1>")
+        process.signal(15)
+        assert process.wait() == 0
+    assert not path.exists()

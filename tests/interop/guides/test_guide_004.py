@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guide_programs import APPS, Site, command
+from guide_programs import APPS, Site, behind_nginx, command
 from rawclient import TIMEOUT, RawClient, request
 from serving import serving
 from tools import ReservedPort, python, running
@@ -216,10 +216,48 @@ def test_wrong_gunicorn_conf_py_is_one_clear_line(tmp_path: Path) -> None:
         assert len(process.output.splitlines()) == 1
 
 
-def test_uwsgi_ini_with_its_protocol_says_what_to_write() -> None:
-    with running(*python("-m", "wsgi_async", "-c", "uwsgi.ini"), cwd=SITE) as process:
-        assert process.wait() == 1
-        assert re.search(r"socket.*http-socket|http-socket.*socket", process.output)
+def test_uwsgi_ini_as_it_is() -> None:
+    command = python("-m", "wsgi_async", "-c", "uwsgi.ini", "--check-config")
+    with running(*command, cwd=SITE) as process:
+        assert process.wait() == 0
+        *notices, last = process.output.splitlines()
+        assert last == "The configuration and the application app:application are good"
+        # Of its lines none is ignored; of threads it says nothing.
+        assert [notice.partition(": ")[2][:18] for notice in notices] == ["threads is not set"]
+
+
+def test_uwsgi_ini_behind_uwsgi_pass(tmp_path: Path) -> None:
+    """The guide's file, with its socket elsewhere, and nginx with its own uwsgi_params."""
+    path = tmp_path / "patterns.sock"
+    text = (SITE / "uwsgi.ini").read_text()
+    assert text.count("/tmp/patterns.sock") == 1
+    (tmp_path / "uwsgi.ini").write_text(text.replace("/tmp/patterns.sock", str(path)))
+    line = python("-m", "wsgi_async", "-c", str(tmp_path / "uwsgi.ini"), "--access-logfile", "-")
+    with running(*line, cwd=SITE) as process:
+        process.wait_for(rf"Listening on uwsgi\+unix:{path} \(2 processes")
+        assert path.stat().st_mode & 0o777 == 0o666
+        with behind_nginx(tmp_path, "uwsgi", path, process) as site:
+            assert site.ask("/").text == "<h1>Home</h1>"
+            form = site.ask(
+                "/echo?q=1", "POST", b"a=b%20c", Content_Type="application/x-www-form-urlencoded"
+            )
+            found = json.loads(form.body)
+            assert (found["query"], found["form"], found["length"]) == (
+                {"q": ["1"]},
+                {"a": ["b c"]},
+                7,
+            )
+            chunks = iter([b'{"some', b'": ', b'"json"}'])
+            sent = site.ask("/echo", "POST", chunks, Content_Type="application/json")
+            assert json.loads(sent.body)["form"] == {"some": "json"}
+            assert site.ask("/none").status == 404
+            assert site.ask("/stream").text.splitlines()[999] == "Line 999"
+            reply = site.ask("/fails_after_start")
+            assert (reply.status, reply.text) == (500, "500 Internal Server Error\n")
+        process.wait_for(r'127\.0\.0\.1 .*"GET /none HTTP/1\.[01]" 404')  # nginx's client
+        process.signal(15)
+        assert process.wait() == 0
+        assert not path.exists()  # vacuum
 
 
 def test_uwsgi_ini_with_http(tmp_path: Path) -> None:

@@ -78,6 +78,19 @@ def show(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
         ("--no-metrics --metrics-port 1", {"metrics_bind": ""}),
         ("--static-path-mount d", {"static": ["/static=d"]}),
         ("--static-path-mount d --static-path-route /s", {"static": ["/s=d"]}),
+        # uWSGI
+        ("-s /x.sock --master --vacuum --die-on-term", {"bind": ["uwsgi+unix:/x.sock"]}),
+        ("--socket :1 --protocol http", {"bind": [":1"], "protocol": "http"}),
+        ("--socket :1 --protocol=fastcgi", {"bind": ["fastcgi://:1"]}),
+        ("--socket @x --scgi-socket :1 -b :2", {"bind": [":2", "scgi://:1", "uwsgi+unix:@x"]}),
+        ("--uwsgi-socket :1 --fastcgi-socket :2", {"bind": ["fastcgi://:2", "uwsgi://:1"]}),
+        ("--http-socket :1 --http :2", {"bind": [":2", ":1"]}),
+        ("--module a.b --callable c", {"app": "a.b:c"}),
+        ("--wsgi-file d/a.py --callable c", {"app": "d/a.py:c"}),
+        ("a:b --callable c", {"app": "a:c"}),
+        ("--processes 3 --threads 2 --enable-threads", {"workers": 3, "threads": 2}),
+        ("--chmod-socket=666 --uid u --gid g", {"socket_mode": 0o666, "user": "u", "group": "g"}),
+        ("--static-map /s=d --logto x.log", {"static": ["/s=d"], "error_logfile": "x.log"}),
         # TLS: gunicorn, uvicorn, granian, hypercorn
         (
             "--certfile c --keyfile k --ca-certs a --cert-reqs 2 --ciphers HIGH --ssl-version TLS",
@@ -131,6 +144,27 @@ def test_what_is_ignored_is_said_in_one_line(show) -> None:  # type: ignore[no-u
     assert notices(text) == ["--worker-tmp-dir, --loop, --no-sendfile: of no use here, and ignored"]
 
 
+def test_uvicorns_parser_is_no_address_of_uwsgis(show) -> None:  # type: ignore[no-untyped-def]
+    text = show("--http", "h11", "--http=auto")
+    assert notices(text) == ["--http h11, auto: of no use here, and ignored"]
+    assert tomllib.loads(text)["bind"] == ["localhost:8000"]
+    # What uWSGI would do anyway is done without a word.
+    assert notices(show(*other_servers.FULFILLED_FLAGS)) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("app --module app", "APP and --module are the same: give one of them"),
+        ("--callable app", "--callable goes with --module"),
+    ],
+)
+def test_one_application(capsys: pytest.CaptureFixture[str], args: str, message: str) -> None:
+    with pytest.raises(SystemExit):
+        main(args.split())
+    assert capsys.readouterr().err == f"wsgi-async: error: {message}\n"
+
+
 def test_each_that_is_ignored_can_be_given(show) -> None:  # type: ignore[no-untyped-def]
     values = [word for flag in other_servers.IGNORED for word in (flag, "x")]
     (notice,) = notices(show(*values, *other_servers.IGNORED_FLAGS))
@@ -153,11 +187,15 @@ def test_options_that_we_do_not_have_are_errors_that_say_so(
 def test_what_is_absent_is_not_there() -> None:
     specs = (*LAUNCH_OPTIONS, *OPTIONS)
     ours = {flag for spec in specs for flag in (spec.flag, *spec.flags, *spec.aliases)}
-    others = {*other_servers.ABSENT, *other_servers.IGNORED, *other_servers.IGNORED_FLAGS}
-    assert not ours & others
-    assert len(others) == sum(
-        map(len, (other_servers.ABSENT, other_servers.IGNORED, other_servers.IGNORED_FLAGS))
+    tables = (
+        other_servers.ABSENT,
+        other_servers.IGNORED,
+        other_servers.IGNORED_FLAGS,
+        other_servers.FULFILLED_FLAGS,
     )
+    others = {flag for table in tables for flag in table}
+    assert not ours & others
+    assert len(others) == sum(map(len, tables))
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,26 @@ def test_the_proxy_protocol_is_what_gunicorn_means_by_it(
 
 
 @pytest.mark.parametrize(
+    ("source", "protocol", "allowed"),
+    [
+        ("protocol = 'http'", "http", ("127.0.0.0/8", "::1", "unix")),
+        ("protocol = 'uwsgi'", "uwsgi", ("127.0.0.0/8", "::1", "unix")),
+        (
+            "protocol = 'uwsgi'\nuwsgi_allow_ips = '10.0.0.1, 10.0.0.2'",
+            "uwsgi",
+            ("10.0.0.1", "10.0.0.2"),
+        ),
+    ],
+)
+def test_the_uwsgi_protocol_is_what_gunicorn_means_by_it(
+    tmp_path: Path, source: str, protocol: str, allowed: tuple[str, ...]
+) -> None:
+    settings = collect(tmp_path, f"threads = 1\n{source}")
+    assert (settings.config.protocol, settings.config.uwsgi_allow_from) == (protocol, allowed)
+    assert settings.notices == ()
+
+
+@pytest.mark.parametrize(
     ("source", "variables", "path"),
     [
         ("", {"SCRIPT_NAME": "/shop"}, "/shop"),

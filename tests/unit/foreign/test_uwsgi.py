@@ -96,6 +96,14 @@ processes = 1
             {"bind": ["https://:443"], "certfile": ["a.crt"], "keyfile": ["a.key"]},
         ),
         (
+            "https = :443,a,b\nsocket = :1\nhttp = :2",
+            {
+                "bind": ["https://:443", "uwsgi://:1", "http://:2"],
+                "certfile": ["a"],
+                "keyfile": ["b"],
+            },
+        ),
+        (
             # What is not said to be TLS is plain there, also beside it.
             "chdir = /srv\nhttp = :80\nhttps-socket = run/x,a.crt,/k,HIGH,ca.crt",
             {
@@ -182,6 +190,23 @@ def test_a_log_format_has_references_of_its_own(tmp_path: Path) -> None:
     ("body", "expected"),
     [
         ("http-socket = 127.0.0.1:1", {"bind": ["127.0.0.1:1"]}),
+        ("socket = run/x.sock", {"bind": ["uwsgi+unix:run/x.sock"]}),
+        ("socket = @x", {"bind": ["uwsgi+unix:@x"]}),
+        ("socket = 127.0.0.1:1", {"bind": ["uwsgi://127.0.0.1:1"]}),
+        ("socket = :1", {"bind": ["uwsgi://:1"]}),
+        ("socket = [::1]:1", {"bind": ["uwsgi://[::1]:1"]}),
+        ("socket = fd://0", {"bind": ["uwsgi+fd://0"]}),
+        ("http-socket = fd://3", {"bind": ["fd://3"]}),
+        ("socket = /a\nsocket = /b", {"bind": ["uwsgi+unix:/a", "uwsgi+unix:/b"]}),
+        ("uwsgi-socket = /x\nprotocol = http", {"bind": ["uwsgi+unix:/x"]}),
+        ("fastcgi-socket = :1", {"bind": ["fastcgi://:1"]}),
+        ("scgi-socket = /x", {"bind": ["scgi+unix:/x"]}),
+        ("socket = :1\nprotocol = fastcgi", {"bind": ["fastcgi://:1"]}),
+        ("socket-protocol = scgi\nsocket = /x", {"bind": ["scgi+unix:/x"]}),
+        ("chdir = /srv\nsocket = x", {"bind": ["uwsgi+unix:/srv/x"], "chdir": "/srv"}),
+        # What a service manager has opened does not say what is spoken there.
+        ("protocol = uwsgi", {"protocol": "uwsgi"}),
+        ("protocol = http", {}),
         ("http-socket = @x", {"bind": ["unix:@x"]}),
         ("http-socket = /x.sock", {"bind": ["unix:/x.sock"]}),
         ("socket = :1\nprotocol = http", {"bind": [":1"]}),
@@ -222,16 +247,19 @@ def test_another_section(tmp_path: Path) -> None:
     ("body", "message"),
     [
         (
-            "socket = /run/x.sock",
-            "line 2: socket: it speaks the uwsgi protocol: write http-socket = /run/x.sock ",
+            "socket = :1\nprotocol = smtp",
+            "line 3: protocol: expected uwsgi, http, fastcgi or scgi, not 'smtp'",
         ),
+        ("socket = =0", "line 2: socket: write the address itself in the place of a shared"),
+        ("puwsgi-socket = :1", "line 2: puwsgi-socket: a connection of the uwsgi protocol has one"),
+        ("fastcgi-nph-socket = :1", "line 2: fastcgi-nph-socket: its answers begin with Status "),
         ("https = :443,a", "line 2: https: expected ADDRESS,CERTIFICATE,KEY, not ':443,a'"),
         ("https = =0,a,b", "line 2: https: write the address itself in the place of a shared"),
         (
             "https = :1,a,b,HIGH\nhttps = :2,a,b",
             "line 3: https: ciphers and authorities are the same at all addresses here",
         ),
-        ("ssl-socket = :1,a,b", "line 2: ssl-socket: it speaks the uwsgi protocol: write https-s"),
+        ("ssl-socket = :1,a,b", "line 2: ssl-socket: it speaks the uwsgi protocol, which is wi"),
         (
             "http-to-https = :80",
             "line 2: http-to-https: write http-socket = :80 here, and on the command line "
@@ -290,3 +318,61 @@ def test_the_proxy_protocol_is_its_first_version(tmp_path: Path) -> None:
     off = convert(tmp_path, body.replace("true", "false"))
     assert "proxy_protocol" not in off.options
     assert off.notices == ()
+
+
+@pytest.mark.parametrize(
+    ("address", "is_told"),
+    [
+        (":3031", True),
+        ("10.0.0.1:3031", True),
+        ("127.0.0.1:3031", False),
+        ("[::1]:3031", False),
+        ("/run/x:1.sock", False),
+        ("@x:1", False),
+    ],
+)
+def test_who_is_served_from_other_machines_is_said(
+    tmp_path: Path, address: str, is_told: bool
+) -> None:
+    """uWSGI serves anybody; nginx on another machine would meet closed connections here."""
+    notices = convert(tmp_path, f"threads = 2\nsocket = {address}").notices
+    told = f"uwsgi.ini: at {address} this machine alone is served, and who is in --uwsgi-allow-from"
+    assert [notice.startswith(told) for notice in notices] == [True] * is_told
+    assert convert(tmp_path, f"threads = 2\nhttp-socket = {address}").notices == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "is_told"),
+    [
+        ("chown-socket = www-data:www-data\nuid = www-data\ngid = www-data", False),
+        ("chown-socket = www-data\nuid = www-data", False),
+        ("uid = app\nchown-socket = %(uid):nginx", True),
+        ("chown = www-data", True),
+    ],
+)
+def test_whose_the_socket_is(tmp_path: Path, body: str, is_told: bool) -> None:
+    """nginx may not be able to connect: that is not to be found out by a 502."""
+    notices = convert(tmp_path, f"threads = 2\n{body}").notices
+    assert ["does nothing here: socket files belong" in notice for notice in notices] == (
+        [True] * is_told
+    )
+
+
+def test_the_file_of_the_guide(tmp_path: Path) -> None:
+    """nginx's ``uwsgi_pass`` finds the socket that the file names, with its permissions."""
+    body = """
+module = app:application
+master = true
+processes = 4
+socket = /tmp/uwsgi.sock
+chmod-socket = 666
+vacuum = true
+die-on-term = true"""
+    file = convert(tmp_path, body)
+    assert file.options == {
+        "app": "app:application",
+        "workers": "4",
+        "bind": ["uwsgi+unix:/tmp/uwsgi.sock"],
+        "socket_mode": "666",
+    }
+    assert file.notices == (THREADS,)

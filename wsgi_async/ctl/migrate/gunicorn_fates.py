@@ -359,8 +359,12 @@ def _name(setting: Setting, settings: Settings) -> Fate:
 def _uwsgi_peers(setting: Setting, settings: Settings) -> Fate:
     protocol = settings.get("protocol")
     if protocol is not None and protocol.value == "uwsgi":
-        return Fate(MISSING, REFUSED["protocol"], True)
-    return Fate(WITHOUT_EFFECT, "it is for the uwsgi protocol, which is not spoken at this address")
+        return Fate(TAKEN_OVER)
+    return Fate(
+        WITHOUT_EFFECT,
+        "it is for the uwsgi protocol, which is not spoken at this address",
+        is_left_out=True,
+    )
 
 
 JUDGES: dict[str, Judge] = {
@@ -374,7 +378,6 @@ JUDGES: dict[str, Judge] = {
     "paste": _refused,
     "preload_app": _preload,
     "proc_name": _name,
-    "protocol": _refused,
     "proxy_protocol": _proxy_protocol,
     "ssl_context": _refused,
     "timeout": _timeout,
