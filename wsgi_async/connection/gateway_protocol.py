@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 from wsgi_async.errors import HTTPError, Overload, ProtocolFault
 from wsgi_async.gateways.cgi_framing import CGIFramer, StatusLine
+from wsgi_async.gateways.fastcgi import FastCGIReader
+from wsgi_async.gateways.fastcgi_framing import FastCGIFramer
 from wsgi_async.gateways.scgi import SCGIReader
 from wsgi_async.gateways.uwsgi import UwsgiReader
 from wsgi_async.gateways.variables import GatewayHead
@@ -105,11 +107,17 @@ def _scgi(shared: Connections, heads: CGIFramer) -> tuple[GatewayReader, Gateway
     return SCGIReader(shared.limits), heads
 
 
+def _fastcgi(shared: Connections, heads: CGIFramer) -> tuple[GatewayReader, GatewayFramer]:
+    reader = FastCGIReader(shared.limits, shared.cap)
+    return reader, FastCGIFramer(heads, reader)
+
+
 _Begin = Callable[[Connections, CGIFramer], tuple[GatewayReader, GatewayFramer]]
 
 _SPEECHES: dict[Spoken, tuple[StatusLine, _Begin]] = {
     Spoken.UWSGI: (StatusLine.HTTP, _uwsgi),
     Spoken.SCGI: (StatusLine.CGI, _scgi),
+    Spoken.FASTCGI: (StatusLine.CGI, _fastcgi),
 }
 """How a head begins, and what each connection is given."""
 
@@ -189,18 +197,18 @@ class GatewayProtocol(HTTPProtocol):
     def _heed(self) -> None:
         """See to what has come beside a request: what the protocol itself answers, and whether the
         request was taken back. Until it is answered there is no other head."""
-        state = self.state
-        if state in ENDS:
-            return
-        if state is not _RUNNING and state is not _BODY:
-            self._reply()
-            return
-        try:
-            event = self._reader.next_event()
-        finally:
-            self._reply()
-        if event is Signal.ABORTED:
+        while self.state is _RUNNING or self.state is _BODY:
+            try:
+                event = self._reader.next_event()
+            finally:
+                self._reply()
+            if event is not Signal.ABORTED:
+                return
             self._take_back()
+            if self.state is _IDLE:
+                super()._read_requests()
+        if self.state not in ENDS:
+            self._reply()
 
     def _reply(self) -> None:
         replies = self._reader.replies()
@@ -225,8 +233,6 @@ class GatewayProtocol(HTTPProtocol):
             return
         self._enter(_IDLE)
         self._adjust_reading()
-        if self._reader.buffered:
-            self._read_requests()
 
     # --- its ends ----------------------------------------------------------------------------
 
