@@ -119,7 +119,7 @@ paths = st.lists(segments, min_size=1, max_size=4).map(lambda parts: "/" + "/".j
 given_or_not = st.none() | st.just("") | paths
 
 
-@examples(2000, given_or_not, given_or_not, given_or_not, st.none() | paths)
+@examples(1000, given_or_not, given_or_not, given_or_not, st.none() | paths)
 def test_no_path_is_made_up(
     script: str | None, info: str | None, document: str | None, path: str | None
 ) -> None:

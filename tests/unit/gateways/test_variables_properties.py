@@ -56,7 +56,7 @@ def verdict(variables: list[tuple[bytes, bytes]], ends_bodies: bool) -> GatewayH
         return error
 
 
-@examples(3000, base, st.lists(pairs, max_size=4), st.booleans())
+@examples(1000, base, st.lists(pairs, max_size=4), st.booleans())
 def test_a_sound_head_or_one_refusal(
     start: list[tuple[bytes, bytes]], more: list[tuple[bytes, bytes]], ends_bodies: bool
 ) -> None:
@@ -94,7 +94,7 @@ def test_a_sound_head_or_one_refusal(
     assert len(fields) == len(set(fields))
 
 
-@examples(1000, base, st.lists(pairs, max_size=4, unique_by=lambda pair: pair[0]), st.randoms())
+@examples(500, base, st.lists(pairs, max_size=4, unique_by=lambda pair: pair[0]), st.randoms())
 def test_the_order_does_not_matter(
     start: list[tuple[bytes, bytes]], more: list[tuple[bytes, bytes]], random: object
 ) -> None:
@@ -136,7 +136,7 @@ texts = st.text([chr(code) for code in range(256) if code >= 32 and code != 127]
 fields = st.lists(st.tuples(tokens.map("X-{}".format), texts), max_size=6)
 
 
-@examples(500, fields, st.sampled_from(sorted(PARAMS)))
+@examples(250, fields, st.sampled_from(sorted(PARAMS)))
 def test_fields_are_those_of_http(lines: list[tuple[str, str]], protocol: str) -> None:
     """The same lines, by the other way that the package has to read them."""
     over_http = request_variables_of([("Host", "a"), *lines])
