@@ -10,7 +10,7 @@ from typing import Any
 
 from .option import OFF, Option
 
-__all__ = ["as_toml", "as_words"]
+__all__ = ["as_toml", "as_words", "flag_of"]
 
 
 def as_toml(spec: Option, value: Any) -> str:
@@ -47,16 +47,21 @@ def _key(key: object) -> str:
     return key if is_bare else json.dumps(key, ensure_ascii=False)
 
 
+def flag_of(spec: Option) -> str:
+    """The flag that people write: ``-b``, ``--keep-alive``."""
+    return spec.flags[0] if spec.flags and spec.is_everyday else spec.flag
+
+
 def as_words(spec: Option, value: Any) -> list[str]:
     """The value as words of a command line, for each text of a list a flag.
 
     :param value: in the option's type; no table.
     """
-    flag = spec.flags[0] if spec.flags and spec.is_everyday else spec.flag
+    flag = flag_of(spec)
     if spec.kind == "bool":
         return [spec.flag if value else f"--no-{spec.flag[2:]}"]
     if spec.kind == "texts":
-        if spec.splits or not value:
+        if spec.splits or spec.words is not None or not value:
             return [flag, spec.separator.join(value)]
         return [word for text in value for word in (flag, text)]
     if spec.bare and value == OFF:

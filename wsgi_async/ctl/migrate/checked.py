@@ -8,6 +8,7 @@ from typing import Any
 from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS, OPTIONS, Config
 from wsgi_async.errors import ConfigError
+from wsgi_async.system.sockets import parse_address
 
 from .report import Plan, Verdict
 
@@ -28,7 +29,11 @@ def check(plan: Plan, name: str) -> None:
             continue
         try:
             values[spec.name] = spec.parse(plan.options[spec.name])
+            if spec.name == "bind":
+                for address in values["bind"]:
+                    parse_address(address)
         except ConfigError as error:
+            values.pop(spec.name, None)
             plan.add(name, spec.name, "", Verdict.MISSING, str(error), matters=True)
     try:
         Config(**{spec.name: values[spec.name] for spec in OPTIONS if spec.name in values})

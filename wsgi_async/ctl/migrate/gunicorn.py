@@ -12,7 +12,7 @@ from wsgi_async.foreign.hooks import HOOKS
 
 from .checked import KNOWN
 from .gunicorn_fates import FATES, JUDGES, Fate, Setting, Settings, is_sync
-from .report import Plan, Verdict
+from .report import COMMAND, Plan, Verdict
 from .words import names_alone, with_defaults
 
 __all__ = ["fill"]
@@ -35,7 +35,8 @@ def fill(
     settings = {setting.name: setting for setting in found}
     for setting in found:
         if (last := settings[setting.name]) is not setting:
-            text = f"what {last.where} says counts"
+            where = "the command line" if last.where == COMMAND else last.where
+            text = f"what {where} says counts"
             _say(plan, setting, Fate(Verdict.WITHOUT_EFFECT, text))
     given: dict[str, Any] = {}
     for setting in settings.values():
@@ -51,10 +52,8 @@ def fill(
     options, _ = options_of(given, name)
     if given.get("control_socket_disable"):
         options["control_socket"] = ""
-    for_logs, notices = _logs(settings, str(options.get("chdir", "")), name)
-    plan.options |= options | for_logs
-    for notice in notices:
-        plan.add(name, "syslog", "", Verdict.CHANGED, notice.partition(": syslog: ")[2])
+    plan.options |= options
+    _logs(plan, settings, name)
     application = plan.options.pop("app", None)
     if application and not plan.application:
         plan.application = str(application)
@@ -75,11 +74,11 @@ def _fate(plan: Plan, setting: Setting, settings: Settings) -> Fate:
             "called as there, as long as the file is kept: TOML has no functions",
         )
     if setting.name not in SETTINGS:
-        return Fate(Verdict.MISSING, "no such setting of gunicorn is known here", True)
+        return Fate(Verdict.MISSING, "no such flag of gunicorn is known here", True)
     if not setting.is_known:
         return _unknown(plan, setting)
     if _is_nothing(setting):
-        return Fate(Verdict.TAKEN_OVER)
+        return Fate(Verdict.TAKEN_OVER, is_left_out=True)
     if setting.name in JUDGES:
         if setting.name in REFUSED and setting.name in OPTIONS:
             return Fate(Verdict.TAKEN_OVER)
@@ -106,6 +105,9 @@ def _is_nothing(setting: Setting) -> bool:
 def _unknown(plan: Plan, setting: Setting) -> Fate:
     """Of a setting whose value nobody knows who does not run the code, or see the variable."""
     option = OPTIONS.get(setting.name)
+    fate = FATES.get(setting.name)
+    if fate is not None and fate.verdict is Verdict.WITHOUT_EFFECT:
+        return fate
     if setting.variable and option in KNOWN:
         return _from_variable(plan, setting, Fate(Verdict.TAKEN_OVER))
     return Fate(
@@ -130,7 +132,7 @@ def _from_variable(plan: Plan, setting: Setting, fate: Fate) -> Fate:
         said = f"wsgi-async reads {anyway} without being told"
         return fate._replace(text=_joined(said, fate.text), is_left_out=True)
     plan.variables[option] = setting.variable
-    said = "a variable says it" if default is None else f"{default} where no variable says it"
+    said = "the variable says it" if default is None else f"{default} where no variable says it"
     if is_read_anyway:
         said += f", and where this option is left out wsgi-async reads {anyway} itself"
     return fate._replace(text=_joined(said, fate.text))
@@ -171,8 +173,8 @@ def _say(plan: Plan, setting: Setting, fate: Fate) -> None:
     )
 
 
-def _logs(settings: Settings, chdir: str, name: str) -> tuple[dict[str, Any], list[str]]:
-    """Options for where logs go, which several settings say together."""
+def _logs(plan: Plan, settings: Settings, name: str) -> None:
+    """Where logs go, which several settings say together."""
     given = {
         setting.name: setting.value
         for setting in settings.values()
@@ -180,9 +182,23 @@ def _logs(settings: Settings, chdir: str, name: str) -> tuple[dict[str, Any], li
     }
     title = settings["proc_name"].value if "proc_name" in settings else None
     try:
-        return log_options(given, chdir, str(title or ""), name)
+        options, _ = log_options(given, str(plan.options.get("chdir", "")), str(title or ""), name)
     except ConfigError as error:  # a file that is elsewhere
-        return {}, [f": syslog: {error}"]
+        plan.add(name, "logging", "", Verdict.MISSING, str(error), matters=True)
+        return
+    plan.options |= options
+    if "log_syslog_to" in options:
+        prefix = options["log_syslog_prefix"]
+        plan.add(
+            name,
+            "syslog",
+            "",
+            Verdict.CHANGED,
+            f"messages are of {prefix} and {prefix}.access here, where they are of "
+            f"gunicorn.NAME.error "
+            "and gunicorn.NAME.access there: so may be the filters of the syslog. The access log "
+            "goes there where --access-logfile is set",
+        )
 
 
 def _defaults(plan: Plan, settings: Settings, name: str) -> None:

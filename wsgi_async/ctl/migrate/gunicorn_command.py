@@ -138,7 +138,7 @@ def _from_file(command: Command, found: list[Given], plan: Plan) -> list[Setting
             )
         return []
     plan.files.append(source.name)
-    plan.kept = source.name
+    plan.kept = path or DEFAULT_FILE
     if named:
         plan.add(named[-1].where, named[-1].flag, name, Verdict.TAKEN_OVER, "its settings follow")
     else:

@@ -244,12 +244,19 @@ def _timeout(setting: Setting, settings: Settings) -> Fate:
 
 def _keepalive(setting: Setting, settings: Settings) -> Fate:
     seconds = _number(setting.value)
-    head = "gunicorn's sync workers keep no connection; here" if is_sync(settings) else "here"
+    if is_sync(settings):
+        return Fate(
+            CHANGED,
+            "gunicorn's sync workers keep no connection, whatever this says; here an idle one "
+            "costs no thread and is kept for 75 s, longer than a load balancer does: it is left "
+            "out",
+            is_left_out=True,
+        )
     if seconds is None or seconds >= 60:
         return Fate(TAKEN_OVER, "an idle connection costs no thread")
     return Fate(
         CHANGED,
-        f"{head} an idle connection costs no thread, so that it may be kept for longer than a load "
+        "an idle connection costs no thread here, so that it may be kept for longer than a load "
         "balancer does (60 s): without this option it is, for 75 s",
     )
 

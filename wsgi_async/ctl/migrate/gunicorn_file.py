@@ -27,7 +27,7 @@ def read(source: Source) -> list[Plan]:
     plan = Plan(server="gunicorn", kept=source.name)
     fill(plan, settings_in(source), source.name)
     for finding in _imports(source):
-        plan.add(finding[0], "import", finding[1], Verdict.CHANGED, finding[2], matters=True)
+        plan.add(*finding, matters=True)
     return [plan]
 
 
@@ -164,17 +164,14 @@ def _executed(found: list[Setting], values: dict[str, Any], source: Source) -> I
             yield Setting(name, value, source.name, "", note="it is imported")
 
 
-def _imports(source: Source) -> Iterator[tuple[str, str, str]]:
+def _imports(source: Source) -> Iterator[tuple[str, str, str, Verdict, str]]:
     """What may set something, and cannot be seen."""
     if source.may_execute:
         return
+    text = f"what it brings is not read: see --execute, or {_KEEP}"
     for node in _parsed(source).body:
         if isinstance(node, ast.ImportFrom):
             names = [each.asname or each.name for each in node.names]
-            taken = [name for name in names if name == "*" or name in SETTINGS]
-            if taken:
-                yield (
-                    f"{source.name}:{node.lineno}",
-                    ast.unparse(node),
-                    f"what it brings is not read: see --execute, or {_KEEP}",
-                )
+            if any(name == "*" or name in SETTINGS for name in names):
+                where = f"{source.name}:{node.lineno}"
+                yield where, ast.unparse(node), "", Verdict.CHANGED, text

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from wsgi_async.errors import ConfigError
 from wsgi_async.foreign.gunicorn import SETTINGS
 
-from . import gunicorn_file, servers
+from . import gunicorn_file, procfile, servers, systemd
 from .report import Reader, Source
 
 __all__ = ["KINDS", "Kind", "kind_of"]
@@ -29,6 +29,7 @@ class Kind:
     read: Reader
 
 
+_PROCESS = re.compile(r"[A-Za-z0-9_-]+:\s*\S.*")
 _SETTING = re.compile(r"^([a-z_]+)\s*(?::[^=]+)?=[^=]", re.MULTILINE)
 
 
@@ -46,6 +47,21 @@ def _is_gunicorn(source: Source) -> str:
     return f"by what it sets: {', '.join(names[:3])}" if len(names) > 1 else ""
 
 
+def _is_procfile(source: Source) -> str:
+    if PurePath(source.name).name.split(".")[0] == "Procfile":
+        return "by its name"
+    lines = [line for line in source.text.splitlines() if line.strip() and line.strip()[0] != "#"]
+    is_one = bool(lines) and all(_PROCESS.fullmatch(line) for line in lines)
+    return "by its lines, each a name and a command" if is_one else ""
+
+
+def _is_unit(source: Source) -> str:
+    if PurePath(source.name).suffix == ".service":
+        return "by its name"
+    is_one = re.search(r"^\[Service\]\s*$", source.text, re.MULTILINE)
+    return "by its section [Service]" if is_one else ""
+
+
 def _is_command(source: Source) -> str:
     try:
         servers.read_words(source)
@@ -56,6 +72,8 @@ def _is_command(source: Source) -> str:
 
 KINDS: tuple[Kind, ...] = (
     Kind("gunicorn-config", "gunicorn's configuration file", _is_gunicorn, gunicorn_file.read),
+    Kind("procfile", "Procfile", _is_procfile, procfile.read),
+    Kind("systemd", "systemd unit", _is_unit, systemd.read),
     Kind("command", "command line", _is_command, servers.read_words),
 )
 """In the order in which they are tried."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["HIDDEN", "is_hidden", "masked", "masked_pair"]
+__all__ = ["HIDDEN", "masked", "masked_pair"]
 
 HIDDEN = "..."
 
@@ -41,11 +41,6 @@ def masked_pair(pair: str) -> str:
     """``NAME=VALUE``, likewise; the value is all behind the first ``=``."""
     name, equals, value = pair.partition("=")
     return f"{name}{equals}{masked(name, value)}"
-
-
-def is_hidden(text: str) -> bool:
-    """Whether something was masked in it."""
-    return text.endswith(HIDDEN) or f"{HIDDEN}@" in text
 
 
 def _hide(match: re.Match[str]) -> str:

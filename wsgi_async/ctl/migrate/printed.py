@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -9,12 +10,13 @@ from typing import Any
 
 from wsgi_async.config.option import Option
 from wsgi_async.config.tls_options import password_file
-from wsgi_async.config.written import as_toml, as_words
+from wsgi_async.config.written import as_toml, as_words, flag_of
 from wsgi_async.ctl.text import Paint, Screen, clean, cut, many
 
 from .checked import KNOWN
-from .masked import HIDDEN, is_hidden, masked, masked_pair
-from .report import Finding, Plan, Verdict
+from .masked import HIDDEN, masked, masked_pair
+from .report import Finding, Plan, Quoting, Verdict
+from .words import with_defaults
 
 __all__ = ["describe", "toml_lines"]
 
@@ -24,7 +26,6 @@ WIDTH = 100
 _LONGEST = 80
 """Columns of a value as it is written."""
 
-FILE = "wsgi_async.toml"
 _NO_APP = "APP"
 
 
@@ -35,10 +36,12 @@ def describe(plan: Plan, screen: Screen) -> list[str]:
     """
     width = screen.width or WIDTH
     shown = _shown(plan)
+    proposals = _proposals(plan, shown)
     lines: list[str] = []
-    for head, body in _proposals(plan, shown):
+    for head, body in proposals:
         lines += ["", screen.painted(f"{head}:", Paint.HEAD), *(f"  {line}" for line in body)]
-    lines += _notes(plan, shown, width)
+    has_secret = any(HIDDEN in line for _, body in proposals for line in body)
+    lines += _notes(plan, width, has_secret=has_secret)
     findings = _in_order(plan.findings)
     for verdict in Verdict:
         found = [finding for finding in findings if finding.verdict is verdict]
@@ -52,7 +55,7 @@ def describe(plan: Plan, screen: Screen) -> list[str]:
 def _proposals(plan: Plan, shown: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """What to write, in one way or another."""
     kept, table = _kept_line(plan, shown), toml_lines(plan)
-    beside = f"{FILE}, in the directory where the server starts"
+    beside = f"{plan.file}, in the directory where the server starts"
     if plan.needs_kept:
         found = [(f"With the file, for the sake of {plan.needs_kept}", [kept])]
         return [*found, (f"Without it, {beside}", table)] if table else found
@@ -78,7 +81,7 @@ def _option_words(plan: Plan, shown: Mapping[str, Any]) -> list[str]:
         if name == "app":
             continue
         if name in plan.variables:
-            words += [spec.flag, _Shell(masked(name, plan.variables[name]))]
+            words += [flag_of(spec), _Shell(masked(name, plan.variables[name]))]
         elif name in shown:
             words += as_words(spec, shown[name])
     return words
@@ -94,8 +97,9 @@ def _kept_line(plan: Plan, shown: Mapping[str, Any]) -> str:
 
 
 def _short(plan: Plan) -> str:
-    words = plan.program if plan.application else f"{plan.program} {_NO_APP}"
-    return " ".join((*plan.before, words))
+    """The command line beside a file that says the rest."""
+    named = [] if plan.file == Plan().file else ["-c", plan.file]
+    return _placed(plan, [plan.program, *named, *([] if plan.application else _application(plan))])
 
 
 def _application(plan: Plan) -> list[str]:
@@ -119,8 +123,21 @@ class _Shell(str):
 def _placed(plan: Plan, words: Iterable[str]) -> str:
     """The line in which the command stands."""
     pairs = [f"{name}={_quoted(masked(name, text))}" for name, text in plan.environment.items()]
+    if plan.quoting is Quoting.SYSTEMD:
+        words = [_for_systemd(word) for word in words]
     command = " ".join((*pairs, *plan.before, *map(_quoted, words)))
+    command = plan.inside.replace("{command}", command)
+    if plan.wrapper:
+        command = " ".join((*plan.wrapper, shlex.quote(command)))
     return clean(plan.place.replace("{command}", command))
+
+
+def _for_systemd(word: str) -> str:
+    doubled = re.sub(r"%(?![A-Za-z])", "%%", word)  # and not in %i, the instance
+    if not isinstance(word, _Shell):
+        return doubled
+    default = with_defaults(doubled)
+    return default if default is not None else _Shell(doubled)
 
 
 def _quoted(word: str) -> str:
@@ -192,25 +209,16 @@ def _hidden_table(value: Any, key: str = "") -> Any:
 # --- What is said
 
 
-def _notes(plan: Plan, shown: Mapping[str, Any], width: int) -> list[str]:
+def _notes(plan: Plan, width: int, *, has_secret: bool) -> list[str]:
     notes = []
     if _application(plan) == [_NO_APP]:
         notes.append(f"{_NO_APP} is the application, module:object; nothing here names it.")
-    texts = [*shown.values(), *plan.environment.values()]
-    if any(_is_hidden_in(value) for value in texts):
+    if has_secret:
         notes.append(
             f"What is shown as {HIDDEN} is a secret: write it in yourself, or better into a file "
             "for --env-file."
         )
     return [line for note in notes for line in ("", *textwrap.wrap(note, width))]
-
-
-def _is_hidden_in(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_is_hidden_in, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(_is_hidden_in, value))
-    return isinstance(value, str) and is_hidden(value)
 
 
 def _in_order(findings: list[Finding]) -> list[Finding]:

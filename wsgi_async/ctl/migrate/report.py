@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_text
@@ -21,6 +21,7 @@ __all__ = [
     "Command",
     "Finding",
     "Plan",
+    "Quoting",
     "ReadCommand",
     "Reader",
     "Source",
@@ -42,6 +43,14 @@ class Verdict(enum.Enum):
     """Nothing here needs it, or nothing does it: the sentence says what follows from that."""
     MISSING = "Missing"
     """What it does cannot be had by an option: the sentence says what is the way round."""
+
+
+class Quoting(enum.Enum):
+    """How words stand in a line."""
+
+    SHELL = enum.auto()
+    SYSTEMD = enum.auto()
+    """A per cent sign is doubled, and a variable has no default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +79,34 @@ class Source:
     :param text: its text; of words behind ``--`` those, quoted as for a shell.
     :param directory: what names in it are relative to.
     :param may_execute: whether code in it may be run.
+    :param given: other files that were given, by their last names: each as it was typed, and where
+    it is.
     """
 
     name: str
     text: str
     directory: Path = Path()
     may_execute: bool = False
+    given: Mapping[str, tuple[str, Path]] = field(default_factory=dict)
 
     def beside(self, name: str, directory: str = "") -> Source | None:
-        """Another file that this one names; None where it is not there, or cannot be read.
+        """Another file that this one names: where it says, or else the one of that name that was
+        given; None where it is neither there nor given, or cannot be read.
 
-        :param directory: where that is not the source's own.
+        :param directory: what the name is relative to, where that is not the source's own.
         """
-        base = self.directory / directory
-        try:
-            text = read_text(base / name)
-        except (OSError, ValueError):  # a name with NUL, or bytes that are no UTF-8
-            return None
-        return Source(name, text, (base / name).parent, self.may_execute)
+        last = PurePath(name).name
+        places = [self.directory / directory / name]
+        if last in self.given:
+            places.append(self.given[last][1])
+        names = name, self.given.get(last, ("",))[0]
+        for path, called in zip(places, names, strict=False):
+            try:
+                text = read_text(path)
+            except (OSError, ValueError):  # a name with NUL, or bytes that are no UTF-8
+                continue
+            return Source(called, text, path.parent, self.may_execute)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +128,8 @@ class Command:
     """Variables that the command line itself sets."""
     program: str = "wsgi-async"
     """Ours, in the place of the server's."""
+    wrapper: tuple[str, ...] = ()
+    """The shell that the command line is given to as one word: ``sh -c``."""
     ahead: str = ""
     """What the shell does before, up to its ``&&``."""
     rest: str = ""
@@ -137,8 +158,15 @@ class Plan:
     """Words of a wrapper, which stay: ``newrelic-admin run-program``."""
     program: str = "wsgi-async"
     """With its directory, where the other server's has one."""
+    wrapper: tuple[str, ...] = ()
+    """The shell that the command is given to as one word: ``sh -c``."""
+    inside: str = "{command}"
+    """What such a shell, or the one of the line, does besides: ``cd backend && {command}``."""
     place: str = "{command}"
-    """The line in which the command stands: ``web: {command}``."""
+    """The line in which that stands: ``web: {command}``."""
+    file: str = "wsgi_async.toml"
+    """Which file the options go to."""
+    quoting: Quoting = Quoting.SHELL
     kept: str = ""
     """A file that ``wsgi-async -c`` takes as it is."""
     besides_kept: frozenset[str] = frozenset()
@@ -185,14 +213,20 @@ Reader = Callable[[Source], list[Plan]]
 """
 
 
-def read_source(named: str, directory: Path, *, may_execute: bool = False) -> Source:
-    """The file of that name.
+def read_source(
+    named: str,
+    directory: Path,
+    *,
+    may_execute: bool = False,
+    given: Mapping[str, tuple[str, Path]] | None = None,
+) -> Source:
+    """The file of that name; the other arguments are those of :class:`Source`.
 
     :raises ConfigError: there is none, or it is no text.
     """
     path = directory / named
     try:
-        return Source(named, read_text(path), path.parent, may_execute)
+        return Source(named, read_text(path), path.parent, may_execute, given or {})
     except FileNotFoundError:
         raise ConfigError(f"There is no file {named!r}") from None
     except OSError as error:

@@ -45,9 +45,10 @@ def report(
     :raises ConfigError: one of them cannot be read, or is of no kind that is known.
     """
     directory = Path() if directory is None else directory
-    sources = [read_source(name, directory, may_execute=may_execute) for name in files]
+    given = {Path(name).name: (name, directory / name) for name in files}
+    sources = [read_source(name, directory, may_execute=may_execute, given=given) for name in files]
     if words:
-        sources.append(Source(COMMAND, shlex.join(words), directory, may_execute))
+        sources.append(Source(COMMAND, shlex.join(words), directory, may_execute, given))
     found: list[tuple[Source, Kind, str, list[Plan]]] = []
     for source in sources:
         named = "command" if source.name == COMMAND else kind
@@ -65,12 +66,14 @@ def report(
             continue
         for plan in plans:
             check(plan, source.name)
-            title = f" {plan.title}" if plan.title else ""
+            title = f", {plan.title}" if plan.title else ""
+            if plan.title and len(plans) > 1:
+                plan.file = f"{plan.title}.toml"
             if source.name == COMMAND:
                 head = f"{source.name}: {plan.server}"
             else:
                 head = f"{source.name}{title}: {what.title} ({how})"
-            lines += [*([""] if lines else []), screen.painted(clean(head), Paint.HEAD)]
+            lines += [*(["", ""] if lines else []), screen.painted(clean(head), Paint.HEAD)]
             lines += describe(plan, screen)
             loses_something |= plan.loses_something
     return Report(lines, loses_something)

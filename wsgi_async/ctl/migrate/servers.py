@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from wsgi_async.errors import ConfigError
 
-from . import gunicorn_command
+from . import gunicorn_command, waitress
 from .masked import masked
 from .report import COMMAND, Command, Plan, ReadCommand, Source
 from .words import Word, expanded, has_variable, split
@@ -25,6 +25,7 @@ __all__ = ["SERVERS", "command_in", "plan_of", "read_words", "unknown"]
 
 SERVERS: dict[str, ReadCommand] = {
     "gunicorn": gunicorn_command.read,
+    "waitress-serve": waitress.read,
 }
 """The programs whose command lines are known."""
 
@@ -53,7 +54,7 @@ def command_in(
     :param environment: variables that are known.
     :param directory: where it starts.
     """
-    words = _unwrapped(list(words), source)
+    words, wrapper = _unwrapped(list(words), source)
     known = dict(environment or {})
     assigned: dict[str, str] = {}
     before: list[str] = []
@@ -85,6 +86,7 @@ def command_in(
                 tuple(before),
                 assigned,
                 posixpath.join(posixpath.dirname(text), "wsgi-async"),
+                wrapper,
                 " ".join(ahead),
                 " ".join(each.text for each in own[end:]),
             )
@@ -108,13 +110,15 @@ def _server(program: str, following: Sequence[str]) -> tuple[str, int]:
     return "", 0
 
 
-def _unwrapped(words: list[Word], source: Source) -> list[Word]:
-    """The words of ``sh -c '...'`` instead of these."""
+def _unwrapped(words: list[Word], source: Source) -> tuple[list[Word], tuple[str, ...]]:
+    """The words in ``sh -c '...'``, and those before them."""
     for number, word in enumerate(words[:-2]):
         if posixpath.basename(word.text) in _SHELLS and words[number + 1].text in ("-c", "-lc"):
             inner = words[number + 2]
-            return [Word(each.text, inner.where) for each in split(inner.text, source.name)]
-    return words
+            wrapper = tuple(each.text for each in words[: number + 2])
+            found = [Word(each.text, inner.where) for each in split(inner.text, source.name)]
+            return found, wrapper
+    return words, ()
 
 
 def plan_of(command: Command) -> Plan:
@@ -124,11 +128,13 @@ def plan_of(command: Command) -> Plan:
     plan.before = command.before
     plan.environment |= command.assigned
     plan.program = command.program
-    if command.ahead:
-        plan.place = f"{masked('', command.ahead)} {plan.place}"
-    if command.rest:
-        plan.place += f" {command.rest}"
+    plan.wrapper = command.wrapper
+    plan.inside = " ".join((*_said(command.ahead), "{command}", *_said(command.rest)))
     return plan
+
+
+def _said(text: str) -> list[str]:
+    return [masked("", text)] if text else []
 
 
 def read_words(source: Source) -> list[Plan]:

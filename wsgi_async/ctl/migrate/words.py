@@ -41,7 +41,7 @@ def split(text: str, name: str, line: int = 0) -> list[Word]:
     :raises ConfigError: a quote is not closed.
     """
     joined = re.sub(r"\\[ \t]*\r?\n", lambda match: " " * len(match[0]), text)
-    lexer = shlex.shlex(joined, posix=True)
+    lexer = shlex.shlex(joined, posix=True, punctuation_chars=";")
     lexer.whitespace_split = True
     lexer.commenters = ""
     words, at = [], 0
