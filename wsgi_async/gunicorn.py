@@ -33,6 +33,7 @@ from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker as BaseWorker
 
 from .config.calls import join_address
+from .config.gateways import trust_notices
 from .config.options import Config
 from .errors import ConfigError
 from .events import Observer, RequestInfo, ResponseInfo, check_subscriber, client_address
@@ -104,7 +105,9 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no type annotati
         except ConfigError as error:
             raise RuntimeError(str(error)) from None
         notices = header_map_notices(getattr(cfg, "header_map", "drop"), "gunicorn")
-        for notice in [*notices, *proxy_protocol_notices(config.proxy_protocol, "gunicorn")]:
+        notices += proxy_protocol_notices(config.proxy_protocol, "gunicorn")
+        notices += trust_notices((), config.protocol, config.uwsgi_allow_from, is_given=False)
+        for notice in notices:
             log.warning("%s", notice)
 
     subscribers: tuple[Observer, ...] = ()

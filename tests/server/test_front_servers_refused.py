@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from front_servers import answer, encode, told
+from front_servers import BEGINNINGS, answer, encode, told
 from rawclient import RawClient
 from serving import Served, both_loops, serving
 
@@ -62,6 +63,20 @@ def test_who_is_named_is_served(protocol: str) -> None:
         with speaking(protocol, uwsgi_allow_from=named) as served, served.client() as client:
             client.send(encode(protocol, told()))
             assert answer(protocol, client).body == b"192.0.2.9"
+            warnings = [line for (line,) in served.recorder.of("warning")]
+            assert ["lets everybody say" in line for line in warnings] == [True] * (named == "*")
+
+
+def test_a_connection_that_somebody_else_accepted_is_of_the_servers_protocol(
+    protocol: str,
+) -> None:
+    """As of inetd's: the socket that comes does not say."""
+    with serving(application, protocol=protocol) as served:
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.sendall(encode(protocol, told()))
+            served.thread.run(served.server.serve_once(theirs, ("127.0.0.1", 5)))
+            assert ours.recv(65536).startswith(BEGINNINGS[protocol])
 
 
 def test_on_a_unix_socket_the_file_says_who_may(protocol: str, tmp_path: Path) -> None:

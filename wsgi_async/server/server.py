@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from typing import TYPE_CHECKING, Any
 
 from wsgi_async.config.calls import changed, make_config, refuse
+from wsgi_async.config.gateways import trust_notices
 from wsgi_async.config.option import Scope
 from wsgi_async.config.options import Config
 from wsgi_async.connection.connections import Phase
@@ -158,6 +159,12 @@ class Server:
         except BaseException:
             self._running = None
             raise
+        if not self.is_supervised:  # else whoever looks after it has said so
+            config = self.config
+            for notice in trust_notices(
+                config.bind, config.protocol, config.uwsgi_allow_from, is_given=False
+            ):
+                self.observer.warning(notice)
         self.addresses = tuple(map(address_of, running.sockets))
         tcp = (sock for sock in running.sockets if sock.family != socket.AF_UNIX)
         self.port = next((sock.getsockname()[1] for sock in tcp), None)
