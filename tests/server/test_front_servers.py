@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from front_servers import answer, encode, told
+from front_servers import PROTOCOLS, answer, encode, told
 from serving import Served, serving
 
-PROTOCOLS = ("uwsgi", "scgi")
 both_protocols = pytest.mark.parametrize("protocol", PROTOCOLS)
 
 FILE_SIZE = 3 << 20

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from front_servers import Answer, answer, encode, told
+from front_servers import PROTOCOLS, Answer, answer, encode, told
 from rawclient import RawClient, request
 from serving import Served, serving
 
 from wsgi_async import Server
-
-PROTOCOLS = ("uwsgi", "scgi")
 
 
 def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:

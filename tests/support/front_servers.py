@@ -1,4 +1,4 @@
-"""The front server's side of uwsgi and SCGI, written from their specifications: requests as bytes,
+"""The front server's side of uwsgi, SCGI and FastCGI, by their specifications: a request as bytes,
 and a strict reader of what comes back."""
 
 from __future__ import annotations
@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote
 
+import fastcgi_peer
 from rawclient import RawClient
 
-__all__ = ["BEGINNINGS", "Answer", "answer", "encode", "scgi", "told", "uwsgi"]
+__all__ = ["BEGINNINGS", "PROTOCOLS", "Answer", "answer", "encode", "scgi", "told", "uwsgi"]
 
-BEGINNINGS = {"uwsgi": b"HTTP/1.1 ", "scgi": b"Status: "}
+PROTOCOLS = ("uwsgi", "scgi", "fastcgi")
+
+BEGINNINGS = {"uwsgi": b"HTTP/1.1 ", "scgi": b"Status: ", "fastcgi": b"Status: "}
 """How the head of a response begins."""
 
 
@@ -61,9 +64,15 @@ def scgi(variables: Mapping[str, str], body: bytes = b"") -> bytes:
     return b"%d:%s," % (len(block), block) + body
 
 
+def fastcgi(variables: Mapping[str, str], body: bytes = b"") -> bytes:
+    """A request of FastCGI, on a connection that is not to be kept."""
+    pieces = [body[start : start + 65535] for start in range(0, len(body), 65535)]
+    return fastcgi_peer.write(fastcgi_peer.request(variables, pieces, keep=False))
+
+
 def encode(protocol: str, variables: Mapping[str, str], body: bytes = b"") -> bytes:
-    """A request of either."""
-    return {"uwsgi": uwsgi, "scgi": scgi}[protocol](variables, body)
+    """A request of any of them."""
+    return {"uwsgi": uwsgi, "scgi": scgi, "fastcgi": fastcgi}[protocol](variables, body)
 
 
 def answer(protocol: str, client: RawClient) -> Answer:
@@ -71,7 +80,14 @@ def answer(protocol: str, client: RawClient) -> Answer:
 
     :raises ConnectionResetError: it was cut.
     """
-    head, found, body = client.read_to_end().partition(b"\r\n\r\n")
+    data = client.read_to_end()
+    if protocol == "fastcgi":
+        responses = fastcgi_peer.Responses()
+        responses.take(data)
+        [(_, ended)] = responses.ended
+        assert (ended.app_status, ended.protocol_status) == (0, 0)
+        data = bytes(ended.stdout)
+    head, found, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     begins = BEGINNINGS[protocol].decode()
     assert found, head
