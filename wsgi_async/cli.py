@@ -29,6 +29,7 @@ from .config import other_servers, tls_options
 from .config.metrics_address import other_address
 from .config.option import OFF, Option, did_you_mean
 from .config.options import ALL_OPTIONS, in_groups
+from .config.paste_spec import paste_spec
 from .config.shown import shown_options
 from .config.sources import ForeignFile, Settings, gather
 from .config.written import as_toml
@@ -93,6 +94,8 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
         )
         if application is not None and settings.launch.app:
             raise ConfigError("This program has its own application: leave APP out")
+        if paste_spec(settings.launch.app) is not None:
+            settings = _with_loggers(settings, Path() if directory is None else directory)
         return dataclasses.replace(settings, notices=(*notices, *settings.notices))
 
     try:
@@ -194,14 +197,23 @@ def _check(settings: Settings, start: str, application: Application | None) -> i
     return 0
 
 
-def _read_foreign(named: str, directory: Path, environ: Mapping[str, str]) -> ForeignFile | None:
+def _read_foreign(
+    named: str, directory: Path, environ: Mapping[str, str], variables: tuple[str, ...]
+) -> ForeignFile | None:
     with StandardFirst():
         if not named.endswith(".ini"):
             # A gunicorn file is code, which has the current directory first on its path.
             from .launch import parent  # noqa: F401
         from .foreign import read
 
-    return read(named, directory, environ)
+    return read(named, directory, environ, variables)
+
+
+def _with_loggers(settings: Settings, directory: Path) -> Settings:
+    with StandardFirst():
+        from .foreign.paste import with_loggers
+
+    return with_loggers(settings, directory)
 
 
 # --- The parser
@@ -325,6 +337,7 @@ def _command() -> click.Command:
         click.Option(["-D", "--daemon"], is_flag=True, hidden=True),
         click.Option(["worker_class", "-k", "--worker-class"], hidden=True),
         click.Option(["--log-syslog"], is_flag=True, hidden=True),
+        click.Option(["--paste", "--paster"], hidden=True),
         click.Option(["--unix-socket"], multiple=True, hidden=True),
         click.Option(["--static-path-mount"], multiple=True, hidden=True),
         click.Option(["--static-path-route"], multiple=True, hidden=True),
@@ -368,10 +381,10 @@ def _command() -> click.Command:
     return _Command(
         "wsgi-async",
         params=params,
-        help="Serve the WSGI application APP: module:object, module:factory(), module, or "
-        "path/file.py.\n\nAn option may also be set in wsgi_async.toml (names with underscores) "
-        "or as WSGI_ASYNC_<NAME>. Durations take ms, s, m and h, sizes K, M and G. All is told "
-        "at more length by --guide.",
+        help="Serve the WSGI application APP: module:object, module:factory(), module, "
+        "path/file.py, or path/file.ini of PasteDeploy.\n\nAn option may also be set in "
+        "wsgi_async.toml (names with underscores) or as WSGI_ASYNC_<NAME>. Durations take ms, s, m "
+        "and h, sizes K, M and G. All is told at more length by --guide.",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
 
@@ -470,7 +483,9 @@ def _ignore(given: dict[str, Any], notices: list[str]) -> None:
 
 def _combine(given: dict[str, Any]) -> None:
     """Express the ways of other servers, and the argument APP, by the options there are."""
-    names = {"argument": "APP", "app": "--app", "module": "--module"}
+    if "paste" in given and paste_spec(given["paste"]) is None:
+        raise ConfigError(f"--paste takes FILE.ini or FILE.ini#NAME, not {given['paste']!r}")
+    names = {"argument": "APP", "app": "--app", "module": "--module", "paste": "--paste"}
     named = [name for name in names if name in given]
     if len(named) > 1:
         both = " and ".join(names[name] for name in named[:2])

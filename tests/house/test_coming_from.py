@@ -25,12 +25,17 @@ def app(environ, start_response):
     return [b"hello from " + environ["SERVER_PORT"].encode()]
 
 application = app
+
+def make(global_conf, **settings):
+    return app
 """
 
 FILES = {
     "app.py": APP,
     "app.wsgi": APP,
     "gunicorn.conf.py": 'bind = ":8000"\nworkers = 2\nworker_class = "sync"\n',
+    "production.ini": "[app:main]\npaste.app_factory = app:make\n"
+    "[server:main]\nuse = egg:waitress#main\nlisten = *:8000\n",
     "uwsgi.ini": "[uwsgi]\nmodule = app\nhttp-socket = :8000\nprocesses = 2\nmaster = true\n",
 }
 
@@ -77,6 +82,7 @@ def test_all_servers_are_there() -> None:
     text = " ".join(row.server for row in rows())
     for server in (
         *("gunicorn", "uWSGI", "waitress", "gevent", "Tornado", "wsgiref", "mod_wsgi"),
+        "Pyramid",
         *("hypercorn", "granian", "uvicorn and a2wsgi"),
     ):
         assert server in text

@@ -139,6 +139,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "tls",
         "wsgi",
     ),
+    "paste": ("config", "foreign", "launch", "wsgi"),
     "testing": (
         "_lazy",
         "_version",
@@ -255,6 +256,7 @@ OWNERS: dict[str, set[str]] = {
     "werkzeug": {"applications.static", "werkzeug"},
     "flask": {"flask"},
     "watchfiles": {"launch.file_watcher"},
+    "paste": {"applications.paste_files", "foreign.paste_sections"},
     "prometheus_client": {
         "operations.app_families",
         "operations.app_metrics",
@@ -444,8 +446,9 @@ def test_the_environment_has_owners() -> None:
             for node in ast.walk(tree_of(name))
         )
     }
-    # A CGI script's environment is its request (RFC 3875 §4.1); gunicorn has settings in it.
-    assert readers == {"cli", "compat.cgi", "config.sources", "ctl.command", "gunicorn"}
+    # A CGI script's environment is its request (RFC 3875 §4.1); gunicorn has settings in it; pserve
+    # has no command line of ours.
+    assert readers == {"cli", "compat.cgi", "config.sources", "ctl.command", "gunicorn", "paste"}
 
 
 def test_sys_exit_has_an_owner() -> None:

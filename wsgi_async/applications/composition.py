@@ -22,6 +22,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from wsgi_async.config.paste_spec import parse_variables
 from wsgi_async.config.sources import Settings
 from wsgi_async.errors import ConfigError, LoadError
 from wsgi_async.events import Observer
@@ -74,6 +75,7 @@ def compose(
     # What is wrong with the options is said before anybody's code runs.
     mounts = _mounts(settings, own)
     finish = _finisher(settings)
+    variables = parse_variables(settings.launch.paste_global)
     statics = [_split("static", "/static=./static", text) for text in settings.launch.static]
     if statics:
         _static(_nothing, statics)
@@ -81,7 +83,10 @@ def compose(
     def load(spec: str, option: str = "", *, factory: bool = False) -> Application:
         with _naming(option):
             found = load_application(
-                spec, factory=factory, warn=lambda text: warn(f"{option}: {text}".lstrip(": "))
+                spec,
+                factory=factory,
+                warn=lambda text: warn(f"{option}: {text}".lstrip(": ")),
+                variables=variables,
             )
             return finish(found, f"the application {spec}")
 

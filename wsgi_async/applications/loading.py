@@ -6,6 +6,7 @@
 ``mod:factory()``, ``mod:Class(arg=1)``  what the call returns; arguments are Python literals
 ``pkg.mod.obj``                          imported as far as possible, then attributes
 ``path/file.py[:obj]``, ``file.wsgi``    a file instead of a module
+``path/file.ini[#name]``                 [app:name] or [app:main] of a PasteDeploy file
 ======================================== =====================================================
 
 An application that cannot be had is a :class:`LoadError` whose message says which of these it
@@ -27,12 +28,20 @@ import re
 import stat
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType, TracebackType
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    ModuleType,
+    TracebackType,
+)
 from typing import Any, cast
 
 from wsgi_async.config.option import did_you_mean
+from wsgi_async.config.paste_spec import PasteSpec, paste_spec
 from wsgi_async.errors import ConfigError, LoadError
 from wsgi_async.events import Observer, check_subscriber
 from wsgi_async.system.own_code import without_ours
@@ -60,7 +69,11 @@ _RECURSION_LIMIT = sys.getrecursionlimit()
 
 
 def load_application(
-    spec: str, *, factory: bool = False, warn: Callable[[str], object] = lambda _: None
+    spec: str,
+    *,
+    factory: bool = False,
+    warn: Callable[[str], object] = lambda _: None,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[..., Any]:
     """Import the application that `spec` names, and call it first where it is a factory.
 
@@ -68,8 +81,12 @@ def load_application(
 
     :param factory: the named object is called without arguments and returns the application.
     :param warn: is given a sentence where it can be an application and looks like a factory.
+    :param variables: for a PasteDeploy file.
     :raises LoadError: see the module's docstring.
+    :raises ConfigError: it is in a PasteDeploy file, and PasteDeploy is not installed.
     """
+    if (paste := paste_spec(spec)) is not None:
+        return _load_paste(paste, variables)
     module, where, expression = _locate(spec)
     if expression:
         node = _parse(expression)
@@ -150,6 +167,20 @@ def load_subscriber(spec: str) -> Observer:
         except ConfigError as error:
             raise LoadError(str(error)) from None
     return cast("Observer", found)
+
+
+def _load_paste(spec: PasteSpec, variables: Mapping[str, str]) -> Callable[..., Any]:
+    name = "#".join(filter(None, spec))
+    try:
+        from .paste_files import load_paste_application
+    except ImportError:
+        raise ConfigError(
+            f"{spec.file} needs PasteDeploy: pip install 'wsgi_async[paste]'"
+        ) from None
+    _check_file(spec.file)
+    with _blaming(f"Loading {name!r}"):
+        found = load_paste_application(spec, variables)
+    return _checked(found, f"what is made of {name!r}")
 
 
 def _locate(spec: str) -> tuple[ModuleType, str, str | None]:
@@ -272,7 +303,8 @@ def _directory() -> str:
         return "."
 
 
-def _load_file(name: str) -> ModuleType:
+def _check_file(name: str) -> Path:
+    """Its path, absolute."""
     try:
         path = Path(os.path.abspath(name))
         is_file = path.is_file()
@@ -280,6 +312,11 @@ def _load_file(name: str) -> ModuleType:
         raise LoadError(f"Cannot find the file {name!r}: {error.strerror}") from None
     if not is_file:
         raise LoadError(f"{_absence(path)}: {name!r}" + (" (a directory)" if path.is_dir() else ""))
+    return path
+
+
+def _load_file(name: str) -> ModuleType:
+    path = _check_file(name)
     importable = _importable_name(path)
     if importable is not None:
         return _import(importable, whole=True)[0]

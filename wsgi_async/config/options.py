@@ -870,12 +870,22 @@ class LaunchConfig:
         help="APP is called without arguments and returns the application.",
         aliases=("--call",),
     )
+    paste_global: tuple[str, ...] = option(
+        (),
+        group=Group.APPLICATION,
+        help="A variable for a PasteDeploy file that APP or --config names, which has it as "
+        "%(NAME)s; repeatable.",
+        metavar="NAME=VALUE",
+        check=lambda pairs: all(re.fullmatch(r"[^=]+=.*", pair, re.DOTALL) for pair in pairs),
+        takes="variables such as NAME=VALUE",
+    )
     config: str = option(
         "",
         group=Group.SURROUNDINGS,
         is_everyday=True,
-        help="Configuration file: .toml, a gunicorn file (.py) or a uWSGI file (.ini). Without it "
-        "wsgi_async.toml or [tool.wsgi_async] of pyproject.toml in the current directory.",
+        help="Configuration file: .toml, a gunicorn file (.py), a uWSGI or a PasteDeploy file "
+        "(.ini). Without it wsgi_async.toml or [tool.wsgi_async] of pyproject.toml in the current "
+        "directory.",
         flags=("-c",),
         aliases=("--ini",),
         metavar="FILE",

@@ -104,8 +104,6 @@ ABSENT: dict[str, str] = {
     "--enable-backlog-metric": "what waits in the kernel is taken within milliseconds here, and "
     "waits for a thread: see wsgi_async.request.queue of --statsd-host",
     "--logger-class": "",
-    "--paste": "write module:factory()",
-    "--paster": "write module:factory()",
     "--reuse-port": "the processes share their sockets",
     "--spew": "",
     # uvicorn

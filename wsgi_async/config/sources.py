@@ -6,7 +6,7 @@ Precedence, lowest first; each value keeps its origin:
 2. what platforms set: ``$PORT`` (all interfaces on that port), ``$WEB_CONCURRENCY`` (workers),
    ``$FORWARDED_ALLOW_IPS`` (which proxies are believed, and unix sockets, as gunicorn has it),
    ``$LISTEN_FDS`` (sockets that a service manager has opened, instead of any other default);
-3. a file: the one that ``--config`` names, which may be gunicorn's or uWSGI's, else
+3. a file: the one that ``--config`` names, which may be gunicorn's, uWSGI's or PasteDeploy's, else
    ``wsgi_async.toml``, else the section ``[tool.wsgi_async]`` of ``pyproject.toml``, both in the
    current directory;
 4. ``$WSGI_ASYNC_<LONG_NAME>``;
@@ -100,9 +100,9 @@ class ForeignFile(NamedTuple):
     """Makes the hooks of the file, once all values are known."""
 
 
-ReadForeign = Callable[[str, Path, Mapping[str, str]], ForeignFile | None]
-"""Reads such a file, from its name as it was typed, the current directory and the environment; None
-where the name is not that of one."""
+ReadForeign = Callable[[str, Path, Mapping[str, str], tuple[str, ...]], ForeignFile | None]
+"""Reads such a file, from its name as it was typed, the current directory, the environment and
+``--paste-global``; None where the name is not that of one."""
 
 Layer = dict[str, Value]
 
@@ -129,7 +129,7 @@ def gather(
     parse: Callable[[list[str]], Mapping[str, object]],
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
-    read_foreign: ReadForeign = lambda named, directory, environ: None,
+    read_foreign: ReadForeign = lambda named, directory, environ, variables: None,
 ) -> Settings:
     """Collect the options from everywhere.
 
@@ -151,11 +151,13 @@ def gather(
             raise ConfigError(f"${PREFIX}CMD_ARGS: {error}") from None
         arguments = _layer(_blamed(parse, words), f"${PREFIX}CMD_ARGS")
     given = _layer(command_line, COMMAND_LINE)
-    named = {**variables, **arguments, **given}.get("config")
+    above = {**variables, **arguments, **given}
+    named = above.get("config")
     foreign: ForeignFile | None = None
     name = str(named.value) if named else ""
     if name and not name.endswith(".toml"):
-        foreign = read_foreign(name, directory, environ)
+        for_paste = above["paste_global"].value if "paste_global" in above else ()
+        foreign = read_foreign(name, directory, environ, for_paste)
         if foreign is None:
             raise ConfigError(f"--config takes a file .toml, .py or .ini, not {name!r}")
         file = _layer(foreign.options, name)

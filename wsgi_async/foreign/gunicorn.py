@@ -20,6 +20,7 @@ from typing import Any
 
 from wsgi_async._imports import preload
 from wsgi_async.config.option import OFF
+from wsgi_async.config.paste_spec import paste_spec
 from wsgi_async.config.sources import ForeignFile, knows
 from wsgi_async.config.tls_options import lowest_version
 from wsgi_async.errors import ConfigError
@@ -33,6 +34,7 @@ __all__ = [
     "OPTIONS",
     "REFUSED",
     "SETTINGS",
+    "convert",
     "execute",
     "header_map_notices",
     "options_of",
@@ -40,6 +42,7 @@ __all__ = [
     "read",
     "read_module",
     "script_name",
+    "values_of",
 ]
 
 OPTIONS: dict[str, str] = {
@@ -69,6 +72,7 @@ OPTIONS: dict[str, str] = {
     "loglevel": "log_level",
     "max_requests": "max_requests",
     "max_requests_jitter": "max_requests_jitter",
+    "paste": "app",
     "pidfile": "pid",
     "preload_app": "preload",
     "proc_name": "name",
@@ -77,6 +81,7 @@ OPTIONS: dict[str, str] = {
     "proxy_protocol": "proxy_protocol",
     "pythonpath": "pythonpath",
     "raw_env": "env",
+    "raw_paste_global_conf": "paste_global",
     "reload": "reload",
     "reload_extra_files": "reload_include",
     "reuse_port": "reuse_port",
@@ -105,7 +110,7 @@ _OTHER_NAMES = (
     "http2_initial_window_size http2_max_concurrent_streams http2_max_frame_size "
     "http2_max_header_list_size http_parser http_protocols initgroups "
     "logger_class on_dirty_starting permit_obsolete_folding permit_unconventional_http_method "
-    "permit_unconventional_http_version pre_exec print_config raw_paste_global_conf reload_engine "
+    "permit_unconventional_http_version pre_exec print_config reload_engine "
     "sendfile spew strip_header_spaces suppress_ragged_eofs tmp_upload_dir "
     "websocket_max_message_size worker_abort worker_class worker_int worker_tmp_dir"
 )
@@ -116,7 +121,6 @@ REFUSED: dict[str, str] = {
     "ssl_context": "a context of its own cannot be renewed when the files change: write certfile, "
     "keyfile, ca_certs, cert_reqs and ciphers, and --tls-min 1.3 where 1.2 is not to be spoken",
     "daemon": "this server stays in the foreground, where systemd and Docker want it: remove it",
-    "paste": "Paste files are not read: write wsgi_app = 'module:factory()'",
 }
 """Settings that cannot be ignored: what is served would not be what was asked for."""
 
@@ -148,26 +152,39 @@ def read(path: Path, name: str, environ: Mapping[str, str]) -> ForeignFile:
     :param name: what the operator calls it.
     :raises ConfigError: it raises, or a setting is wrong.
     """
+    return convert(execute(path, name), name, environ)
+
+
+def read_module(module: str, environ: Mapping[str, str]) -> ForeignFile:
+    """Likewise for a module, ``python:MODULE``."""
+    return convert(values_of(f"python:{module}"), module, environ)
+
+
+def values_of(named: str) -> dict[str, Any]:
+    """What a file or a module assigns, by name.
+
+    :param named: ``FILE``, ``file:FILE`` or ``python:MODULE``.
+    :raises ConfigError: it cannot be read, or raises.
+    """
+    if named.startswith("python:"):
+        module = named.removeprefix("python:")
+        return _run(lambda: _reload(module), named)
+    name = named.removeprefix("file:")
+    return execute(Path(name), name)
+
+
+def execute(path: Path, name: str) -> dict[str, Any]:
+    """Run the file: what it has set, by name.
+
+    :raises ConfigError: it cannot be read, or raises.
+    """
     try:
         read_text(path)  # it is executed by its name, for the sake of its tracebacks
     except OSError as error:
         raise ConfigError(f"{name}: {error.strerror}") from None
     except UnicodeDecodeError:
         pass  # it may say its encoding
-    return _convert(execute(path, name), name, environ)
-
-
-def execute(path: Path, name: str) -> dict[str, Any]:
-    """Run the file: what it has set, by name.
-
-    :raises ConfigError: it raises.
-    """
     return _run(lambda: runpy.run_path(str(path)), name)
-
-
-def read_module(module: str, environ: Mapping[str, str]) -> ForeignFile:
-    """Likewise for a module, ``python:MODULE``."""
-    return _convert(_run(lambda: _reload(module), f"python:{module}"), module, environ)
 
 
 def _reload(module: str) -> dict[str, Any]:
@@ -195,7 +212,21 @@ def _run(execute: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
         raise failure from None
 
 
-def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -> ForeignFile:
+def convert(
+    values: Mapping[str, Any],
+    name: str,
+    environ: Mapping[str, str],
+    *,
+    announces_threads: bool = True,
+) -> ForeignFile:
+    """What becomes of settings.
+
+    :param values: by name; what is no setting is passed over.
+    :param name: what to call their place.
+    :param environ: the environment, for $SCRIPT_NAME, and to say what is not read.
+    :param announces_threads: say that the default of ``threads`` is another one here.
+    :raises ConfigError: a value that cannot be understood, or a setting that cannot be ignored.
+    """
     hooks: dict[str, Callable[..., Any]] = {}
     ignored = []
     notices: list[str] = []
@@ -233,7 +264,7 @@ def _convert(values: Mapping[str, Any], name: str, environ: Mapping[str, str]) -
         options["root_path"] = path
     if ignored or unknown:
         notices.append(f"{name}: ignored here: {', '.join(sorted([*ignored, *unknown]))}")
-    if "threads" not in given:
+    if announces_threads and "threads" not in given:
         notices.append(
             f"{name}: threads is not set, where gunicorn has 1: the default here is --threads 8"
         )
@@ -341,6 +372,12 @@ def _mode(value: Any) -> str:
     return {"true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}.get(text, text)
 
 
+def _paste(value: Any) -> str:
+    if paste_spec(value) is None:
+        raise ConfigError(f"paste takes FILE.ini or FILE.ini#NAME, not {value!r}")
+    return str(value)
+
+
 def _file(value: Any) -> list[str]:
     # One file, whose name may have a comma.
     return [os.fspath(value)] if value else []
@@ -366,6 +403,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "proxy_allow_ips": _peers,
     "proxy_protocol": _mode,
     "loglevel": lambda value: value.lower(),
+    "paste": _paste,
     "secure_scheme_headers": lambda value: [f"{name}={said}" for name, said in value.items()],
     "dogstatsd_tags": lambda text: text.strip(),
     "ssl_version": lowest_version,

@@ -14,6 +14,7 @@ from wsgi_async.applications.composition import describe, make_subscribers
 from wsgi_async.buffers.budgets import require_directory
 from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.options import Config
+from wsgi_async.config.paste_spec import paste_specs
 from wsgi_async.config.shown import shown
 from wsgi_async.config.sources import Settings
 from wsgi_async.errors import ConfigError
@@ -234,7 +235,10 @@ def _watcher(settings: Settings, start: str) -> Watcher | None:
     own = _directory(settings, start)
     named = settings.launch.reload_dir or (".", *settings.launch.pythonpath)
     directories = [os.path.normpath(os.path.join(own, name)) for name in named]
-    return Watcher(directories, settings.launch.reload_include)
+    patterns = settings.launch.reload_include
+    if paste_specs(settings.launch.app, settings.launch.mount):
+        patterns = ("*.ini", *patterns)  # also those that one refers to
+    return Watcher(directories, patterns)
 
 
 class ServerParent(Parent):

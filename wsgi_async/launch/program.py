@@ -26,6 +26,7 @@ from wsgi_async.applications.composition import compose
 from wsgi_async.buffers.budgets import require_directory
 from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.options import Config
+from wsgi_async.config.paste_spec import paste_specs
 from wsgi_async.config.shown import shown_call
 from wsgi_async.config.sources import SECRETS, Settings
 from wsgi_async.config.tls_options import password_file
@@ -361,6 +362,8 @@ def import_late(settings: Settings) -> None:
     application's directory comes first on the path."""
     import_late_modules()
     preload(*(module for option, module in _LATE.items() if getattr(settings.launch, option)))
+    if paste_specs(settings.launch.app, settings.launch.mount):
+        preload("wsgi_async.applications.paste_files")
     with StandardFirst(), contextlib.suppress(LookupError):  # composition says what is wrong
         codecs.lookup(settings.launch.encode_str or "utf-8")
 

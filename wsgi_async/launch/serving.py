@@ -5,34 +5,37 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from wsgi_async.config.calls import given, make_config, refuse
+from wsgi_async.config.calls import changed, given, make_config, refuse
 from wsgi_async.config.option import Group, Scope
-from wsgi_async.config.options import Config
+from wsgi_async.config.options import LAUNCH_OPTIONS, Config
+from wsgi_async.config.sources import Settings
 from wsgi_async.errors import EXIT_FAILED, EXIT_NOT_LOADED, ConfigError, LoadError, WsgiAsyncError
 from wsgi_async.events import Observer, check_subscriber
 from wsgi_async.logs import setup as logs
 from wsgi_async.logs.measures import measure
+from wsgi_async.logs.observer import LogObserver
 from wsgi_async.processes import BootFailed
 from wsgi_async.server.server import Server
 from wsgi_async.system.event_loop import new_event_loop
 from wsgi_async.system.forks import flush
 from wsgi_async.system.sockets import DEFAULT_PORT
+from wsgi_async.system.surroundings import start_directory
 from wsgi_async.system.systemd import Notifier
 from wsgi_async.wsgi.types import Application
 
 from .certificates import Sharing
 from .log_files import configure_logs, log_observer
 from .metrics import Outlets
-from .parent import open_sockets, supervise
+from .parent import launch, open_sockets, supervise
 from .program import ServerProgram
 
 if TYPE_CHECKING:
     from wsgi_async.operations.statsd import Statsd
 
-__all__ = ["serve"]
+__all__ = ["serve", "serve_settings"]
 
 
 def serve(
@@ -82,9 +85,47 @@ def serve(
     else:
         refuse(options, Scope.FLEET)
     asks_for_logs = bool(given(options, Scope.PROCESS, besides=Group.METRICS))
+    _serve(application, config, subscribers, asks_for_logs=asks_for_logs)
+
+
+def serve_settings(
+    application: Application, settings: Settings, environ: MutableMapping[str, str]
+) -> None:
+    """Likewise, by all options that there are: for somebody else's command that has loaded the
+    application and has a configuration of ours, as ``pserve`` has. *Main thread.*
+
+    Without an option that needs a supervisor, or is the command line's alone, there is one process,
+    this one. Otherwise it is the parent of those that serve.
+
+    :param environ: the process's environment.
+    :raises ConfigError: a wrong option, or an address that cannot be had.
+    :raises LoadError: the application did not answer its warm-up.
+    """
+    options = changed(settings.config)
+    of_launch = [spec for spec in LAUNCH_OPTIONS if spec.name in settings.values]
+    needs_parent = given(options, Scope.FLEET) or any(
+        settings.values[spec.name].value != spec.default for spec in of_launch
+    )
+    if needs_parent:
+        _launch(application, settings, environ)
+        return
+    asks_for_logs = bool(given(options, Scope.PROCESS, besides=Group.METRICS))
+    _serve(application, settings.config, (), asks_for_logs=asks_for_logs, notices=settings.notices)
+
+
+def _serve(
+    application: Application,
+    config: Config,
+    subscribers: tuple[Observer, ...],
+    *,
+    asks_for_logs: bool,
+    notices: Iterable[str] = (),
+) -> None:
     configures_logs = asks_for_logs or not logs.is_configured()
     if configures_logs:
         configure_logs(config)
+    for notice in notices:
+        LogObserver().warning(notice)
     outlets = Outlets()
     try:
         serve_it = _serve_processes if config.workers > 1 else _serve_alone
@@ -99,6 +140,45 @@ def serve(
         outlets.close()
         if configures_logs:
             logs.release()
+
+
+def _launch(
+    application: Application, settings: Settings, environ: MutableMapping[str, str]
+) -> None:
+    parent = os.getpid()
+    code = EXIT_FAILED
+    try:
+        code = launch(
+            settings,
+            environ=environ,
+            start=start_directory(environ),
+            reread=lambda: settings,
+            explain=_explain_briefly,
+            application=application,
+        )
+    except BootFailed as failure:
+        raise _refusal(failure) from None
+    finally:
+        _leave_to(parent, code)
+    _check_end(code)
+
+
+def _refusal(failure: BootFailed) -> WsgiAsyncError:
+    kind = LoadError if failure.code == EXIT_NOT_LOADED else ConfigError
+    return kind(failure.report)
+
+
+def _leave_to(parent: int, code: int) -> None:
+    """End a process that has been forked meanwhile: what the program does after it has served, and
+    at its exit, is its first process's to do."""
+    if os.getpid() != parent:
+        flush()
+        os._exit(code)
+
+
+def _check_end(code: int) -> None:
+    if code:
+        raise ConfigError("The processes did not end well; the log says why")
 
 
 def _serve_alone(
@@ -173,18 +253,13 @@ def _serve_processes(
 
         code = supervise(program, make_next, Notifier({}))
     except BootFailed as failure:
-        kind = LoadError if failure.code == EXIT_NOT_LOADED else ConfigError
-        raise kind(failure.report) from None
+        raise _refusal(failure) from None
     finally:
         common.close()
         sharing.close()
-        if os.getpid() != parent:
-            # What the program does after serve(), and at its exit, is its first process's to do.
-            flush()
-            os._exit(code)
+        _leave_to(parent, code)
         logs.set_mode(logs.Mode.DIRECT)
-    if code:
-        raise ConfigError("The processes did not end well; the log says why")
+    _check_end(code)
 
 
 def _explain_briefly(error: Exception) -> tuple[int, str]:

@@ -50,6 +50,7 @@ def show(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
         ),
         ("--control-socket g.ctl --no-control-socket", {"control_socket": ""}),
         ("--no-control-socket", {"control_socket": ""}),
+        ("--paste x.ini#a --paste-global a=1", {"app": "x.ini#a", "paste_global": ["a=1"]}),
         # uvicorn
         ("--host 0.0.0.0 --port 1 --workers 2", {"bind": ["0.0.0.0:1"], "workers": 2}),
         ("--uds /x --no-access-log --factory", {"bind": ["unix:/x"], "factory": True}),
@@ -125,6 +126,22 @@ def test_an_address_of_metrics_alone_is_not_passed_over(capsys: pytest.CaptureFi
     assert caught.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "--metrics-port go with --metrics" in line
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ("--paste egg:shop", "--paste takes FILE.ini or FILE.ini#NAME, not 'egg:shop'"),
+        ("--paste x.ini app", "APP and --paste are the same: give one of them"),
+    ],
+)
+def test_an_application_of_pastedeploys(
+    capsys: pytest.CaptureFixture[str], args: str, said: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(args.split())
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == f"wsgi-async: error: {said}\n"
 
 
 def notices(text: str) -> list[str]:

@@ -351,3 +351,14 @@ def test_its_control_socket_is_ours(tmp_path: Path) -> None:
     settings = collect(tmp_path, source + "control_socket_disable = True\n")
     assert settings.config.control_socket == ""
     assert "--control-socket-mode is of no use without --control-socket" in settings.notices
+
+
+def test_the_application_of_a_pastedeploy_file(tmp_path: Path) -> None:
+    source = "threads = 1\npaste = 'site.ini#admin'\nraw_paste_global_conf = ['a=1', 'b=2']"
+    assert convert(tmp_path, source).options == {
+        "threads": 1,
+        "app": "site.ini#admin",
+        "paste_global": ["a=1", "b=2"],
+    }
+    with pytest.raises(ConfigError, match=r"paste takes FILE\.ini or FILE\.ini#NAME, not 'a:b'"):
+        convert(tmp_path, "paste = 'a:b'")

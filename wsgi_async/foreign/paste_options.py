@@ -1,0 +1,243 @@
+"""The settings of a section [server:NAME], in the words of whichever server its ``use`` names.
+
+An ini file goes on being right where only that line changes: settings by our names, by gunicorn's
+and by waitress's are all known under ``use = egg:wsgi_async#main``.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from wsgi_async.config.option import did_you_mean, parse_bool
+from wsgi_async.config.options import ALL_OPTIONS
+from wsgi_async.config.other_servers import ABSENT
+from wsgi_async.config.sources import ForeignFile, knows
+from wsgi_async.errors import ConfigError
+
+from . import gunicorn
+
+__all__ = ["convert"]
+
+
+class _Server(enum.Enum):
+    """Whose words the settings are."""
+
+    OURS = "wsgi_async"
+    GUNICORN = "gunicorn"
+    WAITRESS = "waitress"
+    OTHER = ""
+
+
+_NOT_HERE = ("app", "config", "factory", "paste_global")
+"""Options that say where the others are, or what the file's own sections say."""
+
+_OF_ALIASES = {
+    alias.split("/")[0].lstrip("-").replace("-", "_"): spec.name
+    for spec in ALL_OPTIONS
+    for alias in spec.aliases
+}
+"""Names as the command lines of other servers have them, and our options for them."""
+
+_IGNORED_BY_WAITRESS = (
+    "asyncore_loop_timeout asyncore_use_poll channel_request_lookahead cleanup_interval ipv4 ipv6 "
+    "log_socket_errors log_untrusted_proxy_headers outbuf_high_watermark recv_bytes send_bytes "
+    "server_name sockets"
+)
+_WAITRESS = frozenset(
+    (
+        *("clear_untrusted_proxy_headers", "ident", "listen", "trusted_proxy"),
+        *("trusted_proxy_count", "trusted_proxy_headers", "unix_socket", "url_prefix"),
+        *("url_scheme", *_IGNORED_BY_WAITRESS.split()),
+    )
+)
+"""waitress's names that are no option's here, or whose values are written in another way."""
+
+_WAITRESS_OPTIONS = frozenset(
+    (
+        *("backlog", "channel_timeout", "connection_limit", "expose_tracebacks", "host"),
+        *("inbuf_overflow", "max_request_body_size", "max_request_header_size"),
+        *("outbuf_overflow", "port", "threads", "unix_socket_perms"),
+    )
+)
+"""Its names that are options here, or aliases of some."""
+
+_WAITRESS_PORT = 8080
+
+_HARMLESS = {
+    "clear_untrusted_proxy_headers": ("true", "yes", "on", "1", "t", "y"),
+    "trusted_proxy_count": ("1",),
+    "url_scheme": ("http",),
+}
+"""What waitress does by default, and so does this server."""
+
+_LOST = {
+    "clear_untrusted_proxy_headers": "--no-clear-untrusted-proxy-headers",
+    "trusted_proxy_count": "--trusted-proxy-count",
+    "url_scheme": "--url-scheme",
+}
+"""Any other value, and the flag of waitress's whose absence is explained."""
+
+
+def convert(
+    settings: Mapping[str, Any], use: str, name: str, environ: Mapping[str, str]
+) -> ForeignFile:
+    """Our options for the settings of a section.
+
+    :param settings: with ``-`` or ``_`` in their names; values are text, or whatever a program
+        passes.
+    :param use: what the section's ``use`` says.
+    :param name: what to call the section.
+    :param environ: the environment, for gunicorn's $SCRIPT_NAME.
+    :raises ConfigError: a setting that no server has, or whose value cannot be understood.
+    """
+    return _Conversion(_server_of(use), name, environ).convert(settings)
+
+
+def _server_of(use: str) -> _Server:
+    found = re.match(r"(?:egg:|call:)?\s*([\w-]+)", use)
+    name = found[1].lower().replace("-", "_") if found else ""
+    return next((server for server in _Server if server.value == name), _Server.OTHER)
+
+
+class _Conversion:
+    """One reading of one section."""
+
+    def __init__(self, server: _Server, name: str, environ: Mapping[str, str]) -> None:
+        self._server = server
+        self._name = name
+        self._environ = environ
+        self._options: dict[str, Any] = {}
+        self._gunicorn: dict[str, Any] = {}
+        self._ignored: list[str] = []
+        self._notices: list[str] = []
+
+    def convert(self, settings: Mapping[str, Any]) -> ForeignFile:
+        given = {key.strip().replace("-", "_").lower(): value for key, value in settings.items()}
+        file = given.pop("config", None) if self._server is not _Server.WAITRESS else None
+        for key, value in given.items():
+            self._take(key, value)
+        self._choose_address()
+        if self._ignored:
+            names = ", ".join(sorted(self._ignored))
+            self._notices.append(f"{self._name}: ignored here: {names}")
+        return self._with_gunicorns(None if file is None else str(file))
+
+    def _with_gunicorns(self, file: str | None) -> ForeignFile:
+        """What was read so far, and beneath it what gunicorn's names come to.
+
+        :param file: gunicorn's own file, which is beneath both.
+        """
+        values: dict[str, Any] = {}
+        if file is not None:
+            if not file.startswith("python:") and not file.endswith(".py"):
+                raise ConfigError(f"{self._name}: config takes a gunicorn file (.py), not {file!r}")
+            values = gunicorn.values_of(file)
+        elif self._server is _Server.GUNICORN and os.path.isfile("gunicorn.conf.py"):
+            self._notices.append(
+                f"{self._name}: ./gunicorn.conf.py is not read without config = gunicorn.conf.py"
+            )
+        if not values and not self._gunicorn and self._server is not _Server.GUNICORN:
+            return ForeignFile(self._options, tuple(self._notices))
+        read = gunicorn.convert(
+            {**values, **self._gunicorn},
+            self._name,
+            self._environ,
+            announces_threads=self._server is _Server.GUNICORN,
+        )
+        options = {**read.options}
+        if not {"bind", "host", "port"}.isdisjoint(self._options):
+            options.pop("bind", None)
+        return ForeignFile(
+            {**options, **self._options}, (*read.notices, *self._notices), read.hooks
+        )
+
+    def _take(self, key: str, value: Any) -> None:
+        is_ours = self._server is _Server.OURS
+        if key in ("host", "port"):
+            if value not in ("", None):
+                self._options[key] = value
+        elif is_ours and knows(key) and key not in _NOT_HERE:
+            self._options[key] = _addresses(value) if key == "bind" else value
+        elif self._server in (_Server.OURS, _Server.GUNICORN) and key in gunicorn.SETTINGS:
+            self._gunicorn[key] = _of_gunicorn(key, value)
+        elif self._server in (_Server.OURS, _Server.WAITRESS) and key in _WAITRESS:
+            self._take_waitress(key, value)
+        elif is_ours or (self._server is _Server.WAITRESS and key in _WAITRESS_OPTIONS):
+            self._take_alias(key, value)
+        else:
+            self._ignored.append(key)
+
+    def _take_alias(self, key: str, value: Any) -> None:
+        option = key if knows(key) else _OF_ALIASES.get(key)
+        if option is None or option in _NOT_HERE:
+            names = [spec.name for spec in ALL_OPTIONS if spec.name not in _NOT_HERE]
+            raise ConfigError(f"{self._name}: No such option: {key}.{did_you_mean(key, names)}")
+        self._options[option] = _truth(value) if option == "debug" else value
+
+    def _take_waitress(self, key: str, value: Any) -> None:
+        text = str(value).strip()
+        if key == "listen":
+            self._options["bind"] = [
+                part if re.search(r":[0-9]+$", part) else f"{part}:{_WAITRESS_PORT}"
+                for part in text.split()
+            ]
+        elif key == "unix_socket":
+            self._options["bind"] = [f"unix:{text}"]
+        elif key == "ident":
+            if text:
+                self._options["header"] = [f"Server: {text}"]
+            else:
+                self._options["server_header"] = False
+        elif key == "url_prefix":
+            self._options["root_path"] = f"/{text.strip('/')}".rstrip("/")
+        elif key == "trusted_proxy":
+            if text:  # that is what it calls who comes by a unix socket
+                self._options["forwarded_allow_ips"] = ["unix" if text == "localhost" else text]
+        elif key == "trusted_proxy_headers":
+            if text:
+                self._options["proxy_headers"] = text.split()
+        elif key in _LOST:
+            if text.lower() not in _HARMLESS[key]:
+                self._notices.append(f"{self._name}: {key} = {text}: {ABSENT[_LOST[key]]}")
+        else:
+            self._ignored.append(key)
+
+    def _choose_address(self) -> None:
+        """Where it listens, if the section says only half of it."""
+        options = self._options
+        host = options.get("host")
+        if isinstance(host, str) and "," in host:  # gunicorn has it for bind
+            options["bind"] = _addresses(options.pop("host"))
+        elif self._server is _Server.GUNICORN and "host" in options:
+            self._gunicorn.pop("bind", None)
+        elif self._server is _Server.GUNICORN and "bind" in self._gunicorn:
+            options.pop("port", None)  # which means something with host alone
+        elif self._server is _Server.WAITRESS and "bind" not in options:
+            options.setdefault("host", "0.0.0.0")
+            options.setdefault("port", _WAITRESS_PORT)
+
+
+def _addresses(value: Any) -> list[str]:
+    """``bind``, in which gunicorn also has ``tcp://``."""
+    parts = value.split(",") if isinstance(value, str) else list(value)
+    return [re.sub(r"^tcp://", "", part.strip()) for part in parts if part.strip()]
+
+
+def _truth(value: Any) -> Any:
+    """waitress has two more words for it."""
+    return {"t": True, "y": True}.get(str(value).lower(), value)
+
+
+def _of_gunicorn(key: str, value: Any) -> Any:
+    """A setting as its file in Python would have it: there only lists and truths are no text."""
+    if not isinstance(value, str):
+        return value
+    if key == "raw_env":
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if value.lower() in ("true", "false"):
+        return parse_bool(value)
+    return value
