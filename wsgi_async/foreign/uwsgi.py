@@ -26,7 +26,7 @@ from wsgi_async.system.files import read_text
 
 from . import uwsgi_addresses
 
-__all__ = ["read"]
+__all__ = ["Line", "Reader", "read"]
 
 _MAGIC: dict[str, Callable[[Path], str]] = {
     "%": lambda path: "%",
@@ -119,7 +119,9 @@ _REFUSED: dict[str, str] = {
 }
 
 
-class _Line(NamedTuple):
+class Line(NamedTuple):
+    """An option of the file, references resolved."""
+
     number: int
     key: str
     value: str
@@ -140,11 +142,11 @@ def read(path: Path, name: str, environ: Mapping[str, str], *, section: str) -> 
         raise ConfigError(f"{name}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{name} is not UTF-8") from None
-    reader = _Reader(path, name, environ)
+    reader = Reader(path, name, environ)
     return reader.convert(reader.lines(text, section))
 
 
-class _Reader:
+class Reader:
     """One reading of one file."""
 
     def __init__(self, path: Path, name: str, environ: Mapping[str, str]) -> None:
@@ -165,9 +167,19 @@ class _Reader:
         """Ciphers and authorities of the lines on TLS so far."""
         self._ignored: dict[str, None] = {}
 
+    @property
+    def referred(self) -> frozenset[str]:
+        """Keys that lines so far have referred to: they may be names of the file's own."""
+        return frozenset(self._referred)
+
+    @property
+    def ignored(self) -> list[str]:
+        """Keys that are nothing here, of what was converted, but for those that are referred to."""
+        return sorted(key for key in self._ignored if key not in self._referred)
+
     # --- from text to lines ------------------------------------------------------------------
 
-    def lines(self, text: str, section: str) -> list[_Line]:
+    def lines(self, text: str, section: str) -> list[Line]:
         """The keys of the section with their values, references resolved."""
         found = []
         current = None
@@ -188,7 +200,7 @@ class _Reader:
                 )
             if current != section:
                 continue
-            entry = _Line(number, key, value if equals else "true")
+            entry = Line(number, key, value if equals else "true")
             if _FLOW.fullmatch(key):
                 self._fail(
                     entry,
@@ -206,7 +218,7 @@ class _Reader:
             raise ConfigError(f"{self._name} has no section [{section}]")
         return found
 
-    def _resolve(self, line: _Line) -> str:
+    def _resolve(self, line: Line) -> str:
         is_log = line.key in _LOG_FORMATS  # %(addr) is a part of a request there
 
         def replace(match: re.Match[str]) -> str:
@@ -233,12 +245,12 @@ class _Reader:
 
         return _REFERENCE.sub(replace, line.value)
 
-    def _fail(self, line: _Line, why: str) -> NoReturn:
+    def _fail(self, line: Line, why: str) -> NoReturn:
         raise ConfigError(f"{self._name}, line {line.number}: {line.key}: {why}")
 
     # --- from lines to options ---------------------------------------------------------------
 
-    def convert(self, lines: list[_Line]) -> ForeignFile:
+    def convert(self, lines: list[Line]) -> ForeignFile:
         """Our options for them."""
         last = {line.key: line for line in lines}
         self._chdir = last["chdir"].value if "chdir" in last else ""
@@ -265,7 +277,7 @@ class _Reader:
             self._options["app"] = self._application(named[0], last.get("callable"))
         return ForeignFile(self._options, tuple(self._notices(last)))
 
-    def _notices(self, last: Mapping[str, _Line]) -> list[str]:
+    def _notices(self, last: Mapping[str, Line]) -> list[str]:
         """What an operator should know of the file.
 
         :param last: by key the last line that has it.
@@ -282,9 +294,8 @@ class _Reader:
                 "to whom uid and gid say, else to who starts the server; others have what "
                 "chmod-socket says"
             )
-        ignored = [key for key in self._ignored if key not in self._referred]
-        if ignored:
-            notices.append(f"{self._name}: ignored here: {', '.join(sorted(ignored))}")
+        if self.ignored:
+            notices.append(f"{self._name}: ignored here: {', '.join(self.ignored)}")
         if "threads" not in self._options:
             notices.append(
                 f"{self._name}: threads is not set, where uWSGI has 1: the default here is "
@@ -297,7 +308,7 @@ class _Reader:
             )
         return notices
 
-    def _take(self, line: _Line) -> None:
+    def _take(self, line: Line) -> None:
         key, value = line.key, line.value
         if key == "limit-post" and value == "0":
             return  # no limit, there
@@ -315,6 +326,8 @@ class _Reader:
             self._enter_virtualenv(line)
         elif key in _STATIC:
             self._append("static", self._static(line))
+        elif key == "check-static":
+            self._append("static", f"/={self._path_of(value)}")
         elif key == "mount":
             prefix, equals, application = value.partition("=")
             if not equals or not prefix.startswith("/"):
@@ -342,7 +355,7 @@ class _Reader:
         elif key not in _FULFILLED and not self._is_off(value):
             self._ignored[key] = None
 
-    def _take_socket(self, line: _Line) -> None:
+    def _take_socket(self, line: Line) -> None:
         protocol = uwsgi_addresses.SOCKETS[line.key] or self._protocol
         if line.value.startswith("="):
             self._fail(line, "write the address itself in the place of a shared socket's number")
@@ -353,19 +366,19 @@ class _Reader:
         elif uwsgi_addresses.is_reached_from_afar(line.value):
             self._from_afar.append(line.value)
 
-    def _checked_protocol(self, line: _Line) -> str:
+    def _checked_protocol(self, line: Line) -> str:
         try:
             return uwsgi_addresses.protocol_of(line.value)
         except ConfigError as error:
             self._fail(line, str(error))
 
-    def _is_who_serves(self, owner: str, last: Mapping[str, _Line]) -> bool:
+    def _is_who_serves(self, owner: str, last: Mapping[str, Line]) -> bool:
         """Whether socket files are given to this ``USER[:GROUP]`` anyway."""
         user, _, group = owner.partition(":")
         uid, gid = (last[key].value if key in last else "" for key in ("uid", "gid"))
         return user == uid and group in ("", gid or uid)
 
-    def _take_https(self, line: _Line) -> None:
+    def _take_https(self, line: Line) -> None:
         """``ADDRESS,CERTIFICATE,KEY[,CIPHERS[,[!]AUTHORITIES]]``; with "!" each client must have a
         certificate of these.
 
@@ -401,7 +414,7 @@ class _Reader:
         except ValueError:
             return False
 
-    def _text(self, line: _Line) -> str:
+    def _text(self, line: Line) -> str:
         key, value = line.key, line.value
         if key in ("chmod-socket", "chmod") and value == "true":
             return "666"
@@ -412,7 +425,7 @@ class _Reader:
             self._options |= {"limit_request_line": value, "limit_request_field_size": value}
         return value
 
-    def _add_header(self, line: _Line) -> None:
+    def _add_header(self, line: Line) -> None:
         try:
             parse_fields([line.value])
         except ConfigError:
@@ -428,7 +441,7 @@ class _Reader:
     def _path_of(self, value: str) -> str:
         return os.path.join(self._chdir, value)
 
-    def _static(self, line: _Line) -> str:
+    def _static(self, line: Line) -> str:
         prefix, equals, directory = line.value.partition("=")
         if not equals or not prefix.startswith("/"):
             self._fail(line, f"expected /PREFIX=DIRECTORY, not {line.value!r}")
@@ -437,7 +450,7 @@ class _Reader:
             directory = directory.rstrip("/") + prefix
         return f"{prefix}={directory}"
 
-    def _enter_virtualenv(self, line: _Line) -> None:
+    def _enter_virtualenv(self, line: Line) -> None:
         directory = os.path.realpath(self._path_of(line.value))
         if directory == os.path.realpath(sys.prefix):
             return
@@ -451,7 +464,7 @@ class _Reader:
             )
         self._append("pythonpath", packages)
 
-    def _application(self, line: _Line, callable_: _Line | None) -> str:
+    def _application(self, line: Line, callable_: Line | None) -> str:
         """``MODULE[:CALLABLE]`` or ``FILE[:CALLABLE]``."""
         if callable_ is None:
             return line.value

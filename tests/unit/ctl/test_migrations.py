@@ -137,7 +137,7 @@ def proposed(block: str, head: str) -> list[str]:
 def loads_as_planned(plan: Plan, block: str) -> None:
     if not plan.options:
         return
-    lines = proposed(block, r"(?:Or|With|Without it,) \w+\.toml")
+    lines = proposed(block, r"(?:Or|With|Without it,) [\w.-]+\.toml")
     Path("wsgi_async.toml").write_text("\n".join(lines) + "\n", "utf-8")
     table = tomllib.loads(Path("wsgi_async.toml").read_text("utf-8"))
     settings = gather({}, parse=lambda words: {}, environ={}, directory=Path())

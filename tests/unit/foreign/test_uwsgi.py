@@ -212,6 +212,7 @@ def test_a_log_format_has_references_of_its_own(tmp_path: Path) -> None:
         ("socket = :1\nprotocol = http", {"bind": [":1"]}),
         ("chmod-socket", {"socket_mode": "666"}),
         ("static-map2 = /s=/srv", {"static": ["/s=/srv/s"]}),
+        ("check-static = public\nchdir = /srv", {"chdir": "/srv", "static": ["/=/srv/public"]}),
         ("req-logger = file:/a.log", {"access_logfile": "/a.log"}),
         ("py-autoreload = 1", {"reload": True}),
         ("env = A", {"env": ["A="]}),

@@ -19,6 +19,14 @@ comes of it; nothing is written, and no code of a project runs, but with ``--exe
 ``waitress``         waitress's command line
 ``procfile``         a Procfile: a command line for each process
 ``systemd``          a unit: a command line, and what stands around it
+``uwsgi``            uWSGI's ini files; ``uwsgi_command`` its command line, and
+                     ``uwsgi_fates`` what is said of each option
+``mod_wsgi``         Apache's configuration, a plan for each of its sites; below it
+                     ``apache_syntax``, ``apache_sites`` and, of what becomes of directives,
+                     ``apache_own``, ``apache_daemon``, ``apache_access``, ``apache_logs``,
+                     ``apache_tls`` and ``apache_rules``
+``mod_wsgi_express`` Apache behind a command line of mod_wsgi's
+``rules``            what there is to say of a setting whatever its value
 ==================== ===============================================================
 
 Another server's names, and which of our options they are, are known by ``config.other_servers``, by

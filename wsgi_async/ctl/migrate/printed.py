@@ -48,7 +48,7 @@ def describe(plan: Plan, screen: Screen) -> list[str]:
         if found:
             lines += ["", screen.painted(f"{verdict.value} ({len(found)}):", Paint.HEAD)]
         for finding in found:
-            lines += _finding_lines(finding, screen, width)
+            lines += _finding_lines(finding, plan.between, screen, width)
     return [*lines, "", *_end_lines(plan, screen, width)]
 
 
@@ -93,7 +93,8 @@ def _kept_line(plan: Plan, shown: Mapping[str, Any]) -> str:
     for name in KNOWN:
         if name in plan.besides_kept and name in shown:
             words += as_words(KNOWN[name], shown[name])
-    return _placed(plan, [*words, *_application(plan)])
+    application = [] if ".ini" in plan.kept else _application(plan)
+    return _placed(plan, [*words, *application])
 
 
 def _short(plan: Plan) -> str:
@@ -107,7 +108,8 @@ def _application(plan: Plan) -> list[str]:
         return [_Shell(plan.variables["app"])]
     if plan.application:
         return [_masked_application(plan)]
-    return [] if plan.kept.endswith(".ini") else [_NO_APP]
+    has_others = plan.options.get("mount") or plan.options.get("static")
+    return [] if has_others or ".ini" in plan.kept else [_NO_APP]
 
 
 def _masked_application(plan: Plan) -> str:
@@ -234,9 +236,9 @@ def _in_order(findings: list[Finding]) -> list[Finding]:
     return sorted(findings, key=place)
 
 
-def _finding_lines(finding: Finding, screen: Screen, width: int) -> list[str]:
+def _finding_lines(finding: Finding, between: str, screen: Screen, width: int) -> list[str]:
     value = masked(finding.setting, " ".join(finding.value.split()))
-    setting = finding.setting if not value else f"{finding.setting} = {value}"
+    setting = finding.setting if not value else f"{finding.setting}{between}{value}"
     if finding.setting.startswith("-") and value:
         setting = f"{finding.setting} {value}"
     mark = "!" if finding.matters else " "

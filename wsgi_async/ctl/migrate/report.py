@@ -173,6 +173,8 @@ class Plan:
     """Names of options that are not read out of that file: they are given besides."""
     needs_kept: str = ""
     """Why that file has to stay, if so: what TOML cannot say."""
+    between: str = " = "
+    """What stands between a setting and its value."""
     files: list[str] = field(default_factory=list)
     """Other files that were read for it."""
 

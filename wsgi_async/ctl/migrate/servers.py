@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from wsgi_async.errors import ConfigError
 
-from . import gunicorn_command, waitress
+from . import gunicorn_command, mod_wsgi_express, uwsgi_command, waitress
 from .masked import masked
 from .report import COMMAND, Command, Plan, ReadCommand, Source
 from .words import Word, expanded, has_variable, split
@@ -25,6 +25,8 @@ __all__ = ["SERVERS", "command_in", "plan_of", "read_words", "unknown"]
 
 SERVERS: dict[str, ReadCommand] = {
     "gunicorn": gunicorn_command.read,
+    "mod_wsgi-express": mod_wsgi_express.read,
+    "uwsgi": uwsgi_command.read,
     "waitress-serve": waitress.read,
 }
 """The programs whose command lines are known."""
@@ -127,7 +129,8 @@ def plan_of(command: Command) -> Plan:
     plan.server = command.server
     plan.before = command.before
     plan.environment |= command.assigned
-    plan.program = command.program
+    if "/" not in plan.program:  # else an environment is named by an option
+        plan.program = command.program
     plan.wrapper = command.wrapper
     plan.inside = " ".join((*_said(command.ahead), "{command}", *_said(command.rest)))
     return plan

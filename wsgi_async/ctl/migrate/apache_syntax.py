@@ -1,0 +1,165 @@
+"""Apache's configuration as directives, each with its line and the sections around it.
+
+Sections that only ask what Apache is (``<IfModule>``, ``<IfVersion>``) are looked through, as if it
+had every module; what stands in ``<IfModule !NAME>`` is left out. Variables are those of ``Define``
+and of Debian's ``envvars``. An included file is read where it is there; patterns are not followed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .report import Source
+
+__all__ = ["Directive", "Section", "directives", "options", "words"]
+
+
+class Section(NamedTuple):
+    kind: str
+    """In lower case: ``virtualhost``."""
+    value: str
+    """``*:443``."""
+    where: str
+
+
+class Directive(NamedTuple):
+    where: str
+    """``site.conf:3``."""
+    name: str
+    """As it is written."""
+    text: str
+    """What follows the name, variables resolved."""
+    sections: tuple[Section, ...] = ()
+    """The outermost first."""
+    is_read: bool = False
+    """Of ``Include``: what it names has been read, and follows."""
+
+    @property
+    def key(self) -> str:
+        """The name as Apache compares it."""
+        return self.name.lower()
+
+    @property
+    def words(self) -> list[str]:
+        """The arguments, without their quotes."""
+        return words(self.text)
+
+    def around(self, *kinds: str) -> Section | None:
+        """The innermost section of these kinds; None where there is none."""
+        return next((each for each in reversed(self.sections) if each.kind in kinds), None)
+
+
+MOST_FILES = 100
+"""Files that are read for one report: an Include may name its own file."""
+
+_LOOKED_THROUGH = ("ifmodule", "ifversion", "ifdefine", "iffile", "ifdirective", "ifsection")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_TAG = re.compile(r"<(/?)\s*([A-Za-z]+)\s*(.*?)>?\s*$", re.DOTALL)
+_OPTION = re.compile(r'([\w-]+)=(?:"([^"]*)"|\'([^\']*)\'|(\S*))')
+_WORD = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'|(\S+))', re.DOTALL)
+
+# /etc/apache2/envvars of Debian and Ubuntu
+_DEBIAN = {
+    "APACHE_LOCK_DIR": "/var/lock/apache2",
+    "APACHE_LOG_DIR": "/var/log/apache2",
+    "APACHE_PID_FILE": "/var/run/apache2/apache2.pid",
+    "APACHE_RUN_DIR": "/var/run/apache2",
+    "APACHE_RUN_GROUP": "www-data",
+    "APACHE_RUN_USER": "www-data",
+}
+
+
+def directives(source: Source) -> list[Directive]:
+    """All that apply, in their order. What is not closed ends with the text: people give a part of
+    their configuration."""
+    return list(_Reading().directives(source, ()))
+
+
+def words(text: str) -> list[str]:
+    """Words as Apache tells them apart: in quotes they may have spaces."""
+    found = []
+    for match in _WORD.finditer(text):
+        double, single, bare = match.groups()
+        quoted = double if double is not None else single
+        found.append(bare if quoted is None else re.sub(r"\\([\"'\\])", r"\1", quoted))
+    return found
+
+
+def options(text: str) -> dict[str, str]:
+    """The ``NAME=VALUE`` of mod_wsgi's, where quotes may be around a value alone."""
+    return {match[1]: match[2] or match[3] or match[4] or "" for match in _OPTION.finditer(text)}
+
+
+class _Reading:
+    def __init__(self) -> None:
+        self._variables = dict(_DEBIAN)
+        self._files = 0
+
+    def directives(self, source: Source, around: tuple[Section, ...]) -> Iterator[Directive]:
+        self._files += 1
+        sections = list(around)
+        for number, line in _lines(source.text):
+            where = f"{source.name}:{number}"
+            if line.startswith("<"):
+                self._enter_or_leave(line, where, sections)
+                continue
+            if any(map(self._omits, sections)):
+                continue
+            name, text = (*line.split(None, 1), "")[:2]
+            text = self._resolve(text)
+            if name.lower() == "define":
+                variable, value = (*words(text), "", "")[:2]
+                self._variables[variable] = value
+                continue
+            applying = tuple(each for each in sections if each.kind not in _LOOKED_THROUGH)
+            found = Directive(where, name, text, applying)
+            other = self._included(found, source) if found.key.startswith("include") else None
+            yield found._replace(is_read=other is not None)
+            if other is not None:
+                yield from self.directives(other, applying)
+
+    def _included(self, directive: Directive, source: Source) -> Source | None:
+        name = "".join(directive.words[:1])
+        if not name or self._files >= MOST_FILES:
+            return None
+        # It is relative to ServerRoot, in which sites-enabled/ is.
+        return source.beside(name) or source.beside(name, "..")
+
+    def _enter_or_leave(self, line: str, where: str, sections: list[Section]) -> None:
+        match = _TAG.match(line)
+        if match is None:
+            return
+        closes, kind, value = match[1], match[2].lower(), match[3]
+        if not closes:
+            sections.append(Section(kind, " ".join(words(self._resolve(value))), where))
+            return
+        kinds = [section.kind for section in sections]
+        if kind in kinds:  # whatever is open within it ends as well
+            del sections[len(kinds) - 1 - kinds[::-1].index(kind) :]
+
+    def _omits(self, section: Section) -> bool:
+        """Whether nothing that stands in it applies there."""
+        is_negated, name = section.value.startswith("!"), section.value.lstrip("!")
+        if section.kind == "ifdefine":
+            return is_negated and name in self._variables
+        return section.kind == "macro" or (is_negated and section.kind == "ifmodule")
+
+    def _resolve(self, text: str) -> str:
+        return _VARIABLE.sub(lambda match: self._variables.get(match[1], match[0]), text)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers; a backslash at the end joins the next one to it."""
+    begun: list[str] = []
+    first = 0
+    for number, raw in enumerate([*text.splitlines(), ""], 1):
+        first = first if begun else number
+        if raw.endswith("\\"):
+            begun.append(raw[:-1])
+            continue
+        line = "".join([*begun, raw]).strip()
+        begun = []
+        if line and not line.startswith("#"):
+            yield first, line

@@ -1,0 +1,271 @@
+"""uWSGI's options as a plan: those of an ini file, and those of a command line.
+
+What one comes to here is asked of the reader that serves with such files
+(:mod:`wsgi_async.foreign.uwsgi`), of one option after the other.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import NamedTuple
+
+from wsgi_async.errors import ConfigError
+from wsgi_async.foreign.uwsgi import Line, Reader
+from wsgi_async.foreign.uwsgi_addresses import SOCKETS, is_reached_from_afar
+
+from .checked import KNOWN
+from .report import Plan, Source, Verdict
+from .rules import Rule, changed, missing, taken, unused
+from .uwsgi_fates import NOT_SET, UNKNOWN, fate_of, fate_of_socket
+from .words import has_variable
+
+__all__ = ["NOT_READ", "Entry", "entries_of", "fill", "is_uwsgi", "read"]
+
+NOT_READ = (
+    "uWSGI's XML, YAML and JSON are not read: uwsgi --show-config, behind the option that names "
+    "it, prints such a file as ini: give that"
+)
+
+_OTHER_SYNTAX = re.compile(r"<uwsgi\b|^uwsgi:\s*$|\"uwsgi\"\s*:\s*\{", re.MULTILINE)
+_SECTION = re.compile(r"^\s*\[uwsgi\]\s*$", re.MULTILINE)
+
+_ENVIRONMENTS = ("home", "pyhome", "venv", "virtualenv")
+_CONTEXT = ("callable", "chdir", "gid", "protocol", "socket-protocol", "uid")
+"""Options by which others are read, wherever they stand."""
+_PLACEHOLDERS = ("set", "set-ph", "set-placeholder")
+
+
+_SERVERS_OWN = unused("the server writes that field where it belongs")
+
+
+class Entry(NamedTuple):
+    """An option as it stands somewhere."""
+
+    where: str
+    key: str
+    value: str | None
+    """None where there is none."""
+    flag: str = ""
+    """As it was typed, on a command line."""
+
+
+def is_uwsgi(source: Source) -> str:
+    """By what a source is one of uWSGI's; empty where it is none."""
+    if _SECTION.search(source.text):
+        return "by its section [uwsgi]"
+    suffix = PurePath(source.name).suffix
+    if suffix in (".xml", ".yaml", ".yml", ".json") and _OTHER_SYNTAX.search(source.text):
+        return "by its name and what is in it"
+    return ""
+
+
+def read(source: Source) -> list[Plan]:
+    """What the file comes to.
+
+    :raises ConfigError: it is one of XML, YAML or JSON.
+    """
+    if not _SECTION.search(source.text) and _OTHER_SYNTAX.search(source.text):
+        raise ConfigError(f"{source.name}: {NOT_READ}")
+    plan = Plan("uWSGI")
+    fill(plan, entries_of(source), source)
+    if all(finding.verdict is not Verdict.MISSING for finding in plan.findings):
+        plan.kept = source.name
+    return [plan]
+
+
+def entries_of(source: Source, section: str = "uwsgi") -> list[Entry]:
+    """The options in an ini file."""
+    found = []
+    current = ""
+    for number, raw in enumerate(source.text.split("\n"), 1):
+        line = raw.strip()
+        if not line or line[0] in "#;":
+            continue
+        if line[0] == "[":
+            current = line.strip("[]")
+        elif current == section:
+            key, equals, value = (part.strip() for part in line.partition("="))
+            found.append(Entry(f"{source.name}:{number}", key, value if equals else None))
+    return found
+
+
+def fill(plan: Plan, entries: Iterable[Entry], source: Source) -> None:
+    """Put what the options come to into the plan."""
+    _Filling(plan, source).fill(list(entries))
+
+
+class _Environment(Mapping[str, str]):
+    """One in which each variable is set, to what a shell puts it in by."""
+
+    def __getitem__(self, name: str) -> str:
+        return f"${{{name}}}"
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+class _Filling:
+    """One plan in the making."""
+
+    def __init__(self, plan: Plan, source: Source) -> None:
+        self._plan = plan
+        self._source = source
+        self._path = (source.directory / PurePath(source.name).name).absolute()
+        self._names = self._reader()
+        """Knows what placeholders stand for."""
+
+    def _reader(self) -> Reader:
+        return Reader(self._path, self._source.name, _Environment())
+
+    def fill(self, entries: list[Entry]) -> None:
+        lines = [self._line(number, entry) for number, entry in enumerate(entries)]
+        known = [line for line in lines if isinstance(line, Line)]
+        context = [line for line in known if line.key in _CONTEXT]
+        self._chdir = next((line.value for line in reversed(context) if line.key == "chdir"), "")
+        good: list[Line] = []
+        for entry, line in zip(entries, lines, strict=True):
+            if entry.key in _PLACEHOLDERS or self._is_name(entry, lines):
+                continue
+            if not isinstance(line, Line):
+                self._say(entry, missing(line))
+            elif line.key in _ENVIRONMENTS:
+                self._enter(entry, line)
+            else:
+                self._one(entry, line, context, good)
+        reader = self._reader()
+        options = dict(reader.convert([*context, *good]).options)
+        application = options.pop("app", None)
+        if application is not None:
+            self._plan.application = str(application)
+        for option, value in options.items():
+            self._put(option, value)
+        keys = {line.key for line in known}
+        self._not_set(keys, entries)
+
+    def _line(self, number: int, entry: Entry) -> Line | str:
+        """The option with its references resolved; else why it cannot be read."""
+        text = entry.key if entry.value is None else f"{entry.key} = {entry.value}"
+        try:
+            found = self._names.lines(f"[uwsgi]\n{text}", "uwsgi")
+        except ConfigError as error:
+            return _why(error, entry.key)
+        if not found:
+            return Line(number, entry.key, entry.value or "")
+        return found[0]._replace(number=number)
+
+    def _is_name(self, entry: Entry, lines: Sequence[Line | str]) -> bool:
+        """Whether it is no option, but a name that other lines refer to."""
+        if fate_of(entry.key) is not None or entry.flag:
+            return False
+        reader = self._names
+        return entry.key in reader.referred and not self._becomes_something(entry, lines)
+
+    def _becomes_something(self, entry: Entry, lines: Sequence[Line | str]) -> bool:
+        line = next(
+            (each for each in lines if isinstance(each, Line) and each.key == entry.key), None
+        )
+        if line is None:
+            return False
+        try:
+            return bool(self._reader().convert([line]).options)
+        except ConfigError:
+            return True
+
+    def _one(self, entry: Entry, line: Line, context: list[Line], good: list[Line]) -> None:
+        before = self._reader().convert([*context, *good]).options
+        reader = self._reader()
+        try:
+            after = reader.convert([*context, *good, line]).options
+        except ConfigError as error:
+            rule = fate_of(line.key)
+            if rule is None or rule.verdict is not Verdict.MISSING:
+                rule = missing(_why(error, line.key))
+            self._say(entry, rule)
+            return
+        if line.key not in _CONTEXT:
+            good.append(line)
+        changes = [name for name, value in after.items() if before.get(name) != value]
+        rule = fate_of(line.key)
+        if line.key in SOCKETS and rule is None:
+            rule = _socket(line, after, before)
+        if f"{line.key} = {line.value}" in reader.ignored:
+            rule = _SERVERS_OWN
+        elif rule is None:
+            if changes or line.key in _CONTEXT:
+                rule = taken(_named(changes[:1], line.key))
+            else:
+                rule = UNKNOWN if line.key in reader.ignored else taken("as it is here anyway")
+        elif _is_off(line.value) and rule.matters:
+            rule = taken("off, as here")
+        self._say(entry, rule)
+
+    def _enter(self, entry: Entry, line: Line) -> None:
+        directory = posixpath.join(self._chdir, line.value)
+        self._plan.program = posixpath.join(directory, "bin", "wsgi-async")
+        self._say(
+            entry,
+            changed(
+                "install wsgi_async into that environment and run the wsgi-async of its bin: its "
+                "interpreter decides what is imported"
+            ),
+        )
+
+    def _put(self, option: str, value: object) -> None:
+        """Into the options, or where an environment has to say it, into the variables."""
+        texts = value if isinstance(value, list) else [value]
+        if not any(has_variable(str(text)) for text in texts):
+            self._plan.options[option] = value
+        elif len(texts) == 1:
+            self._plan.variables[option] = str(texts[0])
+        else:
+            self._plan.options[option] = [text for text in texts if not has_variable(str(text))]
+
+    def _not_set(self, keys: set[str], entries: list[Entry]) -> None:
+        where = self._source.name
+        has_several = any(entry.key in ("processes", "workers", "p") for entry in entries)
+        for key, rule in NOT_SET.items():
+            if key in keys or (key == "lazy-apps" and ("lazy" in keys or not has_several)):
+                continue
+            self._plan.add(where, key, "", rule.verdict, rule.text, matters=rule.matters)
+
+    def _say(self, entry: Entry, rule: Rule) -> None:
+        self._plan.add(
+            entry.where,
+            entry.flag or entry.key,
+            entry.value or "",
+            rule.verdict,
+            rule.text,
+            matters=rule.matters,
+        )
+
+
+def _socket(line: Line, after: Mapping[str, object], before: Mapping[str, object]) -> Rule:
+    addresses, known = after.get("bind"), before.get("bind")
+    new = addresses if isinstance(addresses, list) else []
+    added = [text for text in new if not isinstance(known, list) or text not in known]
+    return fate_of_socket("".join(added[:1]), from_afar=is_reached_from_afar(line.value))
+
+
+def _named(changes: Sequence[str], key: str) -> str:
+    """Which of our options it has become, where it is called otherwise."""
+    if not changes or changes[0] == key.replace("-", "_"):
+        return ""
+    return f"as {KNOWN[changes[0]].flag}" if changes[0] in KNOWN else ""
+
+
+def _is_off(value: str) -> bool:
+    return value.lower() in ("0", "false", "no", "off")
+
+
+def _why(error: ConfigError, key: str) -> str:
+    """What is wrong, without the place that stands in front of it."""
+    return str(error).partition(f": {key}: ")[2] or str(error)
