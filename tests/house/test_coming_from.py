@@ -36,7 +36,8 @@ FILES = {
     "gunicorn.conf.py": 'bind = ":8000"\nworkers = 2\nworker_class = "sync"\n',
     "production.ini": "[app:main]\npaste.app_factory = app:make\n"
     "[server:main]\nuse = egg:waitress#main\nlisten = *:8000\n",
-    "uwsgi.ini": "[uwsgi]\nmodule = app\nhttp-socket = :8000\nprocesses = 2\nmaster = true\n",
+    "uwsgi.ini": "[uwsgi]\nmodule = app\nhttp-socket = :8000\nsocket = app.sock\n"
+    "processes = 2\nmaster = true\n",
 }
 
 PROGRAMS = {
@@ -58,6 +59,7 @@ with make_server("", 8000, app) as server:
     server.serve_forever()
 """,
     "cgi": "CGIHandler().run(app)",
+    "fcgi": "WSGIServer(app).run()",  # which no front server has started
 }
 """What follows the import line: the rest of a program, as it is for the other server."""
 
@@ -81,7 +83,7 @@ def rows() -> list[Row]:
 def test_all_servers_are_there() -> None:
     text = " ".join(row.server for row in rows())
     for server in (
-        *("gunicorn", "uWSGI", "waitress", "gevent", "Tornado", "wsgiref", "mod_wsgi"),
+        *("gunicorn", "uWSGI", "flup", "waitress", "gevent", "Tornado", "wsgiref", "mod_wsgi"),
         "Pyramid",
         *("hypercorn", "granian", "uvicorn and a2wsgi"),
     ):
@@ -101,7 +103,7 @@ def test_line_serves(row: Row, tmp_path: Path) -> None:
         if match := re.fullmatch(r"from wsgi_async\.compat\.(\w+) import .*", line):
             program = f"{line}\nfrom app import app\n{PROGRAMS[match[1]]}".replace("8000", port)
             (tmp_path / "program.py").write_text(program)
-            if match[1] == "cgi":
+            if match[1] in ("cgi", "fcgi"):
                 check_script(tmp_path)
                 return
             command = python("program.py")

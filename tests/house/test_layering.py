@@ -104,6 +104,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "errors",
         "events",
         "http",
+        "launch",
         "logs",
         "realtime",
         "server",
@@ -199,6 +200,7 @@ OWNERS: dict[str, set[str]] = {
     "uvloop": {"system.event_loop"},
     "threading": {
         "buffers.budgets",
+        "compat.flup",
         "compat.hosting",
         "compat.simple_server",
         "compat.tornado",
@@ -238,6 +240,7 @@ OWNERS: dict[str, set[str]] = {
     },
     "multiprocessing": set(),
     "signal": {
+        "compat.flup",
         "compat.tornado",
         "ctl.top.terminal",
         "gunicorn",

@@ -20,6 +20,7 @@ IMPORTS = {
     "tornado.ioloop": "wsgi_async.compat.tornado",
     "tornado.options": "wsgi_async.compat.tornado",
     "tornado.wsgi": "wsgi_async.compat.tornado",
+    "flup.server.fcgi": "wsgi_async.compat.fcgi",
     "gevent.pywsgi": "wsgi_async.compat.pywsgi",
     "gevent.wsgi": "wsgi_async.compat.pywsgi",
     "wsgiref.simple_server": "wsgi_async.compat.simple_server",

@@ -6,6 +6,8 @@ here once its import lines name these modules.
 ``pywsgi``           ``gevent.pywsgi``
 ``tornado``          ``tornado.wsgi``, ``.httpserver``, ``.ioloop``, ``.options``
 ``cgi``              ``wsgiref.handlers.CGIHandler``
+``fcgi``             ``flup.server.fcgi``; ``fcgi_fork`` and ``fcgi_single`` as there
+``scgi``             ``flup.server.scgi``
 ===================  ===========================================================================
 
 What cannot be had here is refused by a :class:`~wsgi_async.errors.ConfigError` that says what to
@@ -13,5 +15,5 @@ write instead; nothing is accepted and then ignored that would change what a cli
 
 Runs on: the caller's thread; a server behind it on a loop of its own.
 
-May import: config, errors, events, http, logs, realtime, server, system, tls, wsgi.
+May import: config, errors, events, http, launch, logs, realtime, server, system, tls, wsgi.
 """

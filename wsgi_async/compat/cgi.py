@@ -19,7 +19,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, NoReturn, TextIO
 
 from wsgi_async._version import __version__
 from wsgi_async.http.response import ResponseHead
@@ -29,7 +29,7 @@ from wsgi_async.wsgi.client import StayingRequest
 from wsgi_async.wsgi.file_wrapper import FileWrapper
 from wsgi_async.wsgi.types import Application
 
-__all__ = ["CGIHandler"]
+__all__ = ["CGIHandler", "run_as_script", "variable"]
 
 SMALL_BODY = 512 * 1024
 """Bytes up to which a request's body is read at once, so that ``wsgi.input`` is a BytesIO."""
@@ -126,6 +126,20 @@ class CGIHandler:
             self._reporter.app_error(f"the body has {len(data)} bytes, not {size}", None)
             return None
         return io.BytesIO(data)
+
+
+def run_as_script(application: Application) -> NoReturn:
+    """Answer the one request of this process, and end it.
+
+    :raises SystemExit: always, with code 0.
+    """
+    CGIHandler().run(application)
+    raise SystemExit(0)
+
+
+def variable(name: str) -> str | None:
+    """A variable of the process's environment, where a front server has put it; None without it."""
+    return os.environ.get(name)
 
 
 def _meta_variables(variables: Mapping[str, str]) -> dict[str, str]:

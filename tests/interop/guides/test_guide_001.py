@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from guide_programs import APPS, command, moved, program
+from guide_programs import APPS, behind_nginx, command, moved, program
 from rawclient import TIMEOUT, request
 from serving import serving
-from tools import ROOT
+from tools import ROOT, python, running
 
 SITE = APPS / "wsgiref_site"
 
@@ -48,6 +51,47 @@ def test_script_by_cgi() -> None:
         b"Status: 200 OK\r\nContent-type: text/html\r\nContent-Length: 32\r\n\r\n"
         b"<html><body>Hello!</body></html>"
     )
+
+
+def test_script_by_flup_from_a_shell() -> None:
+    """What no front server has started answers one request, as by CGI: so flup has it."""
+    done = subprocess.run(
+        [sys.executable, "-c", moved((SITE / "with_flup.py").read_text())],
+        env={"PYTHONPATH": str(ROOT), "PATH_INFO": "/shell"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=True,
+    )
+    assert done.stdout == (
+        b"Status: 200 OK\r\nContent-type: text/html\r\nContent-Length: 44\r\n\r\n"
+        b"<html><body>Hello from /shell!</body></html>"
+    )
+
+
+@pytest.mark.parametrize("others", ["", ">&- 2>&-"], ids=["with-others", "alone"])
+def test_program_by_flup_that_a_front_server_has_started(tmp_path: Path, others: str) -> None:
+    """As spawn-fcgi, lighttpd and mod_fcgid start it: descriptor 0 is where it listens, and there
+    need be no others (FastCGI 1.0, section 2.2)."""
+    path = tmp_path / "flup.sock"
+    (tmp_path / "program.py").write_text(moved((SITE / "with_flup.py").read_text()))
+    with (
+        socket.socket(socket.AF_UNIX) as listening,
+        contextlib.ExitStack() as stack,
+    ):
+        listening.bind(str(path))
+        listening.listen()
+        line = f"exec {shlex.join(python('program.py'))} {others}"
+        process = stack.enter_context(running("sh", "-c", line, cwd=tmp_path, stdin=listening))
+        site = stack.enter_context(behind_nginx(tmp_path, "fastcgi", path, process))
+        for _ in range(2):
+            reply = site.ask("/spawned?x=1")
+            assert (reply.status, reply.headers["Content-Type"]) == (200, "text/html")
+            assert reply.text == "<html><body>Hello from /spawned!</body></html>"
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+        assert "Traceback" not in process.output
+        assert path.exists()  # it is the front server's
 
 
 def test_environ_keys_and_the_error_log(tmp_path: Path) -> None:
@@ -141,8 +185,6 @@ def test_one_process_and_many_threads_are_the_default() -> None:
 
 @pytest.mark.parametrize("encoding", ["nonsense", "base64"])
 def test_wrong_encoding_is_one_clear_line(encoding: str) -> None:
-    from tools import python, running
-
     line = python("-m", "wsgi_async", "hello", "--bind=127.0.0.1:0", "--encode-str", encoding)
     with running(*line, cwd=SITE) as process:
         assert process.wait() == 1

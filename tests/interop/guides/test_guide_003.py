@@ -52,7 +52,7 @@ def _pids(address: tuple[str, int]) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize("words", [[], ["--protocol", "scgi"]])
+@pytest.mark.parametrize("words", [[], ["--protocol=fastcgi"], ["--protocol", "scgi"]])
 def test_uwsgis_line_with_a_socket_for_nginx(words: list[str], tmp_path: Path) -> None:
     """Without ``--protocol=http`` that line speaks the uwsgi protocol, which no browser does."""
     protocol = words[-1].removeprefix("--protocol=") if words else "uwsgi"
