@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import quote
 
 from wsgi_async.errors import HTTPError, ProtocolFault
@@ -86,6 +87,18 @@ class GatewayHead(RequestHead):
         return tuple(fields)
 
 
+@lru_cache(maxsize=16)
+def _bounds(limits: Limits) -> tuple[Limits, int, int]:
+    """The limits as bounds; up to how many bytes, and lines, none of them can be exceeded.
+
+    A field has more bytes as a variable than as a line; what else a head has, and two more lines
+    (CONTENT_TYPE and CONTENT_LENGTH), is less than the names of the method and the target.
+    """
+    bounds = limits.bounds()
+    small = min(bounds.request_line, bounds.field_size, bounds.header_size)
+    return bounds, small, bounds.fields - 2
+
+
 def most_bytes(limits: Limits) -> int:
     """How many bytes the names and values of a request's variables may have, before a reader has
     them judged: what a head may have, and the front server's own."""
@@ -105,12 +118,15 @@ def request_head(
         transfer coding other than chunked; 505.
     :raises ProtocolFault: no front server has such names.
     """
-    given, lines = _take(variables)
+    given, lines, size = _take(variables)
     method, version = given.pop("REQUEST_METHOD", ""), _version(given)
     if not is_token(method):
         raise HTTPError(400, "REQUEST_METHOD is not a method" if method else _NO_METHOD)
-    target = given.pop("REQUEST_URI", "") or _make_target(given)
-    _check_sizes(method, target, version, given, lines, limits.bounds())
+    bounds, small, few = _bounds(limits)
+    target = given.pop("REQUEST_URI", "")
+    if not target or size > small or len(lines) > few:
+        target = target or _make_target(given)
+        _check_sizes(method, target, version, given, lines, bounds)
     if method == "CONNECT":
         raise HTTPError(501, "This is not a proxy")
     fields = _fields(lines)
@@ -165,8 +181,8 @@ _NO_METHOD = (
 
 def _take(
     variables: Iterable[tuple[bytes, bytes]],
-) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """The variables, and apart from them the lines of fields, in their order.
+) -> tuple[dict[str, str], list[tuple[str, str]], int]:
+    """The variables, and apart from them the lines of fields, in their order; and the bytes of all.
 
     Until 1.23 nginx has a variable for each line, and so the same name several times. It has one
     twice, too, where a file of parameters is included and one of them is then said in another way,
@@ -174,19 +190,21 @@ def _take(
     """
     given: dict[str, str] = {}
     lines: list[tuple[str, str]] = []
+    known = _names.get
+    size = 0
     for raw, data in variables:
-        name = _names.get(raw)
-        if name is None:
-            name = _name_of(raw)
-        if b"\0" in data:
+        name = known(raw) or _name_of(raw)
+        value = data.decode("latin-1")
+        size += len(raw) + len(data)
+        if "\0" in value:
             raise HTTPError(400, "A variable contains NUL")
         if name[:5] == "HTTP_":
-            lines.append((name, data.decode("latin-1").strip(" \t")))
+            lines.append((name, value.strip(" \t")))
         elif name in given and name in _GIVEN_ONCE:
             raise HTTPError(400, f"The variable {name} is given twice")
         else:
-            given[name] = data.decode("latin-1")
-    return given, lines
+            given[name] = value
+    return given, lines, size
 
 
 def _name_of(raw: bytes) -> str:

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from properties import examples
 
 from wsgi_async.errors import HTTPError, ProtocolFault
+from wsgi_async.gateways import variables as judging
 from wsgi_async.gateways.variables import GatewayHead, request_head
 from wsgi_async.http.admission import admit
+from wsgi_async.http.limits import Limits
 from wsgi_async.wsgi.environ import build_environ, server_variables
 
 STATUSES = {400, 411, 414, 431, 501, 505}
@@ -129,6 +131,37 @@ def test_without_any_one_and_with_any_one_twice(protocol: str) -> None:
         else:
             assert isinstance(head, GatewayHead)
             assert head.path == "/a/b"
+
+
+short = st.text("aZ", max_size=12)
+near = st.integers(15, 120)
+
+
+@examples(
+    1000,
+    st.lists(st.tuples(st.sampled_from(["HTTP_A", "HTTP_LONGER", "CONTENT_TYPE"]), short)),
+    st.builds(Limits, near, st.integers(1, 5), near, near),
+    short,
+    st.booleans(),
+)
+def test_what_is_small_need_not_be_measured(
+    more: list[tuple[str, str]], limits: Limits, target: str, has_version: bool
+) -> None:
+    """Where all of it together is below each limit none of them is looked at: it is the same."""
+    named = [("REQUEST_METHOD", "G"), ("REQUEST_URI", f"/{target}"), ("SERVER_NAME", "a")]
+    named += [("SERVER_PROTOCOL", "HTTP/1.0")] if has_version else []
+    named += [pair for pair in more if pair[0] == "CONTENT_TYPE"][:1]
+    variables = encode([*named, *[pair for pair in more if pair[0] != "CONTENT_TYPE"]])
+    verdicts = []
+    for small in (limits, limits._replace(field_size=1)):
+        bounds = (limits, *judging._bounds(small)[1:])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(judging, "_bounds", lambda limits, bounds=bounds: bounds)
+            try:
+                verdicts.append(str(request_head(variables, limits)))
+            except HTTPError as error:
+                verdicts.append(str(error))
+    assert verdicts[0] == verdicts[1]
 
 
 tokens = st.text("abcxyzABC019-", min_size=1, max_size=8).filter(lambda name: name[0] != "-")
