@@ -14,13 +14,17 @@ import ast
 import operator
 import os
 import posixpath
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 __all__ = ["Known", "NotKnown", "evaluate"]
 
-_LARGEST = 1 << 16
-"""Letters or parts of what is made by multiplication, and how large a power may be."""
+_LARGEST = 1 << 20
+"""Letters or parts of what is made of others."""
+
+_PLAIN_FIELDS = re.compile(r"(?:[^{}]|\{\w*\})*")
+"""A text for ``str.format`` that gets at nothing but its arguments."""
 
 
 class Known(NamedTuple):
@@ -220,7 +224,7 @@ class _Reading:
         work = _BINARY.get(type(node.op))
         if work is None or (isinstance(node.op, ast.Mod) and not _is_number(left)):
             raise NotKnown()
-        return work(left, right)
+        return _bounded(work(left, right))
 
     def _BoolOp(self, node: ast.BoolOp) -> Any:
         first, *others = node.values
@@ -274,16 +278,21 @@ class _Reading:
             return _CALLS[name](*arguments, **named)
         if isinstance(node.func, ast.Attribute) and node.func.attr in _METHODS:
             text = self.value(node.func.value)
-            if not isinstance(text, str) or (node.func.attr == "format" and len(text) > _LARGEST):
+            if not isinstance(text, str):
                 raise NotKnown()
-            if (
-                self._is_for_shell
-                and node.func.attr not in ("format", "strip")
-                and _has_shell(text)
-            ):
-                raise NotKnown()
-            return getattr(text, node.func.attr)(*arguments, **named)
+            return self._method(text, node.func.attr, arguments, named)
         raise NotKnown()
+
+    def _method(self, text: str, method: str, arguments: list[Any], named: dict[str, Any]) -> Any:
+        if method == "format" and not _PLAIN_FIELDS.fullmatch(text):
+            raise NotKnown()
+        if method in ("join", "replace"):  # which may be large before it can be measured
+            size = sum(len(part) for part in (text, *arguments))
+            if size * size > _LARGEST:
+                raise NotKnown()
+        if self._is_for_shell and method not in ("format", "strip") and _has_shell(text):
+            raise NotKnown()
+        return _bounded(getattr(text, method)(*arguments, **named))
 
     def _variable_name(self, node: ast.expr) -> str | None:
         """Of a call that asks for a variable: which."""
@@ -309,6 +318,12 @@ class _Reading:
         if isinstance(value, str | int) and "}" not in str(value) and not isinstance(value, bool):
             return _Variable(f"${{{name}:-{value}}}")
         raise NotKnown()
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, str | list | tuple) and len(value) > _LARGEST:
+        raise NotKnown()
+    return value
 
 
 def _has_shell(value: object) -> bool:

@@ -79,9 +79,9 @@ def _fate(plan: Plan, setting: Setting, settings: Settings) -> Fate:
         return _unknown(plan, setting)
     if _is_nothing(setting):
         return Fate(Verdict.TAKEN_OVER, is_left_out=True)
+    if setting.name in REFUSED and setting.name not in OPTIONS:
+        return Fate(Verdict.MISSING, REFUSED[setting.name], True)
     if setting.name in JUDGES:
-        if setting.name in REFUSED and setting.name in OPTIONS:
-            return Fate(Verdict.TAKEN_OVER)
         fate = JUDGES[setting.name](setting, settings)
     elif setting.name in FATES:
         fate = FATES[setting.name]

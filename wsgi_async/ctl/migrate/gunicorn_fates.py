@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from wsgi_async.config.option import OFF
 from wsgi_async.config.other_servers import ABSENT, WORKER_CLASSES
-from wsgi_async.foreign.gunicorn import REFUSED, header_map_notices
+from wsgi_async.foreign.gunicorn import header_map_notices
 
 from .report import Verdict
 
@@ -163,10 +163,6 @@ FATES: dict[str, Fate] = {
 }
 """Of a setting that says something, in one way always. What a setting of ``OPTIONS`` is besides
 being that option is here too."""
-
-
-def _refused(setting: Setting, settings: Settings) -> Fate:
-    return Fate(MISSING, REFUSED[setting.name], True)
 
 
 def is_sync(settings: Settings) -> bool:
@@ -376,7 +372,6 @@ def _uwsgi_peers(setting: Setting, settings: Settings) -> Fate:
 JUDGES: dict[str, Judge] = {
     "bind": _bind,
     "capture_output": _capture,
-    "daemon": _refused,
     "forwarded_allow_ips": _trusted,
     "header_map": _header_map,
     "http_protocols": _protocols,
@@ -384,7 +379,6 @@ JUDGES: dict[str, Judge] = {
     "preload_app": _preload,
     "proc_name": _name,
     "proxy_protocol": _proxy_protocol,
-    "ssl_context": _refused,
     "timeout": _timeout,
     "tmp_upload_dir": _spool_dir,
     "uwsgi_allow_ips": _uwsgi_peers,

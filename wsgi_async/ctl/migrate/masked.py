@@ -18,11 +18,14 @@ _USERINFO = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)")
 """Of a URL: who logs in, and by which password."""
 
 _NAME, _BETWEEN = r"(?P<name>[A-Za-z_][\w.-]*)", r"(?P<between>['\"]?\s*[=:]\s*)"
-_PAIR = re.compile(rf"{_NAME}{_BETWEEN}(?P<value>'[^']*'|\"[^\"]*\"|[^\s'\",\]}})]+)")
+_PAIR = re.compile(rf"{_NAME}{_BETWEEN}(?P<value>'[^']*'|\"[^\"]*\"|[^\s'\",=()\[\]{{}}]+)")
 """``NAME=VALUE``, and the like in a list or a dict of Python."""
 
 _QUOTED_PAIR = re.compile(rf"(?P<quote>['\"]){_NAME}(?P<between>=)(?P<value>[^'\"]*)(?P=quote)")
 """``"NAME=VALUE"``, whose value may have spaces."""
+
+
+_WHOLE_PAIR = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
 
 def masked(setting: str, text: str) -> str:
@@ -32,6 +35,8 @@ def masked(setting: str, text: str) -> str:
     """
     if setting and _is_secret(setting) and text:
         return HIDDEN
+    if (match := _WHOLE_PAIR.fullmatch(text)) and _is_secret(match[1]):
+        return f"{match[1]}={masked(match[1], match[2])}"
     text = _QUOTED_PAIR.sub(lambda match: f"{match['quote']}{_hide(match)}{match['quote']}", text)
     text = _PAIR.sub(_hide, text)
     return _USERINFO.sub(HIDDEN, text)

@@ -8,6 +8,7 @@ may write them (text, numbers, lists), and a :class:`Finding` for each setting t
 from __future__ import annotations
 
 import enum
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -222,11 +223,14 @@ def read_source(
     may_execute: bool = False,
     given: Mapping[str, tuple[str, Path]] | None = None,
 ) -> Source:
-    """The file of that name; the other arguments are those of :class:`Source`.
+    """The file of that name, or for ``-`` standard input; the other arguments are those of
+    :class:`Source`.
 
     :raises ConfigError: there is none, or it is no text.
     """
     path = directory / named
+    if named == "-":
+        return Source("standard input", sys.stdin.read(), directory, may_execute, given or {})
     try:
         return Source(named, read_text(path), path.parent, may_execute, given or {})
     except FileNotFoundError:

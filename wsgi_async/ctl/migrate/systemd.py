@@ -56,7 +56,10 @@ class _Entry(NamedTuple):
 def read(source: Source) -> list[Plan]:
     """What the service comes to here."""
     entries = list(_entries(source))
-    started = [entry for entry in entries if entry.key == "ExecStart" and entry.value]
+    started: list[_Entry] = []
+    for entry in entries:
+        if entry.key == "ExecStart":
+            started = [*started, entry] if entry.value else []  # an empty one takes all back
     if not any(entry.section == "Service" for entry in entries):
         raise ConfigError(
             f"{source.name} is no service: a .socket or a .timer stays as it is; give the .service"

@@ -1,0 +1,71 @@
+"""What `migrate` knows of other servers is what they have: held to gunicorn's and waitress's own
+tables, so that a new version of theirs is noticed here."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from wsgi_async.config.option import Option
+from wsgi_async.config.options import ALL_OPTIONS
+from wsgi_async.ctl.migrate import gunicorn_command, waitress
+from wsgi_async.ctl.migrate.gunicorn_fates import FATES, JUDGES
+from wsgi_async.ctl.migrate.report import Command, Source, Verdict
+from wsgi_async.ctl.migrate.words import Word
+from wsgi_async.foreign.gunicorn import OPTIONS, REFUSED, SETTINGS
+from wsgi_async.foreign.gunicorn_logs import LOG_SETTINGS
+from wsgi_async.foreign.hooks import HOOKS
+
+
+def test_gunicorns_flags_are_all_known() -> None:
+    config = pytest.importorskip("gunicorn.config")
+    theirs = {
+        flag: (setting.name, setting.action in ("store", "append", None))
+        for setting in config.KNOWN_SETTINGS
+        for flag in setting.cli or ()
+    }
+    ours = {flag: taking[:2] for flag, taking in gunicorn_command.FLAGS.items()}
+    assert ours == theirs
+
+
+def test_gunicorns_settings_are_all_known() -> None:
+    config = pytest.importorskip("gunicorn.config")
+    assert {setting.name for setting in config.KNOWN_SETTINGS} - SETTINGS == set()
+
+
+def test_something_is_said_of_each_setting_that_is_no_option_by_another_name() -> None:
+    elsewhere = {*OPTIONS, *HOOKS, *LOG_SETTINGS, *REFUSED, "config", "control_socket_disable"}
+    assert SETTINGS - elsewhere - FATES.keys() - JUDGES.keys() == set()
+    assert (FATES.keys() | JUDGES.keys()) - SETTINGS == set()
+
+
+def test_waitresss_adjustments_are_all_known() -> None:
+    adjustments = pytest.importorskip("waitress.adjustments")
+    theirs = {name for name, _ in adjustments.Adjustments._params} - {"sockets"}
+    ours = {taking.setting for taking in waitress.FLAGS.values()}
+    assert theirs - ours == set()
+
+
+@pytest.mark.parametrize("flag", sorted(waitress.FLAGS))
+def test_each_flag_of_waitress_has_one_line(flag: str) -> None:
+    taking = waitress.FLAGS[flag]
+    words = [Word(flag, "here")]
+    if taking.takes_value:
+        words.append(
+            Word({"trusted_proxy_headers": "forwarded"}.get(taking.setting, "600"), "here")
+        )
+    command = Command("waitress-serve", Source("here", ""), "here", words)
+    found = [each for each in waitress.read(command).findings if each.setting == flag]
+    assert len(found) == 1
+    assert found[0].text or found[0].verdict is Verdict.TAKEN_OVER
+
+
+def test_no_sentence_names_an_option_that_there_is_not() -> None:
+    known = {flag for spec in ALL_OPTIONS for flag in _flags(spec)} | {"--execute"}
+    for fate in FATES.values():
+        assert set(re.findall(r"--[a-z-]+", fate.text)) <= known
+
+
+def _flags(spec: Option) -> tuple[str, ...]:
+    return spec.flag, f"--no-{spec.flag[2:]}"
