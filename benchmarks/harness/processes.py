@@ -17,7 +17,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-__all__ = ["NOWHERE", "NotStarted", "Pins", "Server", "allow_descriptors", "pins", "stage"]
+__all__ = [
+    "NOWHERE",
+    "NotStarted",
+    "Pins",
+    "Server",
+    "allow_descriptors",
+    "free_port",
+    "pins",
+    "stage",
+]
 
 START_TIMEOUT = 20.0
 """Seconds until a port has to answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.harness.model import Scenario
 from benchmarks.scenarios import (
     bodies,
+    front,
     idle,
     latency,
     live,
@@ -17,7 +18,7 @@ from benchmarks.scenarios import (
 
 __all__ = ["SCENARIOS"]
 
-MODULES = (throughput, bodies, slow, idle, live, latency, processes, secure, told)
+MODULES = (throughput, bodies, slow, idle, live, latency, processes, secure, told, front)
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario for module in MODULES for scenario in module.SCENARIOS

@@ -54,6 +54,7 @@ def test_all_selects_the_others_too() -> None:
         "gunicorn-gevent",
         "uvicorn",
         "m0serve-realtime",
+        "uwsgi-socket",
     ]
 
 

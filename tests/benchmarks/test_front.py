@@ -1,0 +1,73 @@
+"""Measurements behind nginx: each protocol reaches the application, and what fails is named."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from serving import serving
+from tools import require_program
+
+from benchmarks import apps
+from benchmarks.harness.model import Load, WrongAnswer
+from benchmarks.scenarios import SCENARIOS, front
+
+LOAD = Load(seconds=0.5, pin=(), python=sys.executable)
+
+
+class Server:
+    """What a scenario is told of a server, of one that runs here."""
+
+    name = "wsgi_async"
+    threads = 2
+    tls = False
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def memory(self) -> int:
+        return 0
+
+    def descriptors(self) -> int:
+        return 0
+
+    def cpu(self) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize("protocol", front.PROTOCOLS)
+def test_the_view_is_asked_through_nginx(protocol: str) -> None:
+    require_program("nginx")
+    require_program("wrk")
+    scenario = SCENARIOS[f"front-{protocol}"]
+    options = scenario.options.get("wsgi_async", "--protocol http").split()
+    assert options == ["--protocol", protocol]
+    with serving(apps.__getattr__("flask"), threads=2, protocol=protocol) as served:
+        sample = scenario.measure(Server(served.address[1]), LOAD)
+        assert sample.value > 0
+        assert sample.errors == 0
+        finished = served.recorder.of("request_finished")
+        assert len(finished) >= sample.value * LOAD.seconds
+
+
+def test_a_wrong_answer_is_none() -> None:
+    require_program("nginx")
+    with serving(apps.hello, threads=2) as served, pytest.raises(WrongAnswer, match="not JSON"):
+        SCENARIOS["front-http"].measure(Server(served.address[1]), LOAD)
+
+
+def test_without_nginx_there_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(front.NoFront, match="not installed"), front.nginx(Server(1), LOAD, "http"):
+        pass
+
+
+def test_what_nginx_says_as_it_ends_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    require_program("nginx")
+    monkeypatch.setattr(front, "PARAMS", str(tmp_path))
+    with pytest.raises(front.NoFront, match="uwsgi_params"), front.nginx(Server(1), LOAD, "uwsgi"):
+        pass
