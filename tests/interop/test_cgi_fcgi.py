@@ -29,6 +29,7 @@ def application(environ: dict[str, Any], start_response: Any) -> Any:
         start_response("200 OK", [("Content-Length", "100")])
         return cut(environ)
     body = environ["wsgi.input"].read()
+    print("on", path, file=environ["wsgi.errors"])
     start_response("201 Created", [("Content-Type", "text/plain")])
     told = [environ[name] for name in ("REQUEST_METHOD", "QUERY_STRING", "REMOTE_ADDR")]
     return [" ".join(told).encode() + b"\n", body]
@@ -108,7 +109,8 @@ def _get(port: int, target: str) -> bytes:
 
 
 def test_cgi_fcgi_speaks_tcp() -> None:
-    with serving(application, bind=["fastcgi://127.0.0.1:0"], threads=1) as running:
+    options: dict[str, Any] = {"bind": ["fastcgi://127.0.0.1:0"], "fastcgi_stderr": True}
+    with serving(application, threads=1, **options) as running:
         done = ask(f"127.0.0.1:{running.server.port}", variables(target="/a"))
-        assert done.returncode == 0
+        assert (done.returncode, done.stderr) == (0, b"on /a\n")
         assert done.stdout.endswith(b"GET  192.0.2.7\n")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from wsgi_async.errors import ConfigError
 from wsgi_async.proxies.trust import PeerSet
-from wsgi_async.system.spoken import GATEWAYS, scheme_of
+from wsgi_async.system.spoken import GATEWAYS, Spoken, scheme_of
 
-__all__ = ["check_introduced", "speak_to", "trust_notices"]
+__all__ = ["check_introduced", "speak_to", "stderr_notices", "trust_notices"]
 
 _GATEWAY_NAMES = {spoken.value for spoken in GATEWAYS}
 
@@ -54,6 +54,13 @@ def trust_notices(
             "addresses of your web servers, unless nobody else can reach this port",
         )
     return ()
+
+
+def stderr_notices(addresses: Sequence[str], protocol: str) -> tuple[str, ...]:
+    """What to say of ``--fastcgi-stderr``, in a line or none, where it is given."""
+    if Spoken.FASTCGI.value in _schemes(addresses, protocol):
+        return ()
+    return ("--fastcgi-stderr is of no use here: no --bind speaks FastCGI; see --protocol",)
 
 
 def _schemes(addresses: Sequence[str], protocol: str) -> set[str]:

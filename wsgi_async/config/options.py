@@ -660,6 +660,12 @@ class Config:
         help="Say in the head of each response of the application where the time went until then: "
         "Server-Timing, which browsers show.",
     )
+    fastcgi_stderr: bool = option(
+        False,
+        group=Group.LOGS,
+        help="Tell a web server that speaks FastCGI what the application writes to wsgi.errors, "
+        "for its own log: 64 KiB of each request. Here it is logged as ever.",
+    )
     slow_request: float = option(
         0.0,
         group=Group.LOGS,

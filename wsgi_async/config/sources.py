@@ -42,7 +42,7 @@ from wsgi_async.system.systemd import inherited_sockets
 
 from .calls import join_address
 from .forwarding import taken
-from .gateways import trust_notices
+from .gateways import stderr_notices, trust_notices
 from .hooks import Hooks
 from .option import OFF, did_you_mean
 from .options import ALL_OPTIONS, LAUNCH_OPTIONS, OPTIONS, Config, LaunchConfig
@@ -195,6 +195,8 @@ def _of_no_use(values: Layer, config: Config) -> tuple[str, ...]:
     notices += trust_notices(
         config.bind, config.protocol, config.uwsgi_allow_from, is_given=is_given
     )
+    if config.fastcgi_stderr:
+        notices += stderr_notices(config.bind, config.protocol)
     words = taken(config.proxy_headers, config.forwarded_allow_ips)
     if "proto" not in words and values["secure_scheme_headers"].origin != DEFAULT:
         notices.append(

@@ -6,7 +6,8 @@ in, ``sender`` and ``sendfile`` the response on its way out. ``probes`` are answ
 HTTP is sent to https by ``redirects`` where that is asked for. What is known of a connection before
 its first request, from a proxy or a handshake, is its ``introduction``; ``proxy_fields`` is all
 that is known here of what a proxy says in each request. What is different where a web server in
-front speaks another protocol is in ``gateway_protocol``.
+front speaks another protocol is in ``gateway_protocol``, and ``front_errors`` is what that is told
+for its log.
 
 ``exchange`` is one request with its response, and who may have it is in ``exchange_states``. It is
 ``observed``, which is what is told of it and by which id, and its client is ``followed``, for those

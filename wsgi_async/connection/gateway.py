@@ -14,18 +14,29 @@ from wsgi_async.errors import HTTPError
 from wsgi_async.events import Observer
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.request_id import RequestIdField
-from wsgi_async.threads import Mailbox, ResponseBounds, ResponseWriter
+from wsgi_async.threads import Mailbox, Posted, ResponseBounds, ResponseWriter
 from wsgi_async.threads.pool import ThreadPool
 from wsgi_async.threads.tasks import Task
 from wsgi_async.wsgi.calling import Step, WSGIResponse
 from wsgi_async.wsgi.client_watch import Presence
 from wsgi_async.wsgi.types import Application
 
-__all__ = ["ExchangeConnection", "Gateway", "LiveBodies", "LiveBody", "request_ids"]
+__all__ = ["Errors", "ExchangeConnection", "Gateway", "LiveBodies", "LiveBody", "request_ids"]
 
 X = TypeVar("X", bound=Task)
 """The exchange, which stands on this."""
 OfX = TypeVar("OfX", bound=Task, contravariant=True)
+
+
+class Errors(Posted, Protocol):
+    """Who else than the log is told what an application writes to ``wsgi.errors``."""
+
+    def add(self, head: RequestHead, line: str) -> bool:
+        """*Any thread:* take a line without its newline.
+
+        :param head: that of the request that says it.
+        :returns: whether this is to be posted.
+        """
 
 
 class ExchangeConnection(Protocol[OfX]):
@@ -49,6 +60,11 @@ class ExchangeConnection(Protocol[OfX]):
     @property
     def has_ended_its_side(self) -> bool:
         """*Any thread:* whether its client will send nothing more."""
+
+    @property
+    def errors(self) -> Errors | None:
+        """*Any thread:* who else is told what is written to ``wsgi.errors``; see
+        :mod:`.front_errors`."""
 
 
 class LiveBody(Protocol):

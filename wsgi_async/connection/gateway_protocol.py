@@ -25,6 +25,7 @@ from wsgi_async.http.request import RequestHead
 from wsgi_async.system.spoken import Spoken
 
 from .connections import Connections, Phase
+from .front_errors import FrontErrors
 from .life import or_ends
 from .open_connection import Wait
 from .protocol import HTTPProtocol
@@ -129,7 +130,7 @@ class GatewayProtocol(HTTPProtocol):
     :param speech: what is spoken.
     """
 
-    __slots__ = ()
+    __slots__ = ("errors",)
 
     answers_unheard = False
 
@@ -147,6 +148,7 @@ class GatewayProtocol(HTTPProtocol):
         super().__init__(shared, loop, peer, reader)
         self._framer = framer
         self._proxy_fields = speech.fields
+        self.errors: FrontErrors | None = None
 
     # --- asyncio.Protocol --------------------------------------------------------------------
 
@@ -158,6 +160,10 @@ class GatewayProtocol(HTTPProtocol):
             self._drop("it has ended within the variables of a request")
             return True
         return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.errors = None  # it refers to this
+        super().connection_lost(exc)
 
     # --- called by the server's tick ---------------------------------------------------------
 
@@ -180,6 +186,8 @@ class GatewayProtocol(HTTPProtocol):
         shared = self._shared
         if shared.probes is None and self in shared.refused:
             raise Overload.CONNECTIONS_FULL.error(1)
+        if shared.config.fastcgi_stderr:
+            self.errors = FrontErrors(self, head)
         super()._begin(head)
 
     def _receive(self, data: bytes) -> None:
@@ -233,6 +241,11 @@ class GatewayProtocol(HTTPProtocol):
             return
         self._enter(_IDLE)
         self._adjust_reading()
+
+    def tell_errors(self, errors: FrontErrors, text: bytes) -> None:
+        """*Loop:* have the front server log it, where its request is still that of `errors`."""
+        if errors is self.errors and self.state is _RUNNING:
+            self._sender.write([self._framer.errors(text)])
 
     # --- its ends ----------------------------------------------------------------------------
 

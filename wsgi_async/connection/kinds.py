@@ -9,6 +9,7 @@ from wsgi_async.events import Observer, hears
 from wsgi_async.http.request_id import RequestIdField
 
 from .exchange import Exchange
+from .front_errors import FrontErrorsExchange
 from .own_fields import IdentifiedExchange, ServerTimedExchange
 from .telling import EnvironExchange, FieldsExchange
 from .timing import StartedExchange, TimedExchange
@@ -32,6 +33,7 @@ def exchange_for(observer: Observer, config: Config) -> type[Exchange]:
         EnvironExchange: hears_of_ends and observer.wants_environ,
         IdentifiedExchange: config.request_id_header,
         ServerTimedExchange: config.server_timing,
+        FrontErrorsExchange: config.fastcgi_stderr,
         TimedExchange: is_timed and not config.server_timing,  # which is timed anyway
     }
     kinds = tuple(kind for kind, is_wanted in wanted.items() if is_wanted)

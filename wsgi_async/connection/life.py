@@ -21,6 +21,7 @@ from wsgi_async.wsgi.environ import client_name, remote_address
 from .connections import Connections
 from .exchange import Exchange
 from .exchange_states import ExchangeState
+from .gateway import Errors
 from .input import Input, InputState
 from .open_connection import InFlight, Wait
 from .sender import Sender, reset
@@ -96,6 +97,9 @@ class ConnectionLife(asyncio.Protocol):
 
     is_welcome = False
     """Whether it may begin although the server drains."""
+
+    errors: Errors | None = None
+    """*Any thread:* who else than the log is told what is written to ``wsgi.errors``."""
 
     answers_unheard = True
     """Whether one that is too many may be answered before it has asked anything."""

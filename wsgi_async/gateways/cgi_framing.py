@@ -95,6 +95,10 @@ class CGIFramer(FramedHeads):
         """Nothing: CGI has none."""
         return b""
 
+    def errors(self, text: bytes) -> bytes:
+        """Nothing: there is no way for it."""
+        return b""
+
     def cut(self) -> bytes:
         """Nothing: there is no word for it."""
         return b""

@@ -77,11 +77,8 @@ class FastCGIFramer:
         answer = self._heads.error_answer(error, head_only=head_only, fields=fields)
         return b"".join((*stream(_STDOUT, self._reader.request_id, (answer,)), self._end()))
 
-    def stderr(self, text: bytes) -> bytes:
-        """Text for the front server's log; nothing where it would come too late.
-
-        :param text: of the request that is answered.
-        """
+    def errors(self, text: bytes) -> bytes:
+        """Text for the front server's log; nothing where it would come too late."""
         if not self._reader.awaits_response:
             return b""
         self._ends_stderr = True

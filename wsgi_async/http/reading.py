@@ -80,6 +80,13 @@ class GatewayReader(Reader, Protocol):
 class GatewayFramer(Framer, Protocol):
     """Frames the responses of one connection, or of all that are alike. *Loop.*"""
 
+    def errors(self, text: bytes) -> bytes:
+        """Text for the front server's log, of the request that is answered. Nothing where the
+        protocol has no word for that, or where it would come too late.
+
+        :param text: lines.
+        """
+
     def cut(self) -> bytes:
         """What is written where a response that has begun ends here, incomplete; the connection is
         closed after it. Nothing where the protocol has no word for that."""

@@ -55,6 +55,7 @@ def test_what_goes_together() -> None:
 
 
 NO_USE = "--uwsgi-allow-from is of no use here: no --bind speaks uwsgi, FastCGI or SCGI"
+NO_STDERR = "--fastcgi-stderr is of no use here: no --bind speaks FastCGI"
 EVERYBODY = "--uwsgi-allow-from lets everybody say who a client is, REMOTE_USER included"
 
 
@@ -68,9 +69,11 @@ EVERYBODY = "--uwsgi-allow-from lets everybody say who a client is, REMOTE_USER 
         ({"uwsgi_allow_from": "*", "protocol": "fastcgi"}, EVERYBODY),
         ({"uwsgi_allow_from": "10.0.0.1,0.0.0.0/0", "bind": ("scgi://:1",)}, EVERYBODY),
         ({"uwsgi_allow_from": "*", "protocol": "uwsgi", "bind": ("http://:80",)}, NO_USE),
+        ({"fastcgi_stderr": True, "bind": ("scgi://:1",)}, NO_STDERR),
+        ({"fastcgi_stderr": True, "bind": (":1", "fastcgi+unix:/a")}, None),
     ],
 )
-def test_what_is_said_of_whom_it_trusts(
+def test_what_is_said_of_options_beside_these(
     tmp_path: Path, given: dict[str, Any], begins: str | None
 ) -> None:
     def parse(words: list[str]) -> dict[str, object]:

@@ -146,13 +146,13 @@ def test_after_the_end_there_is_nothing_to_cut(side: Side) -> None:
 
 
 def test_text_for_the_front_servers_log(side: Side) -> None:
-    assert side.framer.stderr(b"too early") == b""
+    assert side.framer.errors(b"too early") == b""
     side.ask()
-    side.front.take(side.framer.stderr(b"one\n"))
+    side.front.take(side.framer.errors(b"one\n"))
     framed = side.framer[OK, None, "GET", "HTTP/1.1", True]
-    side.front.take(framed.data + side.framer.stderr(b"two\n"))
+    side.front.take(framed.data + side.framer.errors(b"two\n"))
     side.front.take(b"".join(framed.frame_body([b"x"], True)))
-    assert side.framer.stderr(b"too late") == b""
+    assert side.framer.errors(b"too late") == b""
     (_, ended), *_ = side.front.ended
     assert ended.stderr == b"one\ntwo\n"
     assert len(ended.closed) == 2, "each stream that had something is ended"
@@ -160,10 +160,10 @@ def test_text_for_the_front_servers_log(side: Side) -> None:
 
 def test_a_request_that_was_taken_back_is_ended(side: Side) -> None:
     side.ask()
-    side.front.take(side.framer.stderr(b"one\n"))
+    side.front.take(side.framer.errors(b"one\n"))
     side.reader.receive_data(Record(ABORT, 1).raw)
     assert side.reader.next_event() is Signal.ABORTED
-    assert side.framer.stderr(b"two\n") == b""
+    assert side.framer.errors(b"two\n") == b""
     side.front.take(side.framer.aborted())
     (_, ended), *_ = side.front.ended
     assert (ended.app_status, ended.protocol_status) == (1, 0)
