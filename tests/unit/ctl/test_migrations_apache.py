@@ -106,6 +106,24 @@ def test_a_file_that_includes_itself_ends(tmp_path: Path) -> None:
     assert len(read) == 2 * MOST_FILES
 
 
+def test_patterns_of_included_files(tmp_path: Path) -> None:
+    for name in ("sites-enabled/b.conf", "sites-enabled/a.conf", "mods-enabled/x.conf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"ServerAdmin {name}\n")
+    text = "IncludeOptional sites-enabled/*.conf\nInclude mods-enabled/*.conf\nInclude *.none"
+    read = directives(Source("apache2.conf", text, tmp_path))
+    assert [(each.where, each.is_read) for each in read] == [
+        ("apache2.conf:1", True),
+        ("sites-enabled/a.conf:1", False),
+        ("sites-enabled/b.conf:1", False),
+        ("apache2.conf:2", False),
+        ("apache2.conf:3", False),
+    ]
+    # A site's own file names what is in the directory above.
+    site = Source("sites-enabled/a.conf", f"Include {tmp_path}/sites-enabled/[a]*", tmp_path / "x")
+    assert [each.is_read for each in directives(site)] == [True, False]
+
+
 @pytest.mark.parametrize(
     "text",
     [

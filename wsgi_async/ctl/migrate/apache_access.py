@@ -47,7 +47,9 @@ def _require(move: Move, directive: Directive) -> None:
     all_words = [word.lower() for word in directive.words]
     is_negated, rest = all_words[:1] == ["not"], [word for word in all_words if word != "not"]
     what = rest[0] if rest else ""
-    if rest[:2] == ["all", "granted"]:
+    if directive.around("requirenone") is not None:
+        rule = _BY_OTHER
+    elif rest[:2] == ["all", "granted"]:
         rule = _OPEN
     elif rest[:2] == ["all", "denied"]:
         rule = _CLOSED

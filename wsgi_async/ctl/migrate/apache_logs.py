@@ -101,7 +101,7 @@ def _log_level(move: Move, directive: Directive) -> None:
 
 
 HANDLERS: dict[str, Handler] = {
-    **dict.fromkeys(("customlog", "transferlog"), _custom_log),
+    **dict.fromkeys(("customlog", "globallog", "transferlog"), _custom_log),
     "errorlog": _error_log,
     "logformat": _log_format,
     "loglevel": _log_level,

@@ -227,12 +227,15 @@ def _server_tokens(move: Move, directive: Directive) -> None:
 
 
 _NAMES = changed(
-    "requests for any name are answered: the application looks at Host (ALLOWED_HOSTS), or a "
-    "server in front"
+    "requests for any name are answered, and SERVER_NAME is the address that the client reached: "
+    "applications go by Host (ALLOWED_HOSTS)"
 )
 _NO_BOUND = changed("0 is no bound there; here it is 1 GiB where --max-body-size says nothing")
 
 HANDLERS: dict[str, Handler] = {
+    "gracefulshutdowntimeout": _simple(
+        taken("for requests in flight, at a stop", "graceful_timeout")
+    ),
     "keepalive": _keep_alive,
     "keepalivetimeout": _keep_alive_timeout,
     "limitrequestbody": _number(

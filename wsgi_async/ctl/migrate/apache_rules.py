@@ -72,8 +72,10 @@ DIRECTIVES: dict[str, Rule] = {
     "serverroot": unused("paths are relative to --chdir"),
     "serveradmin": unused("error pages name nobody"),
     "serversignature": unused("error pages are the application's, and short texts of the server"),
-    "usecanonicalname": changed("environ's SERVER_NAME is the host that the client asked for"),
-    "usecanonicalphysicalport": unused("environ's SERVER_PORT is that of the Host field, or ours"),
+    "usecanonicalname": changed(
+        "environ's SERVER_NAME is the address that the client reached; applications go by Host"
+    ),
+    "usecanonicalphysicalport": unused("environ's SERVER_PORT is that of the address"),
     "hostnamelookups": unused("names of clients are never looked up; REMOTE_HOST is not set"),
     "mutex": unused("nothing waits for a lock between processes"),
     "coredumpdirectory": unused("LimitCORE= in the systemd unit"),
@@ -99,6 +101,19 @@ DIRECTIVES: dict[str, Rule] = {
     "maxrequestsperchild": unused("was of Apache's own processes: see --max-requests"),
     "sendbuffersize": unused("sockets have the system's buffers"),
     "receivebuffersize": unused("sockets have the system's buffers"),
+    "allowencodedslashes": changed(
+        "%2F in a path is a slash in PATH_INFO; REQUEST_URI has it as it was"
+    ),
+    "allowmethods": missing("--mount 'GET /=APP' serves one method of an application only"),
+    "chrootdir": missing("RootDirectory= in the systemd unit, or a container"),
+    "errorlogformat": changed("--log-format text or json"),
+    "httpprotocoloptions": taken("requests are read strictly"),
+    "listentcpdeferaccept": unused("TCP_DEFER_ACCEPT is not set"),
+    "mergeslashes": changed("slashes in a row reach the application as they are"),
+    "mergetrailers": taken("trailers are dropped"),
+    "protocolshonororder": unused("see Protocols"),
+    "redirectrelative": unused("see Redirect"),
+    "registerhttpmethod": taken("any method reaches the application"),
     # Files and directories
     "options": unused(
         f"{_PAGES}the application; symbolic links are followed within a --static directory only"
@@ -163,6 +178,14 @@ DIRECTIVES: dict[str, Rule] = {
     ),
     "setenvif": missing("decide in the application, or in a middleware"),
     "setenvifnocase": missing("decide in the application, or in a middleware"),
+    "setenvifexpr": missing("decide in the application, or in a middleware"),
+    "cgipassauth": taken("Authorization reaches the application always"),
+    "remoteipproxyprotocolexceptions": missing(
+        "with --proxy-protocol each connection needs a PROXY header: others need another address"
+    ),
+    "remoteipinternalproxylist": missing("--forwarded-allow-ips, with what is in that file"),
+    "remoteiptrustedproxylist": missing("--forwarded-allow-ips, with what is in that file"),
+    "remoteipproxiesheader": unused("environ has X-Forwarded-For as it was"),
     "browsermatch": unused("was for browsers of the nineties"),
     "browsermatchnocase": unused("was for browsers of the nineties"),
     "unsetenv": unused("see SetEnv"),
@@ -235,6 +258,60 @@ _FAMILIES: tuple[tuple[str, Rule], ...] = (
     ("addicon", DIRECTIVES["indexoptions"]),
     ("defaulticon", DIRECTIVES["indexoptions"]),
     ("deflate", DIRECTIVES["deflatecompressionlevel"]),
+    ("brotli", DIRECTIVES["deflatecompressionlevel"]),
+    ("addalt", DIRECTIVES["indexoptions"]),
+    ("adddescription", DIRECTIVES["indexoptions"]),
+    ("directory", DIRECTIVES["directoryindex"]),
+    ("fancyindexing", DIRECTIVES["indexoptions"]),
+    ("headername", DIRECTIVES["indexoptions"]),
+    ("remove", unused("handlers, filters and types of files are not Apache's here")),
+    *(
+        (prefix, unused(_FILES))
+        for prefix in (
+            *("acceptpathinfo", "charset", "check", "defaultlanguage", "forcetype", "maxrange"),
+            *("mimemagic", "modmime", "multiviews"),
+        )
+    ),
+    *(
+        (prefix, missing("responses are not filtered: write it as a middleware"))
+        for prefix in (
+            "substitute",
+            "inputsed",
+            "outputsed",
+            "extfilter",
+            "filter",
+            "addinputfilter",
+        )
+    ),
+    *(
+        (prefix, missing(f"CGI programs are not run: {_FRONT}"))
+        for prefix in ("cgi", "script", "ssi")
+    ),
+    ("xbithack", missing(f"CGI programs are not run: {_FRONT}")),
+    ("lua", missing(f"Lua is not run: {_FRONT}")),
+    ("anonymous", unused(_LOGIN)),
+    ("ldap", unused(_LOGIN)),
+    ("dbd", unused("Apache's connections to databases are not there")),
+    ("cookie", missing("visitors are not counted by cookies: in the application")),
+    ("userdir", missing("--static /~NAME=DIRECTORY for each")),
+    ("virtual", missing(f"directories are not told from names of hosts: {_FRONT}")),
+    ("wsginewrelic", missing("newrelic-admin run-program wsgi-async ...")),
+    *(
+        (prefix, unused("it is for Apache's own work"))
+        for prefix in (
+            *(
+                "acceptfilter",
+                "addmoduleinfo",
+                "aliaspreserve",
+                "bufferedlogs",
+                "defaultruntimedir",
+            ),
+            *("dumpio", "error", "flushmax", "forensiclog", "keptbody", "limitinternal"),
+            *("listencores", "logiotrack", "logmessage", "macroignore", "maxmemfree", "noproxy"),
+            *("port", "protocol", "qualifyredirect", "readbuffer", "regexdefault", "scoreboard"),
+            *("seerequesttail", "stricthostcheck", "suexec", "watchdog"),
+        )
+    ),
     ("wsgitelemetry", DIRECTIVES["wsgitelemetryservice"]),
 )
 """How the directives of a module begin."""

@@ -2,18 +2,19 @@
 
 Sections that only ask what Apache is (``<IfModule>``, ``<IfVersion>``) are looked through, as if it
 had every module; what stands in ``<IfModule !NAME>`` is left out. Variables are those of ``Define``
-and of Debian's ``envvars``. An included file is read where it is there; patterns are not followed.
+and of Debian's ``envvars``. Included files are read where they are there.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from .report import Source
 
-__all__ = ["Directive", "Section", "directives", "options", "words"]
+__all__ = ["Directive", "Section", "directives", "is_of_modules", "options", "words"]
 
 
 class Section(NamedTuple):
@@ -55,6 +56,9 @@ MOST_FILES = 100
 """Files that are read for one report: an Include may name its own file."""
 
 _LOOKED_THROUGH = ("ifmodule", "ifversion", "ifdefine", "iffile", "ifdirective", "ifsection")
+_OF_MODULES = re.compile(r"(?:.*/)?(?:mods-enabled|conf\.modules\.d)/")
+"""Directories in which Debian and Red Hat say of modules what these distributions want."""
+
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _TAG = re.compile(r"<(/?)\s*([A-Za-z]+)\s*(.*?)>?\s*$", re.DOTALL)
 _OPTION = re.compile(r'([\w-]+)=(?:"([^"]*)"|\'([^\']*)\'|(\S*))')
@@ -75,6 +79,11 @@ def directives(source: Source) -> list[Directive]:
     """All that apply, in their order. What is not closed ends with the text: people give a part of
     their configuration."""
     return list(_Reading().directives(source, ()))
+
+
+def is_of_modules(name: str) -> bool:
+    """Whether a distribution says there what it wants of Apache's modules."""
+    return _OF_MODULES.match(name) is not None
 
 
 def words(text: str) -> list[str]:
@@ -115,17 +124,23 @@ class _Reading:
                 continue
             applying = tuple(each for each in sections if each.kind not in _LOOKED_THROUGH)
             found = Directive(where, name, text, applying)
-            other = self._included(found, source) if found.key.startswith("include") else None
-            yield found._replace(is_read=other is not None)
-            if other is not None:
-                yield from self.directives(other, applying)
+            others = self._included(found, source) if found.key.startswith("include") else []
+            yield found._replace(is_read=bool(others))
+            for other in others:
+                if self._files < MOST_FILES:
+                    yield from self.directives(other, applying)
 
-    def _included(self, directive: Directive, source: Source) -> Source | None:
+    def _included(self, directive: Directive, source: Source) -> list[Source]:
+        """The files that are there. Their names are relative to ServerRoot, in which sites-enabled/
+        is; patterns may be in them."""
         name = "".join(directive.words[:1])
-        if not name or self._files >= MOST_FILES:
-            return None
-        # It is relative to ServerRoot, in which sites-enabled/ is.
-        return source.beside(name) or source.beside(name, "..")
+        if not name or self._files >= MOST_FILES or is_of_modules(name):
+            return []
+        for directory in ("", ".."):
+            names = _matching(name, source.directory / directory)
+            if found := [other for each in names if (other := source.beside(each, directory))]:
+                return found
+        return []
 
     def _enter_or_leave(self, line: str, where: str, sections: list[Section]) -> None:
         match = _TAG.match(line)
@@ -148,6 +163,18 @@ class _Reading:
 
     def _resolve(self, text: str) -> str:
         return _VARIABLE.sub(lambda match: self._variables.get(match[1], match[0]), text)
+
+
+def _matching(name: str, directory: Path) -> list[str]:
+    """The names that a pattern stands for; one that is none stands for itself."""
+    if not any(character in name for character in "*?["):
+        return [name]
+    root = Path(name).anchor
+    try:
+        found = sorted(Path(root or directory).glob(name.removeprefix(root)))
+    except (OSError, ValueError, NotImplementedError):
+        return []
+    return [str(path if root else path.relative_to(directory)) for path in found[:MOST_FILES]]
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

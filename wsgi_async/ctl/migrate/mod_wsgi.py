@@ -13,7 +13,7 @@ from .apache_daemon import DEFAULT_THREADS, UNKNOWN, daemon_option
 from .apache_move import Handler, Move
 from .apache_rules import rule_of
 from .apache_sites import GLOBAL, Script, Site, sites_of
-from .apache_syntax import Directive, directives, options
+from .apache_syntax import Directive, directives, is_of_modules, options
 from .report import Plan, Source
 from .rules import changed, missing, taken, unused
 
@@ -54,6 +54,8 @@ class _Site:
         self._addresses()
         for directive in self._site.directives:
             self._one(directive)
+        names = dict.fromkeys(each.where.rpartition(":")[0] for each in site.directives)
+        self.plan.files = [name for name in names if name != source.name]
         self._processes()
         self._user()
         self._others()
@@ -64,9 +66,10 @@ class _Site:
             _HANDLERS[key](move, directive)
         elif key.startswith("include") and directive.is_read:
             move.say(directive, taken("it is part of this report"))
-            self.plan.files.append("".join(directive.words[:1]))
         elif key.startswith("include") and directive.text.endswith("options-ssl-apache.conf"):
             move.say(directive, _CERTBOT)
+        elif key.startswith("include") and is_of_modules(directive.text):
+            move.say_once(directive, _MODULES)
         elif key not in _DONE_ELSEWHERE:
             rule = rule_of(key)
             if rule is None and key.startswith("ssl"):
@@ -268,6 +271,7 @@ _NOWHERE = changed("no address is said here: say --bind :80, or without it local
 _CERTBOT = unused(
     "certbot's versions and ciphers: TLS 1.2 and 1.3 with OpenSSL's ciphers are the default here"
 )
+_MODULES = unused("what the distribution sets for modules of Apache's is not looked at")
 _ROOT_PORT = changed(
     "for a port below 1024 it is started as root, and becomes who --user says; Debian's Apache is "
     "www-data, others' apache or httpd",
