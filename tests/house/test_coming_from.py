@@ -17,6 +17,9 @@ import pytest
 from rawclient import TIMEOUT
 from tools import ROOT, ReservedPort, python, running
 
+from wsgi_async.ctl.migrate.reporting import report
+from wsgi_async.ctl.text import Screen
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 APP = """
@@ -121,6 +124,26 @@ def test_line_serves(row: Row, tmp_path: Path) -> None:
             process.wait()
             # Ours to end well; a program without a handler of its own for SIGTERM dies of it.
             assert "Traceback" not in process.output, process.output
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in rows() if "#migrate" in row.server], ids=lambda row: row.server
+)
+def test_what_links_to_the_report_is_read_by_it(row: Row, tmp_path: Path) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    written = row.before.split("`")[1]
+    (tmp_path / "site.conf").write_text(written)
+    is_file = written.startswith("WSGI")  # a directive of Apache's
+    files, words = (["site.conf"], []) if is_file else ([], shlex.split(written))
+    made = report(files, words, Screen(None, False), directory=tmp_path)
+    assert "app" in "\n".join(made.lines)
+
+
+def test_all_that_the_report_reads_is_linked_to_it() -> None:
+    linked = " ".join(row.server for row in rows() if "#migrate" in row.server)
+    for server in ("gunicorn", "uWSGI", "waitress", "mod_wsgi"):
+        assert f"[{server}" in linked
 
 
 def check_script(directory: Path) -> None:
