@@ -191,12 +191,14 @@ class GatewayProtocol(HTTPProtocol):
         super()._begin(head)
 
     def _receive(self, data: bytes) -> None:
+        is_answered = self.state is _RUNNING
         try:
             super()._receive(data)
         except HTTPError:
             self._reply()
             raise
-        self._heed()
+        if is_answered:  # else _read_requests has seen to it
+            self._heed()
 
     def _read_requests(self) -> None:
         super()._read_requests()

@@ -91,13 +91,23 @@ class CountedReader:
         self._data += data
 
     def lone_head(self, data: bytes) -> RequestHead | None:
-        return None
+        if self._data or self._state is not _HEAD:
+            return None
+        try:
+            found = self._read_block(data)
+            if found is None or found[1] != len(data):
+                return None
+            return self._begin(*found)
+        except (HTTPError, ProtocolFault):
+            self._state = _NOTHING
+            raise
 
     def next_event(self) -> RequestHead | bytes | Signal:
         state = self._state
         if state is _HEAD:
             try:
-                return self._next_head() if self._data else _NEED_DATA
+                found = self._read_block(self._data) if self._data else None
+                return _NEED_DATA if found is None else self._begin(*found)
             except (HTTPError, ProtocolFault):
                 self._data, self._state = b"", _NOTHING
                 raise
@@ -108,16 +118,12 @@ class CountedReader:
             return _END_OF_BODY
         return _NEED_DATA
 
-    def _next_head(self) -> RequestHead | Signal:
-        data = self._data
-        found = self._read_block(data)
-        if found is None:
-            return _NEED_DATA
-        variables, end = found
+    def _begin(self, variables: Variables, end: int) -> RequestHead:
+        """The head of the request; what is from `end` on is its body."""
         head = request_head(variables, self._limits)
         self._remaining = head.content_length or 0
         self._state = _BODY if self._remaining else _NOTHING
-        self._data = bytes(memoryview(data)[end:]) if self._remaining else b""
+        self._data = bytes(memoryview(self._data)[end:]) if self._remaining else b""
         return head
 
     def _next_piece(self) -> bytes | Signal:
