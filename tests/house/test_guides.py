@@ -33,6 +33,14 @@ ELSEWHERE = {
         for flag in param.opts
     },
     "django": {"--nostatic", "--insecure"},
+    "migrating": {
+        "--execute",
+        "--kind",
+        "--listen",
+        "--http",
+        "--processes",
+        "--trusted-proxy-count",
+    },
     "proxies": {"--trusted-proxy", "--trusted-proxy-headers"},
     "tls": {"--webroot"},
 }

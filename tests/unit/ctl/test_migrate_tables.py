@@ -4,6 +4,7 @@ tables, so that a new version of theirs is noticed here."""
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +12,16 @@ from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS
 from wsgi_async.ctl.migrate import gunicorn_command, waitress
 from wsgi_async.ctl.migrate.gunicorn_fates import FATES, JUDGES
+from wsgi_async.ctl.migrate.kinds import KINDS
 from wsgi_async.ctl.migrate.report import Command, Source, Verdict
+from wsgi_async.ctl.migrate.reporting import report
+from wsgi_async.ctl.migrate.servers import SERVERS
 from wsgi_async.ctl.migrate.words import Word
+from wsgi_async.ctl.text import Screen
 from wsgi_async.foreign.gunicorn import OPTIONS, REFUSED, SETTINGS
 from wsgi_async.foreign.gunicorn_logs import LOG_SETTINGS
 from wsgi_async.foreign.hooks import HOOKS
+from wsgi_async.help import page
 
 
 def test_gunicorns_flags_are_all_known() -> None:
@@ -69,3 +75,20 @@ def test_no_sentence_names_an_option_that_there_is_not() -> None:
 
 def _flags(spec: Option) -> tuple[str, ...]:
     return spec.flag, f"--no-{spec.flag[2:]}"
+
+
+def test_the_guide_names_all_that_is_read() -> None:
+    text = page("migrating")
+    assert re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE) == [kind.name for kind in KINDS]
+    assert set(re.findall(r"migrate -- ([a-z_-]+) ", text)) == set(SERVERS)
+    heads = re.findall(r"^\| ([A-Z][a-z ]+) \| [a-z]", text, re.MULTILINE)
+    assert heads == [verdict.value for verdict in Verdict]
+
+
+def test_the_report_in_the_guide_is_the_real_one(tmp_path: Path) -> None:
+    (block,) = re.findall(r"\$ .* gunicorn\.conf\.py\n(.*?)```", page("migrating"), re.DOTALL)
+    (tmp_path / "gunicorn.conf.py").write_text(
+        'wsgi_app = "shop.wsgi:application"\nbind = "127.0.0.1:8000"\nworkers = 3\ntimeout = 120\n'
+    )
+    found = report(["gunicorn.conf.py"], [], Screen(None, False), directory=tmp_path)
+    assert "\n".join(found.lines) + "\n" == block
