@@ -25,6 +25,12 @@ from wsgi_async.config.option import parse_duration
 from wsgi_async.system.systemd import VARIABLES
 
 DEPLOY = ROOT / "examples" / "deploy"
+PRINTED = [
+    "nginx.conf",
+    *(f"nginx-{name}.conf" for name in ("uwsgi", "fastcgi", "scgi")),
+    "Caddyfile",
+]
+"""Files for somebody else, which say what the server is told."""
 SERVICES = [path.name for path in sorted(DEPLOY.glob("*.service"))]
 
 APPLICATION = """
@@ -73,7 +79,7 @@ def commands() -> dict[str, list[str]]:
         "Dockerfile": instruction("CMD"),
         "haproxy.cfg-a": shlex.split(haproxy[0]),
         "haproxy.cfg-b": shlex.split(haproxy[1]),
-        **{name: shlex.split(printed(name)) for name in ("nginx.conf", "Caddyfile")},
+        **{name: shlex.split(printed(name)) for name in PRINTED},
     }
     assert all(Path(words[0]).name == "wsgi-async" for words in found.values())
     return {name: words[1:] for name, words in found.items()}

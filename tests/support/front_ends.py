@@ -12,7 +12,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ __all__ = [
     "DEPLOY",
     "HOST",
     "Certificate",
+    "Complaints",
     "Front",
     "Reply",
     "haproxy",
@@ -119,7 +120,7 @@ class Reply(NamedTuple):
 class Front(NamedTuple):
     """A front-end server as its clients see it.
 
-    :param ports: by scheme.
+    :param ports: by scheme, or by scheme, hyphen and a name where there are several of each.
     :param host: what it listens at.
     """
 
@@ -135,14 +136,18 @@ class Front(NamedTuple):
         *,
         source: str = "",
         host: str = HOST,
+        method: str = "GET",
+        body: bytes | Iterable[bytes] | None = None,
     ) -> Reply:
         """One request on a connection of its own.
 
         :param source: the client's address; the system's choice without it.
+        :param body: chunked, where it is neither bytes nor has its length in `fields`.
         """
         where = (source, 0) if source else None
         connection: http.client.HTTPConnection
-        if scheme == "https":
+        is_tls = scheme.partition("-")[0] == "https"
+        if is_tls:
             assert self.certificate is not None
             context = self.certificate.context()
             connection = http.client.HTTPSConnection(self.host, context=context)
@@ -152,14 +157,19 @@ class Front(NamedTuple):
         with contextlib.closing(connection):
             plain = socket.create_connection(address, TIMEOUT, where)
             # By the site's name, whatever the address: some ask for the certificate by it.
-            connection.sock = (
-                context.wrap_socket(plain, server_hostname=HOST) if scheme == "https" else plain
-            )
-            connection.putrequest("GET", target, skip_host=True, skip_accept_encoding=True)
+            connection.sock = context.wrap_socket(plain, server_hostname=HOST) if is_tls else plain
+            connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             connection.putheader("Host", host)
             for name, value in fields:
                 connection.putheader(name, value)
-            connection.endheaders()
+            chunked = False
+            if isinstance(body, bytes):
+                connection.putheader("Content-Length", str(len(body)))
+            elif body is not None:
+                chunked = "content-length" not in {name.lower() for name, _ in fields}
+                if chunked:
+                    connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders(body, encode_chunked=chunked)
             with connection.getresponse() as response:
                 return Reply(response.status, response.headers, response.read())
 
@@ -193,6 +203,42 @@ def shipped(name: str, changes: Mapping[str, str]) -> str:
     return text
 
 
+class Complaints:
+    """What a program writes on its standard error, line by line, as it comes."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._lines: list[str] = []
+
+    def read(self, stream: Iterable[str]) -> None:
+        """To the end: in a thread of its own."""
+        for line in stream:
+            with self._changed:
+                self._lines.append(line)
+                self._changed.notify_all()
+
+    @property
+    def lines(self) -> list[str]:
+        """Those so far."""
+        with self._changed:
+            return list(self._lines)
+
+    def wait_for(self, pattern: str, *, after: int = 0) -> str:
+        """The first line with a match.
+
+        :param after: so many lines are passed over.
+        """
+        found: list[str] = []
+
+        def look() -> bool:
+            found[:] = [line for line in self._lines[after:] if re.search(pattern, line)]
+            return bool(found)
+
+        with self._changed:
+            assert self._changed.wait_for(look, TIMEOUT), f"no {pattern!r} in {self._lines[after:]}"
+        return found[0]
+
+
 # --- nginx
 
 
@@ -203,8 +249,8 @@ def nginx(
     listeners: Sequence[socket.socket],
     *,
     but_for: str = r"(?!)",
-) -> Iterator[None]:
-    """Run Debian's nginx, with `text` in its part ``http``.
+) -> Iterator[Complaints]:
+    """Run Debian's nginx, with `text` in its part ``http``; what it complains of.
 
     :param listeners: sockets at the addresses that `text` has in ``listen``: nginx takes them as at
         an upgrade of its binary.
@@ -228,8 +274,8 @@ def nginx(
     )
     assert checked.returncode == 0, checked.stderr
     assert not re.search(r"\[(?:warn|error)\]", checked.stderr), checked.stderr
-    with _running(command, inherited, env, rf"\[notice\]|{but_for}"):
-        yield
+    with _running(command, inherited, env, rf"\[notice\]|{but_for}") as complaints:
+        yield complaints
 
 
 @contextlib.contextmanager
@@ -258,7 +304,7 @@ def _running(
     env: Mapping[str, str],
     harmless: str,
     codes: Sequence[int] = (0,),
-) -> Iterator[None]:
+) -> Iterator[Complaints]:
     """End it with the block, and look at what it complained of."""
     process = subprocess.Popen(
         command,
@@ -270,11 +316,11 @@ def _running(
         text=True,
     )
     assert process.stderr is not None
-    lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.extend(process.stderr or ()))
+    complaints = Complaints()
+    reader = threading.Thread(target=complaints.read, args=(process.stderr,))
     reader.start()
     try:
-        yield
+        yield complaints
     finally:
         process.send_signal(signal.SIGTERM)  # nginx's workers end with it
         try:
@@ -284,5 +330,5 @@ def _running(
             process.wait()
             reader.join(TIMEOUT)
             process.stderr.close()
-    complaints = [line for line in lines if not re.search(harmless, line)]
-    assert (code in codes, complaints) == (True, []), code
+    harmful = [line for line in complaints.lines if not re.search(harmless, line)]
+    assert (code in codes, harmful) == (True, []), code

@@ -52,9 +52,10 @@ server's own."""
 
 _GIVEN_ONCE = (
     *("REQUEST_METHOD", "REQUEST_URI", "QUERY_STRING", "SERVER_PROTOCOL"),
-    *("CONTENT_TYPE", "CONTENT_LENGTH", "REMOTE_ADDR", "REMOTE_PORT", "REMOTE_USER", "AUTH_TYPE"),
+    *("CONTENT_TYPE", "CONTENT_LENGTH"),
 )
-"""What is asked, and by whom: two readers are not to take it for two things."""
+"""What is asked: two readers are not to take it for two things. By whom it is, a site may say anew:
+nginx's ``fastcgi_params`` has REMOTE_USER, which is empty where something else has let them in."""
 
 _VERSION = re.compile(r"HTTP/([0-9])(?:\.([0-9]))?")
 _TARGET = re.compile(r"[!-~]+")
