@@ -3,26 +3,19 @@ never would. Each request has one answer, or is dropped with one line and nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pytest
-from cgi_variables import Asked, nginx
-from fastcgi_peer import PARAMS, STDIN, Record, Responses, begin, pair, request, write
-from front_servers import BEGINNINGS, scgi, uwsgi
+from cgi_variables import PARAMS, Asked, nginx
+from cgi_variables import encode as as_bytes
+from fastcgi_peer import PARAMS as VARIABLES
+from fastcgi_peer import STDIN, Record, begin, pair, request, write
+from front_connections import Ended, Front, encode
 from wire import Site
-
-from wsgi_async.connection.gateway_protocol import GatewayProtocol, Speech
-from wsgi_async.connection.states import ConnectionState
-from wsgi_async.system.spoken import Spoken
-from wsgi_async.testing import FakeTransport
 
 BODY = b"hello\r\n\0"
 MAX_BODY_SIZE = 100_000
-
-
-def fastcgi(named: dict[str, str], body: bytes = b"") -> bytes:
-    return write(request(named, body, keep=False))
 
 
 def padded(named: dict[str, str], body: bytes = b"") -> bytes:
@@ -34,16 +27,15 @@ def padded(named: dict[str, str], body: bytes = b"") -> bytes:
     return write(
         [
             begin(flags=0)._replace(padding=most),
-            *[Record(PARAMS, 1, piece, most) for piece in content],
-            Record(PARAMS, 1, b"", most),
+            *[Record(VARIABLES, 1, piece, most) for piece in content],
+            Record(VARIABLES, 1, b"", most),
             *[Record(STDIN, 1, body[at : at + 1], most) for at in range(len(body))],
             Record(STDIN, 1, b"", most),
         ]
     )
 
 
-ENCODE: dict[str, Callable[..., bytes]] = {"uwsgi": uwsgi, "scgi": scgi, "fastcgi": fastcgi}
-each_protocol = pytest.mark.parametrize("name", ENCODE)
+each_protocol = pytest.mark.parametrize("name", PARAMS)
 
 
 def told(name: str, target: str = "/a?b", body: bytes = b"", **more: str) -> dict[str, str]:
@@ -52,71 +44,7 @@ def told(name: str, target: str = "/a?b", body: bytes = b"", **more: str) -> dic
 
 
 def encoded(name: str, target: str = "/a?b", body: bytes = b"", **more: str) -> bytes:
-    return ENCODE[name](told(name, target, body, **more), body)
-
-
-class Ended(NamedTuple):
-    """What a connection has come to."""
-
-    statuses: tuple[int, ...] = ()
-    """Of its answers: one, or none."""
-    dropped: tuple[str, ...] = ()
-    """Lines of the log."""
-    called: tuple[str, ...] = ()
-    """The application: method, target and body of each request."""
-
-
-class Front:
-    """A front server's connections to a site, one after another."""
-
-    def __init__(self, name: str, site: Site, calls: list[str]) -> None:
-        self.site = site
-        self.name = name
-        self._calls = calls
-        self._speech = Speech(site.connections, Spoken[name.upper()])
-
-    def send(self, *pieces: bytes, ends: bool = True) -> Ended:
-        """A connection, which brings these bytes; the front server ends its side after them, if
-        that is said, and waits for the answer."""
-        return self.said(*pieces, ends=ends)[0]
-
-    def said(self, *pieces: bytes, ends: bool = True) -> tuple[Ended, bytes]:
-        """Likewise, with all that has come back."""
-        site, recorder = self.site, self.site.observer
-        lines, calls = len(recorder.dropped), len(self._calls)
-        loop = cast("Any", site.loop)
-        protocol = GatewayProtocol(site.connections, loop, ("127.0.0.1", 5), self._speech)
-        transport = FakeTransport(loop, protocol, peername=("127.0.0.1", 5))
-        for piece in pieces:
-            transport.receive(piece)
-        if ends:
-            transport.receive_eof()
-        site.settle()
-        assert not recorder.errors
-        ended = Ended(
-            self._statuses(transport.sent),
-            tuple(recorder.dropped[lines:]),
-            tuple(self._calls[calls:]),
-        )
-        if ends or ended.statuses or ended.dropped:
-            is_ending = protocol.state is ConnectionState.LINGERING
-            assert transport.is_closing() or transport.is_lost or is_ending
-        sent = bytes(transport.sent)
-        transport.reset()
-        site.settle()
-        assert not site.connections.open
-        return ended, sent
-
-    def _statuses(self, sent: bytes) -> tuple[int, ...]:
-        if self.name != "fastcgi":
-            beginning = BEGINNINGS[self.name]
-            assert not sent or sent.startswith(beginning), sent
-            return (int(sent[len(beginning) :][:3]),) if sent else ()
-        responses = Responses()
-        responses.take(sent)
-        assert responses.is_between_records
-        assert not responses.open
-        return tuple([ended.status for _, ended in responses.ended if ended.stdout])
+    return encode(name, as_bytes(told(name, target, body, **more)), body)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +59,7 @@ def fronts() -> Iterator[dict[str, Front]]:
         return [b"ok"]
 
     with Site(application, threads=1, max_body_size=MAX_BODY_SIZE) as site:
-        yield {name: Front(name, site, calls) for name in ENCODE}
+        yield {name: Front(name, site, calls) for name in PARAMS}
 
 
 WHOLE = Ended((200,), (), (f"POST /a {BODY.decode()}",))
@@ -198,7 +126,7 @@ def test_bytes_of_something_else(name: str, fronts: dict[str, Front]) -> None:
     assert line.startswith(f"TLS was spoken to a {title} port")
     [line] = front.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + encoded(name)).dropped
     assert line.startswith(f"a PROXY header was sent to a {title} port")
-    for other in ENCODE:
+    for other in PARAMS:
         if other != name:
             ended = front.send(encoded(other, body=BODY))
             assert not ended.statuses
@@ -246,13 +174,7 @@ LIES = {
 @pytest.mark.parametrize("what", LIES)
 def test_what_is_not_so_has_one_refusal(name: str, what: str, fronts: dict[str, Front]) -> None:
     front, lie = fronts[name], LIES[what]
-    named = told(name, body=lie.body, **lie.more)
-    if name == "scgi":  # as the front server would have it, whose number of bytes goes first
-        parts = [part for pair in named.items() for part in pair]
-        block = "".join([f"{part}\0" for part in parts]).encode("latin-1")
-        data = b"%d:%s," % (len(block), block) + lie.body
-    else:
-        data = ENCODE[name](named, lie.body)
+    data = encode(name, as_bytes(told(name, body=lie.body, **lie.more)), lie.body)
     assert front.send(data) == Ended((lie.status,))
     middle = len(data) // 2
     assert front.send(data[:middle], data[middle:], ends=False) == Ended((lie.status,))
@@ -264,7 +186,8 @@ def test_a_body_that_is_shorter_or_longer(name: str, fronts: dict[str, Front]) -
     front, data = fronts[name], encoded(name, body=BODY)
     if name == "fastcgi":
         for wrong in (BODY[:-1], BODY + b"x"):
-            assert front.send(fastcgi(told(name, body=BODY), wrong)) == Ended((400,))
+            data = encode(name, as_bytes(told(name, body=BODY)), wrong)
+            assert front.send(data) == Ended((400,))
     else:
         assert front.send(data[:-1]) == Ended((400,))
         for pieces in ((data + b"x",), (data + data,), (data, HTTP)):

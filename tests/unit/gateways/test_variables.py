@@ -416,6 +416,7 @@ def test_the_limits_are_those_of_heads() -> None:
         (Limits(26, 0, 0, 0), {"REQUEST_URI": "/" + "a" * 13, "QUERY_STRING": ""}, 414),
         (Limits(0, 2, 0, 0), {"HTTP_A": "", "HTTP_B": ""}, 431),
         (Limits(0, 2, 0, 0), {"HTTP_A": "", "CONTENT_LENGTH": "1"}, 431),
+        (Limits(0, 3, 0, 0), {"HTTP_A": "", "CONTENT_LENGTH": "1", "CONTENT_TYPE": "a/b"}, 431),
         (Limits(0, 0, 18, 0), {"HTTP_ACCEPT": "12345678901"}, 431),
         (Limits(0, 0, 18, 0), {"CONTENT_TYPE": "12345"}, 431),
     ]
