@@ -970,6 +970,15 @@ class LaunchConfig:
         aliases=("--gid",),
         metavar="GROUP",
     )
+    socket_owner: str = option(
+        "",
+        group=Group.LISTENING,
+        help="Whom a unix socket file is given to. Without it it is --user's and --group's.",
+        aliases=("--chown-socket",),
+        metavar="USER[:GROUP]",
+        check=lambda owner: re.fullmatch(r"(?:[^:]+|[^:]*:[^:]+)?", owner) is not None,
+        takes="a user and a group such as shop:www-data, or :www-data",
+    )
     umask: str = option(
         "",
         group=Group.SURROUNDINGS,

@@ -133,7 +133,6 @@ ABSENT: dict[str, str] = {
     "--verify-flags": "",
     # uWSGI
     "--buffer-size": "see --max-header-size, --limit-request-line and --limit-request-field-size",
-    "--chown-socket": "socket files belong to --user and --group",
     "--cheaper": "write the number of processes as --workers; SIGTTIN and SIGTTOU change it",
     "--daemonize": "this server stays in the foreground, where systemd and Docker want it",
     "--emperor": "one service for each file",

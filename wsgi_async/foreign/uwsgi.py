@@ -49,6 +49,8 @@ _TEXTS: dict[str, str] = {
     "buffer-size": "max_header_size",
     "chmod": "socket_mode",
     "chmod-socket": "socket_mode",
+    "chown": "socket_owner",
+    "chown-socket": "socket_owner",
     "gid": "group",
     "harakiri": "request_timeout",
     "limit-post": "max_body_size",
@@ -80,7 +82,6 @@ _PYTHONPATH = ("pythonpath", "python-path", "pp")
 _VIRTUALENV = ("virtualenv", "venv", "home", "pyhome")
 _STATIC = ("static-map", "static-map2")
 _PROTOCOL = ("protocol", "socket-protocol")
-_OWNERS = ("chown", "chown-socket")
 _LOG_FORMATS = (
     *("log-date", "log-encoder", "log-format", "log-format-strftime", "log-req-encoder"),
     *("logdate", "logformat", "logformat-strftime", "req-logformat"),
@@ -261,7 +262,7 @@ class Reader:
         modules = [line for line in lines if line.key in _MODULE]
         files = [line for line in lines if line.key in _FILE]
         for line in lines:
-            if line.key not in (*_MODULE, *_FILE, *_PROTOCOL, *_OWNERS, "callable", "chdir"):
+            if line.key not in (*_MODULE, *_FILE, *_PROTOCOL, "callable", "chdir"):
                 self._take(line)
         if spoken and self._protocol != "http" and "bind" not in self._options:
             self._options["protocol"] = self._protocol  # for sockets of a service manager's
@@ -275,25 +276,15 @@ class Reader:
         named = (files or modules)[-1:]
         if named:
             self._options["app"] = self._application(named[0], last.get("callable"))
-        return ForeignFile(self._options, tuple(self._notices(last)))
+        return ForeignFile(self._options, tuple(self._notices()))
 
-    def _notices(self, last: Mapping[str, Line]) -> list[str]:
-        """What an operator should know of the file.
-
-        :param last: by key the last line that has it.
-        """
+    def _notices(self) -> list[str]:
+        """What an operator should know of the file."""
         notices = [
             f"{self._name}: at {text} this machine alone is served, and who is in "
             "--uwsgi-allow-from, where uWSGI serves anybody"
             for text in self._from_afar
         ]
-        owner = next((last[key] for key in _OWNERS if key in last), None)
-        if owner is not None and not self._is_who_serves(owner.value, last):
-            notices.append(
-                f"{self._name}: {owner.key} = {owner.value} does nothing here: socket files belong "
-                "to whom uid and gid say, else to who starts the server; others have what "
-                "chmod-socket says"
-            )
         if self.ignored:
             notices.append(f"{self._name}: ignored here: {', '.join(self.ignored)}")
         if "threads" not in self._options:
@@ -371,12 +362,6 @@ class Reader:
             return uwsgi_addresses.protocol_of(line.value)
         except ConfigError as error:
             self._fail(line, str(error))
-
-    def _is_who_serves(self, owner: str, last: Mapping[str, Line]) -> bool:
-        """Whether socket files are given to this ``USER[:GROUP]`` anyway."""
-        user, _, group = owner.partition(":")
-        uid, gid = (last[key].value if key in last else "" for key in ("uid", "gid"))
-        return user == uid and group in ("", gid or uid)
 
     def _take_https(self, line: Line) -> None:
         """``ADDRESS,CERTIFICATE,KEY[,CIPHERS[,[!]AUTHORITIES]]``; with "!" each client must have a

@@ -30,7 +30,7 @@ from wsgi_async.system.pid_file import PidFile
 from wsgi_async.system.sockets import address_of, bind, close_all, hold, listen
 from wsgi_async.system.spoken import Spoken
 from wsgi_async.system.systemd import Notifier
-from wsgi_async.system.user import Identity, resolve
+from wsgi_async.system.user import Identity, owner_of, resolve
 from wsgi_async.tls.inherited import SharedContexts
 from wsgi_async.wsgi.types import Application
 
@@ -72,6 +72,7 @@ def launch(
     config = absolute(settings.config, start)
     require_directory(config.spool_dir)
     identity = resolve(settings.launch.user, settings.launch.group)
+    owner = owner_of(settings.launch.socket_owner)
     notifier = Notifier(environ)
     watcher = _watcher(settings, start)
     logs.set_mode(logs.Mode.POLLED)
@@ -92,6 +93,9 @@ def launch(
             own = common.operations.files_to_give if common.operations is not None else []
             for path in filter(None, (*(sock.file for sock in common.sockets), *own)):
                 identity.own(path)
+        if owner is not None:
+            for path in filter(None, (sock.file for sock in common.sockets)):
+                owner.take(path)
         if pidfile is not None:
             pidfile.create()
         settings.hooks.listening()
@@ -207,6 +211,7 @@ def check(
 ) -> Application:
     """The application as a serving process would have it, in this one: for --check-config."""
     identity = resolve(settings.launch.user, settings.launch.group)
+    owner_of(settings.launch.socket_owner)
     _watcher(settings, start)  # for what is wrong with it
     if settings.config.surfaces:
         with StandardFirst():

@@ -35,7 +35,7 @@ from .program import ServerProgram, call_safely
 __all__ = ["Reloading", "fixed_at_start"]
 
 _FIXED = (
-    *("bind", "protocol", "backlog", "socket_mode", "pid", "user", "group"),
+    *("bind", "protocol", "backlog", "socket_mode", "socket_owner", "pid", "user", "group"),
     *("reload", "reload_dir", "reload_include"),
     *("metrics_bind", "metrics_collector"),
     *("control_socket", "control_socket_mode", "dashboard_bind", "dashboard_token_file"),

@@ -1,4 +1,5 @@
-"""Who a serving process is: ``--user`` and ``--group``, names or numbers, and ``--umask``.
+"""Who a serving process is: ``--user`` and ``--group``, names or numbers, and ``--umask``; whose
+socket files are.
 
 The parent stays who it is, so that it can bind port 80 again, write its pid file and signal its
 children; each child becomes the other one before it loads the application.
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 from wsgi_async.errors import ConfigError
 
-__all__ = ["Identity", "parse_umask", "resolve"]
+__all__ = ["Identity", "Owner", "owner_of", "parse_umask", "resolve"]
 
 # Below 2^32 - 1, which setuid(2) takes for "leave it"; chown(2) as well.
 _ID = re.compile(r"[0-9]{1,9}|[1-3][0-9]{9}", re.ASCII)
@@ -92,6 +93,32 @@ class Identity:
         return f"{self.name or self.uid}:{_group_name(self.gid)}"
 
 
+LEFT = -1
+"""What chown(2) takes for "leave it"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a socket file is, both by number."""
+
+    uid: int
+    gid: int
+    text: str
+
+    def take(self, path: str) -> None:
+        """Give it a socket file that this process has made.
+
+        :raises ConfigError: where the system refuses.
+        """
+        try:
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+        except OSError as error:
+            raise ConfigError(
+                f"--socket-owner: cannot give {path!r} to {self.text}: {error.strerror}; only root "
+                "can give it to another user, or to a group that it is not in itself"
+            ) from None
+
+
 def resolve(user: str, group: str) -> Identity | None:
     """Who `user` and `group` are; nothing at all is nobody else, None.
 
@@ -121,19 +148,36 @@ def resolve(user: str, group: str) -> Identity | None:
     return identity
 
 
+def owner_of(text: str) -> Owner | None:
+    """Whose the socket files are to be, by ``--socket-owner``; None for ``""``.
+
+    :param text: ``USER``, ``USER:GROUP`` or ``:GROUP``, names or numbers.
+    :raises ConfigError: there is no such user or group.
+    """
+    if not text:
+        return None
+    flag = "--socket-owner"
+    user, _, group = text.partition(":")
+    uid = LEFT
+    if user:
+        entry = _user(user, flag)
+        uid = entry.pw_uid if entry else int(user)
+    return Owner(uid, _group(group, flag) if group else LEFT, text)
+
+
 def parse_umask(text: str) -> int | None:
     """The mask of ``--umask``, octal digits that the option has checked; None for ``""``."""
     return int(text, 8) if text else None
 
 
-def _user(text: str) -> pwd.struct_passwd | None:
+def _user(text: str, flag: str = "--user") -> pwd.struct_passwd | None:
     """The user's entry; None for a number without one."""
     if _ID.fullmatch(text):
         return _entry(int(text))
     try:
         return pwd.getpwnam(text)
     except (KeyError, ValueError):
-        raise ConfigError(f"--user: there is no user {text!r}") from None
+        raise ConfigError(f"{flag}: there is no user {text!r}") from None
 
 
 def _entry(uid: int) -> pwd.struct_passwd | None:
@@ -143,13 +187,13 @@ def _entry(uid: int) -> pwd.struct_passwd | None:
         return None
 
 
-def _group(text: str) -> int:
+def _group(text: str, flag: str = "--group") -> int:
     if _ID.fullmatch(text):
         return int(text)
     try:
         return grp.getgrnam(text).gr_gid
     except (KeyError, ValueError):
-        raise ConfigError(f"--group: there is no group {text!r}") from None
+        raise ConfigError(f"{flag}: there is no group {text!r}") from None
 
 
 def _group_name(gid: int) -> str:

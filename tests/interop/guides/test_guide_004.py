@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import grp
 import json
+import os
+import pwd
 import re
 import threading
 from collections.abc import Iterator
@@ -258,6 +261,28 @@ def test_uwsgi_ini_behind_uwsgi_pass(tmp_path: Path) -> None:
         process.signal(15)
         assert process.wait() == 0
         assert not path.exists()  # vacuum
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a socket away")
+def test_uwsgi_ini_with_a_socket_for_nginxs_group(tmp_path: Path) -> None:
+    """As tutorials have it: who serves owns the socket, and nginx's group may connect."""
+    path = tmp_path / "shop.sock"
+    (tmp_path / "uwsgi.ini").write_text(
+        f"[uwsgi]\nproject = app\nuid = daemon\nchdir = {SITE}\nmodule = %(project):application\n"
+        f"socket = {path}\nchown-socket = %(uid):www-data\nchmod-socket = 660\nvacuum = true\n"
+    )
+    line = python("-m", "wsgi_async", "-c", "uwsgi.ini", "--user", "root", "--check-config")
+    with running(*line, cwd=tmp_path) as process:
+        assert process.wait() == 0, process.output
+    # Its processes stay root, who can read this checkout: what is shown is whose the socket is.
+    with running(*line[:-1], cwd=tmp_path) as process:
+        process.wait_for(rf"Listening on uwsgi\+unix:{path} ")
+        found = path.stat()
+        owner = (pwd.getpwnam("daemon").pw_uid, grp.getgrnam("www-data").gr_gid)
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (*owner, 0o660)
+        process.signal(15)
+        assert process.wait() == 0
+        assert not path.exists()
 
 
 def test_uwsgi_ini_with_http(tmp_path: Path) -> None:

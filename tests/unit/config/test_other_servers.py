@@ -91,6 +91,7 @@ def show(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
         ("a:b --callable c", {"app": "a:c"}),
         ("--processes 3 --threads 2 --enable-threads", {"workers": 3, "threads": 2}),
         ("--chmod-socket=666 --uid u --gid g", {"socket_mode": 0o666, "user": "u", "group": "g"}),
+        ("--chown-socket shop:www-data", {"socket_owner": "shop:www-data"}),
         ("--static-map /s=d --logto x.log", {"static": ["/s=d"], "error_logfile": "x.log"}),
         # TLS: gunicorn, uvicorn, granian, hypercorn
         (

@@ -211,6 +211,8 @@ def test_a_log_format_has_references_of_its_own(tmp_path: Path) -> None:
         ("http-socket = /x.sock", {"bind": ["unix:/x.sock"]}),
         ("socket = :1\nprotocol = http", {"bind": [":1"]}),
         ("chmod-socket", {"socket_mode": "666"}),
+        # What nginx's group is for.
+        ("name = shop\nchown-socket = %(name):www-data", {"socket_owner": "shop:www-data"}),
         ("static-map2 = /s=/srv", {"static": ["/s=/srv/s"]}),
         ("check-static = public\nchdir = /srv", {"chdir": "/srv", "static": ["/=/srv/public"]}),
         ("req-logger = file:/a.log", {"access_logfile": "/a.log"}),
@@ -340,23 +342,6 @@ def test_who_is_served_from_other_machines_is_said(
     told = f"uwsgi.ini: at {address} this machine alone is served, and who is in --uwsgi-allow-from"
     assert [notice.startswith(told) for notice in notices] == [True] * is_told
     assert convert(tmp_path, f"threads = 2\nhttp-socket = {address}").notices == ()
-
-
-@pytest.mark.parametrize(
-    ("body", "is_told"),
-    [
-        ("chown-socket = www-data:www-data\nuid = www-data\ngid = www-data", False),
-        ("chown-socket = www-data\nuid = www-data", False),
-        ("uid = app\nchown-socket = %(uid):nginx", True),
-        ("chown = www-data", True),
-    ],
-)
-def test_whose_the_socket_is(tmp_path: Path, body: str, is_told: bool) -> None:
-    """nginx may not be able to connect: that is not to be found out by a 502."""
-    notices = convert(tmp_path, f"threads = 2\n{body}").notices
-    assert ["does nothing here: socket files belong" in notice for notice in notices] == (
-        [True] * is_told
-    )
 
 
 def test_the_file_of_the_guide(tmp_path: Path) -> None:

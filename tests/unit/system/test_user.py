@@ -20,7 +20,7 @@ from serving import Command
 from tools import ROOT, ReservedPort, python
 
 from wsgi_async.errors import ConfigError
-from wsgi_async.system.user import Identity, parse_umask, resolve
+from wsgi_async.system.user import Identity, owner_of, parse_umask, resolve
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
@@ -216,6 +216,41 @@ def test_files_and_sockets_change_hands(tmp_path: Path) -> None:
     for name in (log, path):
         found = os.stat(name)
         assert (found.st_uid, found.st_gid) == (DAEMON.pw_uid, BIN.gr_gid)
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("text", "uid", "gid"),
+    [
+        ("daemon:bin", DAEMON.pw_uid, BIN.gr_gid),
+        (f"{DAEMON.pw_uid}:{BIN.gr_gid}", DAEMON.pw_uid, BIN.gr_gid),
+        ("daemon", DAEMON.pw_uid, os.getegid()),
+        (":bin", os.geteuid(), BIN.gr_gid),
+        (f"{UNKNOWN}:{UNKNOWN}", int(UNKNOWN), int(UNKNOWN)),
+    ],
+)
+def test_a_socket_may_be_another_ones(tmp_path: Path, text: str, uid: int, gid: int) -> None:
+    """So that nginx's group may connect, and nobody else."""
+    path = f"{tmp_path}/app.sock"
+    owner = owner_of(text)
+    assert owner is not None
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        owner.take(path)
+    found = os.stat(path)
+    assert (found.st_uid, found.st_gid) == (uid, gid)
+
+
+def test_whose_a_socket_cannot_be() -> None:
+    assert owner_of("") is None
+    with pytest.raises(ConfigError, match="--socket-owner: there is no user 'no-such'"):
+        owner_of("no-such:bin")
+    with pytest.raises(ConfigError, match="--socket-owner: there is no group 'no-such'"):
+        owner_of("daemon:no-such")
+    owner = owner_of(":bin")
+    assert owner is not None
+    with pytest.raises(ConfigError, match=r"--socket-owner: cannot give '/no/such' to :bin: No su"):
+        owner.take("/no/such")
 
 
 @as_root
