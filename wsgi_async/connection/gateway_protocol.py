@@ -65,7 +65,7 @@ class _ClientsFields:
         origin = head.origin
         client = _SOMEBODY if origin.remote_addr is None else origin.remote_addr
         fields = self._fields_of(client)
-        if fields is None:
+        if fields is None or head.variables.keys().isdisjoint(fields.keys):
             return head, origin
         kept, said = fields.read(head, client, origin.scheme or scheme)
         return kept, origin if said is None else _over(origin, said)
