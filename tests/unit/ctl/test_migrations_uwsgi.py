@@ -122,3 +122,38 @@ def test_a_section_of_a_file_is_read(tmp_path: Path) -> None:
     assert found(made, "module").where == "a.ini:4"
     absent = command("uwsgi --ini b.ini", tmp_path)
     assert found(absent, "--ini").verdict is Verdict.MISSING
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "matters"),
+    [
+        ("cheaper", Verdict.MISSING, True),
+        ("cheaper-step", Verdict.WITHOUT_EFFECT, False),
+        ("spooler-processes", Verdict.MISSING, True),
+        ("mule", Verdict.MISSING, True),
+        ("cache2", Verdict.MISSING, True),
+        ("legion-attach-daemon", Verdict.MISSING, True),
+        ("gevent-monkey-patch", Verdict.MISSING, True),
+        ("route-uri", Verdict.MISSING, True),
+        ("static-expires", Verdict.MISSING, True),
+        ("static-safe", Verdict.WITHOUT_EFFECT, False),
+        ("touch-chain-reload", Verdict.MISSING, True),
+        ("exec-as-root", Verdict.MISSING, True),
+        ("emperor", Verdict.MISSING, True),
+        ("http-harakiri", Verdict.WITHOUT_EFFECT, False),
+        ("worker-logger", Verdict.WITHOUT_EFFECT, False),
+        ("python-path", Verdict.TAKEN_OVER, False),
+        ("py-import", Verdict.MISSING, True),
+        ("py-sharedarea", Verdict.WITHOUT_EFFECT, False),
+        ("show-config", Verdict.WITHOUT_EFFECT, False),
+        ("skip-atexit", Verdict.WITHOUT_EFFECT, False),
+        ("frobnicate", Verdict.WITHOUT_EFFECT, True),
+        # Options by which others are read may be wrong as well.
+        ("protocol", Verdict.MISSING, True),
+    ],
+)
+def test_each_of_a_family_is_told_like_its_neighbours(
+    name: str, verdict: Verdict, matters: bool
+) -> None:
+    finding = found(plan(f"module = app\n{name} = /x"), name)
+    assert (finding.verdict, finding.matters) == (verdict, matters)

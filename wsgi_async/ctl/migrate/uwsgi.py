@@ -19,7 +19,8 @@ from wsgi_async.foreign.uwsgi_addresses import SOCKETS, is_reached_from_afar
 from .checked import KNOWN
 from .report import Plan, Source, Verdict
 from .rules import Rule, changed, missing, taken, unused
-from .uwsgi_fates import NOT_SET, UNKNOWN, fate_of, fate_of_socket
+from .uwsgi_families import UNKNOWN, family_of
+from .uwsgi_fates import NOT_SET, fate_of, fate_of_socket
 from .words import has_variable
 
 __all__ = ["NOT_READ", "Entry", "entries_of", "fill", "is_uwsgi", "read"]
@@ -129,7 +130,7 @@ class _Filling:
     def fill(self, entries: list[Entry]) -> None:
         lines = [self._line(number, entry) for number, entry in enumerate(entries)]
         known = [line for line in lines if isinstance(line, Line)]
-        context = [line for line in known if line.key in _CONTEXT]
+        context = [line for line in known if line.key in _CONTEXT and self._is_sound(line)]
         self._chdir = next((line.value for line in reversed(context) if line.key == "chdir"), "")
         good: list[Line] = []
         for entry, line in zip(entries, lines, strict=True):
@@ -162,9 +163,16 @@ class _Filling:
             return Line(number, entry.key, entry.value or "")
         return found[0]._replace(number=number)
 
+    def _is_sound(self, line: Line) -> bool:
+        try:
+            self._reader().convert([line])
+        except ConfigError:
+            return False
+        return True
+
     def _is_name(self, entry: Entry, lines: Sequence[Line | str]) -> bool:
         """Whether it is no option, but a name that other lines refer to."""
-        if fate_of(entry.key) is not None or entry.flag:
+        if fate_of(entry.key) is not None or family_of(entry.key) is not None or entry.flag:
             return False
         reader = self._names
         return entry.key in reader.referred and not self._becomes_something(entry, lines)
@@ -186,7 +194,7 @@ class _Filling:
         try:
             after = reader.convert([*context, *good, line]).options
         except ConfigError as error:
-            rule = fate_of(line.key)
+            rule = fate_of(line.key) or family_of(line.key)
             if rule is None or rule.verdict is not Verdict.MISSING:
                 rule = missing(_why(error, line.key))
             self._say(entry, rule)
@@ -202,8 +210,10 @@ class _Filling:
         elif rule is None:
             if changes or line.key in _CONTEXT:
                 rule = taken(_named(changes[:1], line.key))
+            elif line.key in reader.ignored:
+                rule = family_of(line.key) or UNKNOWN
             else:
-                rule = UNKNOWN if line.key in reader.ignored else taken("as it is here anyway")
+                rule = family_of(line.key) or taken("as it is here anyway")
         elif _is_off(line.value) and rule.matters:
             rule = taken("off, as here")
         self._say(entry, rule)

@@ -1,8 +1,7 @@
 """What becomes of each of uWSGI's options, in a sentence.
 
 Which of ours one is, and which are refused, says :mod:`wsgi_async.foreign.uwsgi`. Here is what
-differs, and what follows for those that are neither: whole families of them, by how their names
-begin.
+differs, and what follows for those that are neither; in ``uwsgi_families``, for the many.
 """
 
 from __future__ import annotations
@@ -11,37 +10,18 @@ import re
 
 from .rules import Rule, changed, missing, taken, unused
 
-__all__ = ["NOT_SET", "UNKNOWN", "fate_of", "fate_of_socket"]
+__all__ = ["NOT_SET", "fate_of", "fate_of_socket"]
 
-_MODULE = "the module uwsgi is not there: {instead}"
-_QUEUE = _MODULE.format(
-    instead="work outside of requests is for a queue such as Celery's, RQ's or Dramatiq's"
-)
 _UNIT = "a systemd unit, or a container, of its own for it"
 _LIMIT = (
     "there is no bound by memory here: --max-requests or --worker-lifetime replaces processes that "
     "grow, MemoryMax= in the systemd unit is for all of them"
 )
-_REWRITE = "requests are not rewritten here: do so in nginx, in the application, or in a middleware"
-_SCALE = (
-    "the number of processes stays as it is: SIGTTIN and SIGTTOU, or wsgi-asyncctl, change it "
-    "while it runs; one process holds any number of connections"
-)
-_SPAWN = "there are no vassals: one service for each file, as by a systemd template unit"
-_GREEN = (
-    "there are no green threads: --threads says how many requests run at once in a process, and "
-    "connections that wait take none"
-)
-_FILES = (
-    "--static has ETag, ranges and Cache-Control: no-cache; WhiteNoise as --middleware has more"
-)
 _HTTP = "there is no router process in front of the others: each takes connections by itself"
-_LOG = "see --guide logging: --access-logfile, --access-logformat, --log-level"
 _ROTATE = "logrotate turns them over, and SIGUSR1 has them opened again"
 _TOUCH = (
     "no file is watched: SIGHUP, systemctl reload or wsgi-asyncctl reload loads everything anew"
 )
-_START = "ExecStartPre=, ExecStartPost= and ExecStopPost= in the systemd unit"
 _STATS = "--control-socket for wsgi-asyncctl status and top, --metrics-bind for Prometheus"
 
 _OPTIONS: dict[str, Rule] = {
@@ -143,7 +123,38 @@ _OPTIONS: dict[str, Rule] = {
     "plugin-dir": unused("there are no plugins"),
     "plugins-dir": unused("there are no plugins"),
     "autoload": unused("there are no plugins"),
+    "chdir2": missing("os.chdir() in the application, once it is loaded; see --chdir"),
+    "del-header": missing("a middleware takes fields out of responses"),
+    "rem-header": missing("a middleware takes fields out of responses"),
+    "dynamic-apps": missing("--mount says which applications there are"),
+    "envdir": missing("--env-file, or EnvironmentFile= in the systemd unit"),
+    "early-envdir": missing("--env-file, or EnvironmentFile= in the systemd unit"),
+    "ienv": missing("--env NAME=VALUE"),
+    "unenv": missing("UnsetEnvironment= in the systemd unit"),
+    "add-gid": missing("SupplementaryGroups= in the systemd unit, or usermod -aG GROUP USER"),
+    "no-initgroups": unused("the processes have the groups that the system has the user in"),
+    "exception-handler": missing("a subscriber hears of errors: --subscriber, --guide logging"),
+    "after-request-hook": missing("a subscriber hears of each request: --subscriber"),
+    "after-request-call": missing("a subscriber hears of each request: --subscriber"),
+    "reload-on-fd": missing(_TOUCH),
+    "brutal-reload-on-fd": missing(_TOUCH),
+    "fork-server": missing("--preload has a process that forks the others"),
+    "worker-exec": missing(f"it is no WSGI application: {_UNIT}"),
+    "worker-exec2": missing(f"it is no WSGI application: {_UNIT}"),
+    "profiler": changed("wsgi-asyncctl profile SECONDS, of a server that runs"),
+    "max-apps": unused("there may be any number of --mount"),
+    "max-worker-lifetime-delta": unused("up to a tenth more, by chance for each process"),
+    "cheap": missing("processes are started at once: systemd's socket activation starts late"),
     # Where it listens
+    "abstract-socket": missing("--bind unix:@NAME"),
+    "freebind": missing("IP_FREEBIND is not set: a .socket unit of systemd's has FreeBind="),
+    "map-socket": missing("all processes listen at all addresses: a service for each"),
+    "undeferred-shared-socket": missing("write http-socket = ADDRESS"),
+    "ignore-script-name": unused("a SCRIPT_NAME that a front server says counts"),
+    "chunked-input-limit": unused("see --max-body-size"),
+    "chunked-input-timeout": unused("see --body-timeout"),
+    "offload-thread": taken("files go by sendfile() on the event loop, and take no thread"),
+    "disable-sendfile": unused("files go by sendfile() wherever there is no TLS"),
     "http": changed(_HTTP),
     "http-socket": taken("HTTP/1.1, with connections that are kept"),
     "http11-socket": taken("HTTP/1.1, with connections that are kept"),
@@ -226,7 +237,6 @@ _OPTIONS: dict[str, Rule] = {
     "chain-reload-delay": unused("a process goes when its successor is ready"),
     "websocket-max-size": missing("there are no WebSockets: an ASGI server beside this one"),
     "vhost": missing(f"applications are told apart by path only: {_UNIT}, and nginx in front"),
-    "route-host": missing(_REWRITE),
     "pidfile": taken("written once it listens, removed at the end"),
     "daemonize": missing(
         "it stays in the foreground, where systemd and containers want it: a unit"
@@ -234,7 +244,6 @@ _OPTIONS: dict[str, Rule] = {
     "daemonize2": missing(
         "it stays in the foreground, where systemd and containers want it: a unit"
     ),
-    "emperor": missing(_SPAWN),
     "check-static": changed(
         "needs wsgi_async[static]; no hidden files, and what names no file is asked of the "
         "application"
@@ -245,52 +254,6 @@ _OPTIONS: dict[str, Rule] = {
     ),
     "honour-range": taken("ranges of files are served"),
 }
-
-_FAMILIES: tuple[tuple[str, Rule], ...] = (
-    (r"cheaper?|cheaper-algo", missing(_SCALE)),
-    (r"cheaper-.*", unused("see cheaper: the number of processes stays as it is")),
-    (r"spool.*|mule.*|farm.*|cron.*|unique-cron|legion.*cron|timer.*|rb-timer", missing(_QUEUE)),
-    (
-        r"cache.*|add-cache.*|queue.*|sharedarea|locks?|lock-.*|ipcsem.*|check-cache",
-        missing(_MODULE.format(instead="keep what is shared in Redis, or in the database")),
-    ),
-    (
-        r"signal.*|rpc.*|alarm.*|snmp.*|legion.*|subscri.*|zerg.*",
-        missing(_MODULE.format(instead=_UNIT)),
-    ),
-    (r"emperor.*|vassal.*|imperial.*", missing(_SPAWN)),
-    (r"(legion-)?(smart-)?attach-.*", missing(_UNIT)),
-    (r"gevent.*|async|ugreen|greenlet|loop|asyncio.*|fiber.*|coroae.*|tornado", missing(_GREEN)),
-    (r"route.*|final-route.*|error-route.*|response-route.*|http-modifier.*", missing(_REWRITE)),
-    (r"static-(expires|gzip|index|cache).*", missing(_FILES)),
-    (r"static-.*|file-?serve-mode|mime-?file|docroot", unused(_FILES)),
-    (r"touch-.*|fs-reload.*|fs-brutal-reload.*|fs-signal", missing(_TOUCH)),
-    (r"hook-.*|exec-.*|call-.*", missing(_START)),
-    (r"stats-.*|metric.*|carbon-.*", unused("see stats: " + _STATS)),
-    (r"harakiri-.*|mule-harakiri|spooler-harakiri", unused("see harakiri")),
-    (r"ssl-.*|https-.*|http-.*", unused(_HTTP)),
-    (r"log-.*|logger-.*|req-log.*", unused(_LOG)),
-    (r"py-auto.*|python-auto.*", unused("see --reload-dir and --reload-include")),
-    (
-        r"cgroup.*|namespace.*|ns.*|unshare.*|chroot|pivot-root|jail.*|cap|cap-.*|refork.*",
-        missing(_UNIT),
-    ),
-    (
-        r"php.*|perl.*|psgi.*|rack.*|ruby.*|rb-.*|cgi.*|lua.*|jvm.*|go|mono.*",
-        missing("only Python applications are served"),
-    ),
-    (
-        r"(early-)?(shared-|spooler-)?(py|python)-?import.*",
-        missing("import it at the head of the application"),
-    ),
-    (
-        r"(uwsgi-)?(socket|so|tcp)-.*|.*-modifier[12]|max-vars|vars|allowed-modifiers|remap-modifier",
-        unused("heads are bounded by --limit-request-fields and --max-header-size"),
-    ),
-    (r"wsgi-.*|py-.*|python-.*", unused("nothing here needs it")),
-)
-
-UNKNOWN = unused("this report does not know it: look what it does for you", matters=True)
 
 NOT_SET: dict[str, Rule] = {
     "threads": changed(
@@ -310,10 +273,8 @@ NOT_SET: dict[str, Rule] = {
 
 
 def fate_of(key: str) -> Rule | None:
-    """What is said of an option; None where its name says it all."""
-    if key in _OPTIONS:
-        return _OPTIONS[key]
-    return next((rule for pattern, rule in _FAMILIES if re.fullmatch(pattern, key)), None)
+    """What is said of an option by itself; None where it is one of a family, or needs no word."""
+    return _OPTIONS.get(key)
 
 
 def fate_of_socket(address: str, *, from_afar: bool) -> Rule:
