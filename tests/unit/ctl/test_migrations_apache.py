@@ -11,6 +11,8 @@ from wsgi_async.ctl.migrate.apache_daemon import DAEMON
 from wsgi_async.ctl.migrate.apache_sites import sites_of
 from wsgi_async.ctl.migrate.apache_syntax import MOST_FILES, directives, options, words
 from wsgi_async.ctl.migrate.report import Finding, Plan, Source, Verdict
+from wsgi_async.ctl.migrate.reporting import report
+from wsgi_async.ctl.text import Screen
 
 # src/server/wsgi_daemon.c and src/server/mod_wsgi.c of mod_wsgi 6.0
 DAEMON_OPTIONS = """
@@ -167,6 +169,26 @@ def test_each_directive_has_its_sentence(name: str) -> None:
     (finding,) = found(f"{name} On\nWSGIScriptAlias / /srv/a.wsgi", name)
     assert finding.text
     assert finding.text != UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SetEnv API_KEY hunter2",
+        "RequestHeader set X-Auth-Token hunter2",
+        'Header always set X-Secret: "hunter2"',
+        "AuthLDAPBindPassword hunter2",
+        "OIDCCryptoPassphrase hunter2",
+        "DBDParams host=db,pass=hunter2",
+        "ProxyPass / http://me:hunter2@other/",
+        "SetEnv DATABASE_URL postgres://me:hunter2@db/shop",
+    ],
+)
+def test_what_is_secret_is_not_shown(line: str, tmp_path: Path) -> None:
+    (tmp_path / "a.conf").write_text(f"{line}\nWSGIScriptAlias / /a.wsgi\n")
+    lines = report(["a.conf"], [], Screen(None, False), directory=tmp_path).lines
+    assert "hunter2" not in "\n".join(lines)
+    assert "..." in "\n".join(lines)
 
 
 def test_what_is_not_known_has_to_be_looked_at() -> None:

@@ -161,6 +161,7 @@ def _header(move: Move, directive: Directive) -> None:
     if given and given[0].lower() in ("always", "onsuccess"):
         given = given[1:]
     action, name, value, *more = [*given, "", "", ""]
+    written = _written(directive)
     place = _place(directive)
     if action.lower() not in _ADDING or any(more):
         rule = missing("write it in the application, or as a middleware: --header only adds")
@@ -169,9 +170,22 @@ def _header(move: Move, directive: Directive) -> None:
     elif "%" in value:
         rule = missing("its value differs from request to request: in the application")
     else:
-        move.take(directive, _ADDED, f"{name.rstrip(':')}: {value}")
+        move.take(directive, _ADDED, f"{name.rstrip(':')}: {value}", written=written)
         return
-    move.say(directive, rule)
+    move.say(directive, rule, value=written)
+
+
+def _request_header(move: Move, directive: Directive) -> None:
+    rule = missing("fields of requests are left as they are: change environ in a middleware")
+    move.say(directive, rule, value=_written(directive))
+
+
+def _written(directive: Directive) -> str:
+    """With a colon behind the name, by which it is seen whether that is a secret's."""
+    given = directive.words
+    at = 2 if given[:1] and given[0].lower() in ("always", "early", "onsuccess") else 1
+    name = [f"{word.rstrip(':')}:" for word in given[at : at + 1]]
+    return " ".join((*given[:at], *name, *given[at + 1 :]))
 
 
 # --- Files
@@ -257,6 +271,7 @@ HANDLERS: dict[str, Handler] = {
     "authtype": _auth_type,
     "documentroot": _document_root,
     "header": _header,
+    "requestheader": _request_header,
     **dict.fromkeys(("redirect", "redirectpermanent", "redirecttemp", "redirectmatch"), _redirect),
     "require": _require,
     "rewritecond": _rewrite_condition,

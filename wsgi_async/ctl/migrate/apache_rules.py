@@ -173,9 +173,6 @@ DIRECTIVES: dict[str, Rule] = {
     "proxyrequests": unused("this server is no proxy"),
     "proxytimeout": unused("see ProxyPass"),
     "proxyvia": unused("this server is no proxy"),
-    "requestheader": missing(
-        "fields of requests are left as they are: change environ in a middleware"
-    ),
     "setenvif": missing("decide in the application, or in a middleware"),
     "setenvifnocase": missing("decide in the application, or in a middleware"),
     "setenvifexpr": missing("decide in the application, or in a middleware"),

@@ -9,7 +9,7 @@ __all__ = ["HIDDEN", "masked", "masked_pair"]
 HIDDEN = "..."
 
 _SECRET = re.compile(
-    r"passw|pwd|secret|token|api_?key|private_?key|access_?key|credential|(?:^|_)(?:dsn|auth|key)$",
+    r"passw|passphrase|pwd|secret|token|api_?key|private_?key|access_?key|credential|(?:^|_)(?:dsn|auth|key|pass)$",
     re.IGNORECASE,
 )
 """Of a name: what it means is nobody else's."""
