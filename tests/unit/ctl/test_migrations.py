@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wsgi_async import cli
 from wsgi_async.config.sources import gather
 from wsgi_async.ctl.migrate import reporting
 from wsgi_async.ctl.migrate.report import Plan, Verdict
 from wsgi_async.ctl.text import Screen
+from wsgi_async.errors import ConfigError
 
 DIRECTORY = Path(__file__).parent / "migrations"
 PROCESSORS = 4
@@ -126,6 +129,28 @@ def test_the_report_is_the_one_that_was_looked_at(
     for plan, block in zip(ran.plans, ran.report.split("\n\n\n"), strict=True):
         loads_as_planned(plan, block)
         command_line_is_understood(block)
+
+
+@given(data=st.data())
+def test_a_part_of_a_file_is_read_or_refused_in_one_line(data: st.DataObject) -> None:
+    # A report is asked for while somebody writes: nothing ends in a traceback.
+    with_files = [case for cases in FILES.values() for case in cases if case.files]
+    case = data.draw(st.sampled_from(with_files))
+    name = data.draw(st.sampled_from(sorted(case.files)))
+    text = case.files[name]
+    begin = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(begin, len(text)))
+    case = case._replace(
+        files={**case.files, name: text[:begin] + text[end:]},
+        arguments=case.arguments.replace("--execute ", ""),
+    )
+    said = ""
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            run(case, Path(directory))
+        except ConfigError as error:
+            said = str(error)
+    assert "\n" not in said
 
 
 def proposed(block: str, head: str) -> list[str]:

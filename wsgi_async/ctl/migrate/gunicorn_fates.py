@@ -137,7 +137,8 @@ FATES: dict[str, Fate] = {
         True,
     ),
     "worker_tmp_dir": Fate(
-        WITHOUT_EFFECT, "a process tells its parent that it lives by shared memory, and by no file"
+        WITHOUT_EFFECT,
+        "a process tells its parent over a pipe that it lives, and needs no file for it",
     ),
     "disable_redirect_access_to_syslog": Fate(
         WITHOUT_EFFECT,
@@ -224,7 +225,7 @@ def _timeout(setting: Setting, settings: Settings) -> Fate:
         return Fate(
             CHANGED,
             f"gunicorn kills a worker that is at a request for longer than {seconds:g} s, and the "
-            "client sees its connection reset; --request-timeout answers with 504 and gives the "
+            "client sees its connection closed; --request-timeout answers with 504 and gives the "
             "thread's place to another. --timeout is here for an event loop that is blocked, and "
             "stays 30 s",
             options={"request_timeout": seconds},

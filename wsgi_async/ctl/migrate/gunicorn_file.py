@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from wsgi_async.errors import ConfigError
@@ -40,7 +39,9 @@ def settings_in(source: Source) -> list[Setting]:
     found = list(_Reader(source).settings(tree))
     if not source.may_execute:
         return found
-    values = execute(Path(source.directory / source.name).absolute(), source.name)
+    if source.path is None:
+        raise ConfigError(f"{source.name} is no file: --execute takes one that is")
+    values = execute(source.path.absolute(), source.name)
     return list(_executed(found, values, source))
 
 

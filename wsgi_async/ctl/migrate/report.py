@@ -82,6 +82,7 @@ class Source:
     :param may_execute: whether code in it may be run.
     :param given: other files that were given, by their last names: each as it was typed, and where
     it is.
+    :param path: where it is; None of what is no file.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Source:
     directory: Path = Path()
     may_execute: bool = False
     given: Mapping[str, tuple[str, Path]] = field(default_factory=dict)
+    path: Path | None = None
 
     def beside(self, name: str, directory: str = "") -> Source | None:
         """Another file that this one names: where it says, or else the one of that name that was
@@ -106,7 +108,7 @@ class Source:
                 text = read_text(path)
             except (OSError, ValueError):  # a name with NUL, or bytes that are no UTF-8
                 continue
-            return Source(called, text, path.parent, self.may_execute)
+            return Source(called, text, path.parent, self.may_execute, self.given, path)
         return None
 
 
@@ -232,7 +234,7 @@ def read_source(
     if named == "-":
         return Source("standard input", sys.stdin.read(), directory, may_execute, given or {})
     try:
-        return Source(named, read_text(path), path.parent, may_execute, given or {})
+        return Source(named, read_text(path), path.parent, may_execute, given or {}, path)
     except FileNotFoundError:
         raise ConfigError(f"There is no file {named!r}") from None
     except OSError as error:
