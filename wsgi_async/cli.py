@@ -263,6 +263,28 @@ def _negated(spec: Option) -> str:
     return f"--no-{spec.flag[2:]}"
 
 
+def _with_uwsgis_letters(args: list[str]) -> list[str]:
+    """The arguments, where with an address of uWSGI's ``-w`` names a module and ``-p`` is a number
+    of processes, if they can be nothing else: there is no number ``app``, and no pid file ``4``."""
+    pairs = list(itertools.pairwise([*itertools.takewhile("--".__ne__, args), ""]))
+    of_uwsgi = {f"--{name.replace('_', '-')}" for name in _UWSGI_SOCKETS} | {"-s"}
+    if not any(
+        flag in of_uwsgi and (value if equals else following) not in other_servers.UVICORN_HTTP
+        for word, following in pairs
+        for flag, equals, value in [word.partition("=")]
+    ):
+        return args
+    words = [
+        "--module"
+        if word == "-w" and following[:1].isalpha()
+        else "--processes"
+        if word == "-p" and following.isdigit()
+        else word
+        for word, following in pairs
+    ]
+    return [*words, *args[len(words) :]]
+
+
 def _filled(args: list[str], options: Iterable[Option] = ALL_OPTIONS) -> list[str]:
     """The arguments, where a flag that may stand alone has its value in any case: what follows it
     may be APP, and click would take that."""
@@ -429,7 +451,7 @@ def _parse(
     :raises ConfigError: instead of click's usage errors.
     """
     try:
-        with command.make_context(prog_name, _filled(args)) as ctx:
+        with command.make_context(prog_name, _filled(_with_uwsgis_letters(args))) as ctx:
             given = {
                 name: list(value) if isinstance(value, tuple) else value
                 for name, value in ctx.params.items()

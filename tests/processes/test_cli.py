@@ -142,6 +142,8 @@ GIVEN = {
     "forwarded_allow_ips": ("10.0.0.1,unix", ["10.0.0.1", "unix"]),
     "proxy_headers": ("x-forwarded-for", ["for"]),
     "proxy_allow_from": ("10.0.0.1,unix", ["10.0.0.1", "unix"]),
+    "protocol": ("uwsgi", "uwsgi"),
+    "uwsgi_allow_from": ("10.0.0.1", ["10.0.0.1"]),
     "certfile": ("a.pem", ["a.pem"]),
     "keyfile": ("a.key", ["a.key"]),
     "keyfile_password": ("file:p", "file:p"),

@@ -14,7 +14,7 @@ SITE = APPS / "uwsgi_site" / "myapp"
 
 def test_uwsgis_line() -> None:
     """``uwsgi --socket 0.0.0.0:8000 --protocol=http -w app``."""
-    line = ("--socket", "0.0.0.0:0", "--protocol=http", "--module", "app")
+    line = ("--socket", "0.0.0.0:0", "--protocol=http", "-w", "app")
     with command(*line, bind="", cwd=SITE) as site:
         reply = site.ask()
         assert reply.status == 500
@@ -58,7 +58,7 @@ def test_uwsgis_line_with_a_socket_for_nginx(words: list[str], tmp_path: Path) -
     protocol = words[-1].removeprefix("--protocol=") if words else "uwsgi"
     path = tmp_path / "app.sock"
     flags = ("--master", "--vacuum", "--die-on-term", "--encode-str", "utf-8")
-    line = python("-m", "wsgi_async", "-s", str(path), *words, "--module", "app", *flags)
+    line = python("-m", "wsgi_async", "-s", str(path), *words, "-w", "app", *flags)
     with running(*line, cwd=SITE) as process:
         process.wait_for(rf"Listening on {protocol}\+unix:{path} ")
         with behind_nginx(tmp_path, protocol, path, process) as site:

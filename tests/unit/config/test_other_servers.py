@@ -90,6 +90,12 @@ def show(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
         ("--wsgi-file d/a.py --callable c", {"app": "d/a.py:c"}),
         ("a:b --callable c", {"app": "a:c"}),
         ("--processes 3 --threads 2 --enable-threads", {"workers": 3, "threads": 2}),
+        ("--http :1 -p 4 -w a.b:c", {"bind": [":1"], "workers": 4, "app": "a.b:c", "pid": ""}),
+        ("-s :1 -w a --processes 3 -p x.pid", {"workers": 3, "app": "a", "pid": "x.pid"}),
+        ("-s :1 -w 4 a", {"workers": 4, "app": "a"}),
+        ("--http auto -p 4", {"pid": "4", "workers": 1}),
+        ("--http=auto -p 4", {"pid": "4", "workers": 1}),
+        ("--http=:1 -p 4", {"pid": "", "workers": 4}),
         ("--chmod-socket=666 --uid u --gid g", {"socket_mode": 0o666, "user": "u", "group": "g"}),
         ("--chown-socket shop:www-data", {"socket_owner": "shop:www-data"}),
         ("--static-map /s=d --logto x.log", {"static": ["/s=d"], "error_logfile": "x.log"}),
@@ -175,6 +181,8 @@ def test_uvicorns_parser_is_no_address_of_uwsgis(show) -> None:  # type: ignore[
     [
         ("app --module app", "APP and --module are the same: give one of them"),
         ("--callable app", "--callable goes with --module"),
+        ("-s :1 -w app app", "APP and --module are the same: give one of them"),
+        ("-w app", "--workers takes a whole number, from 1 to 1000, not 'app'"),
     ],
 )
 def test_one_application(capsys: pytest.CaptureFixture[str], args: str, message: str) -> None:
