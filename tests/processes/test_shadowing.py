@@ -10,7 +10,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from rawclient import TIMEOUT
+from front_servers import answer, told, uwsgi
+from rawclient import TIMEOUT, RawClient
 from tools import python, running
 
 DEPENDENCIES = {
@@ -81,6 +82,7 @@ SERVERS = {
     "module-preload": ("-m", "wsgi_async", *OPTIONS, "--preload"),
     "module-all": ("-m", "wsgi_async", *OPTIONS, *ALL),
     "module-reload": ("-m", "wsgi_async", *OPTIONS, "--reload"),
+    "module-uwsgi": ("-m", "wsgi_async", *OPTIONS, "-b", "uwsgi+unix:uwsgi.sock"),
     "module-metrics": ("-m", "wsgi_async", *OPTIONS, "--metrics-bind", "127.0.0.1:0"),
     "module-control": ("-m", "wsgi_async", *OPTIONS, "--control-socket", "control.sock"),
     "gunicorn": ("-m", "wsgi_async", "-c", "gunicorn.conf.py", *OPTIONS[1:]),
@@ -115,6 +117,10 @@ def test_no_file_of_the_project_is_imported(project: Path, name: str) -> None:
         if name == "module-metrics":
             found = process.wait_for(r"Metrics and probes .* on (http://\S+)")
             assert fetch(f"{found[1]}/metrics", None) == 200
+        if name == "module-uwsgi":
+            with RawClient(str(project / "uwsgi.sock")) as client:
+                client.send(uwsgi(told()))
+                assert answer("uwsgi", client).body == b"served"
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
             connection.settimeout(TIMEOUT)
             connection.sendall(b"NONSENSE\r\n\r\n")

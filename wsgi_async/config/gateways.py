@@ -14,7 +14,7 @@ _GATEWAY_NAMES = {spoken.value for spoken in GATEWAYS}
 
 
 def speak_to(addresses: Sequence[str], protocol: str) -> set[str]:
-    """Which of these protocols are spoken, by their names.
+    """Which of these protocols are spoken, by their names; HTTP is none.
 
     :param addresses: the values of ``--bind``.
     :param protocol: that of ``--protocol``.

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from wsgi_async._imports import StandardFirst, preload
 from wsgi_async.applications.composition import compose
 from wsgi_async.buffers.budgets import require_directory
+from wsgi_async.config.gateways import speak_to
 from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.options import Config
 from wsgi_async.config.paste_spec import paste_specs
@@ -364,6 +365,8 @@ def import_late(settings: Settings) -> None:
     preload(*(module for option, module in _LATE.items() if getattr(settings.launch, option)))
     if paste_specs(settings.launch.app, settings.launch.mount):
         preload("wsgi_async.applications.paste_files")
+    if speak_to(settings.config.bind, settings.config.protocol):
+        preload("wsgi_async.server.front_servers")
     with StandardFirst(), contextlib.suppress(LookupError):  # composition says what is wrong
         codecs.lookup(settings.launch.encode_str or "utf-8")
 

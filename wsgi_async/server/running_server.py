@@ -367,7 +367,9 @@ class RunningServer:
         if not self.sockets:
             return
         connections = self.connections
-        is_special = any(sock.asks_who or sock.protocol is not Spoken.HTTP for sock in self.sockets)
+        is_special = any(sock.asks_who for sock in self.sockets)
+        if any(sock.protocol is not Spoken.HTTP for sock in self.sockets):
+            is_special = bool(self._front_servers)  # made before the first of them comes
         is_introduced = self._prefaces or self._handshakes or is_special
         self._acceptor = acceptor = Acceptor(
             self._loop,
