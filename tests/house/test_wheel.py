@@ -70,6 +70,8 @@ def test_content(wheel: Path) -> None:
     assert packaged == {str(path.relative_to(ROOT)) for path in package.rglob("*.py")}
     assert {name.split("/")[0] for name in names} == {"wsgi_async", metadata.split("/")[0]}
     assert "wsgi-asyncctl = wsgi_async.ctl.__main__:main" in commands
+    for kind in ("runner", "factory"):
+        assert f"[paste.server_{kind}]\nmain = wsgi_async.paste:server_{kind}\n" in commands
     told = email.message_from_string(text)
     assert told["License-Expression"] == "MIT"
     needed = {entry for entry in told.get_all("Requires-Dist", []) if "extra ==" not in entry}

@@ -62,7 +62,7 @@ def write(directory: Path, server: str, app: str = APP) -> None:
     if not (directory / "paste_app.py").exists():
         (directory / "paste_app.py").write_text(SITE)
     (directory / "site.ini").write_text(
-        f"{app}\n[server:main]\nuse = egg:wsgi_async#main\n{server}\n{LOGGING}"
+        f"{app}\n[server:main]\nuse = egg:wsgi-async#main\n{server}\n{LOGGING}"
     )
 
 

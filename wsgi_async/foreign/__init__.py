@@ -63,7 +63,8 @@ def _read_ini(
     if not spec.name and "uwsgi" in sections:
         raise ConfigError(
             f"{name} has a section [uwsgi] and sections of PasteDeploy's: write -c {name}:uwsgi "
-            f"for the former, -c {name}#main for the latter"
+            f"for the former, -c {name}#main for the latter, or -c {name}:uwsgi {name} for the "
+            "options of the one and the application of the other"
         )
     return paste.read(path, name, environ, section=spec.name, variables=variables)
 

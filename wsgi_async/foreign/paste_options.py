@@ -179,7 +179,7 @@ class _Conversion:
         self._options[option] = _truth(value) if option == "debug" else value
 
     def _take_waitress(self, key: str, value: Any) -> None:
-        text = str(value).strip()
+        text = "" if value is None else str(value).strip()
         if key == "listen":
             self._options["bind"] = [
                 part if re.search(r":[0-9]+$", part) else f"{part}:{_WAITRESS_PORT}"

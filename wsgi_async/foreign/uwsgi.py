@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from wsgi_async.config.forwarding import BARE
 from wsgi_async.config.option import parse_bool
+from wsgi_async.config.paste_spec import paste_spec
 from wsgi_async.config.response_fields import parse_fields
 from wsgi_async.config.sources import ForeignFile
 from wsgi_async.config.tls_options import OPTIONAL, REQUIRED
@@ -77,6 +78,7 @@ _PATHS: dict[str, str] = {
 }
 _MODULE = ("module", "wsgi")
 _FILE = ("wsgi-file", "file")
+_PASTE = ("ini-paste", "ini-paste-logged", "paste")
 _HTTPS = ("https", "https-socket")
 _PYTHONPATH = ("pythonpath", "python-path", "pp")
 _VIRTUALENV = ("virtualenv", "venv", "home", "pyhome")
@@ -109,9 +111,6 @@ _REFUSED: dict[str, str] = {
     "daemonize2": "this server stays in the foreground: remove it",
     "emperor": "there is no emperor here: one service for each file",
     "eval": "write module = MODULE:CALLABLE",
-    "ini-paste": "Paste files are not read: write module = MODULE:FACTORY()",
-    "ini-paste-logged": "Paste files are not read: write module = MODULE:FACTORY()",
-    "paste": "Paste files are not read: write module = MODULE:FACTORY()",
     "pecan": "write module = MODULE:CALLABLE",
     "http-to-https": "write http-socket = {value} here, and on the command line "
     "--redirect-to-https HOST for each host that there is",
@@ -261,8 +260,10 @@ class Reader:
             self._protocol = self._checked_protocol(spoken[0])
         modules = [line for line in lines if line.key in _MODULE]
         files = [line for line in lines if line.key in _FILE]
+        pastes = [line for line in lines if line.key in _PASTE]
+        kept = (*_MODULE, *_FILE, *_PASTE, *_PROTOCOL, "callable", "chdir")
         for line in lines:
-            if line.key not in (*_MODULE, *_FILE, *_PROTOCOL, "callable", "chdir"):
+            if line.key not in kept:
                 self._take(line)
         if spoken and self._protocol != "http" and "bind" not in self._options:
             self._options["protocol"] = self._protocol  # for sockets of a service manager's
@@ -276,6 +277,8 @@ class Reader:
         named = (files or modules)[-1:]
         if named:
             self._options["app"] = self._application(named[0], last.get("callable"))
+        elif pastes:
+            self._options["app"] = self._of_paste(pastes[-1])
         return ForeignFile(self._options, tuple(self._notices()))
 
     def _notices(self) -> list[str]:
@@ -448,6 +451,13 @@ class Reader:
                 f"{directory}/bin/wsgi-async",
             )
         self._append("pythonpath", packages)
+
+    def _of_paste(self, line: Line) -> str:
+        """``FILE.ini[#NAME]``; uWSGI also has ``config:FILE.ini#NAME``."""
+        value = line.value.removeprefix("config:")
+        if paste_spec(value) is None:
+            self._fail(line, f"expected FILE.ini or FILE.ini#NAME, not {line.value!r}")
+        return value
 
     def _application(self, line: Line, callable_: Line | None) -> str:
         """``MODULE[:CALLABLE]`` or ``FILE[:CALLABLE]``."""

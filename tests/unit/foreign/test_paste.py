@@ -11,7 +11,7 @@ from tools import require_module
 
 from wsgi_async.config.sources import ForeignFile, Settings, gather
 from wsgi_async.errors import ConfigError
-from wsgi_async.foreign import read
+from wsgi_async.foreign import paste_options, read
 from wsgi_async.foreign.paste import with_loggers
 
 APP = "[app:main]\npaste.app_factory = site:make\n"
@@ -335,3 +335,13 @@ def test_the_logging_of_the_applications_file(tmp_path: Path) -> None:
     assert with_loggers(settings, tmp_path) is settings
     settings = collect(tmp_path, APP, app="logs.ini", chdir="elsewhere")
     assert with_loggers(settings, tmp_path) is settings
+
+
+def test_values_of_a_program(tmp_path: Path) -> None:
+    """The entry points are functions, which may be called without a file."""
+    settings = {"threads": 3, "listen": "a:1", "preload_app": True, "ident": None}
+    file = paste_options.convert(settings, "egg:wsgi_async", "here", {})
+    assert file.options["threads"] == 3
+    assert file.options["bind"] == ["a:1"]
+    assert file.options["preload"] is True
+    assert file.options["server_header"] is False

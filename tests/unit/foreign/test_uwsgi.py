@@ -362,3 +362,13 @@ die-on-term = true"""
         "socket_mode": "666",
     }
     assert file.notices == (THREADS,)
+
+
+def test_the_application_of_a_pastedeploy_file(tmp_path: Path) -> None:
+    """As Pyramid's users have it: ``%p`` is this very file."""
+    path = tmp_path / "uwsgi.ini"
+    assert options(tmp_path, "ini-paste-logged = %p")["app"] == str(path)
+    assert options(tmp_path, "paste = config:site.ini#admin")["app"] == "site.ini#admin"
+    assert options(tmp_path, "paste = config:site.ini\nmodule = app")["app"] == "app"
+    with pytest.raises(ConfigError, match=r"line 2: paste: expected FILE\.ini or .*'egg:site'$"):
+        options(tmp_path, "paste = egg:site")
