@@ -331,4 +331,5 @@ def _running(
             reader.join(TIMEOUT)
             process.stderr.close()
     harmful = [line for line in complaints.lines if not re.search(harmless, line)]
-    assert (code in codes, harmful) == (True, []), code
+    assert not harmful, "".join(harmful)
+    assert code in codes, code

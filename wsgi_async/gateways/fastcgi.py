@@ -144,6 +144,11 @@ class FastCGIReader:
         stage = self._stage
         return stage is not _IDLE and stage is not _ENDED and stage is not _TAKEN_BACK
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the front server means to send its next request on this connection, too."""
+        return self._keeps
+
     def skip_body(self, size: int) -> None:
         """Nobody has that to say here: see :attr:`body_left`."""
         raise RuntimeError("a body in records is received by its reader alone")

@@ -16,6 +16,11 @@ __all__ = ["FastCGIFramer"]
 _STDOUT, _STDERR = Kind.STDOUT, Kind.STDERR
 _NONE, _FRAMED = BodyFraming.NONE, BodyFraming.FRAMED
 
+_LAST = record(Kind.UNKNOWN_TYPE, 0, bytes(8))
+"""Goes behind the end of a response where the connection was to be kept, and is closed. FastCGI has
+no word for that, so nginx may send its next request just before it sees the close, in vain; but it
+does not keep a connection on which it has read more than the end."""
+
 _CUT = b"the application's response ends here, and is not complete\n"
 
 
@@ -26,7 +31,7 @@ class FastCGIFramer:
     :param reader: knows which request it is that is answered, and is told when it has been.
     """
 
-    __slots__ = ("_ends_stderr", "_has_ended", "_heads", "_reader")
+    __slots__ = ("_ends_stderr", "_has_ended", "_heads", "_is_last", "_reader")
 
     continue_head = b""
 
@@ -36,6 +41,8 @@ class FastCGIFramer:
         self._has_ended = True
         """Whether no more may be written of the last response whose head was framed."""
         self._ends_stderr = False
+        self._is_last = False
+        """Whether the front server is to be told that the response is the connection's last."""
 
     def set_date(self, date: str) -> None:
         """Theirs is the heads'."""
@@ -44,6 +51,7 @@ class FastCGIFramer:
         framed = self._heads[wanted]
         head = stream(_STDOUT, self._reader.request_id, (framed.data,))
         self._has_ended = False
+        self._is_last = self._reader.is_kept and not framed.persists
         if framed.framing is _NONE:
             data = b"".join((*head, self._end()))
             return FramedHead(framed.status, data, _NONE, framed.persists)
@@ -61,7 +69,8 @@ class FastCGIFramer:
         ends_stderr, self._ends_stderr = self._ends_stderr, False
         self._has_ended = True
         self._reader.response_ended()
-        return _end_of(self._reader.request_id, ends_stderr=ends_stderr)
+        end = _end_of(self._reader.request_id, ends_stderr=ends_stderr)
+        return end + _LAST if self._is_last else end
 
     def interim_head(self, head: ResponseHead, version: str) -> bytes:
         """CGI has none (RFC 3875 §6): nothing."""
@@ -74,6 +83,7 @@ class FastCGIFramer:
         no request has begun that it could be an answer to."""
         if not self._reader.awaits_response:
             return b""
+        self._is_last = self._reader.is_kept
         answer = self._heads.error_answer(error, head_only=head_only, fields=fields)
         return b"".join((*stream(_STDOUT, self._reader.request_id, (answer,)), self._end()))
 

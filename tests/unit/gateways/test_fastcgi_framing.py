@@ -11,6 +11,7 @@ from wsgi_async.errors import HTTPError
 from wsgi_async.gateways.cgi_framing import CGIFramer, StatusLine
 from wsgi_async.gateways.fastcgi import FastCGIReader
 from wsgi_async.gateways.fastcgi_framing import FastCGIFramer
+from wsgi_async.gateways.fastcgi_records import Kind
 from wsgi_async.http.framing import BodyFraming
 from wsgi_async.http.limits import Limits
 from wsgi_async.http.reading import Signal
@@ -95,6 +96,24 @@ def test_an_application_may_end_the_connection(side: Side) -> None:
     assert not side.framer[head, 5, "GET", "HTTP/1.1", True].persists
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("keep", "persists", "says"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_a_connection_that_is_not_kept_has_more_than_the_end(
+    side: Side, keep: bool, persists: bool, says: bool, method: str
+) -> None:
+    """So that nginx does not keep it either; who did not want that is told nothing."""
+    side.reader.receive_data(write(request(keep=keep)))
+    side.reader.next_event()
+    framed = side.framer[OK, 1, method, "HTTP/1.1", persists]
+    side.front.take(framed.data)
+    if method == "GET":
+        side.front.take(b"".join(framed.frame_body([b"x"], True)))
+    assert len(side.front.ended) == 1
+    assert [record.kind for record in side.front.managed] == [Kind.UNKNOWN_TYPE] * says
+
+
 def test_the_next_request_waits_for_the_end_of_the_response(side: Side) -> None:
     side.ask()
     framed = side.framer[OK, 0, "GET", "HTTP/1.1", True]
@@ -115,6 +134,7 @@ def test_answers_of_the_servers_own(side: Side) -> None:
     (_, ended), *_ = side.front.ended
     assert (ended.status, ended.fields["Retry-After"], ended.fields["X-Id"]) == (503, "7", "9")
     assert b"All threads are busy" in ended.body
+    assert len(side.front.managed) == 1, "it is the connection's last one"
 
 
 def test_a_refused_head_can_be_answered(side: Side) -> None:
