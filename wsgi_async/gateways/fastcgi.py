@@ -41,6 +41,9 @@ _NEED_DATA = Signal.NEED_DATA
 _END_OF_BODY = Signal.END_OF_BODY
 _ABORTED = Signal.ABORTED
 
+_NO_LENGTH = (b"CONTENT_LENGTH", b"-1")
+"""What Caddy says of a body that comes in chunks."""
+
 _BEGIN = struct.Struct("!HB5x")  # role, flags
 _KEEP_CONN = 1
 
@@ -315,6 +318,8 @@ class FastCGIReader:
         self._pass_over(header)
         variables = name_values(self._variables)
         self._variables.clear()
+        if _NO_LENGTH in variables:
+            variables.remove(_NO_LENGTH)
         head = request_head(variables, self._limits, ends_bodies=True)
         head.keep_alive = self._keeps
         self._owed = head.content_length

@@ -97,9 +97,9 @@ class FastCGIFramer:
     def cut(self) -> bytes:
         """What is written where a response that has begun ends here, incomplete.
 
-        No front server looks at the application's status in the record that ends a request: with
-        it a response without Content-Length would be complete for nginx, Apache and Caddy. So that
-        is left out, and in its place is what none of them takes for a record.
+        Neither nginx nor Apache looks at the application's status in the record that ends a
+        request: with that, a response without Content-Length would be complete for them. So it is
+        left out, and in its place is what nobody takes for a record.
         """
         if self._has_ended:
             return b""

@@ -166,6 +166,15 @@ def _length(text: bytes) -> bytes:
     return bytes((size,)) if size < 0x80 else _LONG.pack(size | _IS_LONG)
 
 
+def _read_length(data: bytes, position: int) -> tuple[int, int]:
+    """A length, and the index after it."""
+    size = data[position]
+    if size < 0x80:
+        return size, position + 1
+    long: int = _LONG.unpack_from(data, position)[0]
+    return long & ~_IS_LONG, position + 4
+
+
 def name_values(content: bytes | bytearray) -> list[tuple[bytes, bytes]]:
     """Names with their values, in their order (§3.4).
 
@@ -176,18 +185,12 @@ def name_values(content: bytes | bytearray) -> list[tuple[bytes, bytes]]:
     position, end = 0, len(data)
     try:
         while position < end:
-            name_size = data[position]
-            if name_size < 0x80:
-                position += 1
+            name_size, value_size = data[position], data[position + 1]
+            if name_size | value_size < 0x80:  # nearly every one
+                position += 2
             else:
-                name_size = _LONG.unpack_from(data, position)[0] & ~_IS_LONG
-                position += 4
-            value_size = data[position]
-            if value_size < 0x80:
-                position += 1
-            else:
-                value_size = _LONG.unpack_from(data, position)[0] & ~_IS_LONG
-                position += 4
+                name_size, position = _read_length(data, position)
+                value_size, position = _read_length(data, position)
             middle = position + name_size
             name = data[position:middle]
             position = middle + value_size
