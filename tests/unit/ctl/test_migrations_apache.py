@@ -285,8 +285,35 @@ def test_versions_of_tls(versions: str, lowest: str) -> None:
         ("[::1]:80", "[::1]:80"),
         ("*", ":80"),
         ("[fe80::1]", "[fe80::1]:80"),
+        ("*:*", ":80"),
     ],
 )
 def test_addresses(address: str, bound: str) -> None:
     text = f"<VirtualHost {address}>\nWSGIScriptAlias / /srv/a.wsgi\n</VirtualHost>"
     assert plan(text).options["bind"] == [bound]
+
+
+def test_a_host_without_a_port_has_those_that_are_listened_on() -> None:
+    text = "Listen 8080\nListen 10.0.0.1:81\n<VirtualHost *>\nWSGIScriptAlias / /srv/a.wsgi\n"
+    assert plan(text).options["bind"] == [":8080", ":81"]
+
+
+def test_the_largest_of_several_bounds_on_bodies_counts() -> None:
+    text = """
+        LimitRequestBody 2000
+        <Location /api>
+        LimitRequestBody 1000
+        </Location>
+        <Location /upload>
+        LimitRequestBody 3000
+        </Location>
+        <Location /other>
+        LimitRequestBody 2500
+        </Location>
+    """
+    assert plan(text).options["max_body_size"] == "3000"
+
+
+@pytest.mark.parametrize("name", ["*.example.org", "../a", "${HOST}", ".a"])
+def test_what_is_no_name_names_no_file(name: str) -> None:
+    assert plan(f"ServerName {name}\nWSGIScriptAlias / /srv/a.wsgi").title == ""

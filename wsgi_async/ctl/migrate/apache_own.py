@@ -87,6 +87,23 @@ def _number(rule: Rule, *options: str, zero: Rule | None = None) -> Handler:
     return handle
 
 
+_NO_BOUND = changed("0 is no bound there; here it is 1 GiB where --max-body-size says nothing")
+_LARGEST_BODY = taken("a larger body is answered with 413", "max_body_size")
+_ONE_BOUND = changed("one bound is for all paths here, and the largest of these", "max_body_size")
+
+
+def _limit_request_body(move: Move, directive: Directive) -> None:
+    value, known = _first(directive), str(move.plan.options.get("max_body_size", ""))
+    if value == "0":
+        move.say(directive, _NO_BOUND)
+    elif directive.around("location", "locationmatch", "directory", "files") is None:
+        move.take(directive, _LARGEST_BODY, value)
+    elif known.isdecimal() and value.isdecimal() and int(value) < int(known):
+        move.say(directive, _ONE_BOUND)
+    else:
+        move.take(directive, _ONE_BOUND, value)
+
+
 def _switch(on: Rule, off: Rule) -> Handler:
     def handle(move: Move, directive: Directive) -> None:
         move.say_once(directive, off if directive.text.strip().lower() == "off" else on)
@@ -230,7 +247,7 @@ _NAMES = changed(
     "requests for any name are answered, and SERVER_NAME is the address that the client reached: "
     "applications go by Host (ALLOWED_HOSTS)"
 )
-_NO_BOUND = changed("0 is no bound there; here it is 1 GiB where --max-body-size says nothing")
+
 
 HANDLERS: dict[str, Handler] = {
     "gracefulshutdowntimeout": _simple(
@@ -238,11 +255,7 @@ HANDLERS: dict[str, Handler] = {
     ),
     "keepalive": _keep_alive,
     "keepalivetimeout": _keep_alive_timeout,
-    "limitrequestbody": _number(
-        taken("a larger body is answered with 413, at any path", "max_body_size"),
-        "max_body_size",
-        zero=_NO_BOUND,
-    ),
+    "limitrequestbody": _limit_request_body,
     "limitrequestfields": _number(
         taken("more of them are answered with 431", "limit_request_fields"),
         "limit_request_fields",

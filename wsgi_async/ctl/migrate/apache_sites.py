@@ -124,11 +124,11 @@ def sites_of(directives: Iterable[Directive]) -> list[Site]:
             common.append(directive)
             continue
         # Two hosts may have the same addresses: the place of a section tells them apart.
-        if section.where not in hosts:
-            addresses = [address_of(word) for word in section.value.split()]
-            hosts[section.where] = Host(addresses, [], section.where, section.value)
-        hosts[section.where].directives.append(directive)
+        host = hosts.setdefault(section.where, Host([], [], section.where, section.value))
+        host.directives.append(directive)
     outside = Host(_listened(common), common)
+    for host in hosts.values():
+        host.addresses = _addresses(host.value, outside.addresses)
     if outside.scripts or not any(host.scripts for host in hosts.values()):
         return [Site([outside, *hosts.values()])]
     return _grouped(list(hosts.values()), common)
@@ -174,6 +174,18 @@ def address_of(text: str) -> str:
     if host in ("*", "_default_", "0.0.0.0", "[::]"):
         host = ""
     return f"{host}:{'80' if port == '*' else port}"
+
+
+def _addresses(written: str, listened: list[str]) -> list[str]:
+    """Those of a virtual host; one without a port has all ports that Apache listens on."""
+    found = []
+    for word in written.split():
+        if re.search(r":\d+$", word) or word.isdecimal() or not listened:
+            found.append(address_of(word))
+        else:
+            host = address_of(word).rpartition(":")[0]
+            found += [f"{host}:{address.rpartition(':')[2]}" for address in listened]
+    return list(dict.fromkeys(found))
 
 
 def _listened(common: list[Directive]) -> list[str]:

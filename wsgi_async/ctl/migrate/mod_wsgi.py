@@ -40,7 +40,8 @@ class _Site:
     """One site, as a plan."""
 
     def __init__(self, site: Site, source: Source) -> None:
-        self.plan = Plan("mod_wsgi", (site.names or [""])[0], between=" ")
+        names = [name for name in site.names if re.fullmatch(r"[\w-][\w.-]*", name)]
+        self.plan = Plan("mod_wsgi", (names or [""])[0], between=" ")
         self._source = source
         self._move = Move(site, self.plan)
         self._site = site
@@ -54,8 +55,8 @@ class _Site:
         self._addresses()
         for directive in self._site.directives:
             self._one(directive)
-        names = dict.fromkeys(each.where.rpartition(":")[0] for each in site.directives)
-        self.plan.files = [name for name in names if name != source.name]
+        files = dict.fromkeys(each.where.rpartition(":")[0] for each in site.directives)
+        self.plan.files = [name for name in files if name != source.name]
         self._processes()
         self._user()
         self._others()
@@ -93,12 +94,20 @@ class _Site:
             for script in host.scripts:
                 self._script(script, name, seen)
         scripts = self._site.scripts
-        if scripts and not any(each.key == "wsgiscriptreloading" for each in self._site.directives):
-            where = scripts[0].directive
-            self._move.say(where, apache_own.RELOADING, setting="WSGIScriptReloading", value="")
+        if scripts:
+            self._not_set(scripts[0].directive)
         apart = [script for script in scripts[1:] if not self._is_global(script)]
         if apart:
             self._move.say(apart[0].directive, _TOGETHER, setting="WSGIApplicationGroup", value="")
+
+    def _not_set(self, where: Directive) -> None:
+        """What differs where nothing is said of it."""
+        keys = {each.key for each in self._site.directives}
+        if "wsgiscriptreloading" not in keys:
+            self._move.say(where, apache_own.RELOADING, setting="WSGIScriptReloading", value="")
+        if keys.isdisjoint(("allowencodedslashes", "mergeslashes")):
+            self._move.say(where, _PATHS, setting="MergeSlashes", value="")
+        self._move.say(where, _ENVIRON, setting="environ", value="")
 
     def _script(self, script: Script, name: str, seen: dict[str, str]) -> None:
         prefix, file, directive = script.prefix, script.file, script.directive
@@ -233,6 +242,14 @@ def _used_groups(site: Site) -> list[str]:
 _ROOT = taken(
     "loaded when the server starts, not at the first request; when it has changed: see "
     "WSGIScriptReloading"
+)
+_PATHS = changed(
+    "not set, where Apache makes one slash of several, resolves .. and answers 404 to %2F; here "
+    "the path reaches the application decoded, and else as the client has sent it"
+)
+_ENVIRON = changed(
+    "what only Apache has is not in it: mod_wsgi.process_group and its like, DOCUMENT_ROOT, "
+    "SCRIPT_FILENAME, REQUEST_SCHEME (wsgi.url_scheme is there)"
 )
 _MOUNT = taken(
     "SCRIPT_NAME and PATH_INFO are as there; below a longer prefix it is another's", "mount"

@@ -147,6 +147,26 @@ _RULES: dict[str, Rule] = {
     "startup-log-name": unused("what happens at the start is in the error log"),
     "with-cgi": missing(f"CGI programs are not run: {_FRONT}"),
     "with-php5": missing(f"PHP is not run: {_FRONT}"),
+    **dict.fromkeys(
+        (
+            *("telemetry-service", "enable-telemetry", "telemetry-ui-port", "telemetry-interval"),
+            "telemetry-options",
+        ),
+        unused("see --metrics-bind and --dashboard-bind"),
+    ),
+    **dict.fromkeys(
+        (
+            *(
+                "httpd-executable",
+                "modules-directory",
+                "orphan-interpreter",
+                "rotatelogs-executable",
+            ),
+            *("shell-executable", "verbose-debugging"),
+        ),
+        unused("it is for Apache's own work"),
+    ),
+    "gdb-executable": _DEBUG,
     "coverage-directory": _DEBUG,
     "debug-mode": _DEBUG,
     "debugger-startup": _DEBUG,
