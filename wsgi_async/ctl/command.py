@@ -434,6 +434,8 @@ def migrate(ctx: click.Context, files: tuple[str, ...], kind: str, execute: bool
     words = ctx.meta["words"]
     if not files and not words:
         raise click.UsageError("Give a FILE, or a command line behind --.")
+    if any(ctx.obj.values()):
+        raise click.UsageError("migrate asks no server: leave --socket, --pid and --json out.")
     try:
         found = report(
             files, words, Screen.of(sys.stdout, os.environ), kind=kind, may_execute=execute

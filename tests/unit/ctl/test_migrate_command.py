@@ -35,6 +35,12 @@ def test_nothing_of_consequence_is_code_0_and_something_is_2(capsys: Call) -> No
     assert "\n! command line  -D\n" in lost.out
 
 
+def test_options_for_a_server_are_refused(capsys: Call) -> None:
+    ended = run(capsys, "--json", "migrate", "--", "gunicorn", "app:app")
+    assert ended.code == 1
+    assert "migrate asks no server" in ended.error
+
+
 def test_options_behind_the_dashes_are_the_other_servers(capsys: Call) -> None:
     # -s and --kind are options of wsgi-asyncctl too.
     ended = migrate(capsys, "--", "gunicorn", "-s", "--kind", "x", "app:app")

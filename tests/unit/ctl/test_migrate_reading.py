@@ -191,6 +191,8 @@ def test_variables_that_are_known_are_put_in() -> None:
             "shop:create_app(api_key=..., debug=True)",
         ),
         ("env", "SENTRY_DSN=https://abc@sentry/1", "SENTRY_DSN=..."),
+        ("env", "API_KEY=$API_KEY", "API_KEY=$API_KEY"),
+        ("env", "API_KEY=${API_KEY:-hunter2}", "API_KEY=..."),
         ("env", "TOKEN_FILE=/run/token", "TOKEN_FILE=/run/token"),
         ("-e", "API_KEY=a(b)=c", "API_KEY=..."),
         ("statsd", "localhost:8125", "localhost:8125"),

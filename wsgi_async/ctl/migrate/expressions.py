@@ -28,7 +28,7 @@ _PLAIN_FIELDS = re.compile(r"(?:[^{}]|\{\w*\})*")
 
 
 class Known(NamedTuple):
-    """A value."""
+    """A value, or a function that only returns something."""
 
     value: Any
     variables: tuple[str, ...] = ()
@@ -36,6 +36,8 @@ class Known(NamedTuple):
     counts_processors: bool = False
     shell: str = ""
     """Its text as a shell has it, where variables are in it and it can be told."""
+    returns: ast.expr | None = None
+    """Of a function without arguments: what it returns."""
 
 
 class NotKnown(Exception):
@@ -166,7 +168,7 @@ class _Reading:
         if node.id == "__file__":
             return self._file
         known = self._names.get(node.id)
-        if known is None:
+        if known is None or known.returns is not None:
             raise NotKnown()
         self.variables |= dict.fromkeys(known.variables)
         self.counts_processors |= known.counts_processors
@@ -268,6 +270,9 @@ class _Reading:
         if name in _PROCESSORS or ast.unparse(node) == "len(os.sched_getaffinity(0))":
             self.counts_processors = True
             return os.cpu_count() or 1
+        function = self._names.get(name)
+        if function is not None and function.returns is not None and not node.args:
+            return self.value(function.returns)
         arguments = [self.value(each) for each in node.args]
         if any(keyword.arg is None for keyword in node.keywords):
             raise NotKnown()

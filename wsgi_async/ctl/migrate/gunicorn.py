@@ -96,10 +96,12 @@ def _fate(plan: Plan, setting: Setting, settings: Settings) -> Fate:
 def _is_nothing(setting: Setting) -> bool:
     """Whether it says that there is to be nothing of it, or what is so anyway."""
     if setting.name in OPTIONS:
-        return setting.value is None or setting.value is False
+        spec = KNOWN.get(OPTIONS[setting.name])
+        is_zero = str(setting.value) == "0" and spec is not None and spec.default == 0
+        return setting.value is None or setting.value is False or is_zero
     if setting.name == "sendfile":
         return setting.value in (None, True)
-    return not setting.value or (setting.name, setting.value) == ("protocol", "http")
+    return not setting.value
 
 
 def _unknown(plan: Plan, setting: Setting) -> Fate:
@@ -128,7 +130,7 @@ def _from_variable(plan: Plan, setting: Setting, fate: Fate) -> Fate:
     host, colon, port = names_alone(setting.variable).rpartition(":")
     is_read_anyway = port == anyway and host in (_ALL_INTERFACES if colon else ("",))
     default = with_defaults(setting.variable)
-    if is_read_anyway and default is None:
+    if is_read_anyway and default is None and not plan.kept:  # what the kept file says would win
         said = f"wsgi-async reads {anyway} without being told"
         return fate._replace(text=_joined(said, fate.text), is_left_out=True)
     plan.variables[option] = setting.variable

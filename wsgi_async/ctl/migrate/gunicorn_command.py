@@ -154,36 +154,43 @@ def _from_file(command: Command, found: list[Given], plan: Plan) -> list[Setting
 
 
 def _settings(found: list[Given], plan: Plan) -> Iterator[Setting]:
-    lists: dict[str, list[Any]] = {}
+    lists: dict[str, list[Given]] = {}
     for each in found:
         if not each.flag:
-            if not each.value:
-                continue
-            _application(each, plan)
+            if each.value:
+                _application(each, plan)
             continue
         if each.taking is None:
             yield Setting(each.flag, each.value, each.where, each.value, each.flag)
             continue
         name = each.taking.setting
-        if name == "config":
-            continue
         if name in OPTIONS:
             plan.besides_kept |= {OPTIONS[name]}
-        written = each.value if each.taking.takes_value else ""
-        value: Any = each.value if each.taking.takes_value else name != "sendfile"
-        if has_variable(each.value):
-            default = with_defaults(each.value)
-            yield Setting(
-                name, default, each.where, written, each.flag, each.value, "", default is not None
-            )
-            continue
         if name in _LISTS:
-            lists.setdefault(name, []).append(value)
-            value = lists[name]
-            if len(value) > 1:
-                plan.add(each.where, each.flag, written, Verdict.TAKEN_OVER)
-                continue
-        yield Setting(name, value, each.where, written, each.flag)
+            lists.setdefault(name, []).append(each)
+        elif not each.taking.takes_value:
+            yield Setting(name, name != "sendfile", each.where, "", each.flag)
+        elif name != "config":
+            yield _setting(name, each, each.value)
+    for name, parts in lists.items():
+        for part in parts[1:]:
+            plan.add(part.where, part.flag, part.value, Verdict.TAKEN_OVER)
+        yield _setting(name, parts[0], "\n".join(part.value for part in parts))
+
+
+def _setting(name: str, each: Given, text: str) -> Setting:
+    """One with a value.
+
+    :param text: that; of a list, a text on each line.
+    """
+    variable, known = "", True
+    value: Any = text
+    if has_variable(text):
+        variable, value = text, with_defaults(text)
+        known = value is not None
+    if name in _LISTS and known:
+        value = value.split("\n")
+    return Setting(name, value, each.where, each.value, each.flag, variable, is_known=known)
 
 
 def _application(word: Given, plan: Plan) -> None:

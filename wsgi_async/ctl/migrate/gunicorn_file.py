@@ -76,6 +76,8 @@ class _Reader:
                 case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                     if name in _FUNCTIONS:
                         yield self._setting(name, node, f"def {name}(...)", value=name)
+                    elif isinstance(node, ast.FunctionDef):
+                        self._define(node)
                 case ast.If() | ast.Try() | ast.With() | ast.For() | ast.While() | ast.Match():
                     yield from self._nested(node)
 
@@ -116,6 +118,16 @@ class _Reader:
             yield self._setting(
                 name, target, text, value=known.value, note=_note(known), variable=shell
             )
+
+    def _define(self, node: ast.FunctionDef) -> None:
+        """Keep in mind a function that only returns something, as for the number of workers."""
+        self._names.pop(node.name, None)
+        match node.body:
+            case [ast.Return(value=ast.expr() as value)] | [
+                ast.Expr(value=ast.Constant()),
+                ast.Return(value=ast.expr() as value),
+            ] if not ast.unparse(node.args):
+                self._names[node.name] = Known(None, returns=value)
 
     def _nested(self, node: ast.stmt) -> Iterator[Setting]:
         """What is set in a condition or a loop, which is not followed."""

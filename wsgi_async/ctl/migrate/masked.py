@@ -25,6 +25,9 @@ _QUOTED_PAIR = re.compile(rf"(?P<quote>['\"]){_NAME}(?P<between>=)(?P<value>[^'\
 """``"NAME=VALUE"``, whose value may have spaces."""
 
 
+_REFERENCE = re.compile(r"\$\w+|\$\{\w+\}|\.\.\.")
+"""What only says where a secret is, or that it was hidden."""
+
 _WHOLE_PAIR = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
 
@@ -33,6 +36,8 @@ def masked(setting: str, text: str) -> str:
 
     :param setting: what it is the value of, by the other server's name.
     """
+    if _REFERENCE.fullmatch(text):
+        return text
     if setting and _is_secret(setting) and text:
         return HIDDEN
     if (match := _WHOLE_PAIR.fullmatch(text)) and _is_secret(match[1]):
@@ -49,7 +54,8 @@ def masked_pair(pair: str) -> str:
 
 
 def _hide(match: re.Match[str]) -> str:
-    if not _is_secret(match["name"]) or match["value"].strip("'\"").startswith(("/", HIDDEN)):
+    value = match["value"].strip("'\"")
+    if not _is_secret(match["name"]) or value.startswith("/") or _REFERENCE.fullmatch(value):
         return match[0].strip(match.groupdict().get("quote") or "")  # a file that has it is none
     return f"{match['name']}{match['between']}{HIDDEN}"
 

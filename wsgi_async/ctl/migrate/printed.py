@@ -16,7 +16,7 @@ from wsgi_async.ctl.text import Paint, Screen, clean, cut, many
 from .checked import KNOWN
 from .masked import HIDDEN, masked, masked_pair
 from .report import Finding, Plan, Quoting, Verdict
-from .words import with_defaults
+from .words import has_variable, with_defaults
 
 __all__ = ["describe", "toml_lines"]
 
@@ -80,19 +80,28 @@ def _option_words(plan: Plan, shown: Mapping[str, Any]) -> list[str]:
     for name, spec in KNOWN.items():
         if name == "app":
             continue
-        if name in plan.variables:
-            words += [flag_of(spec), _Shell(masked(name, plan.variables[name]))]
-        elif name in shown:
-            words += as_words(spec, shown[name])
+        words += _words_of(plan, spec, shown)
     return words
+
+
+def _words_of(plan: Plan, spec: Option, shown: Mapping[str, Any]) -> list[str]:
+    """The words of one option; none where nobody says it."""
+    if spec.name in plan.variables:
+        texts = [masked(spec.name, text) for text in plan.variables[spec.name].split("\n")]
+        return [
+            word
+            for text in texts
+            for word in (flag_of(spec), _Shell(text) if has_variable(text) else text)
+        ]
+    return as_words(spec, shown[spec.name]) if spec.name in shown else []
 
 
 def _kept_line(plan: Plan, shown: Mapping[str, Any]) -> str:
     """The command line that has the other server's file read."""
     words = [plan.program, "-c", plan.kept]
-    for name in KNOWN:
-        if name in plan.besides_kept and name in shown:
-            words += as_words(KNOWN[name], shown[name])
+    for name, spec in KNOWN.items():
+        if name in plan.besides_kept:
+            words += _words_of(plan, spec, shown)
     application = [] if ".ini" in plan.kept else _application(plan)
     return _placed(plan, [*words, *application])
 
@@ -146,7 +155,10 @@ def _quoted(word: str) -> str:
     if not isinstance(word, _Shell):
         return shlex.quote(word)
     rest = word.translate(dict.fromkeys(map(ord, "${}")))
-    return str(word) if shlex.quote(rest) == rest else '"' + word.replace('"', '\\"') + '"'
+    if shlex.quote(rest) == rest:
+        return str(word)
+    escaped = re.sub(r'["`]', lambda match: f"\\{match[0]}", word)
+    return f'"{escaped}"'
 
 
 # --- wsgi_async.toml
@@ -178,7 +190,8 @@ def _variable(spec: Option) -> str:
 
 
 def _masked_variable(plan: Plan, name: str) -> str:
-    return masked(name, plan.variables[name])
+    texts = [masked(name, text) for text in plan.variables[name].split("\n")]
+    return KNOWN[name].separator.join(texts)
 
 
 def _shown(plan: Plan) -> dict[str, Any]:

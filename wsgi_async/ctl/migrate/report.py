@@ -153,7 +153,8 @@ class Plan:
     """By our names; not validated."""
     variables: dict[str, str] = field(default_factory=dict)
     """Options that a variable has to say: our name, and the text as a shell has it,
-    ``0.0.0.0:${PORT:-8000}``. Where ``options`` has the same name, that is the default."""
+    ``0.0.0.0:${PORT:-8000}``; of a list, a text on each line. Where ``options`` has the same
+    name, that is the default."""
     environment: dict[str, str] = field(default_factory=dict)
     """Variables that are set for the command line: ``A=b gunicorn ...``."""
     findings: list[Finding] = field(default_factory=list)
