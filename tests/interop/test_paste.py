@@ -90,12 +90,27 @@ def number_of(answer: str) -> int:
 # --- The example: an ordinary Pyramid project
 
 
-@pytest.mark.parametrize("command", [PSERVE, [*COMMAND, "-c"]], ids=["pserve", "wsgi-async"])
-def test_a_pyramid_application(command: list[str], tmp_path: Path) -> None:
+USE = "use = egg:counter"
+"""As in the file of a project that is installed, ``pip install -e .``."""
+
+
+@pytest.mark.parametrize(
+    ("command", "is_installed"),
+    [(PSERVE, True), ([*COMMAND, "-c"], False), ([*COMMAND, "-c"], True)],
+    ids=["pserve", "wsgi-async", "wsgi-async, installed"],
+)
+def test_a_pyramid_application(command: list[str], is_installed: bool, tmp_path: Path) -> None:
     for name in ("counter.py", "development.ini"):
         text = (EXAMPLE / name).read_text()
         assert text.count("localhost:6543") == (name == "development.ini")
         (tmp_path / name).write_text(text.replace("localhost:6543", "localhost:0"))
+    if is_installed:
+        ini = tmp_path / "development.ini"
+        ini.write_text(ini.read_text().replace("paste.app_factory = counter:main", USE))
+        told = tmp_path / "counter-1.0.dist-info"
+        told.mkdir()
+        (told / "METADATA").write_text("Metadata-Version: 2.1\nName: counter\nVersion: 1.0\n")
+        (told / "entry_points.txt").write_text("[paste.app_factory]\nmain = counter:main\n")
     with running(*command, "development.ini", cwd=tmp_path) as process:
         url = url_of(process)
         assert ask(url, "/hello/Ada") == "Hello, Ada! (1)\n"
@@ -159,6 +174,16 @@ def test_pserve_ends_where_a_setting_is_wrong(server: str, said: str, tmp_path: 
 
 
 # --- The command line
+
+
+def test_hooks_of_a_gunicorn_file_are_called_by_pserve_too(tmp_path: Path) -> None:
+    (tmp_path / "hooks.py").write_text("def on_starting(server): print('on_starting is called')\n")
+    write(tmp_path, "listen = 127.0.0.1:0\nthreads = 2\nconfig = hooks.py")
+    with running(*PSERVE, "site.ini", cwd=tmp_path) as process:
+        process.wait_for("^on_starting is called$")
+        assert ask(url_of(process)).startswith("hello ")
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
 
 
 def test_logging_and_variables(tmp_path: Path) -> None:

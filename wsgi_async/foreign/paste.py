@@ -80,8 +80,8 @@ def read(
         raise ConfigError(f"{name}: {error.filename}: {error.strerror}") from None
     except (LookupError, configparser.Error) as error:
         raise ConfigError(f"{name}: {' '.join(str(error).split())}") from None
-    if section and not has_app:
-        raise ConfigError(f"{name} has no section [app:{section}]")
+    if not has_app and (section or server is None):
+        raise ConfigError(_without_application(name, section or MAIN, sections_of(path)))
     options: dict[str, object] = {}
     notices: tuple[str, ...] = ()
     hooks = None
@@ -94,6 +94,16 @@ def read(
     if "log_config" not in options and "loggers" in sections_of(path):
         options["log_config"] = str(path)
     return ForeignFile(options, notices, hooks)
+
+
+def _without_application(name: str, wanted: str, sections: Sequence[str]) -> str:
+    names = [
+        section.partition(":")[2]
+        for section in sections
+        if ":" in section and not section.startswith("server:") and is_paste([section])
+    ]
+    hint = f"; write {name}#NAME, of which there are: {', '.join(names)}" if names else ""
+    return f"{name} has no section [app:{wanted}]{hint}"
 
 
 def with_loggers(settings: Settings, directory: Path) -> Settings:

@@ -198,8 +198,11 @@ class _Conversion:
             if text:  # that is what it calls who comes by a unix socket
                 self._options["forwarded_allow_ips"] = ["unix" if text == "localhost" else text]
         elif key == "trusted_proxy_headers":
-            if text:
-                self._options["proxy_headers"] = text.split()
+            words = text.lower().split()
+            if "x-forwarded-by" in words:  # which no option takes, and no application reads
+                self._ignored.append("x-forwarded-by")
+            if words:
+                self._options["proxy_headers"] = [word for word in words if word[-3:] != "-by"]
         elif key in _LOST:
             if text.lower() not in _HARMLESS[key]:
                 self._notices.append(f"{self._name}: {key} = {text}: {ABSENT[_LOST[key]]}")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from wsgi_async.config.calls import changed, given, make_config, refuse
+from wsgi_async.config.hooks import Hooks
 from wsgi_async.config.option import Group, Scope
 from wsgi_async.config.options import LAUNCH_OPTIONS, Config
 from wsgi_async.config.sources import Settings
@@ -94,8 +95,8 @@ def serve_settings(
     """Likewise, by all options that there are: for somebody else's command that has loaded the
     application and has a configuration of ours, as ``pserve`` has. *Main thread.*
 
-    Without an option that needs a supervisor, or is the command line's alone, there is one process,
-    this one. Otherwise it is the parent of those that serve.
+    Without an option that needs a supervisor, or is the command line's alone, and without hooks,
+    there is one process, this one. Otherwise it is the parent of those that serve.
 
     :param environ: the process's environment.
     :raises ConfigError: a wrong option, or an address that cannot be had.
@@ -103,10 +104,12 @@ def serve_settings(
     """
     options = changed(settings.config)
     of_launch = [spec for spec in LAUNCH_OPTIONS if spec.name in settings.values]
-    needs_parent = given(options, Scope.FLEET) or any(
-        settings.values[spec.name].value != spec.default for spec in of_launch
-    )
-    if needs_parent:
+    has_hooks = type(settings.hooks) is not Hooks
+    if (
+        has_hooks
+        or given(options, Scope.FLEET)
+        or any(settings.values[spec.name].value != spec.default for spec in of_launch)
+    ):
         _launch(application, settings, environ)
         return
     asks_for_logs = bool(given(options, Scope.PROCESS, besides=Group.METRICS))

@@ -104,6 +104,10 @@ WAITRESS = {
         "forwarded_allow_ips": ["10.0.0.1"],
         "proxy_headers": ["x-forwarded-for", "x-forwarded-proto"],
     },
+    "trusted_proxy = 10.0.0.1\ntrusted_proxy_headers = FORWARDED": {
+        "forwarded_allow_ips": ["10.0.0.1"],
+        "proxy_headers": ["forwarded"],
+    },
     "trusted_proxy = localhost\ntrusted_proxy_count = 1": {"forwarded_allow_ips": ["unix"]},
     "channel_timeout = 9\nbacklog = 7": {"keep_alive": "9", "backlog": "7"},
     "inbuf_overflow = 9\noutbuf_overflow = 8": {"spool_threshold": "9", "response_buffer": "8"},
@@ -155,11 +159,12 @@ def test_gunicorns_names_are_known_under_either_server(tmp_path: Path, body: str
 
 def test_what_has_no_counterpart_is_told_in_one_line(tmp_path: Path) -> None:
     body = "worker_class = gevent\nproc_name = shop\nasyncore_use_poll = true\nipv6 = false\n"
+    body += "trusted_proxy_headers = x-forwarded-for x-forwarded-by\n"
     file = convert(tmp_path, f"[server:main]\nuse = egg:wsgi_async\n{body}")
-    assert file.options == {}
+    assert file.options == {"proxy_headers": ["x-forwarded-for"]}
     label = "site.ini, [server:main]: ignored here: "
     assert sorted(file.notices) == [
-        f"{label}asyncore_use_poll, ipv6",
+        f"{label}asyncore_use_poll, ipv6, x-forwarded-by",
         f"{label}proc_name, worker_class",
     ]
 
@@ -295,8 +300,15 @@ def test_wrong_values_name_the_option(tmp_path: Path) -> None:
 
 
 def test_a_section_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^site\.ini has no section \[app:admin\]$"):
-        convert(tmp_path, APP, "site.ini#admin")
+    with pytest.raises(ConfigError) as caught:
+        convert(tmp_path, f"{APP}[composite:api]\nuse = egg:x\n[server:a]\n", "site.ini#admin")
+    assert str(caught.value) == (
+        "site.ini has no section [app:admin]; write site.ini#NAME, of which there are: main, api"
+    )
+    with pytest.raises(ConfigError, match=r"^site\.ini has no section \[app:main\]; .*: api$"):
+        convert(tmp_path, "[composite:api]\nuse = egg:x\n")
+    with pytest.raises(ConfigError, match=r"^site\.ini has no section \[app:main\]$"):
+        convert(tmp_path, "[server:other]\nuse = egg:x\n")
 
 
 def test_a_file_may_have_the_application_alone_or_the_server(tmp_path: Path) -> None:
