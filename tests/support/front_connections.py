@@ -74,12 +74,12 @@ class Front:
         loop = cast("Any", site.loop)
         protocol = GatewayProtocol(site.connections, loop, ("127.0.0.1", 5), self._speech)
         transport = FakeTransport(loop, protocol, peername=("127.0.0.1", 5))
-        for piece in pieces:
+        for piece in filter(None, pieces):
             transport.receive(piece)
         if ends:
             transport.receive_eof()
         site.settle()
-        assert not recorder.errors
+        assert recorder.errors == [], recorder.errors
         ended = Ended(
             self._statuses(transport.sent),
             tuple(recorder.dropped[lines:]),
