@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,18 @@ from typing import NamedTuple
 
 import pytest
 from frameworks import Site
-from gateway_nginx import WAYS, Fronted, Way, binds, fronted, make_application
+from gateway_nginx import (
+    PROTOCOLS,
+    WAYS,
+    Fronted,
+    Way,
+    binds,
+    fronted,
+    make_application,
+    upstreams,
+)
 from processes import Site as Deployed
+from processes import children
 from serving import Served, serving
 
 LIMIT = 10_000
@@ -182,3 +193,50 @@ def test_a_server_that_is_killed(site: Deployed, tmp_path_factory: pytest.TempPa
                 while response.read(1_000_000):
                     pass
             assert nginx.ask(way, "/").status == 502
+
+
+def test_a_front_server_that_vanishes(tmp_path: Path) -> None:
+    """nginx's own process dies in the middle of everything: nothing is held for it."""
+    site = Site(tmp_path / "none")
+    ways = [way for way in WAYS if way.direct]
+    with (
+        serving(make_application(site), bind=binds(tmp_path)) as served,
+        fronted(
+            tmp_path, served.server.addresses, ways, but_for="exited on signal 9|temporary file"
+        ) as nginx,
+        contextlib.ExitStack() as stack,
+    ):
+        for way in ways:
+            stream = stack.enter_context(contextlib.closing(nginx.connect(way)))
+            stream.request("GET", "/stream?count=3")
+            assert stream.getresponse().read1() == b"0\n"
+            upload = stack.enter_context(contextlib.closing(nginx.connect(way)))
+            upload.putrequest("POST", "/digest")
+            upload.putheader("Content-Length", "1000000")
+            upload.endheaders(b"x" * 100_000)
+        busy = sum(way.streams_uploads for way in ways) + len(ways)
+        served.wait_until(lambda: len(served.connections.open) >= busy, "the uploads have come")
+        [worker] = children(int((tmp_path / "nginx.pid").read_text()))
+        os.kill(worker, signal.SIGKILL)
+        for _ in range(2 * len(ways)):
+            site.gate.open()
+        served.wait_until_idle()
+        # Its successor finds the server as it was.
+        for way in ways:
+            assert nginx.ask(way, "/hello").body == b"Hello, world!"
+
+
+def test_spoken_to_the_wrong_port(tmp_path: Path) -> None:
+    """A directive for one protocol, the port of another: a 502, and the log says what it was."""
+    swapped = dict(zip(PROTOCOLS, (*PROTOCOLS[1:], PROTOCOLS[0]), strict=True))
+    harmless = rf"{CUT}|{NOT_EVEN_A_HEAD}|(?:recv|readv|sendfile|writev)\(\).*(?:104|32)"
+    with serving(make_application(Site(tmp_path / "none")), bind=binds(tmp_path)) as served:
+        right = upstreams(served.server.addresses)
+        told = [f"{name}://{right[other, 'tcp']}" for name, other in swapped.items()]
+        ways = [Way(protocol, "tcp") for protocol in PROTOCOLS]
+        with fronted(tmp_path, told, ways, but_for=harmless) as nginx:
+            for way in ways:
+                assert nginx.ask(way, "/hello").status == 502, way
+            dropped = served.recorder.wait_for("connection_dropped", len(ways))
+        for (_, why), (name, other) in zip(dropped, swapped.items(), strict=True):
+            assert re.search(rf"looks like {name}, .* speaks {other}", why, re.IGNORECASE), why

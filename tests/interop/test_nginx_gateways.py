@@ -15,6 +15,7 @@ import pytest
 from frameworks import Site
 from gateway_nginx import (
     DOWNLOAD,
+    LARGE_SIZE,
     PROTOCOLS,
     WAYS,
     Fronted,
@@ -23,6 +24,7 @@ from gateway_nginx import (
     fronted,
     make_application,
 )
+from rawclient import RawClient, request
 from serving import Served, serving
 from tools import require_module
 
@@ -166,6 +168,21 @@ def test_a_client_that_leaves_a_stream(behind: Behind, way: Way) -> None:
     else:
         raise AssertionError("it was not closed")
     site.gate.shut()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_client_that_does_not_read_holds_no_thread(protocol: str, behind: Behind) -> None:
+    """nginx does not read either, then; the server keeps what it has no place for."""
+    with RawClient(
+        ("127.0.0.1", behind.nginx.front.ports[f"http-{Way(protocol, 'unix').name}"]),
+        receive_buffer=4096,
+    ) as client:
+        client.send(request("/large"))
+        head = client.read_until(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        behind.served.wait_until(lambda: not behind.served.pool.busy, "a thread waits")
+        assert behind.served.budgets.memory.used or behind.served.budgets.disk.used
+        assert client.receive(LARGE_SIZE) == b"x" * LARGE_SIZE
 
 
 @pytest.mark.parametrize("target", ["/download", "/stream?count=2", "/file", "/hello?name=you"])

@@ -21,6 +21,7 @@ from rawclient import TIMEOUT
 __all__ = [
     "CLIENT",
     "DOWNLOAD",
+    "LARGE_SIZE",
     "PROTOCOLS",
     "WAYS",
     "Fronted",
@@ -28,12 +29,14 @@ __all__ = [
     "binds",
     "fronted",
     "make_application",
+    "upstreams",
 ]
 
 PROTOCOLS = ("uwsgi", "fastcgi", "scgi")
 CLIENT = "127.0.0.2"
 """Where its clients connect from."""
 DOWNLOAD = os.urandom(100_000) * 30
+LARGE_SIZE = 5_000_000
 
 SERVER = """
     upstream {name} {{ server {where}; {keepalive} }}
@@ -271,6 +274,12 @@ def _download(
     return (DOWNLOAD[at : at + 50_000] for at in range(0, len(DOWNLOAD), 50_000))
 
 
+def _large(site: Site, environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+    """More than sockets hold."""
+    start_response("200 OK", [*BINARY, ("Content-Length", str(LARGE_SIZE))])
+    return (b"x" * 100_000 for _ in range(LARGE_SIZE // 100_000))
+
+
 def _headers(site: Site, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
     """As large a head as the query says."""
     large = [("X-Large", "x" * int(environ["QUERY_STRING"] or "1"))]
@@ -322,6 +331,7 @@ PAGES: dict[str, Callable[[Site, WSGIEnvironment, StartResponse], Iterable[bytes
     "parts": _parts,
     "download": _download,
     "headers": _headers,
+    "large": _large,
     "cut": _cut,
     "before": _before,
     "started": _started,
