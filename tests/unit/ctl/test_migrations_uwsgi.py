@@ -120,6 +120,11 @@ def test_a_section_of_a_file_is_read(tmp_path: Path) -> None:
     made = command("uwsgi --ini a.ini:two", tmp_path)
     assert (made.application, made.kept, made.files) == ("two", "a.ini:two", ["a.ini"])
     assert found(made, "module").where == "a.ini:4"
+    # A file is told by itself: %n is its name, and what was set before it is set in it.
+    (tmp_path / "shop.ini").write_text("[uwsgi]\nmodule = %n.%(stage)\nlogto = %d%n.log\n")
+    made = command("uwsgi --set-ph stage=live shop.ini", tmp_path)
+    assert made.application == "shop.live"
+    assert made.options["error_logfile"] == f"{tmp_path}/shop.log"
     absent = command("uwsgi --ini b.ini", tmp_path)
     assert found(absent, "--ini").verdict is Verdict.MISSING
 

@@ -20,7 +20,7 @@ comes of it; nothing is written, and no code of a project runs, but with ``--exe
 ``procfile``         a Procfile: a command line for each process
 ``systemd``          a unit: a command line, and what stands around it
 ``uwsgi``            uWSGI's ini files; ``uwsgi_command`` its command line, and
-                     ``uwsgi_fates`` what is said of each option
+                     ``uwsgi_fates`` and ``uwsgi_families`` what is said of each option
 ``mod_wsgi``         Apache's configuration, a plan for each of its sites; below it
                      ``apache_syntax``, ``apache_sites`` and, of what becomes of directives,
                      ``apache_own``, ``apache_daemon``, ``apache_access``, ``apache_logs``,

@@ -288,8 +288,8 @@ _LISTENING: dict[str, Rule] = {
 def _application(move: Move, directive: Directive, values: dict[str, str]) -> None:
     kind, name = values.get("application-type", "script"), values.get("callable-object", "")
     if kind == "paste":
-        move.plan.kept = directive.text
-        move.say(directive, changed("a file of Paste's: wsgi-async -c FILE"))
+        move.plan.application = directive.text
+        move.say(directive, taken("an application of PasteDeploy's; needs wsgi_async[paste]"))
         return
     if kind == "static":
         move.take(directive, _RULES["document-root"], f"/={directive.text}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from wsgi_async.errors import ConfigError
@@ -51,6 +51,8 @@ class Entry(NamedTuple):
     """None where there is none."""
     flag: str = ""
     """As it was typed, on a command line."""
+    file: Path | None = None
+    """That it stands in, which ``%n`` and the like are of."""
 
 
 def is_uwsgi(source: Source) -> str:
@@ -89,7 +91,8 @@ def entries_of(source: Source, section: str = "uwsgi") -> list[Entry]:
             current = line.strip("[]")
         elif current == section:
             key, equals, value = (part.strip() for part in line.partition("="))
-            found.append(Entry(f"{source.name}:{number}", key, value if equals else None))
+            where = f"{source.name}:{number}"
+            found.append(Entry(where, key, value if equals else None, file=_file_of(source)))
     return found
 
 
@@ -120,14 +123,15 @@ class _Filling:
     def __init__(self, plan: Plan, source: Source) -> None:
         self._plan = plan
         self._source = source
-        self._path = (source.directory / PurePath(source.name).name).absolute()
-        self._names = self._reader()
-        """Knows what placeholders stand for."""
+        self._file = _file_of(source)
+        self._names: dict[Path, Reader] = {}
+        """By file. Each knows what placeholders stand for, of all files."""
 
-    def _reader(self) -> Reader:
-        return Reader(self._path, self._source.name, _Environment())
+    def _reader(self, file: Path | None = None) -> Reader:
+        return Reader(file or self._file, self._source.name, _Environment())
 
     def fill(self, entries: list[Entry]) -> None:
+        self._names = {file: self._reader(file) for file in map(self._file_in, entries)}
         lines = [self._line(number, entry) for number, entry in enumerate(entries)]
         known = [line for line in lines if isinstance(line, Line)]
         context = [line for line in known if line.key in _CONTEXT and self._is_sound(line)]
@@ -155,13 +159,24 @@ class _Filling:
     def _line(self, number: int, entry: Entry) -> Line | str:
         """The option with its references resolved; else why it cannot be read."""
         text = entry.key if entry.value is None else f"{entry.key} = {entry.value}"
-        try:
-            found = self._names.lines(f"[uwsgi]\n{text}", "uwsgi")
-        except ConfigError as error:
-            return _why(error, entry.key)
+        found: list[Line] = []
+        why = ""
+        for file, names in self._names.items():
+            try:
+                read = names.lines(f"[uwsgi]\n{text}", "uwsgi")
+            except ConfigError as error:
+                why = _why(error, entry.key)
+                continue
+            if file == self._file_in(entry):
+                found = read
+        if why:
+            return why
         if not found:
             return Line(number, entry.key, entry.value or "")
         return found[0]._replace(number=number)
+
+    def _file_in(self, entry: Entry) -> Path:
+        return entry.file or self._file
 
     def _is_sound(self, line: Line) -> bool:
         try:
@@ -174,8 +189,8 @@ class _Filling:
         """Whether it is no option, but a name that other lines refer to."""
         if fate_of(entry.key) is not None or family_of(entry.key) is not None or entry.flag:
             return False
-        reader = self._names
-        return entry.key in reader.referred and not self._becomes_something(entry, lines)
+        is_referred_to = any(entry.key in names.referred for names in self._names.values())
+        return is_referred_to and not self._becomes_something(entry, lines)
 
     def _becomes_something(self, entry: Entry, lines: Sequence[Line | str]) -> bool:
         line = next(
@@ -263,6 +278,10 @@ def _socket(line: Line, after: Mapping[str, object], before: Mapping[str, object
     new = addresses if isinstance(addresses, list) else []
     added = [text for text in new if not isinstance(known, list) or text not in known]
     return fate_of_socket("".join(added[:1]), from_afar=is_reached_from_afar(line.value))
+
+
+def _file_of(source: Source) -> Path:
+    return (source.directory / PurePath(source.name).name).absolute()
 
 
 def _named(changes: Sequence[str], key: str) -> str:

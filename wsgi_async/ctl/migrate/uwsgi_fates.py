@@ -96,6 +96,9 @@ _OPTIONS: dict[str, Rule] = {
     "wsgi": taken("the application"),
     "wsgi-file": taken("the application, in a file"),
     "file": taken("the application, in a file"),
+    "paste": taken("an application of PasteDeploy's; needs wsgi_async[paste]"),
+    "ini-paste": taken("an application of PasteDeploy's; needs wsgi_async[paste]"),
+    "ini-paste-logged": taken("an application of PasteDeploy's; needs wsgi_async[paste]"),
     "callable": taken("the name of the application in it"),
     "chdir": taken("the working directory, which is first on the path"),
     "mount": taken(
