@@ -317,3 +317,28 @@ def test_the_largest_of_several_bounds_on_bodies_counts() -> None:
 @pytest.mark.parametrize("name", ["*.example.org", "../a", "${HOST}", ".a"])
 def test_what_is_no_name_names_no_file(name: str) -> None:
     assert plan(f"ServerName {name}\nWSGIScriptAlias / /srv/a.wsgi").title == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "served"),
+    [
+        ("Alias /static/ /srv/static/", "/static=/srv/static"),
+        ('Alias "/my files" "/srv/my files"', "/my files=/srv/my files"),
+        ("AliasMatch ^/media/(.*)$ /srv/media/$1", "/media=/srv/media"),
+        ("<Location /up>\nAlias /srv/up\n</Location>", "/up=/srv/up"),
+        ("Alias /robots.txt /srv/robots.txt", None),
+        ("AliasMatch ^/([^/]*\\.css) /srv/css/$1", None),
+    ],
+)
+def test_directories_of_files(line: str, served: str | None) -> None:
+    made = plan(f"{line}\nWSGIScriptAlias / /srv/a.wsgi")
+    assert made.options.get("static") == (None if served is None else [served])
+    assert made.loses_something == (served is None)
+
+
+def test_handlers() -> None:
+    assert "--mount" in found("AddHandler wsgi-script .wsgi", "AddHandler")[0].text
+    assert "--mount" in found("SetHandler wsgi-script", "SetHandler")[0].text
+    assert not found("SetHandler None", "SetHandler")[0].matters
+    assert found("AddHandler php-script .php", "AddHandler")[0].matters
+    assert not found("ProxyPass /static !", "ProxyPass")[0].matters

@@ -215,6 +215,26 @@ def _alias(move: Move, directive: Directive) -> None:
     move.take(directive, _STATIC, f"{prefix.rstrip('/') or '/'}={target.rstrip('/') or '/'}")
 
 
+_ALL_BELOW = re.compile(r"\^?(/[\w/.-]*?)/?\(\.\*\)\$?")
+
+
+def _alias_match(move: Move, directive: Directive) -> None:
+    pattern, target = (*directive.words, "", "")[:2]
+    match = _ALL_BELOW.fullmatch(pattern)
+    if match is None or not target.endswith("/$1"):
+        rule = missing("--static takes prefixes, no patterns: one for each directory")
+        move.say(directive, rule)
+    else:
+        move.take(directive, _STATIC, f"{match[1] or '/'}={target[:-3] or '/'}")
+
+
+def _proxy_pass(move: Move, directive: Directive) -> None:
+    rule = rule_of("proxypassmatch")
+    if "!" in directive.words[:2] or rule is None:
+        rule = taken("it is not passed on")
+    move.say(directive, rule)
+
+
 def _first(directive: Directive) -> str:
     return "".join(directive.words[:1])
 
@@ -268,10 +288,12 @@ def _set_env_if(move: Move, directive: Directive) -> None:
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(("allow", "deny", "order"), _allow_or_deny),
     "alias": _alias,
+    "aliasmatch": _alias_match,
     "authtype": _auth_type,
     "documentroot": _document_root,
     "header": _header,
     "requestheader": _request_header,
+    "proxypass": _proxy_pass,
     **dict.fromkeys(("redirect", "redirectpermanent", "redirecttemp", "redirectmatch"), _redirect),
     "require": _require,
     "rewritecond": _rewrite_condition,

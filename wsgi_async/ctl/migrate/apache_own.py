@@ -6,7 +6,6 @@ import re
 
 from .apache_daemon import DAEMON, python_path
 from .apache_move import Handler, Move
-from .apache_rules import rule_of
 from .apache_sites import GLOBAL
 from .apache_syntax import Directive
 from .rules import Rule, changed, missing, taken, unused
@@ -185,7 +184,10 @@ def _set_handler(move: Move, directive: Directive) -> None:
     elif handler in ("none", "default-handler"):
         rule = unused("files are served where --static says so")
     else:
-        rule = rule_of("addhandler") or unused("")
+        rule = missing(
+            "only Python applications and files are served: keep Apache or another server in front "
+            "of this one for it"
+        )
     move.say(directive, rule)
 
 
@@ -284,7 +286,7 @@ HANDLERS: dict[str, Handler] = {
         lambda move, directive: move.say_once(directive, unused("see ServerName")),
     ),
     "servertokens": _server_tokens,
-    "sethandler": _set_handler,
+    **dict.fromkeys(("addhandler", "sethandler"), _set_handler),
     "timeout": _number(
         changed("for a client that takes nothing of its response, or sends nothing of its body"),
         "send_timeout",

@@ -165,7 +165,6 @@ DIRECTIVES: dict[str, Rule] = {
     # Other programs
     "scriptalias": missing(f"CGI programs are not run: {_FRONT}"),
     "scriptaliasmatch": missing(f"CGI programs are not run: {_FRONT}"),
-    "addhandler": missing(f"only Python applications and files are served: {_FRONT}"),
     "proxypass": missing(f"requests are not passed on: {_FRONT}"),
     "proxypassmatch": missing(f"requests are not passed on: {_FRONT}"),
     "proxypassreverse": unused("see ProxyPass"),
@@ -204,7 +203,6 @@ DIRECTIVES: dict[str, Rule] = {
     "rewriteoptions": unused("see RewriteRule"),
     "rewritemap": missing("redirect in the application, or in front"),
     "redirectmatch": missing("redirect in the application, or in front"),
-    "aliasmatch": missing("--static takes prefixes, no patterns: one for each directory"),
     "errordocument": changed(
         "errors of the application are its own pages, as before; those of the server (400, 413, "
         "503, 504) are short texts"
