@@ -10,7 +10,7 @@ import pytest
 
 from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS
-from wsgi_async.ctl.migrate import gunicorn_command, waitress
+from wsgi_async.ctl.migrate import gunicorn_command, gunicorn_file, waitress
 from wsgi_async.ctl.migrate.gunicorn_fates import FATES, JUDGES
 from wsgi_async.ctl.migrate.kinds import KINDS
 from wsgi_async.ctl.migrate.report import Command, Source, Verdict
@@ -92,3 +92,10 @@ def test_the_report_in_the_guide_is_the_real_one(tmp_path: Path) -> None:
     )
     found = report(["gunicorn.conf.py"], [], Screen(None, False), directory=tmp_path)
     assert "\n".join(found.lines) + "\n" == block
+
+
+@pytest.mark.parametrize("text", ["bind = 8000", "bind = 8.5", "bind = {1: 2}"])
+def test_an_address_that_is_none_is_told_of(text: str) -> None:
+    (plan,) = gunicorn_file.read(Source("gunicorn.conf.py", text))
+    (finding,) = [each for each in plan.findings if each.setting == "bind"]
+    assert (finding.verdict, finding.matters) == (Verdict.MISSING, True)

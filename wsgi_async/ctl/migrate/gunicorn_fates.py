@@ -259,7 +259,10 @@ def _keepalive(setting: Setting, settings: Settings) -> Fate:
 
 def _bind(setting: Setting, settings: Settings) -> Fate:
     value = setting.value
-    texts = value.split(",") if isinstance(value, str) else list(value or ())
+    several = (
+        value if isinstance(value, list | tuple) else ()
+    )  # a number is an error, said elsewhere
+    texts = value.split(",") if isinstance(value, str) else list(several)
     files = [
         text for text in texts if str(text).strip().startswith("unix:") and "unix:@" not in text
     ]
