@@ -193,6 +193,8 @@ def test_variables_that_are_known_are_put_in() -> None:
         ("env", "SENTRY_DSN=https://abc@sentry/1", "SENTRY_DSN=..."),
         ("env", "API_KEY=$API_KEY", "API_KEY=$API_KEY"),
         ("env", "API_KEY=${API_KEY:-hunter2}", "API_KEY=..."),
+        ("ssl", '{"private_key": "/etc/a.pem"}', '{"private_key": "/etc/a.pem"}'),
+        ("aws", '{"secret_key": "/x+y/z"}', '{"secret_key": ...}'),
         ("env", "TOKEN_FILE=/run/token", "TOKEN_FILE=/run/token"),
         ("-e", "API_KEY=a(b)=c", "API_KEY=..."),
         ("statsd", "localhost:8125", "localhost:8125"),

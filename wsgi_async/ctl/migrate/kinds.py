@@ -11,7 +11,7 @@ from pathlib import PurePath
 from wsgi_async.errors import ConfigError
 from wsgi_async.foreign.gunicorn import SETTINGS
 
-from . import gunicorn_file, mod_wsgi, procfile, servers, systemd, uwsgi
+from . import gunicorn_file, mod_wsgi, paste, procfile, servers, systemd, uwsgi
 from .report import Reader, Source
 
 __all__ = ["KINDS", "Kind", "kind_of"]
@@ -73,6 +73,7 @@ def _is_command(source: Source) -> str:
 KINDS: tuple[Kind, ...] = (
     Kind("gunicorn-config", "gunicorn's configuration file", _is_gunicorn, gunicorn_file.read),
     Kind("uwsgi", "uWSGI's configuration file", uwsgi.is_uwsgi, uwsgi.read),
+    Kind("paste", "PasteDeploy file", paste.is_paste, paste.read),
     Kind("apache", "Apache's configuration", mod_wsgi.is_apache, mod_wsgi.read),
     Kind("procfile", "Procfile", _is_procfile, procfile.read),
     Kind("systemd", "systemd unit", _is_unit, systemd.read),

@@ -28,6 +28,9 @@ _QUOTED_PAIR = re.compile(rf"(?P<quote>['\"]){_NAME}(?P<between>=)(?P<value>[^'\
 _REFERENCE = re.compile(r"\$\w+|\$\{\w+\}|\.\.\.")
 """What only says where a secret is, or that it was hidden."""
 
+_FILE = re.compile(r"/[\w./-]*\.\w+")
+"""What is where a secret is; a secret itself may begin with a slash."""
+
 _WHOLE_PAIR = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
 
@@ -55,7 +58,7 @@ def masked_pair(pair: str) -> str:
 
 def _hide(match: re.Match[str]) -> str:
     value = match["value"].strip("'\"")
-    if not _is_secret(match["name"]) or value.startswith("/") or _REFERENCE.fullmatch(value):
+    if not _is_secret(match["name"]) or _FILE.fullmatch(value) or _REFERENCE.fullmatch(value):
         return match[0].strip(match.groupdict().get("quote") or "")  # a file that has it is none
     return f"{match['name']}{match['between']}{HIDDEN}"
 

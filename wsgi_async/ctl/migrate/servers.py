@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from wsgi_async.errors import ConfigError
 
-from . import gunicorn_command, mod_wsgi_express, uwsgi_command, waitress
+from . import gunicorn_command, mod_wsgi_express, paste, uwsgi_command, waitress
 from .masked import masked
 from .report import COMMAND, Command, Plan, ReadCommand, Source
 from .words import Word, expanded, has_variable, split
@@ -27,6 +27,7 @@ SERVERS: dict[str, ReadCommand] = {
     "gunicorn": gunicorn_command.read,
     "mod_wsgi-express": mod_wsgi_express.read,
     "uwsgi": uwsgi_command.read,
+    "pserve": paste.read_command,
     "waitress-serve": waitress.read,
 }
 """The programs whose command lines are known."""

@@ -17,7 +17,7 @@ from .checked import KNOWN
 from .report import Command, Plan, Verdict
 from .words import Given, Taking, given, has_variable, with_defaults
 
-__all__ = ["FLAGS", "read"]
+__all__ = ["FLAGS", "fill", "read"]
 
 TAKEN_OVER, CHANGED = Verdict.TAKEN_OVER, Verdict.CHANGED
 WITHOUT_EFFECT, MISSING = Verdict.WITHOUT_EFFECT, Verdict.MISSING
@@ -109,8 +109,15 @@ _BY_FLAG: dict[str, Option] = {
 def read(command: Command) -> Plan:
     """What the command line comes to here."""
     plan = Plan()
-    name = command.source.name
-    found = list(given(command.words, FLAGS))
+    fill(plan, list(given(command.words, FLAGS)), command.source.name)
+    return plan
+
+
+def fill(plan: Plan, found: list[Given], name: str) -> None:
+    """Put what the flags come to into the plan.
+
+    :param name: of the source, for what is not written there.
+    """
     last: dict[str, Given] = {}
     for each in found:
         if each.taking is None:
@@ -133,12 +140,11 @@ def read(command: Command) -> Plan:
             CHANGED,
             "not set, where waitress has 4; here there are 8",
         )
-    return plan
 
 
 def _take_stranger(each: Given, plan: Plan) -> None:
     if each.flag:
-        text = "no such flag of waitress-serve is known here"
+        text = "nothing of that name is known of waitress here"
         plan.add(each.where, each.flag, each.value, MISSING, text, matters=True)
     elif plan.application is not None:
         text = "there is one before it, and no more is served"
@@ -189,6 +195,10 @@ def _set(plan: Plan, spec: Option, value: str) -> str:
         if default is None:
             return ""
         value = default
+    if spec.name == "root_path":
+        value = f"/{value.strip('/')}".rstrip("/")
+    elif spec.name == "forwarded_allow_ips" and value == "localhost":
+        value = "unix"  # so it calls who comes by a unix socket
     given: object = [value] if spec.kind == "texts" else value
     try:
         spec.parse(given)
