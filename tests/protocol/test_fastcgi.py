@@ -306,6 +306,19 @@ def test_a_request_that_does_not_come_to_its_end_is_dropped_in_time() -> None:
             assert ends(front)
 
 
+def test_what_is_no_request_any_more_is_not_late() -> None:
+    question = Record(GET_VALUES, 0, pairs({"FCGI_MPXS_CONNS": ""})).raw
+    with Site(header_timeout=3.0, keep_alive=20.0) as site:
+        for first, rest in ((begin().raw, Record(ABORT, 1).raw), (question[:9], question[9:])):
+            front = FakeFront(site)
+            front.transport.receive(first)
+            assert front.state is ConnectionState.HEAD
+            front.transport.receive(rest)
+            site.advance(4.0)
+            assert front.ask().body == HELLO
+    assert site.observer.dropped == []
+
+
 def test_an_early_answer_ends_the_connection_but_for_a_whole_body() -> None:
     """The front server still sends: what of that is whose, nobody could tell."""
     with Site(request_buffering="stream") as site:

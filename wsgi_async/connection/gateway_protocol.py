@@ -219,6 +219,8 @@ class GatewayProtocol(HTTPProtocol):
                 super()._read_requests()
         if self.state not in ENDS:
             self._reply()
+        if self.state is _HEAD and not self._reader.head_started:
+            self._enter(_IDLE)  # it was taken back, or it was no request
 
     def _reply(self) -> None:
         replies = self._reader.replies()

@@ -39,8 +39,13 @@ NEXT: dict[ConnectionState, set[ConnectionState]] = {
         ConnectionState.RUNNING,
         *ENDS,
     },
-    ConnectionState.HEAD: {ConnectionState.BODY, ConnectionState.RUNNING, *ENDS},
-    # Back to IDLE, where a front server takes its request back.
+    # From both of these back to IDLE, where a front server takes its request back.
+    ConnectionState.HEAD: {
+        ConnectionState.BODY,
+        ConnectionState.RUNNING,
+        ConnectionState.IDLE,
+        *ENDS,
+    },
     ConnectionState.BODY: {ConnectionState.RUNNING, ConnectionState.IDLE, *ENDS},
     ConnectionState.RUNNING: {ConnectionState.IDLE, ConnectionState.FLUSHING, *ENDS},
     ConnectionState.FLUSHING: {ConnectionState.IDLE, *ENDS},

@@ -192,6 +192,8 @@ class FastCGIReader:
     def answered(self) -> None:
         """The response has been given to the transport, or the request was taken back, and the
         connection is kept: from here on the next one may come."""
+        if self._stage is _IDLE:
+            return
         self._stage = _IDLE
         self._skip += self._content + self._padding
         self._content = self._padding = 0
