@@ -128,6 +128,12 @@ def test_no_expression_takes_the_memory_there_is() -> None:
         evaluate(node, names)
 
 
+def test_a_function_that_calls_itself_is_not_known() -> None:
+    node = ast.parse("f()", mode="eval").body
+    with pytest.raises(NotKnown):
+        evaluate(node, {"f": Known(None, returns=node)})
+
+
 def test_words_know_their_lines() -> None:
     text = "gunicorn \\\n  --bind 'a b' \\\r\n  # --bind\n"
     assert split(text, "f", 7)[:3] == [

@@ -3,14 +3,19 @@ tables, so that a new version of theirs is noticed here."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
+from migrations import FILES, PROCESSORS, Case, run
 
 from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS
 from wsgi_async.ctl.migrate import gunicorn_command, gunicorn_file, waitress
+from wsgi_async.ctl.migrate.checked import KNOWN
 from wsgi_async.ctl.migrate.gunicorn_fates import FATES, JUDGES
 from wsgi_async.ctl.migrate.kinds import KINDS
 from wsgi_async.ctl.migrate.report import Command, Source, Verdict
@@ -18,6 +23,8 @@ from wsgi_async.ctl.migrate.reporting import report
 from wsgi_async.ctl.migrate.servers import SERVERS
 from wsgi_async.ctl.migrate.words import Word
 from wsgi_async.ctl.text import Screen
+from wsgi_async.errors import ConfigError
+from wsgi_async.foreign import read as read_foreign
 from wsgi_async.foreign.gunicorn import OPTIONS, REFUSED, SETTINGS
 from wsgi_async.foreign.gunicorn_logs import LOG_SETTINGS
 from wsgi_async.foreign.hooks import HOOKS
@@ -99,3 +106,44 @@ def test_an_address_that_is_none_is_told_of(text: str) -> None:
     (plan,) = gunicorn_file.read(Source("gunicorn.conf.py", text))
     (finding,) = [each for each in plan.findings if each.setting == "bind"]
     assert (finding.verdict, finding.matters) == (Verdict.MISSING, True)
+
+
+PLAIN = [
+    case for case in FILES["gunicorn_files"] if case.name not in ("hooks", "gevent", "conditions")
+]
+"""Those whose file needs nothing that may not be installed, and no variable."""
+
+
+@pytest.mark.parametrize("case", PLAIN, ids=lambda case: case.name)
+def test_what_is_read_is_what_wsgi_async_takes_from_the_file(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not two ideas of what a setting means: one that is run, and one that is told.
+    monkeypatch.setenv("ACCESS_LOG", "-")
+    monkeypatch.setattr(os, "cpu_count", lambda: PROCESSORS)
+    monkeypatch.setattr(multiprocessing, "cpu_count", lambda: PROCESSORS)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    (plan,) = run(case, tmp_path).plans
+    (name,) = case.files
+    lost = [
+        finding.setting
+        for finding in plan.findings
+        if finding.setting in REFUSED and finding.matters
+    ]
+    if lost:  # serving refuses what the report says is missing
+        with pytest.raises(ConfigError, match=lost[0]):
+            read_foreign(name, tmp_path, {})
+        return
+    found = read_foreign(name, tmp_path, {})
+    assert found is not None
+    taken = {option: KNOWN[option].parse(value) for option, value in found.options.items()}
+    differs = {option for option in taken if plan.options.get(option) != taken[option]}
+    differs -= {
+        option
+        for option in differs
+        if plan.options.get(option, KNOWN[option].default) == taken[option]
+    }
+    # What is left out for a reason that the report tells, and what a variable says.
+    assert differs <= {"keep_alive", "max_connections", "timeout", "app", *plan.variables}
+    assert plan.options.keys() - taken.keys() <= plan.besides_kept | plan.variables.keys()
