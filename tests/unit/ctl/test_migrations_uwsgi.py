@@ -66,6 +66,14 @@ def test_what_is_wrong_in_one_line_does_not_hide_the_others() -> None:
     assert "expected /PREFIX=" in found(made, "mount").text
 
 
+def test_what_does_not_go_together_is_told_at_the_second_one() -> None:
+    # Ciphers are the same at all addresses here.
+    made = plan("module = app\nhttps = :1,a,b,HIGH\nhttps-socket = :2,a,b,LOW")
+    assert made.options["bind"] == ["https://:1"]
+    assert found(made, "https-socket").verdict is Verdict.MISSING
+    assert "the same at all addresses" in found(made, "https-socket").text
+
+
 def test_what_nobody_knows_at_home_is_told_by_a_variable() -> None:
     made = plan("module = app\nhttp-socket = 0.0.0.0:$(PORT)\nprocesses = $(COUNT)")
     assert made.variables == {"bind": "0.0.0.0:${PORT}", "workers": "${COUNT}"}

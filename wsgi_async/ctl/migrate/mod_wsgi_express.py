@@ -207,7 +207,7 @@ def read(command: Command) -> Plan:
     plan = Plan(between=" ")
     what = command.words[0].text if command.words else ""
     if what not in _STARTS:
-        raise ConfigError(f"{command.source.name}: mod_wsgi-express {what} starts no server")
+        raise ConfigError(f"{command.source.name}: mod_wsgi-express {what!r} starts no server")
     found = list(_given(command.words[1:]))
     values = {each.taking.setting: each.value for each in found if each.taking is not None}
     move = Move(Site([]), plan)

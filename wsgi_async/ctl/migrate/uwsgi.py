@@ -36,6 +36,8 @@ _SECTION = re.compile(r"^\s*\[uwsgi\]\s*$", re.MULTILINE)
 _ENVIRONMENTS = ("home", "pyhome", "venv", "virtualenv")
 _CONTEXT = ("callable", "chdir", "gid", "protocol", "socket-protocol", "uid")
 """Options by which others are read, wherever they stand."""
+_TLS = ("https", "https-socket")
+"""Of these some parts are the same at all addresses here."""
 _PLACEHOLDERS = ("set", "set-ph", "set-placeholder")
 
 
@@ -126,6 +128,8 @@ class _Filling:
         self._file = _file_of(source)
         self._names: dict[Path, Reader] = {}
         """By file. Each knows what placeholders stand for, of all files."""
+        self._before: Mapping[str, object] = {}
+        """What those options come to by which others are read."""
 
     def _reader(self, file: Path | None = None) -> Reader:
         return Reader(file or self._file, self._source.name, _Environment())
@@ -136,7 +140,8 @@ class _Filling:
         known = [line for line in lines if isinstance(line, Line)]
         context = [line for line in known if line.key in _CONTEXT and self._is_sound(line)]
         self._chdir = next((line.value for line in reversed(context) if line.key == "chdir"), "")
-        good: list[Line] = []
+        refused = self._refused(known, context)
+        self._before = self._reader().convert(context).options
         for entry, line in zip(entries, lines, strict=True):
             if entry.key in _PLACEHOLDERS or self._is_name(entry, lines):
                 continue
@@ -144,10 +149,15 @@ class _Filling:
                 self._say(entry, missing(line))
             elif line.key in _ENVIRONMENTS:
                 self._enter(entry, line)
+            elif line.number in refused:
+                rule = fate_of(line.key) or family_of(line.key)
+                if rule is None or rule.verdict is not Verdict.MISSING:
+                    rule = missing(refused[line.number])
+                self._say(entry, rule)
             else:
-                self._one(entry, line, context, good)
-        reader = self._reader()
-        options = dict(reader.convert([*context, *good]).options)
+                self._one(entry, line, context)
+        good = [line for line in known if self._counts(line) and line.number not in refused]
+        options = dict(self._reader().convert([*context, *good]).options)
         application = options.pop("app", None)
         if application is not None:
             self._plan.application = str(application)
@@ -174,6 +184,28 @@ class _Filling:
         if not found:
             return Line(number, entry.key, entry.value or "")
         return found[0]._replace(number=number)
+
+    def _refused(self, known: list[Line], context: list[Line]) -> dict[int, str]:
+        """By number the lines of which nothing can be made, by themselves or beside others, and
+        why."""
+        refused = {}
+        good = list(context)
+        for line in filter(self._counts, known):
+            beside: list[Line] = []
+            if line.key not in _CONTEXT:
+                alike = (*_CONTEXT, *(_TLS if line.key in _TLS else (line.key,)))
+                beside = [each for each in good if each.key in alike]
+            try:
+                self._reader().convert([*beside, line])
+            except ConfigError as error:
+                refused[line.number] = _why(error, line.key)
+            else:
+                good.append(line)
+        return refused
+
+    def _counts(self, line: Line) -> bool:
+        """Whether something is made of it together with others."""
+        return line.key not in _ENVIRONMENTS
 
     def _file_in(self, entry: Entry) -> Path:
         return entry.file or self._file
@@ -203,19 +235,9 @@ class _Filling:
         except ConfigError:
             return True
 
-    def _one(self, entry: Entry, line: Line, context: list[Line], good: list[Line]) -> None:
-        before = self._reader().convert([*context, *good]).options
-        reader = self._reader()
-        try:
-            after = reader.convert([*context, *good, line]).options
-        except ConfigError as error:
-            rule = fate_of(line.key) or family_of(line.key)
-            if rule is None or rule.verdict is not Verdict.MISSING:
-                rule = missing(_why(error, line.key))
-            self._say(entry, rule)
-            return
-        if line.key not in _CONTEXT:
-            good.append(line)
+    def _one(self, entry: Entry, line: Line, context: list[Line]) -> None:
+        reader, before = self._reader(), self._before
+        after = reader.convert([*context, line]).options
         changes = [name for name, value in after.items() if before.get(name) != value]
         rule = fate_of(line.key)
         if line.key in SOCKETS and rule is None:
