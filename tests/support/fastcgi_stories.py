@@ -31,12 +31,19 @@ class Story:
     error: str = ""
 
 
-def read(pieces: Iterable[bytes], limits: Limits = LIMITS) -> Story:
-    """Feed a reader, and answer each request as soon as it is complete."""
+def read(pieces: Iterable[bytes], limits: Limits = LIMITS, *, by_lone_heads: bool = True) -> Story:
+    """Feed a reader, and answer each request as soon as it is complete.
+
+    :param by_lone_heads: whether it is asked for those first, as a connection does.
+    """
     reader, story = FastCGIReader(limits, 5), Story()
     for piece in pieces:
-        reader.receive_data(piece)
+        head = reader.lone_head(piece) if by_lone_heads else None
+        if head is None:
+            reader.receive_data(piece)
         try:
+            if head is not None:
+                _answer(reader, story, head)
             while _take(reader, story):
                 pass
         except (HTTPError, ProtocolFault) as error:
@@ -49,8 +56,10 @@ def read(pieces: Iterable[bytes], limits: Limits = LIMITS) -> Story:
 
 def _take(reader: FastCGIReader, story: Story) -> bool:
     event = reader.next_event()
-    if event is Signal.NEED_DATA:
-        return False
+    return event is not Signal.NEED_DATA and _answer(reader, story, event)
+
+
+def _answer(reader: FastCGIReader, story: Story, event: RequestHead | bytes | Signal) -> bool:
     if event is Signal.ABORTED:
         assert reader.next_event() is event, "it was told once only"
         story.aborted += 1

@@ -9,7 +9,6 @@ never depends on how the bytes were cut.
 from __future__ import annotations
 
 import enum
-import struct
 
 from wsgi_async.errors import HTTPError, ProtocolFault
 from wsgi_async.http.limits import Limits
@@ -17,7 +16,9 @@ from wsgi_async.http.reading import Signal
 from wsgi_async.http.request import RequestHead
 
 from .diagnosis import what_was_spoken
+from .fastcgi_input import RecordInput
 from .fastcgi_records import (
+    BEGIN_SIZE,
     HEADER_SIZE,
     VERSION,
     Header,
@@ -25,10 +26,12 @@ from .fastcgi_records import (
     ProtocolStatus,
     Role,
     end_request,
-    name_value,
     name_values,
+    read_begin,
     read_header,
-    record,
+    read_plain_request,
+    unknown_type,
+    values_result,
 )
 from .variables import most_bytes, request_head
 
@@ -43,9 +46,6 @@ _ABORTED = Signal.ABORTED
 
 _NO_LENGTH = (b"CONTENT_LENGTH", b"-1")
 """What Caddy says of a body that comes in chunks."""
-
-_BEGIN = struct.Struct("!HB5x")  # role, flags
-_KEEP_CONN = 1
 
 # A global is quicker than an enum's attribute.
 _BEGIN_REQUEST = Kind.BEGIN_REQUEST
@@ -75,7 +75,7 @@ _ENDED = _Stage.ENDED
 _FAILED = _Stage.FAILED
 
 
-class FastCGIReader:
+class FastCGIReader(RecordInput):
     """Turns the bytes of one connection into requests; see :class:`.GatewayReader`.
 
     :param limits: bounds on heads.
@@ -85,19 +85,14 @@ class FastCGIReader:
 
     __slots__ = (
         "_capacity",
-        "_content",
-        "_data",
         "_error",
         "_head",
         "_is_fastcgi",
         "_keeps",
         "_limits",
         "_owed",
-        "_padding",
-        "_pos",
         "_replied",
         "_replies",
-        "_skip",
         "_stage",
         "_variables",
         "_variables_limit",
@@ -108,6 +103,7 @@ class FastCGIReader:
     """Records are in between: nobody else can receive a body."""
 
     def __init__(self, limits: Limits, capacity: int = 1) -> None:
+        super().__init__()
         self._limits = limits
         self._variables_limit = most_bytes(limits)
         self._capacity = capacity
@@ -115,11 +111,6 @@ class FastCGIReader:
         self.request_id = 0
         """The front server's number for the request that there is; 0 before the first one."""
         self._keeps = False  # whether the connection outlives that request
-        self._data: bytes | bytearray = b""  # a bytearray only where pieces had to be joined
-        self._pos = 0  # what lies before it has been turned into events
-        self._skip = 0  # bytes of no meaning behind that
-        self._content = 0  # bytes still to come of a record that belongs to a stream
-        self._padding = 0  # bytes of no meaning behind that
         self._variables = bytearray()
         self._head: RequestHead | None = None  # waits for STDIN
         self._owed: int | None = None  # bytes of the body that no record has announced yet
@@ -127,11 +118,6 @@ class FastCGIReader:
         self._replied = 0  # bytes
         self._error: tuple[int, str] | str | None = None
         self._is_fastcgi = False  # whether it has begun as that
-
-    @property
-    def buffered(self) -> int:
-        """Bytes received and not yet turned into events."""
-        return len(self._data) - self._pos
 
     @property
     def head_started(self) -> bool:
@@ -157,23 +143,30 @@ class FastCGIReader:
         raise RuntimeError("a body in records is received by its reader alone")
 
     def lone_head(self, data: bytes) -> RequestHead | None:
-        """Heads are in several records, and there is no quicker way: None."""
-        return None
+        """The common case in one step: a request without a body that is all of `data`, as nginx
+        sends it. None, and nothing done, where it is not, or not right."""
+        if self._stage is not _IDLE or self._skip or self.buffered:
+            return None
+        plain = read_plain_request(data)
+        if plain is None:
+            return None
+        request_id, keeps, content = plain
+        try:
+            head = request_head(name_values(content), self._limits, ends_bodies=True)
+        except (HTTPError, ProtocolFault):
+            return None
+        if head.has_body or len(content) > self._variables_limit:
+            return None
+        head.keep_alive = self._keeps = keeps
+        self.request_id = request_id
+        self._is_fastcgi = True
+        self._stage = _RECEIVED
+        return head
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the connection. Cheap: nothing is looked at."""
-        if self._stage is _FAILED:
-            return
-        if self._pos == len(self._data):
-            self._data = data
-            self._pos = 0
-            return
-        if isinstance(self._data, bytearray):
-            del self._data[: self._pos]
-        else:
-            self._data = bytearray(memoryview(self._data)[self._pos :])
-        self._pos = 0
-        self._data += data
+        if self._stage is not _FAILED:
+            super().receive_data(data)
 
     def replies(self) -> bytes:
         """What the protocol itself answers, each once."""
@@ -195,8 +188,7 @@ class FastCGIReader:
         if self._stage is _IDLE:
             return
         self._stage = _IDLE
-        self._skip += self._content + self._padding
-        self._content = self._padding = 0
+        self._leave_all()
         self._replied = 0
 
     # -- events
@@ -241,7 +233,7 @@ class FastCGIReader:
     def _fail(self, error: tuple[int, str] | str) -> None:
         self._stage = _FAILED
         self._error = error
-        self._data, self._pos, self._skip, self._content = b"", 0, 0, 0
+        self._drop()
         self._variables.clear()
         self._head = None
 
@@ -278,13 +270,12 @@ class FastCGIReader:
             self._pass_over(header)
             self._reply(end_request(header.request_id, ProtocolStatus.CANT_MPX_CONN))
             return None
-        if header.size != _BEGIN.size:
+        if header.size != BEGIN_SIZE:
             raise ProtocolFault("a request of FastCGI does not begin as it should")
-        if len(self._data) - self._pos < HEADER_SIZE + _BEGIN.size:
+        if len(self._data) - self._pos < HEADER_SIZE + BEGIN_SIZE:
             return _NEED_DATA
-        role, flags = _BEGIN.unpack_from(self._data, self._pos + HEADER_SIZE)
+        role, self._keeps = read_begin(self._data, self._pos + HEADER_SIZE)
         self._pass_over(header)
-        self._keeps = bool(flags & _KEEP_CONN)
         if role != Role.RESPONDER:
             self._reply(end_request(header.request_id, ProtocolStatus.UNKNOWN_ROLE))
             if not self._keeps:
@@ -416,21 +407,14 @@ class FastCGIReader:
             raise ProtocolFault("this is what an application answers, and not a front server")
         if kind != Kind.GET_VALUES:
             self._pass_over(header)
-            self._reply(record(Kind.UNKNOWN_TYPE, 0, bytes((kind,)).ljust(8, b"\0")))
+            self._reply(unknown_type(kind))
             return None
         start = self._pos + HEADER_SIZE
         if len(self._data) - start < size:
             return _NEED_DATA
-        asked = name_values(self._data[start : start + size])
+        answer = values_result(self._data[start : start + size], self._capacity)
         self._pass_over(header)
-        capacity = b"%d" % self._capacity
-        known = {
-            b"FCGI_MAX_CONNS": capacity,
-            b"FCGI_MAX_REQS": capacity,
-            b"FCGI_MPXS_CONNS": b"0",
-        }
-        values = [name_value(name, known[name]) for name in dict(asked) if name in known]
-        self._reply(record(Kind.GET_VALUES_RESULT, 0, b"".join(values)))
+        self._reply(answer)
         return None
 
     def _reply(self, data: bytes) -> None:
@@ -438,31 +422,3 @@ class FastCGIReader:
         if self._replied > REPLIES_LIMIT:
             raise ProtocolFault("there are too many records of FastCGI that belong to no request")
         self._replies.append(data)
-
-    # -- records
-
-    def _enter(self, header: Header) -> None:
-        """Its content is to be taken, as it comes."""
-        self._pos += HEADER_SIZE
-        self._content, self._padding = header.size, header.padding
-
-    def _leave(self, size: int) -> bool:
-        """So much of its content has been taken. False where there is more to come of it."""
-        self._pos += size
-        self._content -= size
-        if self._content:
-            return False
-        self._skip, self._padding = self._padding, 0
-        return True
-
-    def _pass_over(self, header: Header) -> None:
-        """Nothing of it is to be taken, or it has been taken."""
-        self._pos += HEADER_SIZE
-        self._skip = header.size + header.padding
-
-    def _skip_over(self) -> bool:
-        """Pass what has no meaning. False where there is more to come of it."""
-        skipped = min(self._skip, len(self._data) - self._pos)
-        self._pos += skipped
-        self._skip -= skipped
-        return not self._skip

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from wsgi_async.errors import ProtocolFault
 
 __all__ = [
+    "BEGIN_SIZE",
     "FAULTY",
     "HEADER_SIZE",
     "VERSION",
@@ -25,15 +26,23 @@ __all__ = [
     "end_request",
     "name_value",
     "name_values",
+    "read_begin",
     "read_header",
+    "read_plain_request",
     "record",
     "stream",
+    "unknown_type",
+    "values_result",
 ]
 
 HEADER_SIZE = 8
 VERSION = 1
+BEGIN_SIZE = 8
+"""Bytes of content of a record that begins a request."""
 
 _HEADER = struct.Struct("!BBHHBx")  # version, type, request id, size of content, of padding
+_BEGIN = struct.Struct("!HB5x")  # role, flags
+_PLAIN = struct.Struct("!BBHHBxHB5xBBHHBx")  # a record that begins a request, and the next header
 _END = struct.Struct("!IB3x")  # application status, protocol status
 _LONG = struct.Struct("!I")
 _IS_LONG = 0x80000000
@@ -80,6 +89,11 @@ class ProtocolStatus(enum.IntEnum):
     UNKNOWN_ROLE = 3
 
 
+_KEEP_CONN = 1
+_PARAMS = int(Kind.PARAMS)
+_PLAIN_BEGIN = (VERSION, int(Kind.BEGIN_REQUEST), BEGIN_SIZE, 0, int(Role.RESPONDER))
+
+
 class Header(NamedTuple):
     """What a record says of itself (§3.3). Its numbers need not be any that are known."""
 
@@ -95,6 +109,32 @@ class Header(NamedTuple):
 def read_header(data: bytes | bytearray, start: int) -> Header:
     """The header whose :data:`HEADER_SIZE` bytes begin there, of whatever version."""
     return Header._make(_HEADER.unpack_from(data, start))
+
+
+def read_begin(data: bytes | bytearray, start: int) -> tuple[int, bool]:
+    """The role that is asked for, and whether the connection is to be kept (§5.1)."""
+    role, flags = _BEGIN.unpack_from(data, start)
+    return role, bool(flags & _KEEP_CONN)
+
+
+def read_plain_request(data: bytes) -> tuple[int, bool, bytes] | None:
+    """A request for a responder, with its variables in one record and without a body, that is all
+    of `data`: its number, whether the connection is to be kept, and the variables. None where it is
+    not just that."""
+    if len(data) < _PLAIN.size:
+        return None
+    version, begin, request_id, eight, none, role, flags, *rest = _PLAIN.unpack_from(data)
+    also, params, same_id, size, padding = rest
+    end = _PLAIN.size + size
+    if (
+        (version, begin, eight, none, role) != _PLAIN_BEGIN
+        or (also, params, same_id) != (VERSION, _PARAMS, request_id)
+        or not size
+        or not request_id
+        or data[end + padding :] != _plain_end(request_id)
+    ):
+        return None
+    return request_id, bool(flags & _KEEP_CONN), data[_PLAIN.size : end]
 
 
 def record(kind: Kind, request_id: int, content: bytes = b"") -> bytes:
@@ -140,6 +180,12 @@ def _cut(kind: Kind, request_id: int, piece: bytes) -> list[bytes]:
     rest = piece[start + step :]
     framed += (_HEADER.pack(VERSION, kind, request_id, len(rest), 0), rest)
     return framed
+
+
+@lru_cache(maxsize=64)
+def _plain_end(request_id: int) -> bytes:
+    """What is behind the variables of a request without a body."""
+    return record(Kind.PARAMS, request_id) + record(Kind.STDIN, request_id)
 
 
 @lru_cache(maxsize=64)  # nearly every front server has one number for all of its requests
@@ -200,3 +246,27 @@ def name_values(content: bytes | bytearray) -> list[tuple[bytes, bytes]]:
     if position != end:
         raise ProtocolFault("the lengths of variables are not those of what is there")
     return pairs
+
+
+def unknown_type(kind: int) -> bytes:
+    """The record that answers one about the application that is not known (§4.2).
+
+    :param kind: its type, a byte.
+    """
+    return record(Kind.UNKNOWN_TYPE, 0, bytes((kind,)).ljust(8, b"\0"))
+
+
+def values_result(asked: bytes | bytearray, capacity: int) -> bytes:
+    """The record that answers what a front server may ask of an application (§4.1).
+
+    :param asked: the names, with values that mean nothing.
+    :param capacity: how many requests, and connections, it takes at a time.
+    :raises ProtocolFault: as :func:`name_values`.
+    """
+    known = {
+        b"FCGI_MAX_CONNS": b"%d" % capacity,
+        b"FCGI_MAX_REQS": b"%d" % capacity,
+        b"FCGI_MPXS_CONNS": b"0",
+    }
+    values = [name_value(name, known[name]) for name in dict(name_values(asked)) if name in known]
+    return record(Kind.GET_VALUES_RESULT, 0, b"".join(values))

@@ -217,6 +217,8 @@ def test_the_reader_agrees_with_the_model_however_it_is_cut(
     data = write(records)
     whole = read([data])
     assert read(cut(data, places)) == whole
+    assert read([data], by_lone_heads=False) == whole
+    assert read([record.raw for record in records]) == whole
     if whole.error and not whole.error[0].isdigit():
         whole.error = "fault"
     assert whole == expected(records)
@@ -240,6 +242,15 @@ def test_every_cut_gives_the_same() -> None:
     for first in range(len(data)):
         assert read([data[:first], data[first:]]) == whole
         assert read([data[:first], data[first : first + 3], data[first + 3 :]]) == whole
+
+
+@examples(200, REQUESTS, stories(), st.lists(st.integers(0, 300), max_size=2))
+def test_a_request_in_one_piece_is_the_same(
+    first: list[Record], then: list[Record], places: list[int]
+) -> None:
+    """It has a quicker way, if it has no body."""
+    pieces = [write(first), *cut(write(then), places), write(first)]
+    assert read(pieces) == read(pieces, by_lone_heads=False)
 
 
 def test_every_truncation_waits_for_more() -> None:

@@ -31,6 +31,8 @@ from wsgi_async.http.reading import Signal
 from wsgi_async.http.request import RequestHead
 
 PADDING = b"\xff" * 7
+GOOD = write(request())
+GOOD_END = [Record(PARAMS, 1), Record(STDIN, 1)]
 
 
 def replies_of(story: Story) -> Responses:
@@ -70,6 +72,45 @@ def test_such_a_body_need_not_have_begun_where_its_coding_tells_of_it() -> None:
     story = read([write(records[:-1])])
     assert story.requests == [("POST", "/", None, True, True)]
     assert read([write(records)]).bodies == [b""]
+
+
+def test_a_request_in_one_piece_has_a_quicker_way() -> None:
+    for number, padding in ((1, b""), (258, PADDING)):
+        for keep in (True, False):
+            reader = FastCGIReader(LIMITS)
+            whole = request(request_id=number, keep=keep, padding=padding)
+            head = reader.lone_head(write(whole))
+            assert head is not None
+            assert (head.method, head.keep_alive, reader.request_id) == ("GET", keep, number)
+            assert reader.next_event() is Signal.NEED_DATA
+            assert reader.lone_head(write(whole)) is None, "that would be a second one at once"
+            assert reader.buffered == 0
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        request(body=b"a"),
+        request(variables(HTTP_TRANSFER_ENCODING="chunked")),
+        request(variables("POST", length=1)),
+        request()[:-1],
+        [*request(), begin()],
+        [begin(), *GOOD_END],
+        [begin(role=2), *request()[1:]],
+        [begin(2), *request()[1:]],
+        [begin(), *request(request_id=2)[1:]],
+        [begin(0), *request(request_id=0)[1:]],
+        [begin()._replace(version=2), *request()[1:]],
+        [begin()._replace(padding=b"1"), *request()[1:]],
+        request(variables(HTTP_HOST="a b")),
+        [begin(), Record(PARAMS, 1, b"\x05\x05abc"), *GOOD_END],
+    ],
+)
+def test_what_is_not_just_that_goes_the_other_way(records: list[Record]) -> None:
+    reader = FastCGIReader(LIMITS)
+    assert reader.lone_head(write(records)) is None
+    reader.receive_data(GOOD)
+    assert isinstance(reader.next_event(), RequestHead), "something was done"
 
 
 def test_a_large_record_passes_as_it_comes() -> None:
@@ -194,9 +235,6 @@ def test_what_belongs_to_no_request_is_passed_over() -> None:
     assert (story.bodies, story.error, story.replies) == ([b"hello"], "", b"")
 
 
-GOOD = write(request())
-
-
 @pytest.mark.parametrize(
     "records",
     [
@@ -260,9 +298,6 @@ def test_variables_have_bounds() -> None:
         story = read([write(records)], limits)
         # NUL is what keeps the whole one from being a request.
         assert story.error[:3] == (error or "400")
-
-
-GOOD_END = [Record(PARAMS, 1), Record(STDIN, 1)]
 
 
 def test_a_refused_head_is_refused_for_good() -> None:
