@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fastcgi_clients import FakeFront
-from fastcgi_peer import ABORT, Record, request
+from fastcgi_peer import ABORT, Record, request, variables
 from wire import HELLO, Held, Site
 
 from wsgi_async.connection.front_errors import FRONT_ERRORS_LIMIT
@@ -122,3 +122,11 @@ def test_clients_of_http_are_told_nothing() -> None:
         assert client.get().body == HELLO
         assert site.logged == ["one"]
         assert client.protocol.errors is None
+
+
+def test_it_is_told_also_where_fields_of_proxies_are_removed() -> None:
+    """The head that the application has is not the one that came then."""
+    options: dict[str, Any] = {"fastcgi_stderr": True, "forwarded_allow_ips": "10.0.0.1"}
+    with Site(writing("one\n"), **options) as site:
+        ended = FakeFront(site).ask(variables(HTTP_X_FORWARDED_FOR="203.0.113.7"))
+        assert (ended.body, ended.stderr) == (HELLO, b"one\n")

@@ -25,6 +25,7 @@ from wsgi_async.http.request import RequestHead
 from wsgi_async.system.spoken import Spoken
 
 from .connections import Connections, Phase
+from .exchange import Exchange
 from .front_errors import FrontErrors
 from .life import or_ends
 from .open_connection import Wait
@@ -186,9 +187,13 @@ class GatewayProtocol(HTTPProtocol):
         shared = self._shared
         if shared.probes is None and self in shared.refused:
             raise Overload.CONNECTIONS_FULL.error(1)
-        if shared.config.fastcgi_stderr:
-            self.errors = FrontErrors(self, head)
+        self.errors = None
         super()._begin(head)
+
+    def _submit(self, exchange: Exchange) -> None:
+        if self._shared.config.fastcgi_stderr:  # the head is from here on the application's
+            self.errors = FrontErrors(self, exchange.head)
+        super()._submit(exchange)
 
     def _receive(self, data: bytes) -> None:
         is_answered = self.state is _RUNNING
