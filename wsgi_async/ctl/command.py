@@ -418,7 +418,7 @@ class _WithCommandLine(click.Command):
 
 
 @commands.command("migrate", cls=_WithCommandLine)
-@click.argument("files", nargs=-1, metavar="[FILE]... [-- COMMAND LINE]")
+@click.argument("files", nargs=-1, type=click.Path(), metavar="[FILE]... [-- COMMAND LINE]")
 @click.option("--kind", default="", help="What FILE is, where its name and content do not say it.")
 @click.option("--execute", is_flag=True, help="Run a gunicorn.conf.py, to see what it comes to.")
 @click.pass_context
@@ -426,8 +426,10 @@ def migrate(ctx: click.Context, files: tuple[str, ...], kind: str, execute: bool
     """Say what another server's configuration comes to here: the command line and wsgi_async.toml
     to use, and what becomes of each setting. Nothing is changed.
 
-    FILE is a gunicorn.conf.py, a Procfile, a systemd unit, or a script with a command line; behind
-    -- stands a command line itself. All is told at more length by wsgi-async --guide migrating.
+    FILE is a gunicorn.conf.py, a uwsgi.ini, a PasteDeploy file, Apache's configuration with
+    mod_wsgi, a Procfile, a systemd unit, or a script with a command line; - is standard input.
+    Behind -- stands a command line itself. All is told at more length by wsgi-async --guide
+    migrating.
     """
     from .migrate.reporting import report  # for the others there is nothing in it
 

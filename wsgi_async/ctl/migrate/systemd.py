@@ -7,7 +7,6 @@ its other lines are told about where the server has to do with them.
 
 from __future__ import annotations
 
-import posixpath
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -37,7 +36,7 @@ _DIRECTORIES = {
     "V": "/var/tmp",
 }
 _SPECIFIER = re.compile(r"%(.)")
-_INSTANCE = re.compile(r"%[iIjJ]")
+_UNRESOLVED = re.compile(r"%[A-Za-z]")
 _GRACE = 30.0
 """Seconds of --graceful-timeout where nobody says it."""
 
@@ -264,7 +263,7 @@ class _Unit:
     def plan(self, command: Command) -> Plan:
         """What it comes to here, with what is to be said of the unit."""
         plan = plan_of(replace(command, assigned={}))
-        if not (posixpath.isabs(plan.program) or plan.before or plan.wrapper):
+        if not ("/" in plan.program or plan.before or plan.wrapper):
             plan.program = f"/PATH/TO/{plan.program}"
         plan.place = f"ExecStart={plan.place}"
         plan.quoting = Quoting.SYSTEMD
@@ -276,7 +275,7 @@ class _Unit:
             plan.add(self._source.name, "Type", "", said.verdict, f"not set; {said.text}")
         self._sockets(plan)
         self._variables(plan)
-        _keep_instance(plan)
+        _keep_specifiers(plan)
         return plan
 
     def _say(self, plan: Plan, entry: _Entry) -> None:
@@ -336,10 +335,11 @@ class _Unit:
                 plan.add(self._source.name, name, self.environment[name], TAKEN_OVER, text)
 
 
-def _keep_instance(plan: Plan) -> None:
-    """What has the instance in it, ``%i``, can be said on the command line alone."""
+def _keep_specifiers(plan: Plan) -> None:
+    """What has a specifier in it that only systemd knows, such as the instance ``%i``, can be said
+    in the unit alone."""
     for name, value in list(plan.options.items()):
         texts = value if isinstance(value, list) else [value]
-        if len(texts) == 1 and isinstance(texts[0], str) and _INSTANCE.search(texts[0]):
+        if len(texts) == 1 and isinstance(texts[0], str) and _UNRESOLVED.search(texts[0]):
             plan.variables[name] = texts[0]
             del plan.options[name]
