@@ -20,10 +20,10 @@ from wsgi_async.errors import ConfigError
 
 from . import gunicorn
 
-__all__ = ["convert"]
+__all__ = ["Speaker", "convert", "speaker_of"]
 
 
-class _Server(enum.Enum):
+class Speaker(enum.Enum):
     """Whose words the settings are."""
 
     OURS = "wsgi_async"
@@ -94,19 +94,23 @@ def convert(
     :param environ: the environment, for gunicorn's $SCRIPT_NAME.
     :raises ConfigError: a setting that no server has, or whose value cannot be understood.
     """
-    return _Conversion(_server_of(use), name, environ).convert(settings)
+    return _Conversion(speaker_of(use), name, environ).convert(settings)
 
 
-def _server_of(use: str) -> _Server:
+def speaker_of(use: str) -> Speaker:
+    """Whose words the settings of a section are.
+
+    :param use: what its ``use`` says: ``egg:waitress#main``.
+    """
     found = re.match(r"(?:egg:|call:)?\s*([\w-]+)", use)
     name = found[1].lower().replace("-", "_") if found else ""
-    return next((server for server in _Server if server.value == name), _Server.OTHER)
+    return next((server for server in Speaker if server.value == name), Speaker.OTHER)
 
 
 class _Conversion:
     """One reading of one section."""
 
-    def __init__(self, server: _Server, name: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, server: Speaker, name: str, environ: Mapping[str, str]) -> None:
         self._server = server
         self._name = name
         self._environ = environ
@@ -117,7 +121,7 @@ class _Conversion:
 
     def convert(self, settings: Mapping[str, Any]) -> ForeignFile:
         given = {key.strip().replace("-", "_").lower(): value for key, value in settings.items()}
-        file = given.pop("config", None) if self._server is not _Server.WAITRESS else None
+        file = given.pop("config", None) if self._server is not Speaker.WAITRESS else None
         for key, value in given.items():
             self._take(key, value)
         self._choose_address()
@@ -136,17 +140,17 @@ class _Conversion:
             if not file.startswith("python:") and not file.endswith(".py"):
                 raise ConfigError(f"{self._name}: config takes a gunicorn file (.py), not {file!r}")
             values = gunicorn.values_of(file)
-        elif self._server is _Server.GUNICORN and os.path.isfile("gunicorn.conf.py"):
+        elif self._server is Speaker.GUNICORN and os.path.isfile("gunicorn.conf.py"):
             self._notices.append(
                 f"{self._name}: ./gunicorn.conf.py is not read without config = gunicorn.conf.py"
             )
-        if not values and not self._gunicorn and self._server is not _Server.GUNICORN:
+        if not values and not self._gunicorn and self._server is not Speaker.GUNICORN:
             return ForeignFile(self._options, tuple(self._notices))
         read = gunicorn.convert(
             {**values, **self._gunicorn},
             self._name,
             self._environ,
-            announces_threads=self._server is _Server.GUNICORN,
+            announces_threads=self._server is Speaker.GUNICORN,
         )
         options = {**read.options}
         if not {"bind", "host", "port"}.isdisjoint(self._options):
@@ -156,17 +160,17 @@ class _Conversion:
         )
 
     def _take(self, key: str, value: Any) -> None:
-        is_ours = self._server is _Server.OURS
+        is_ours = self._server is Speaker.OURS
         if key in ("host", "port"):
             if value not in ("", None):
                 self._options[key] = value
         elif is_ours and knows(key) and key not in _NOT_HERE:
             self._options[key] = _addresses(value) if key == "bind" else value
-        elif self._server in (_Server.OURS, _Server.GUNICORN) and key in gunicorn.SETTINGS:
+        elif self._server in (Speaker.OURS, Speaker.GUNICORN) and key in gunicorn.SETTINGS:
             self._gunicorn[key] = _of_gunicorn(key, value)
-        elif self._server in (_Server.OURS, _Server.WAITRESS) and key in _WAITRESS:
+        elif self._server in (Speaker.OURS, Speaker.WAITRESS) and key in _WAITRESS:
             self._take_waitress(key, value)
-        elif is_ours or (self._server is _Server.WAITRESS and key in _WAITRESS_OPTIONS):
+        elif is_ours or (self._server is Speaker.WAITRESS and key in _WAITRESS_OPTIONS):
             self._take_alias(key, value)
         else:
             self._ignored.append(key)
@@ -215,11 +219,11 @@ class _Conversion:
         host = options.get("host")
         if isinstance(host, str) and "," in host:  # gunicorn has it for bind
             options["bind"] = _addresses(options.pop("host"))
-        elif self._server is _Server.GUNICORN and "host" in options:
+        elif self._server is Speaker.GUNICORN and "host" in options:
             self._gunicorn.pop("bind", None)
-        elif self._server is _Server.GUNICORN and "bind" in self._gunicorn:
+        elif self._server is Speaker.GUNICORN and "bind" in self._gunicorn:
             options.pop("port", None)  # which means something with host alone
-        elif self._server is _Server.WAITRESS and "bind" not in options:
+        elif self._server is Speaker.WAITRESS and "bind" not in options:
             options.setdefault("host", "0.0.0.0")
             options.setdefault("port", _WAITRESS_PORT)
 

@@ -17,7 +17,8 @@ comes of it; nothing is written, and no code of a project runs, but with ``--exe
 ``gunicorn``         gunicorn's settings as a plan; ``gunicorn_fates`` is what it says of each,
                      ``gunicorn_file`` reads its file, ``gunicorn_command`` its command line
 ``waitress``         waitress's command line
-``paste``            a PasteDeploy file, and pserve's command line
+``paste``            a PasteDeploy file, and pserve's command line; ``paste_ini`` is what the
+                     file's section [server:NAME] comes to
 ``procfile``         a Procfile: a command line for each process
 ``systemd``          a unit: a command line, and what stands around it
 ``uwsgi``            uWSGI's ini files; ``uwsgi_command`` its command line, and

@@ -35,6 +35,7 @@ SERVERS: dict[str, ReadCommand] = {
 _MODULES = {
     "gunicorn": "gunicorn",
     "gunicorn.app.wsgiapp": "gunicorn",
+    "pyramid.scripts.pserve": "pserve",
     "waitress": "waitress-serve",
 }
 """What ``python -m`` runs: that program."""
