@@ -205,6 +205,11 @@ class GatewayProtocol(HTTPProtocol):
         if is_answered:  # else _read_requests has seen to it
             self._heed()
 
+    def _let_others_read(self) -> None:
+        """See there; of a body in records whose length is known, too."""
+        if self._reader.is_framed and self.state not in ENDS:
+            self._give_way()
+
     def _read_requests(self) -> None:
         super()._read_requests()
         self._heed()

@@ -341,8 +341,10 @@ class HTTPProtocol(ConnectionLife):
         chunks, which are slow to decode, would keep everybody else waiting for seconds.
         """
         exchange = self._exchange
-        if exchange is None or not exchange.head.chunked or self.state in ENDS:
-            return
+        if exchange is not None and exchange.head.chunked and self.state not in ENDS:
+            self._give_way()
+
+    def _give_way(self) -> None:
         if self._input.state is _FLOWING:
             self._input.give_way()
             self._loop.call_soon(self._read_on)

@@ -45,6 +45,7 @@ class CountedReader:
 
     __slots__ = ("_data", "_limits", "_remaining", "_state")
 
+    is_framed = False
     name = ""
     """The protocol's, in log lines."""
 

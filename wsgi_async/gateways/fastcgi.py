@@ -99,6 +99,7 @@ class FastCGIReader(RecordInput):
         "request_id",
     )
 
+    is_framed = True
     body_left = 0
     """Records are in between: nobody else can receive a body."""
 

@@ -68,6 +68,9 @@ class GatewayReader(Reader, Protocol):
     """Likewise, of what a front server sends. It may be asked for events while a request is
     answered too, and then has no head until :meth:`answered`."""
 
+    is_framed: bool
+    """Whether a body comes in pieces with something in between, which takes time to read."""
+
     def replies(self) -> bytes:
         """What the protocol itself answers to what was received, each once; mostly nothing. To be
         asked after each :meth:`next_event`, also where that has raised."""
