@@ -12,9 +12,18 @@ from wsgi_async.system.sockets import parse_address
 
 from .report import Plan, Verdict
 
-__all__ = ["KNOWN", "check"]
+__all__ = ["KNOWN", "check", "default_of"]
 
 KNOWN: dict[str, Option] = {spec.name: spec for spec in ALL_OPTIONS}
+
+
+def default_of(option: str) -> str:
+    """What is so where nobody says it, as prose has it: ``8``, ``30 s``, ``660``."""
+    spec = KNOWN[option]
+    text = spec.format(spec.default)
+    if spec.kind == "duration":
+        return f"{text.removesuffix('s')} s"
+    return text.removeprefix("0o")
 
 
 def check(plan: Plan, name: str) -> None:

@@ -10,7 +10,7 @@ from wsgi_async.foreign.gunicorn import OPTIONS, REFUSED, SETTINGS, options_of, 
 from wsgi_async.foreign.gunicorn_logs import LOG_SETTINGS, log_options
 from wsgi_async.foreign.hooks import HOOKS
 
-from .checked import KNOWN
+from .checked import KNOWN, default_of
 from .gunicorn_fates import FATES, JUDGES, Fate, Setting, Settings, is_sync
 from .report import COMMAND, Plan, Verdict
 from .words import names_alone, with_defaults
@@ -196,9 +196,8 @@ def _logs(plan: Plan, settings: Settings, name: str) -> None:
             "syslog",
             "",
             Verdict.CHANGED,
-            f"messages are of {prefix} and {prefix}.access here, where they are of "
-            f"gunicorn.NAME.error "
-            "and gunicorn.NAME.access there: so may be the filters of the syslog. The access log "
+            f"messages are of {prefix} and {prefix}.access here, and of gunicorn.NAME.error and "
+            "gunicorn.NAME.access there, which filters of the syslog may go by. The access log "
             "goes there where --access-logfile is set",
         )
 
@@ -212,9 +211,9 @@ def _defaults(plan: Plan, settings: Settings, name: str) -> None:
             "threads",
             "",
             Verdict.CHANGED,
-            "not set, where gunicorn has 1 in each process; here there are 8, so that requests "
-            "run beside each other in one process, and fewer processes may do: write threads = 1 "
-            "for an application that is not thread-safe",
+            "not set, where gunicorn has 1 in each process; here there are "
+            f"{default_of('threads')}, so that requests run beside each other in one process, and "
+            "fewer processes may do: write threads = 1 for an application that is not thread-safe",
         )
     if "timeout" not in settings and is_sync(settings):
         plan.add(

@@ -14,6 +14,7 @@ from wsgi_async.config.option import OFF
 from wsgi_async.config.other_servers import ABSENT, WORKER_CLASSES
 from wsgi_async.foreign.gunicorn import header_map_notices
 
+from .checked import KNOWN, default_of
 from .report import Verdict
 
 __all__ = ["FATES", "GREEN", "JUDGES", "Fate", "Setting", "Settings"]
@@ -193,8 +194,7 @@ def _worker_class(setting: Setting, settings: Settings) -> Fate:
             CHANGED,
             "green threads become threads: each process runs as many requests at once as --threads "
             f"says, of which {_GREEN_THREADS} are a beginning, and nothing is patched; clients "
-            f"that "
-            "are slow or idle need none. Take monkey.patch_all() out, and measure",
+            "that are slow or idle need none. Take monkey.patch_all() out, and measure",
             True,
             options,
         )
@@ -227,7 +227,7 @@ def _timeout(setting: Setting, settings: Settings) -> Fate:
             f"gunicorn kills a worker that is at a request for longer than {seconds:g} s, and the "
             "client sees its connection closed; --request-timeout answers with 504 and gives the "
             "thread's place to another. --timeout is here for an event loop that is blocked, and "
-            "stays 30 s",
+            f"stays {default_of('timeout')}",
             options={"request_timeout": seconds},
             is_left_out=True,
         )
@@ -244,8 +244,8 @@ def _keepalive(setting: Setting, settings: Settings) -> Fate:
         return Fate(
             CHANGED,
             "gunicorn's sync workers keep no connection, whatever this says; here an idle one "
-            "costs no thread and is kept for 75 s, longer than a load balancer does: it is left "
-            "out",
+            f"costs no thread and is kept for {default_of('keep_alive')}, longer than a load "
+            "balancer does: it is left out",
             is_left_out=True,
         )
     if seconds is None or seconds >= 60:
@@ -253,7 +253,7 @@ def _keepalive(setting: Setting, settings: Settings) -> Fate:
     return Fate(
         CHANGED,
         "an idle connection costs no thread here, so that it may be kept for longer than a load "
-        "balancer does (60 s): without this option it is, for 75 s",
+        f"balancer does (60 s): without this option it is, for {default_of('keep_alive')}",
     )
 
 
@@ -271,13 +271,13 @@ def _bind(setting: Setting, settings: Settings) -> Fate:
     umask = settings.get("umask")
     bits = _octal(umask.value if umask is not None else 0)
     mode = 0o666 & ~bits
-    if mode == 0o660:
+    if mode == KNOWN["socket_mode"].default:
         return Fate(TAKEN_OVER)
     return Fate(
         CHANGED,
         f"gunicorn makes the socket's file by its umask, {bits:03o}, so that its mode comes to "
-        f"{mode:03o}; here --socket-mode says it. Without that option it is 660, for a proxy that "
-        "is in the group of the file",
+        f"{mode:03o}; here --socket-mode says it. Without that option it is "
+        f"{default_of('socket_mode')}, for a proxy that is in the group of the file",
         options={"socket_mode": f"{mode:03o}"},
     )
 
@@ -299,8 +299,7 @@ def _capture(setting: Setting, settings: Settings) -> Fate:
     return Fate(
         MISSING,
         f"{text}, and does not get into the file of the error log: have systemd or Docker keep "
-        f"it, or "
-        "let it log",
+        "it, or let it log",
         True,
     )
 

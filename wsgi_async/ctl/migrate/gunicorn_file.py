@@ -155,8 +155,7 @@ def _note(known: Known) -> str:
     if known.counts_processors:
         return (
             f"{known.value!r} on this machine: a number does not follow the machine, so write it "
-            f"for "
-            "the one that serves"
+            "for the one that serves"
         )
     if known.variables and not known.shell:
         names = ", ".join(f"${variable}" for variable in known.variables)

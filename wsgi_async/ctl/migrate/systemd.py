@@ -146,8 +146,7 @@ def _stop_time(plan: Plan, value: str) -> _Said:
     return _Said(
         CHANGED,
         f"write more than --graceful-timeout, which is {grace:g} s, and 5 s for what is stuck: "
-        f"else "
-        "systemd cuts requests off",
+        "else systemd cuts requests off",
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from .checked import default_of
 from .rules import Rule, changed, missing, taken, unused
 
 __all__ = ["NOT_SET", "fate_of", "fate_of_socket"]
@@ -260,9 +261,9 @@ _OPTIONS: dict[str, Rule] = {
 
 NOT_SET: dict[str, Rule] = {
     "threads": changed(
-        "not set, where uWSGI has 1 in each process; here there are 8, so that requests run beside "
-        "each other in one process, and fewer processes may do: write threads = 1 for an "
-        "application that is not thread-safe"
+        f"not set, where uWSGI has 1 in each process; here there are {default_of('threads')}, so "
+        "that requests run beside each other in one process, and fewer processes may do: write "
+        "threads = 1 for an application that is not thread-safe"
     ),
     "die-on-term": changed(
         "not set, where SIGTERM reloads uWSGI; here it finishes what is in flight, and ends"

@@ -13,7 +13,7 @@ from wsgi_async.config.option import Option, parse_bool
 from wsgi_async.config.other_servers import ABSENT
 from wsgi_async.errors import ConfigError
 
-from .checked import KNOWN
+from .checked import KNOWN, default_of
 from .report import Command, Plan, Verdict
 from .words import Given, Taking, given, has_variable, with_defaults
 
@@ -138,7 +138,7 @@ def fill(plan: Plan, found: list[Given], name: str) -> None:
             "threads",
             "",
             CHANGED,
-            "not set, where waitress has 4; here there are 8",
+            f"not set, where waitress has 4; here there are {default_of('threads')}",
         )
 
 
@@ -251,7 +251,10 @@ def _listen(last: Mapping[str, Given], found: list[Given], plan: Plan, name: str
         plan.add(unix.where, unix.flag, unix.value, TAKEN_OVER, "as --bind")
         if "unix_socket_perms" not in last:
             plan.options["socket_mode"] = _MODE
-            text = f"not set, where waitress has {_MODE}, which is kept; --socket-mode is 660 else"
+            text = (
+                f"not set, where waitress has {_MODE}, which is kept; without it --socket-mode is "
+            )
+            text += default_of("socket_mode")
             plan.add(name, "unix_socket_perms", "", CHANGED, text)
         return
     host, port = last.get("host"), last.get("port")
