@@ -11,22 +11,23 @@ from pathlib import Path
 import pytest
 from event_sources import event_source
 from front_ends import haproxy, listener, nginx
+from gateway_nginx import WAYS, binds, fronted
 from tools import Process, python, running
 
 SOURCE = """
 import asyncio
 from wsgi_async import live, sse
 
-async def body():
+async def body(name):
     yield sse.event("the first")
     try:
         await asyncio.Event().wait()
     finally:
-        print("the client has gone", flush=True)
+        print(f"the client has gone: {name}", flush=True)
 
 def application(environ, start_response):
     start_response("200 OK", list(dict(sse.headers()).items()))
-    return live(body())
+    return live(body(environ["QUERY_STRING"]))
 """
 
 NGINX = """
@@ -57,20 +58,21 @@ backend back
 
 
 @contextlib.contextmanager
-def endless(directory: Path) -> Iterator[Process]:
+def endless(directory: Path, *words: str) -> Iterator[Process]:
     (directory / "endless.py").write_text(SOURCE)
-    with running(*python("-m", "wsgi_async", "endless", "--port", "0"), cwd=directory) as process:
+    command = python("-m", "wsgi_async", "endless", "-b", "127.0.0.1:0", *words)
+    with running(*command, cwd=directory) as process:
         yield process
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
         assert not re.search("Traceback|Warning|ERROR", process.output), process.output
 
 
-def come_and_go(port: int, process: Process) -> None:
+def come_and_go(port: int, process: Process, name: str = "one") -> None:
     """The event comes while the body waits for ever."""
-    with event_source(f"http://127.0.0.1:{port}/") as stream:
+    with event_source(f"http://127.0.0.1:{port}/?{name}") as stream:
         assert stream.next().data == "the first"
-    process.wait_for("^the client has gone$")
+    process.wait_for(f"^the client has gone: {name}$")
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
@@ -89,3 +91,13 @@ def test_haproxy(tmp_path: Path) -> None:
         text = HAPROXY.format(fd=inherited.fileno(), upstream=upstream)
         with haproxy(tmp_path, text, [inherited]):
             come_and_go(inherited.getsockname()[1], process)
+
+
+def test_nginx_by_its_other_protocols(tmp_path: Path) -> None:
+    """Also where it collects responses, and where it keeps its connections."""
+    words = [word for bind in binds(tmp_path) for word in ("-b", bind)]
+    with endless(tmp_path, *words) as process:
+        told = process.wait_for(r"Listening on (.*) \(")[1]
+        with fronted(tmp_path, told) as nginx_in_front:
+            for way in WAYS:
+                come_and_go(nginx_in_front.front.ports[f"http-{way.name}"], process, way.name)
