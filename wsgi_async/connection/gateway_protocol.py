@@ -29,7 +29,7 @@ from .exchange import Exchange
 from .front_errors import FrontErrors
 from .life import or_ends
 from .open_connection import Wait
-from .protocol import HTTPProtocol
+from .protocol import LARGE_READ, HTTPProtocol
 from .proxy_fields import FieldsOf
 from .states import ENDS, ConnectionState
 
@@ -204,9 +204,11 @@ class GatewayProtocol(HTTPProtocol):
             raise
         if is_answered:  # else _read_requests has seen to it
             self._heed()
+        if len(data) >= LARGE_READ:
+            self._let_others_read()  # what is no body may be tiny records as well
 
     def _let_others_read(self) -> None:
-        """See there; of a body in records whose length is known, too."""
+        """See there; of whatever comes in records, too."""
         if self._reader.is_framed and self.state not in ENDS:
             self._give_way()
 

@@ -35,10 +35,11 @@ from .fastcgi_records import (
 )
 from .variables import most_bytes, request_head
 
-__all__ = ["REPLIES_LIMIT", "FastCGIReader"]
+__all__ = ["BESIDE_LIMIT", "FastCGIReader"]
 
-REPLIES_LIMIT = 64 * 1024
-"""Bytes that are answered to records which are no part of a request, between two requests."""
+BESIDE_LIMIT = 64 * 1024
+"""Bytes, between two requests, of records that are no part of one: what is answered to them, what
+they ask, and the header of each that is passed over."""
 
 _NEED_DATA = Signal.NEED_DATA
 _END_OF_BODY = Signal.END_OF_BODY
@@ -84,6 +85,7 @@ class FastCGIReader(RecordInput):
     """
 
     __slots__ = (
+        "_beside",
         "_capacity",
         "_error",
         "_head",
@@ -91,7 +93,6 @@ class FastCGIReader(RecordInput):
         "_keeps",
         "_limits",
         "_owed",
-        "_replied",
         "_replies",
         "_stage",
         "_variables",
@@ -116,7 +117,7 @@ class FastCGIReader(RecordInput):
         self._head: RequestHead | None = None  # waits for STDIN
         self._owed: int | None = None  # bytes of the body that no record has announced yet
         self._replies: list[bytes] = []
-        self._replied = 0  # bytes
+        self._beside = 0  # bytes
         self._error: tuple[int, str] | str | None = None
         self._is_fastcgi = False  # whether it has begun as that
 
@@ -190,7 +191,7 @@ class FastCGIReader(RecordInput):
             return
         self._stage = _IDLE
         self._leave_all()
-        self._replied = 0
+        self._beside = 0
 
     # -- events
 
@@ -254,6 +255,7 @@ class FastCGIReader(RecordInput):
             if kind == _BEGIN_REQUEST:
                 return self._begin(header)
             # §3.3: of a request that there is not, or not any more.
+            self._count(HEADER_SIZE)
             self._pass_over(header)
             return None
         if kind == _STDIN and stage is not _VARIABLES:
@@ -413,13 +415,18 @@ class FastCGIReader(RecordInput):
         start = self._pos + HEADER_SIZE
         if len(self._data) - start < size:
             return _NEED_DATA
+        self._count(size)
         answer = values_result(self._data[start : start + size], self._capacity)
         self._pass_over(header)
         self._reply(answer)
         return None
 
     def _reply(self, data: bytes) -> None:
-        self._replied += len(data)
-        if self._replied > REPLIES_LIMIT:
-            raise ProtocolFault("there are too many records of FastCGI that belong to no request")
+        self._count(len(data))
         self._replies.append(data)
+
+    def _count(self, size: int) -> None:
+        """Bytes of what is no part of a request."""
+        self._beside += size
+        if self._beside > BESIDE_LIMIT:
+            raise ProtocolFault("there are too many records of FastCGI that belong to no request")

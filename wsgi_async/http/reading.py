@@ -69,7 +69,7 @@ class GatewayReader(Reader, Protocol):
     answered too, and then has no head until :meth:`answered`."""
 
     is_framed: bool
-    """Whether a body comes in pieces with something in between, which takes time to read."""
+    """Whether all comes in pieces with something in between, which takes time to read."""
 
     def replies(self) -> bytes:
         """What the protocol itself answers to what was received, each once; mostly nothing. To be

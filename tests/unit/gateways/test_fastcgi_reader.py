@@ -25,7 +25,7 @@ from fastcgi_peer import (
 from fastcgi_stories import LIMITS, Story, read
 
 from wsgi_async.errors import ProtocolFault
-from wsgi_async.gateways.fastcgi import REPLIES_LIMIT, FastCGIReader
+from wsgi_async.gateways.fastcgi import BESIDE_LIMIT, FastCGIReader
 from wsgi_async.gateways.variables import most_bytes
 from wsgi_async.http.reading import Signal
 from wsgi_async.http.request import RequestHead
@@ -307,11 +307,23 @@ def test_a_refused_head_is_refused_for_good() -> None:
 
 
 def test_a_front_server_that_only_asks_is_let_go() -> None:
-    question = Record(GET_VALUES, 0, pairs({"FCGI_MAX_CONNS": ""})).raw
-    many = REPLIES_LIMIT // len(replies_of(read([question])).managed[0].raw)
+    asked = pairs({"FCGI_MAX_CONNS": ""})
+    question = Record(GET_VALUES, 0, asked).raw
+    answer = replies_of(read([question])).managed[0].raw
+    many = BESIDE_LIMIT // (len(asked) + len(answer))
     assert read([question * many]).error == ""
     assert "too many" in read([question * (many + 1)]).error
     assert read([question * many, GOOD, question * many]).error == ""
+
+
+def test_who_sends_nothing_that_belongs_to_a_request_is_let_go() -> None:
+    """Each such record is time of the loop's, and none of them has an answer that would count."""
+    large = Record(GET_VALUES, 0, pair(b"NAME", bytes(40_000))).raw
+    stray, running = Record(STDIN, 9).raw, write(request())
+    for before in (b"", running):
+        assert "too many" in read([before + large * 2]).error
+        assert read([before + stray * (BESIDE_LIMIT // 8)]).error == ""
+        assert "too many" in read([before + stray * (BESIDE_LIMIT // 8 + 1)]).error
 
 
 def test_whether_a_head_has_begun() -> None:
