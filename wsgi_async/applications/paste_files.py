@@ -40,16 +40,20 @@ def load_paste_application(spec: PasteSpec, variables: Mapping[str, str]) -> Any
             f"{spec.file}: no distribution {error.name!r} is installed, which a section of it needs"
         ) from None
     except Exception as error:
-        if isinstance(error, configparser.Error) or _is_pastes(error):
+        raiser = _raiser(error)
+        if raiser == "importlib.metadata" and str(error).startswith("'NoneType'"):
+            raise LoadError(f"{spec.file}: a factory is written as MODULE:NAME") from None
+        is_about_file = raiser == "importlib.metadata" or raiser.startswith("paste.deploy.")
+        if is_about_file or isinstance(error, configparser.Error):
             raise LoadError(f"{spec.file}: {' '.join(str(error).split())}") from None
         raise
 
 
-def _is_pastes(error: BaseException) -> bool:
-    """Whether PasteDeploy itself has raised it, and not what it has called."""
+def _raiser(error: BaseException) -> str:
+    """The module whose code has raised it."""
     name = ""
     frame = error.__traceback__
     while frame is not None:
         name = str(frame.tb_frame.f_globals.get("__name__"))
         frame = frame.tb_next
-    return name.startswith("paste.deploy.")
+    return name

@@ -178,7 +178,8 @@ class _Conversion:
     def _take_alias(self, key: str, value: Any) -> None:
         option = key if knows(key) else _OF_ALIASES.get(key)
         if option is None or option in _NOT_HERE:
-            names = [spec.name for spec in ALL_OPTIONS if spec.name not in _NOT_HERE]
+            ours = [spec.name for spec in ALL_OPTIONS if spec.name not in _NOT_HERE]
+            names = [*ours, *_WAITRESS, *_WAITRESS_OPTIONS, *gunicorn.OPTIONS]
             raise ConfigError(f"{self._name}: No such option: {key}.{did_you_mean(key, names)}")
         self._options[option] = _truth(value) if option == "debug" else value
 

@@ -54,6 +54,8 @@ paste.app_factory = paste_site:make_nothing
 paste.app_factory = paste_site:make_broken
 [app:absent]
 paste.app_factory = paste_site:no_such_name
+[app:no_name]
+paste.app_factory = paste_site make
 [app:of_no_module]
 paste.app_factory = no_such_paste_module:make
 [app:egg]
@@ -124,6 +126,8 @@ def test_names_of_directories_are_no_syntax(load: Load, tmp_path: Path) -> None:
         ("site.ini#lost", "site.ini: No section 'nowhere' (prefixed by "),
         ("site.ini#egg", "site.ini: no distribution 'no-such-distribution' is installed, which"),
         ("site.ini#required", "site.ini: Error in file "),
+        ("site.ini#absent", "site.ini: module 'paste_site' has no attribute 'no_such_name'"),
+        ("site.ini#no_name", "site.ini: a factory is written as MODULE:NAME"),
         ("site.ini#too_much", "site.ini: make_nothing() got an unexpected keyword argument 'word'"),
         ("no.ini", "No such file: 'no.ini'"),
         ("site.ini#nothing", "what is made of 'site.ini#nothing' is not callable: it is of type N"),
@@ -144,7 +148,6 @@ def test_what_the_file_says_is_wrong(load: Load, spec: str, message: str) -> Non
     [
         ("site.ini#broken", "KeyError: 'no database'"),
         ("site.ini#of_no_module", "ModuleNotFoundError: No module named 'no_such_paste_module'"),
-        ("site.ini#absent", "AttributeError: module 'paste_site' has no attribute 'no_such_name'"),
     ],
 )
 def test_code_that_raises_shows_where(load: Load, spec: str, message: str) -> None:
