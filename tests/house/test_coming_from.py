@@ -142,7 +142,7 @@ def test_what_links_to_the_report_is_read_by_it(row: Row, tmp_path: Path) -> Non
 
 def test_all_that_the_report_reads_is_linked_to_it() -> None:
     linked = " ".join(row.server for row in rows() if "#migrate" in row.server)
-    for server in ("gunicorn", "uWSGI", "waitress", "mod_wsgi"):
+    for server in ("gunicorn", "uWSGI", "waitress", "Pyramid", "mod_wsgi"):
         assert f"[{server}" in linked
 
 
