@@ -16,7 +16,8 @@ from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS
 from wsgi_async.ctl.migrate import gunicorn_command, gunicorn_file, waitress
 from wsgi_async.ctl.migrate.checked import KNOWN
-from wsgi_async.ctl.migrate.gunicorn_fates import FATES, JUDGES
+from wsgi_async.ctl.migrate.gunicorn_fates import FATES
+from wsgi_async.ctl.migrate.gunicorn_judges import JUDGES
 from wsgi_async.ctl.migrate.kinds import KINDS
 from wsgi_async.ctl.migrate.report import Command, Source, Verdict
 from wsgi_async.ctl.migrate.reporting import report

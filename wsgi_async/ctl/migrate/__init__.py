@@ -14,7 +14,8 @@ comes of it; nothing is written, and no code of a project runs, but with ``--exe
 ``printed``          the report as text: command line, wsgi_async.toml, findings
 ``masked``           values that are secrets
 ``expressions``      what an expression in Python comes to, without running it
-``gunicorn``         gunicorn's settings as a plan; ``gunicorn_fates`` is what it says of each,
+``gunicorn``         gunicorn's settings as a plan; ``gunicorn_fates`` and
+                     ``gunicorn_judges`` are what it says of each,
                      ``gunicorn_file`` reads its file, ``gunicorn_command`` its command line
 ``waitress``         waitress's command line
 ``paste``            a PasteDeploy file, and pserve's command line; ``paste_ini`` is what the

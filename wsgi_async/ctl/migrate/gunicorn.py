@@ -11,7 +11,8 @@ from wsgi_async.foreign.gunicorn_logs import LOG_SETTINGS, log_options
 from wsgi_async.foreign.hooks import HOOKS
 
 from .checked import KNOWN, default_of
-from .gunicorn_fates import FATES, JUDGES, Fate, Setting, Settings, is_sync
+from .gunicorn_fates import FATES, Fate, Setting, Settings
+from .gunicorn_judges import JUDGES, is_sync
 from .report import COMMAND, Plan, Verdict
 from .words import names_alone, with_defaults
 
