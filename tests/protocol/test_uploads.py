@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from front_servers import answer, encode, told
 from rawclient import TIMEOUT, RawClient
 from serving import Served, both_loops
 
@@ -72,6 +73,20 @@ def sending(client: RawClient, data: bytes) -> threading.Thread:
     thread = threading.Thread(target=client.send, args=(data,), daemon=True)
     thread.start()
     return thread
+
+
+@pytest.mark.parametrize("protocol", ["uwsgi", "scgi"])
+def test_a_front_servers_body_is_read_so_as_well(protocol: str, serve: Serve) -> None:
+    """Where it has no records in between, as FastCGI's has."""
+    app = Reading(65536)
+    served = begin(serve, app, bind=[f"{protocol}://127.0.0.1:0"])
+    with served.client() as client:
+        sender = sending(client, encode(protocol, told("/upload", "POST", DATA), DATA))
+        assert app.lent.get(timeout=TIMEOUT)
+        app.go_on.set()
+        assert answer(protocol, client).body == b"%08x" % zlib.crc32(DATA)
+        sender.join(TIMEOUT)
+    served.wait_until_idle()
 
 
 @both_loops
@@ -140,7 +155,7 @@ def test_a_client_that_leaves_while_the_socket_is_lent(loop: str, how: str, serv
 @both_loops
 @pytest.mark.parametrize("pieces", [0, 1, 9])
 def test_an_answer_before_the_end_of_the_body(loop: str, pieces: int, serve: Serve) -> None:
-    app = Reading(65536, pieces=pieces)
+    app = Reading(65536)
     served = begin(serve, app, loop=loop)
     with served.client() as client:
         client.send(HEAD + DATA[:1_000_000])
