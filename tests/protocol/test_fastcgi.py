@@ -14,6 +14,7 @@ from fastcgi_peer import (
     PARAMS,
     STDIN,
     STDOUT,
+    UNKNOWN,
     VALUES,
     Record,
     begin,
@@ -59,6 +60,28 @@ def test_a_server_that_leaves_keeps_no_connection() -> None:
         front = FakeFront(site)
         site.leave()
         assert front.ask().body == HELLO
+        assert ends(front)
+
+
+def test_a_response_that_began_before_the_server_left_tells_at_its_end() -> None:
+    """That no more is to be asked there: nginx would keep the connection."""
+    gate = Held()
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"one"
+        gate({"RAW_URI": ""}, lambda *args: None)
+        yield b"two"
+
+    with Site(application) as site:
+        front = FakeFront(site)
+        front.send(request())
+        gate.wait_entered()
+        site.loop.run_until(lambda: 1 in front.open and b"one" in front.open[1].stdout)
+        site.drain()
+        gate.gate.release()
+        assert front.wait().body == b"onetwo"
+        assert [record.kind for record in front.responses.managed] == [UNKNOWN]
         assert ends(front)
 
 

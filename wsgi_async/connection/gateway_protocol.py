@@ -263,6 +263,13 @@ class GatewayProtocol(HTTPProtocol):
         if errors is self.errors and self.state is _RUNNING:
             self._sender.write([self._framer.errors(text)])
 
+    def ends_with(self, exchange: Exchange) -> bool:
+        """See there; the front server is told, in time for it not to ask here once more."""
+        ends = super().ends_with(exchange)
+        if ends:
+            self._framer.end_connection()
+        return ends
+
     # --- its ends ----------------------------------------------------------------------------
 
     def _fail(self, error: Exception) -> None:

@@ -103,6 +103,9 @@ class CGIFramer(FramedHeads):
         """Nothing: there is no word for it."""
         return b""
 
+    def end_connection(self) -> None:
+        """It is anyway."""
+
     def aborted(self) -> bytes:
         """Nothing: no request is taken back here."""
         return b""

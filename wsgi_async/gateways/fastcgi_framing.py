@@ -106,6 +106,10 @@ class FastCGIFramer:
         self._has_ended = True
         return b"".join((*stream(_STDERR, self._reader.request_id, (_CUT,)), FAULTY))
 
+    def end_connection(self) -> None:
+        """Tell the front server, if it would keep the connection."""
+        self._is_last = self._reader.is_kept
+
     def aborted(self) -> bytes:
         """What is written of a request that was taken back."""
         self._has_ended = True

@@ -94,5 +94,9 @@ class GatewayFramer(Framer, Protocol):
         """What is written where a response that has begun ends here, incomplete; the connection is
         closed after it. Nothing where the protocol has no word for that."""
 
+    def end_connection(self) -> None:
+        """The connection is closed behind this response, whose head was framed before that was
+        known: where the protocol has a way to tell that, it is told with the end of the body."""
+
     def aborted(self) -> bytes:
         """What is written of a request that was taken back: the rest of its response is not."""
