@@ -164,6 +164,21 @@ def test_what_a_client_says_of_itself_is_not_believed(
     assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == (STRANGER, other)
 
 
+NOBODY = [("Authorization", "Basic bWFsbG9yeTp4")]
+
+
+def test_a_name_that_nobody_has_checked(plain: Fronted, way: Way) -> None:
+    """What the guide warns of: fastcgi_params has $remote_user, which is whom the field names."""
+    found = plain.environ(way, fields=NOBODY).get("REMOTE_USER", "")
+    assert found == ("mallory" if way.protocol == "fastcgi" else "")
+
+
+def test_a_name_that_nobody_has_checked_can_be_taken_off(tmp_path: Path) -> None:
+    with behind(tmp_path, more='PROTOCOL_param REMOTE_USER "";') as nginx:
+        for way in WAYS:
+            assert nginx.environ(way, fields=NOBODY)["REMOTE_USER"] == ""
+
+
 def test_fields_that_come_twice_are_lists(plain: Fronted, way: Way) -> None:
     """nginx before 1.23 makes a variable of each."""
     fields = [("X-Some", "a"), ("Accept", "a/b"), ("X-Some", "b"), ("Accept", "c/d;q=0.5")]
