@@ -275,8 +275,11 @@ def _parse(text: str, default_port: int) -> Address:
     match = _TCP.fullmatch(text)
     if match is None or not text or "+" in text or (match["v6"] and ":" not in match["v6"]):
         hint = "; an IPv6 address goes in brackets" if re.search(r":.*:", text) else ""
-        if "+" in text:
-            hint = "; a protocol goes in front of it: uwsgi://HOST:PORT, or uwsgi+unix:PATH"
+        if "+" in text or "://" in text:
+            names = ", ".join(("https", *(spoken.value for spoken in Spoken)))
+            hint = (
+                f"; a protocol goes in front of it ({names}): uwsgi://HOST:PORT, or uwsgi+unix:PATH"
+            )
         raise ConfigError(f"{text!r} is no address: write {_FORMS}{hint}")
     host, port = match["v6"] or match["host"], match["port"]
     if port is None and re.fullmatch(r"[0-9]+", host):

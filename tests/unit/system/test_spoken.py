@@ -46,12 +46,12 @@ def test_other_addresses_speak_http_or_do_not_say(text: str, spoken: Spoken | No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("uwsgi+127.0.0.1:9000", r"a protocol goes in front of it: uwsgi://HOST:PORT"),
+        ("uwsgi+127.0.0.1:9000", r"a protocol goes in front of it \(.*\): uwsgi://HOST:PORT"),
         ("uwsgi+unix+unix:/x", "a protocol goes in front of it"),
         ("uwsgi://", "no port from 0 to 65535"),
         ("uwsgi://https://:80", "is no address"),
         ("https+unix:/x", "a protocol goes in front of it"),
-        ("gopher://127.0.0.1:70", "is no address"),
+        ("fcgi://127.0.0.1:70", r"in front of it \(https, http, uwsgi, fastcgi, scgi\)"),
     ],
 )
 def test_what_is_no_address(text: str, message: str) -> None:
