@@ -86,7 +86,7 @@ def refuse(options: Mapping[str, object], scope: Scope) -> None:
         raise ConfigError(text.format(name))
 
 
-def join_address(host: str | None, port: int) -> str:
+def join_address(host: str | None, port: int | str) -> str:
     """A bind address from a host and a port; ``""``, ``"*"`` and None are all interfaces."""
     if host in ("", "*", None):
         return f":{port}"

@@ -1,5 +1,6 @@
 """Configuration files of other servers: ``gunicorn``'s in Python, ``uwsgi``'s ini files, those of
-PasteDeploy (``paste``); and ``hooks``, the functions that the first have.
+PasteDeploy (``paste``), which may have ``waitress``'s settings; and ``hooks``, the functions that
+the first have.
 
 Runs on: the parent, when the configuration is read; hooks, where gunicorn would call them.
 

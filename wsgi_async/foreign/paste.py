@@ -21,10 +21,10 @@ from wsgi_async.system.files import read_text
 
 from .paste_options import convert
 
-__all__ = ["is_paste", "read", "sections_of", "with_loggers"]
+__all__ = ["is_application", "is_paste", "read", "sections_of", "with_loggers"]
 
 _SECTION = re.compile(r"^\[([^\]\n]+)\]", re.MULTILINE)
-_KINDS = ("app", "application", "composite", "composit", "pipeline", "filter-app", "server")
+_APPLICATIONS = ("app", "application", "composite", "composit", "pipeline", "filter-app")
 
 
 def sections_of(path: Path) -> list[str]:
@@ -37,7 +37,14 @@ def sections_of(path: Path) -> list[str]:
 
 def is_paste(sections: Sequence[str]) -> bool:
     """Whether these are a PasteDeploy file's."""
-    return any(section.partition(":")[0] in _KINDS for section in sections)
+    return any(map(is_application, sections)) or any(
+        section.partition(":")[0] == "server" for section in sections
+    )
+
+
+def is_application(section: str) -> bool:
+    """Whether a section of this name has an application."""
+    return section.partition(":")[0] in _APPLICATIONS
 
 
 def read(
@@ -100,7 +107,7 @@ def _without_application(name: str, wanted: str, sections: Sequence[str]) -> str
     names = [
         section.partition(":")[2]
         for section in sections
-        if ":" in section and not section.startswith("server:") and is_paste([section])
+        if ":" in section and is_application(section)
     ]
     hint = f"; write {name}#NAME, of which there are: {', '.join(names)}" if names else ""
     return f"{name} has no section [app:{wanted}]{hint}"

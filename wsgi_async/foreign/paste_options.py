@@ -12,15 +12,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from wsgi_async.config.calls import join_address
 from wsgi_async.config.option import did_you_mean, parse_bool
 from wsgi_async.config.options import ALL_OPTIONS
-from wsgi_async.config.other_servers import ABSENT
 from wsgi_async.config.sources import ForeignFile, knows
 from wsgi_async.errors import ConfigError
+from wsgi_async.system.sockets import DEFAULT_PORT
 
-from . import gunicorn
+from . import gunicorn, waitress
 
-__all__ = ["Speaker", "convert", "speaker_of"]
+__all__ = ["Speaker", "convert", "places_in", "speaker_of"]
+
+_WITH_PORT = re.compile(r"[^:]:[0-9]+$")
 
 
 class Speaker(enum.Enum):
@@ -42,44 +45,7 @@ _OF_ALIASES = {
 }
 """Names as the command lines of other servers have them, and our options for them."""
 
-_IGNORED_BY_WAITRESS = (
-    "asyncore_loop_timeout asyncore_use_poll channel_request_lookahead cleanup_interval ipv4 ipv6 "
-    "log_socket_errors log_untrusted_proxy_headers outbuf_high_watermark recv_bytes send_bytes "
-    "server_name sockets"
-)
-_WAITRESS = frozenset(
-    (
-        *("clear_untrusted_proxy_headers", "ident", "listen", "trusted_proxy"),
-        *("trusted_proxy_count", "trusted_proxy_headers", "unix_socket", "url_prefix"),
-        *("url_scheme", *_IGNORED_BY_WAITRESS.split()),
-    )
-)
-"""waitress's names that are no option's here, or whose values are written in another way."""
-
-_WAITRESS_OPTIONS = frozenset(
-    (
-        *("backlog", "channel_timeout", "connection_limit", "expose_tracebacks", "host"),
-        *("inbuf_overflow", "max_request_body_size", "max_request_header_size"),
-        *("outbuf_overflow", "port", "threads", "unix_socket_perms"),
-    )
-)
-"""Its names that are options here, or aliases of some."""
-
-_WAITRESS_PORT = 8080
-
-_HARMLESS = {
-    "clear_untrusted_proxy_headers": ("true", "yes", "on", "1", "t", "y"),
-    "trusted_proxy_count": ("1",),
-    "url_scheme": ("http",),
-}
-"""What waitress does by default, and so does this server."""
-
-_LOST = {
-    "clear_untrusted_proxy_headers": "--no-clear-untrusted-proxy-headers",
-    "trusted_proxy_count": "--trusted-proxy-count",
-    "url_scheme": "--url-scheme",
-}
-"""Any other value, and the flag of waitress's whose absence is explained."""
+_NO_OPTIONS_OF_WAITRESS = waitress.SETTINGS - waitress.OPTIONS
 
 
 def convert(
@@ -168,9 +134,9 @@ class _Conversion:
             self._options[key] = _addresses(value) if key == "bind" else value
         elif self._server in (Speaker.OURS, Speaker.GUNICORN) and key in gunicorn.SETTINGS:
             self._gunicorn[key] = _of_gunicorn(key, value)
-        elif self._server in (Speaker.OURS, Speaker.WAITRESS) and key in _WAITRESS:
-            self._take_waitress(key, value)
-        elif is_ours or (self._server is Speaker.WAITRESS and key in _WAITRESS_OPTIONS):
+        elif self._server in (Speaker.OURS, Speaker.WAITRESS) and key in _NO_OPTIONS_OF_WAITRESS:
+            self._take_waitress(key, "" if value is None else str(value).strip())
+        elif is_ours or (self._server is Speaker.WAITRESS and key in waitress.OPTIONS):
             self._take_alias(key, value)
         else:
             self._ignored.append(key)
@@ -179,65 +145,52 @@ class _Conversion:
         option = key if knows(key) else _OF_ALIASES.get(key)
         if option is None or option in _NOT_HERE:
             ours = [spec.name for spec in ALL_OPTIONS if spec.name not in _NOT_HERE]
-            names = [*ours, *_WAITRESS, *_WAITRESS_OPTIONS, *gunicorn.OPTIONS]
+            names = [*ours, *waitress.SETTINGS, *gunicorn.OPTIONS]
             raise ConfigError(f"{self._name}: No such option: {key}.{did_you_mean(key, names)}")
-        self._options[option] = _truth(value) if option == "debug" else value
+        is_on = key in waitress.SWITCHES and waitress.is_true(str(value))  # of more words than ours
+        self._options[option] = True if is_on else value
 
-    def _take_waitress(self, key: str, value: Any) -> None:
-        text = "" if value is None else str(value).strip()
-        if key == "listen":
-            self._options["bind"] = [
-                part if re.search(r":[0-9]+$", part) else f"{part}:{_WAITRESS_PORT}"
-                for part in text.split()
-            ]
-        elif key == "unix_socket":
-            self._options["bind"] = [f"unix:{text}"]
-        elif key == "ident":
-            if text:
-                self._options["header"] = [f"Server: {text}"]
-            else:
-                self._options["server_header"] = False
-        elif key == "url_prefix":
-            self._options["root_path"] = f"/{text.strip('/')}".rstrip("/")
-        elif key == "trusted_proxy":
-            if text:  # that is what it calls who comes by a unix socket
-                self._options["forwarded_allow_ips"] = ["unix" if text == "localhost" else text]
-        elif key == "trusted_proxy_headers":
-            words = text.lower().split()
-            if "x-forwarded-by" in words:  # which no option takes, and no application reads
-                self._ignored.append("x-forwarded-by")
-            if words:
-                self._options["proxy_headers"] = [word for word in words if word[-3:] != "-by"]
-        elif key in _LOST:
-            if text.lower() not in _HARMLESS[key]:
-                self._notices.append(f"{self._name}: {key} = {text}: {ABSENT[_LOST[key]]}")
-        else:
+    def _take_waitress(self, key: str, text: str) -> None:
+        if key in waitress.LOST:
+            if why := waitress.loss(key, text):
+                self._notices.append(f"{self._name}: {key} = {text}: {why}")
+            return
+        if key in waitress.IGNORED:
             self._ignored.append(key)
+            return
+        if key == "trusted_proxy_headers" and "x-forwarded-by" in text.lower().split():
+            self._ignored.append("x-forwarded-by")
+        self._options |= waitress.options_of(key, text)
 
     def _choose_address(self) -> None:
         """Where it listens, if the section says only half of it."""
         options = self._options
         host = options.get("host")
-        if isinstance(host, str) and "," in host:  # gunicorn has it for bind
-            options["bind"] = _addresses(options.pop("host"))
+        if isinstance(host, str) and "port" not in options and (places := places_in(host)):
+            options["bind"] = places
+            del options["host"]
         elif self._server is Speaker.GUNICORN and "host" in options:
             self._gunicorn.pop("bind", None)
         elif self._server is Speaker.GUNICORN and "bind" in self._gunicorn:
             options.pop("port", None)  # which means something with host alone
         elif self._server is Speaker.WAITRESS and "bind" not in options:
-            options.setdefault("host", "0.0.0.0")
-            options.setdefault("port", _WAITRESS_PORT)
+            options.setdefault("host", waitress.HOST)
+            options.setdefault("port", waitress.PORT)
+
+
+def places_in(host: str) -> list[str]:
+    """The addresses that ``host`` names without ``port``, as gunicorn has it; none where it is the
+    name or number of a host alone."""
+    parts = _addresses(host)
+    if len(parts) == 1 and not _WITH_PORT.search(host):
+        return []
+    return [one if _WITH_PORT.search(one) else join_address(one, DEFAULT_PORT) for one in parts]
 
 
 def _addresses(value: Any) -> list[str]:
     """``bind``, in which gunicorn also has ``tcp://``."""
     parts = value.split(",") if isinstance(value, str) else list(value)
     return [re.sub(r"^tcp://", "", part.strip()) for part in parts if part.strip()]
-
-
-def _truth(value: Any) -> Any:
-    """waitress has two more words for it."""
-    return {"t": True, "y": True}.get(str(value).lower(), value)
 
 
 def _of_gunicorn(key: str, value: Any) -> Any:

@@ -96,6 +96,7 @@ WAITRESS = {
         "bind": ["unix:/run/x"],
         "socket_mode": "600",
     },
+    "listen = [::1] [::1]:81": {"bind": ["[::1]:8080", "[::1]:81"]},
     "ident = shop": {"header": ["Server: shop"]},
     "ident =": {"server_header": False},
     "url_prefix = shop/": {"root_path": "/shop"},
@@ -133,6 +134,9 @@ GUNICORN = {
     "bind = tcp://a:1, unix:/x": {"bind": ["a:1", "unix:/x"]},
     "host = a\nport = 1": {"host": "a", "port": "1"},
     "host = a:1,b:2": {"bind": ["a:1", "b:2"]},
+    "host = a:1": {"bind": ["a:1"]},
+    "host = a,::1": {"bind": ["a:8000", "[::1]:8000"]},
+    "host = ::1": {"host": "::1"},
     "keepalive = 5\npidfile = x": {"keep_alive": "5", "pid": "x"},
     "accesslog = -\nerrorlog = e.log\nloglevel = DEBUG": {
         "access_logfile": "-",

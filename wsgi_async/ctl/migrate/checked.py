@@ -5,14 +5,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from wsgi_async.config.calls import join_address
 from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS, OPTIONS, Config
 from wsgi_async.errors import ConfigError
-from wsgi_async.system.sockets import parse_address
+from wsgi_async.system.sockets import DEFAULT_PORT, parse_address
 
 from .report import Plan, Verdict
+from .words import has_variable
 
-__all__ = ["KNOWN", "check", "default_of"]
+__all__ = ["KNOWN", "address_by_default", "check", "default_of", "joined"]
 
 KNOWN: dict[str, Option] = {spec.name: spec for spec in ALL_OPTIONS}
 
@@ -24,6 +26,16 @@ def default_of(option: str) -> str:
     if spec.kind == "duration":
         return f"{text.removesuffix('s')} s"
     return text.removeprefix("0o")
+
+
+def address_by_default() -> str:
+    """Where a server listens that has not been told, as prose has it."""
+    return f"port {DEFAULT_PORT} of this machine alone"
+
+
+def joined(host: str, port: str) -> str:
+    """A bind address; variables in either stay."""
+    return f"{host}:{port}" if has_variable(host) else join_address(host, port)
 
 
 def check(plan: Plan, name: str) -> None:

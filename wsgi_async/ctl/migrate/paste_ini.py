@@ -15,10 +15,13 @@ from wsgi_async.config.option import did_you_mean
 from wsgi_async.config.paste_spec import MAIN
 from wsgi_async.errors import ConfigError
 from wsgi_async.foreign.gunicorn import OPTIONS, SETTINGS, options_of
-from wsgi_async.foreign.paste_options import Speaker, speaker_of
+from wsgi_async.foreign.paste import is_application
+from wsgi_async.foreign.paste_options import Speaker, places_in, speaker_of
+from wsgi_async.foreign.waitress import is_true
+from wsgi_async.system.sockets import DEFAULT_PORT
 
 from . import gunicorn, waitress
-from .checked import KNOWN
+from .checked import KNOWN, address_by_default, joined
 from .gunicorn_fates import Setting
 from .report import Plan, Source, Verdict
 from .words import Given, has_variable
@@ -28,11 +31,9 @@ __all__ = ["fill", "sections_of"]
 _SECTION = re.compile(r"\[([^\]]+)\]")
 _PAIR = re.compile(r"([^=:\s][^=:]*?)\s*[=:]\s*(.*)")
 _REFERENCE = re.compile(r"%(?:\(([^)]*)\)s|%)")
-_APPLICATIONS = ("app", "application", "composite", "composit", "pipeline", "filter-app")
 _DEPTH = 8
 """Sections that one may lead to by ``use``, and references that one may lead to."""
 _NOT_HERE = ("app", "config", "factory", "paste_global")
-_TRUE = ("true", "yes", "on", "1", "t", "y")
 
 
 class _Line(NamedTuple):
@@ -63,7 +64,7 @@ def fill(
     sections = sections_of(source)
     plan.application = plan.kept = f"{file}#{application}" if application else file
     own = application or MAIN
-    applications = [name for name in sections if name.partition(":")[0] in _APPLICATIONS]
+    applications = [name for name in sections if is_application(name)]
     found = [name for name in applications if name.partition(":")[2].strip() == own]
     for name in found:
         text = "the application, which is loaded in each process; it needs wsgi_async[paste]"
@@ -82,7 +83,7 @@ def fill(
     if name in sections:
         _Section(plan, source, variables or {}).fill(name, sections)
         return
-    text = "not there: without it a server listens on port 8000 of this machine alone"
+    text = f"not there: without it a server listens on {address_by_default()}"
     plan.add(source.name, f"[{name}]", "", Verdict.CHANGED, text)
 
 
@@ -206,7 +207,7 @@ class _Section:
             taking = waitress.FLAGS[flag]
             if not taking.takes_value:
                 taking = taking._replace(takes_value=True)
-                value = "true" if value.lower() in _TRUE else "false"
+                value = "true" if is_true(value) else "false"
             self._waitress.append(Given(key, value, line.where, taking))
         elif speaker is Speaker.OTHER:
             text = "what its server makes of it is not known here: see --guide options"
@@ -241,9 +242,9 @@ class _Section:
             self._put(part, speaker, where)
         if self._address:
             host = self._address.get("host", _Line("", "")).value or "localhost"
-            port = self._address.get("port", _Line("8000", "")).value
-            hosts = host.split(",") if "port" not in self._address else [host]
-            places = [one if re.search(r":[0-9]+$", one) else f"{one}:{port}" for one in hosts]
+            port = self._address.get("port", _Line(str(DEFAULT_PORT), "")).value
+            is_alone = "port" not in self._address and not has_variable(host)
+            places = (places_in(host) if is_alone else []) or [joined(host, port)]
             if has_variable(f"{host}{port}"):
                 plan.variables["bind"] = "\n".join(places)
             else:

@@ -1,103 +1,88 @@
 """waitress-serve's command line.
 
-Which of our options a flag is, its aliases in :mod:`wsgi_async.config.options` say; what there is
-not, :mod:`wsgi_async.config.other_servers` does.
+Which of our options a flag is, its aliases in :mod:`wsgi_async.config.options` say; what those come
+to that are written in another way, and what there is not, :mod:`wsgi_async.foreign.waitress` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from wsgi_async.config.calls import join_address
 from wsgi_async.config.option import Option, parse_bool
-from wsgi_async.config.other_servers import ABSENT
 from wsgi_async.errors import ConfigError
+from wsgi_async.foreign.waitress import (
+    CONVERTED,
+    HOST,
+    LOST,
+    PORT,
+    SETTINGS,
+    SWITCHES,
+    addresses,
+    loss,
+    options_of,
+)
 
-from .checked import KNOWN, default_of
+from .checked import KNOWN, address_by_default, default_of, joined
 from .report import Command, Plan, Verdict
+from .rules import Rule, changed, missing, taken, unused
 from .words import Given, Taking, given, has_variable, with_defaults
 
 __all__ = ["FLAGS", "fill", "read"]
 
-TAKEN_OVER, CHANGED = Verdict.TAKEN_OVER, Verdict.CHANGED
-WITHOUT_EFFECT, MISSING = Verdict.WITHOUT_EFFECT, Verdict.MISSING
-
-_PORT = "8080"
-_ALL = "0.0.0.0"
 _MODE = "600"
-
-_WITH_VALUE = (
-    "host port listen threads trusted_proxy trusted_proxy_count trusted_proxy_headers url_scheme "
-    "url_prefix backlog recv_bytes send_bytes outbuf_overflow outbuf_high_watermark "
-    "inbuf_overflow connection_limit cleanup_interval channel_timeout max_request_header_size "
-    "max_request_body_size ident asyncore_loop_timeout unix_socket unix_socket_perms "
-    "channel_request_lookahead server_name app"
-)
-_SWITCHES = (
-    "ipv4 ipv6 log_untrusted_proxy_headers clear_untrusted_proxy_headers log_socket_errors "
-    "expose_tracebacks asyncore_use_poll call"
-)
+"""Of the socket's file, where nobody says it."""
 
 
 def _table() -> dict[str, Taking]:
-    flags = {f"--{name.replace('_', '-')}": Taking(name) for name in _WITH_VALUE.split()}
-    for name in _SWITCHES.split():
+    """Its settings, but for one that only a program can make, and two of the command line alone."""
+    flags = {"--app": Taking("app"), "--call": Taking("call", False)}
+    for name in sorted(SETTINGS - {"sockets"}):
         flag = name.replace("_", "-")
-        flags[f"--{flag}"] = Taking(name, False)
-        flags[f"--no-{flag}"] = Taking(name, False, value="false")
+        flags[f"--{flag}"] = Taking(name, name not in SWITCHES)
+        if name in SWITCHES:
+            flags[f"--no-{flag}"] = Taking(name, False, value="false")
     return flags
 
 
 FLAGS: dict[str, Taking] = _table()
 """waitress's flags, and its adjustments that they are."""
 
-
-class _Fate(NamedTuple):
-    verdict: Verdict
-    text: str
-    matters: bool = False
-
-
 _BUFFERS = (
     "--response-buffer says what of a response is in memory, --response-overflow what follows"
 )
 _INNER = "it says how waitress does its work"
 
-_FATES: dict[str, _Fate] = {
-    "asyncore_loop_timeout": _Fate(WITHOUT_EFFECT, _INNER),
-    "asyncore_use_poll": _Fate(WITHOUT_EFFECT, _INNER),
-    "channel_request_lookahead": _Fate(
-        WITHOUT_EFFECT,
+_RULES: dict[str, Rule] = {
+    "asyncore_loop_timeout": unused(_INNER),
+    "asyncore_use_poll": unused(_INNER),
+    "channel_request_lookahead": unused(
         "a client that leaves is noticed anyway: environ['wsgi_async.client'] says it",
     ),
-    "channel_timeout": _Fate(
-        CHANGED,
+    "channel_timeout": changed(
         "it is for idle connections; a head, an upload and a download have times of their own: "
         "--header-timeout, --body-timeout and --send-timeout",
     ),
-    "cleanup_interval": _Fate(WITHOUT_EFFECT, _INNER),
-    "connection_limit": _Fate(
-        CHANGED,
+    "cleanup_interval": unused(_INNER),
+    "connection_limit": changed(
         "at it the oldest idle connection makes room, where waitress accepts nobody more; it is "
         "per process, and leaving it out allows as many as there may be descriptors",
     ),
-    "ipv4": _Fate(CHANGED, "write --bind with the addresses that are to be listened on"),
-    "ipv6": _Fate(CHANGED, "write --bind with the addresses that are to be listened on"),
-    "log_socket_errors": _Fate(WITHOUT_EFFECT, "a client that leaves is no error here"),
-    "log_untrusted_proxy_headers": _Fate(
-        WITHOUT_EFFECT, "what is removed is not logged; one line at first says what to set"
+    "ipv4": changed("write --bind with the addresses that are to be listened on"),
+    "ipv6": changed("write --bind with the addresses that are to be listened on"),
+    "log_socket_errors": unused("a client that leaves is no error here"),
+    "log_untrusted_proxy_headers": unused(
+        "what is removed is not logged; one line at first says what to set"
     ),
-    "max_request_header_size": _Fate(
-        CHANGED, "a line and a field have bounds of their own here, which are set to the same"
+    "max_request_header_size": changed(
+        "a line and a field have bounds of their own here, which are set to the same"
     ),
-    "outbuf_high_watermark": _Fate(WITHOUT_EFFECT, _BUFFERS),
-    "outbuf_overflow": _Fate(TAKEN_OVER, "as --response-buffer"),
-    "recv_bytes": _Fate(WITHOUT_EFFECT, _INNER),
-    "send_bytes": _Fate(WITHOUT_EFFECT, _INNER),
-    "server_name": _Fate(
-        WITHOUT_EFFECT, "SERVER_NAME is what the Host field says, or the address that was bound"
-    ),
-    "trusted_proxy": _Fate(TAKEN_OVER, "as --forwarded-allow-ips, which takes networks too"),
+    "outbuf_high_watermark": unused(_BUFFERS),
+    "outbuf_overflow": taken("as --response-buffer"),
+    "recv_bytes": unused(_INNER),
+    "send_bytes": unused(_INNER),
+    "server_name": unused("SERVER_NAME is the address that the client reached"),
+    "trusted_proxy": taken("as --forwarded-allow-ips, which takes networks too"),
 }
 """Of a flag that has something to be said of it, in one way always."""
 
@@ -126,7 +111,7 @@ def fill(plan: Plan, found: list[Given], name: str) -> None:
         before = last.get(each.taking.setting)
         if before is not None and each.taking.setting != "listen":
             text = "it is given again, and that counts"
-            plan.add(before.where, before.flag, before.value, WITHOUT_EFFECT, text)
+            plan.add(before.where, before.flag, before.value, Verdict.WITHOUT_EFFECT, text)
         last[each.taking.setting] = each
     for each in found:
         if each.taking is not None and (each.taking.setting == "listen" or each in last.values()):
@@ -137,7 +122,7 @@ def fill(plan: Plan, found: list[Given], name: str) -> None:
             name,
             "threads",
             "",
-            CHANGED,
+            Verdict.CHANGED,
             f"not set, where waitress has 4; here there are {default_of('threads')}",
         )
 
@@ -145,49 +130,50 @@ def fill(plan: Plan, found: list[Given], name: str) -> None:
 def _take_stranger(each: Given, plan: Plan) -> None:
     if each.flag:
         text = "nothing of that name is known of waitress here"
-        plan.add(each.where, each.flag, each.value, MISSING, text, matters=True)
+        plan.add(each.where, each.flag, each.value, Verdict.MISSING, text, matters=True)
     elif plan.application is not None:
         text = "there is one before it, and no more is served"
-        plan.add(each.where, "the application", each.value, MISSING, text, matters=True)
+        plan.add(each.where, "the application", each.value, Verdict.MISSING, text, matters=True)
     else:
         plan.application = each.value
-        plan.add(each.where, "the application", each.value, TAKEN_OVER)
+        plan.add(each.where, "the application", each.value, Verdict.TAKEN_OVER)
 
 
 def _take(each: Given, setting: str, plan: Plan) -> None:
     """What becomes of one flag, but for where to listen."""
-    value = each.value
-    fate = _FATES.get(setting)
-    spec = _BY_FLAG.get(f"--{setting.replace('_', '-')}")
     if setting in ("host", "port", "listen", "unix_socket"):
         return
-    if setting in ("trusted_proxy_count", "url_scheme", "clear_untrusted_proxy_headers"):
-        fate = _of_proxy(setting, value)
-    elif setting == "ident":
-        fate = _ident(value, plan)
-    elif setting in ("call", "app"):
-        fate = _application(setting, value, plan)
-    elif spec is not None and spec.kind == "bool" and parse_bool(value) is spec.default:
-        fate = _Fate(TAKEN_OVER, "it is so here")
-    elif spec is not None and (wrong := _set(plan, spec, value)):
-        fate = _Fate(MISSING, wrong, True)
-    elif setting == "max_request_header_size":
-        plan.options |= {"limit_request_line": value, "limit_request_field_size": value}
-    if fate is None:
-        is_same = spec is not None and spec.flag == each.flag
-        fate = _Fate(TAKEN_OVER, f"as {spec.flag}" if spec is not None and not is_same else "")
+    rule = _rule(each, setting, plan)
     has_value = each.taking is not None and each.taking.takes_value
-    plan.add(
-        each.where,
-        each.flag,
-        value if has_value else "",
-        fate.verdict,
-        fate.text,
-        matters=fate.matters,
-    )
+    value = each.value if has_value else ""
+    plan.add(each.where, each.flag, value, rule.verdict, rule.text, matters=rule.matters)
 
 
-def _set(plan: Plan, spec: Option, value: str) -> str:
+def _rule(each: Given, setting: str, plan: Plan) -> Rule:
+    value = each.value
+    spec = _BY_FLAG.get(f"--{setting.replace('_', '-')}")
+    if setting in LOST:
+        why = loss(setting, value)
+        return missing(why) if why else taken("it is so here")
+    if setting == "ident":
+        plan.options |= options_of(setting, value)
+        return taken("as --header" if value else "as --no-server-header")
+    if setting in ("call", "app"):
+        return _application(setting, value, plan)
+    if spec is not None:
+        if spec.kind == "bool" and parse_bool(value) is spec.default:
+            return taken("it is so here")
+        if wrong := _set(plan, spec, setting, value):
+            return missing(wrong)
+    if setting == "max_request_header_size":
+        plan.options |= {"limit_request_line": value, "limit_request_field_size": value}
+    if setting in _RULES:
+        return _RULES[setting]
+    is_same = spec is not None and spec.flag == each.flag
+    return taken(f"as {spec.flag}" if spec is not None and not is_same else "")
+
+
+def _set(plan: Plan, spec: Option, setting: str, value: str) -> str:
     """Set the option; what is wrong with the value, or nothing."""
     if has_variable(value):
         plan.variables[spec.name] = value
@@ -195,81 +181,53 @@ def _set(plan: Plan, spec: Option, value: str) -> str:
         if default is None:
             return ""
         value = default
-    if spec.name == "root_path":
-        value = f"/{value.strip('/')}".rstrip("/")
-    elif spec.name == "forwarded_allow_ips" and value == "localhost":
-        value = "unix"  # so it calls who comes by a unix socket
-    given: object = [value] if spec.kind == "texts" else value
+    given = options_of(setting, value) if setting in CONVERTED else {spec.name: value}
     try:
-        spec.parse(given)
+        for name, text in given.items():
+            KNOWN[name].parse(text)
     except ConfigError as error:
         return str(error)
-    plan.options[spec.name] = given
+    plan.options |= given
     return ""
 
 
-def _of_proxy(setting: str, value: str) -> _Fate:
-    is_as_here = {
-        "trusted_proxy_count": value == "1",
-        "url_scheme": value == "http",
-        "clear_untrusted_proxy_headers": value == "true",
-    }[setting]
-    if is_as_here:
-        return _Fate(TAKEN_OVER, "it is so here")
-    flag = setting.replace("_", "-")
-    flag = f"--no-{flag}" if value == "false" else f"--{flag}"
-    return _Fate(MISSING, ABSENT[flag], True)
-
-
-def _ident(value: str, plan: Plan) -> _Fate:
-    if value:
-        plan.append("header", f"Server: {value}")
-        return _Fate(TAKEN_OVER, "as --header")
-    plan.options["server_header"] = False
-    return _Fate(TAKEN_OVER, "as --no-server-header")
-
-
-def _application(setting: str, value: str, plan: Plan) -> _Fate:
+def _application(setting: str, value: str, plan: Plan) -> Rule:
     if setting == "app":
         plan.application = value
-        return _Fate(TAKEN_OVER, "")
-    if parse_bool(value):
-        plan.options["factory"] = True
-    return _Fate(TAKEN_OVER, "as --factory")
+        return taken("")
+    plan.options["factory"] = True
+    return taken("as --factory")
 
 
 def _listen(last: Mapping[str, Given], found: list[Given], plan: Plan, name: str) -> None:
     """Where to listen."""
     places = [each for each in found if each.taking is not None and each.taking.setting == "listen"]
     for each in places:
-        for text in each.value.split():
-            has_port = ":" in text and not text.endswith("]")
-            plan.append("bind", text if has_port else f"{text}:{_PORT}")
-        plan.add(each.where, each.flag, each.value, TAKEN_OVER, "as --bind")
+        plan.append("bind", *addresses(each.value))
+        plan.add(each.where, each.flag, each.value, Verdict.TAKEN_OVER, "as --bind")
     if unix := last.get("unix_socket"):
         plan.append("bind", f"unix:{unix.value}")
-        plan.add(unix.where, unix.flag, unix.value, TAKEN_OVER, "as --bind")
+        plan.add(unix.where, unix.flag, unix.value, Verdict.TAKEN_OVER, "as --bind")
         if "unix_socket_perms" not in last:
             plan.options["socket_mode"] = _MODE
             text = (
                 f"not set, where waitress has {_MODE}, which is kept; without it --socket-mode is "
             )
             text += default_of("socket_mode")
-            plan.add(name, "unix_socket_perms", "", CHANGED, text)
+            plan.add(name, "unix_socket_perms", "", Verdict.CHANGED, text)
         return
     host, port = last.get("host"), last.get("port")
     for part in (host, port):
         if part is not None:
-            plan.add(part.where, part.flag, part.value, TAKEN_OVER, "as --bind")
+            plan.add(part.where, part.flag, part.value, Verdict.TAKEN_OVER, "as --bind")
     if host is None and port is None:
         if not places:
-            plan.options["bind"] = [f"{_ALL}:{_PORT}"]
-            text = (
-                f"not set, where waitress has {_ALL}:{_PORT}, which is kept; without it --bind is "
-            )
-            plan.add(name, "listen", "", CHANGED, f"{text}port 8000 of this machine alone")
+            address = join_address(HOST, PORT)
+            plan.options["bind"] = [address]
+            text = f"not set, where waitress has {address}, which is kept; without it --bind is "
+            plan.add(name, "listen", "", Verdict.CHANGED, text + address_by_default())
         return
-    address = f"{host.value if host else _ALL}:{port.value if port else _PORT}"
+    address = joined(host.value if host else HOST, port.value if port else str(PORT))
     if not has_variable(address):
         plan.append("bind", address)
     elif (default := with_defaults(address)) is not None:
