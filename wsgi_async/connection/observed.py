@@ -36,7 +36,7 @@ class ObservedRequest:
     connection: ExchangeConnection[Any]
     head: RequestHead
     origin: Origin | None
-    """What a proxy in front says, where one may."""
+    """What a proxy or a front server says, where one may."""
     state: ExchangeState
 
     def post(self, item: Posted) -> None:

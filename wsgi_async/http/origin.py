@@ -9,7 +9,8 @@ __all__ = ["Origin"]
 
 @dataclass(slots=True, kw_only=True)  # as RequestHead
 class Origin:
-    """What a believed proxy says of a request. None is always: as the connection has it.
+    """What a believed proxy or a front server says of a request. None is always: as the connection
+    has it.
 
     All of it is native text, ready for the environ. Never changed.
     """
@@ -17,7 +18,7 @@ class Origin:
     remote_addr: str | None = None
     """REMOTE_ADDR of the client; "" for one on a unix socket."""
     remote_port: str | None = None
-    """REMOTE_PORT; "" where the proxy does not tell it. None exactly where `remote_addr` is."""
+    """REMOTE_PORT; "" where nobody tells it. None exactly where `remote_addr` is."""
     scheme: str | None = None
     """``http`` or ``https``."""
     host: str | None = None

@@ -92,7 +92,8 @@ def client_name(remote_addr: str, remote_port: str, origin: Origin | None = None
     """The client's name for log lines: ``127.0.0.1:50312``, ``[::1]:50312`` or ``unix``; without
     the port where that is not known. :func:`wsgi_async.events.client_address` reads it.
 
-    :param origin: what a proxy says, who may name another client than the connection's.
+    :param origin: what a proxy or a front server says, who may name another client than the
+        connection's.
     """
     if origin is not None and origin.remote_addr is not None:
         remote_addr, remote_port = origin.remote_addr, origin.remote_port or ""
@@ -129,8 +130,8 @@ def build_environ(
         a chunked body. None where it is still coming, or where there is none.
     :param errors: ``wsgi.errors``.
     :param response: ``wsgi.early_hints``, and the client: see :mod:`.client`.
-    :param origin: what a proxy says, where one may: the connection's other end is then
-        ``wsgi_async.peer``, by its name for log lines.
+    :param origin: what a proxy or a front server says, where one may: the connection's other end is
+        then ``wsgi_async.peer``, by its name for log lines.
     :param more: further names, in place of what is there, where there are any.
     """
     environ = variables | head.variables
