@@ -71,3 +71,19 @@ def test_the_packages_alone_import_little() -> None:
     assert result.stdout.split() == sorted(
         [*names, "wsgi_async._imports", "wsgi_async._lazy", "wsgi_async._version"]
     )
+
+
+def test_the_command_that_asks_a_server_starts_without_what_is_for_a_migration() -> None:
+    program = "import sys, wsgi_async.ctl.command\nprint(*sorted(sys.modules))\n"
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    names = [name for name in result.stdout.split() if name.startswith("wsgi_async.")]
+    assert "wsgi_async.ctl.client" in names
+    late = ("wsgi_async.ctl.migrate", "wsgi_async.foreign", "wsgi_async.config.options")
+    assert [name for name in names if name.startswith(late)] == []

@@ -408,6 +408,8 @@ class Reader:
             return "666"
         if key == "log-slow":
             return f"{value}ms"
+        if key in ("reload-mercy", "worker-reload-mercy") and value == "0":
+            return "1ms"  # 0 is no time at all there, and no limit here
         if key == "buffer-size":
             # uWSGI bounds the whole head; a line and a field may then be as long.
             self._options |= {"limit_request_line": value, "limit_request_field_size": value}

@@ -3,6 +3,7 @@ tables, so that a new version of theirs is noticed here."""
 
 from __future__ import annotations
 
+import ast
 import multiprocessing
 import os
 import re
@@ -14,6 +15,7 @@ from migrations import FILES, PROCESSORS, Case, run
 
 from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS
+from wsgi_async.ctl import migrate
 from wsgi_async.ctl.migrate import gunicorn_command, gunicorn_file, waitress
 from wsgi_async.ctl.migrate.checked import KNOWN
 from wsgi_async.ctl.migrate.gunicorn_fates import FATES
@@ -75,10 +77,24 @@ def test_each_flag_of_waitress_has_one_line(flag: str) -> None:
     assert found[0].text or found[0].verdict is Verdict.TAKEN_OVER
 
 
-def test_no_sentence_names_an_option_that_there_is_not() -> None:
-    known = {flag for spec in ALL_OPTIONS for flag in _flags(spec)} | {"--execute"}
-    for fate in FATES.values():
-        assert set(re.findall(r"--[a-z-]+", fate.text)) <= known
+MODULES = sorted(Path(migrate.__path__[0]).glob("*.py"))
+ELSEWHERE = {"--execute", "--guide", "--kind", "--show-config", "--stacks"}
+"""Of `wsgi-asyncctl`, of `uwsgi`, and of `wsgi-async` what is no option of a server."""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_no_sentence_names_an_option_or_a_guide_that_there_is_not(path: Path) -> None:
+    known = {flag for spec in ALL_OPTIONS for flag in _flags(spec)} | ELSEWHERE
+    texts = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
+    ]
+    if path.stem == "gunicorn_command":
+        texts = [text for text in texts if not text.startswith("-")]  # tables of gunicorn's flags
+    for text in texts:
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known
+        assert all(map(page, re.findall(r"--guide ([a-z-]+)", text)))
 
 
 def _flags(spec: Option) -> tuple[str, ...]:

@@ -85,6 +85,18 @@ def test_switched_off_is_nothing_to_decide() -> None:
     assert found(plan("module = app\nstats = :9191"), "stats").matters
 
 
+@pytest.mark.parametrize("key", ["harakiri", "max-requests", "catch-exceptions", "log-slow"])
+def test_what_is_off_there_and_here_does_not_differ(key: str) -> None:
+    assert found(plan(f"module = app\n{key} = 0"), key).text == "off, as here"
+    assert found(plan(f"module = app\n{key} = 7"), key).verdict is Verdict.CHANGED
+
+
+def test_zero_is_no_bound_there_and_something_else_here() -> None:
+    made = plan("module = app\nlimit-post = 0\nreload-mercy = 0")
+    assert found(made, "limit-post").text.startswith("0 is no bound there; here it is 1G")
+    assert made.options["graceful_timeout"] == "1ms"  # 0 would wait for ever
+
+
 def test_a_file_that_loses_nothing_may_be_kept() -> None:
     assert plan("module = app\nhttp-socket = :8000").kept == "app.ini"
     assert plan("module = app\nhttp-socket = :8000\nspooler = spool").kept == ""

@@ -25,9 +25,9 @@ comes of it; nothing is written, and no code of a project runs, but with ``--exe
 ``uwsgi``            uWSGI's ini files; ``uwsgi_command`` its command line, and
                      ``uwsgi_fates`` and ``uwsgi_families`` what is said of each option
 ``mod_wsgi``         Apache's configuration, a plan for each of its sites; below it
-                     ``apache_syntax``, ``apache_sites`` and, of what becomes of directives,
-                     ``apache_own``, ``apache_daemon``, ``apache_access``, ``apache_logs``,
-                     ``apache_tls`` and ``apache_rules``
+                     ``apache_syntax``, ``apache_sites``, ``apache_move`` and, of what
+                     becomes of directives, ``apache_own``, ``apache_daemon``,
+                     ``apache_access``, ``apache_logs``, ``apache_tls`` and ``apache_rules``
 ``mod_wsgi_express`` Apache behind a command line of mod_wsgi's
 ``rules``            what there is to say of a setting whatever its value
 ==================== ===============================================================

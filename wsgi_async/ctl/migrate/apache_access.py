@@ -235,16 +235,12 @@ def _proxy_pass(move: Move, directive: Directive) -> None:
     move.say(directive, rule)
 
 
-def _first(directive: Directive) -> str:
-    return "".join(directive.words[:1])
-
-
 def _document_root(move: Move, directive: Directive) -> None:
     if any(script.prefix == "/" for script in move.site.scripts):
         rule = unused("the application answers everything, there as well")
     else:
         rule = missing(
-            f"what is not below the application's path is 404 here: --static /={_first(directive)} "
+            f"what is not below the application's path is 404 here: --static /={directive.first} "
             "serves these files besides"
         )
     move.say_once(directive, rule)

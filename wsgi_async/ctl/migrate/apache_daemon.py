@@ -11,7 +11,8 @@ import re
 
 from .apache_move import Move
 from .apache_syntax import Directive
-from .rules import Rule, changed, missing, taken, unused
+from .checked import default_of
+from .rules import OTHER_ENVIRONMENT, Rule, changed, missing, taken, unused
 
 __all__ = ["DAEMON", "DEFAULT_THREADS", "UNKNOWN", "daemon_option", "python_path"]
 
@@ -52,17 +53,15 @@ DAEMON: dict[str, Rule] = {
     "chroot": missing("RootDirectory= in the systemd unit, or a container"),
     "script-user": missing("who owns the file is not looked at: let its directory be root's"),
     "script-group": missing("whose group the file is of is not looked at: chmod its directory"),
-    "python-home": changed(
-        "install wsgi_async into that environment and run the wsgi-async of its bin: its "
-        "interpreter decides what is imported"
-    ),
+    "python-home": OTHER_ENVIRONMENT,
     "python-path": changed(
         "on the path, before what is installed; .pth files in these directories are not read",
         "pythonpath",
     ),
     "python-eggs": taken("set in the environment, for what is still an egg"),
     "switch-interval": changed(
-        "how long a thread may hold the GIL; the default here is 0.5 ms, there 5 ms",
+        f"how long a thread may hold the GIL; the default here is {default_of('switch_interval')}, "
+        "there 5 ms",
         "switch_interval",
     ),
     "restart-interval": changed(
@@ -90,7 +89,7 @@ DAEMON: dict[str, Rule] = {
     ),
     "deadlock-timeout": changed(
         "a process whose event loop has not run for so long, as where an extension holds the GIL, "
-        "has its stacks logged and is replaced (30 s where nothing is said)",
+        f"has its stacks logged and is replaced ({default_of('timeout')} where nothing is said)",
         "timeout",
     ),
     "startup-timeout": changed(

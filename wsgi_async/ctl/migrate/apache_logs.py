@@ -38,7 +38,7 @@ def _file(text: str, move: Move) -> str:
 
 
 def _error_log(move: Move, directive: Directive) -> None:
-    target = (directive.words or [""])[0]
+    target = directive.first
     if target.startswith("|"):
         move.say(directive, _PIPED)
     elif target.startswith("syslog"):

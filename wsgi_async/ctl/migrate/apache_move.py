@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wsgi_async.config.options import ALL_OPTIONS
 from wsgi_async.errors import ConfigError
 
 from .apache_sites import Host, Site
 from .apache_syntax import Directive
+from .checked import KNOWN
 from .report import Plan, Verdict
 from .rules import Rule
 
 __all__ = ["Handler", "Move"]
 
-_KNOWN = {spec.name: spec for spec in ALL_OPTIONS}
-_LISTS = {spec.name for spec in ALL_OPTIONS if spec.kind == "texts"}
+_LISTS = {name for name, spec in KNOWN.items() if spec.kind == "texts"}
 
 
 class Move:
@@ -70,7 +69,7 @@ class Move:
         """
         wanted = [value] if rule.option in _LISTS and isinstance(value, str) else value
         try:
-            _KNOWN[rule.option].parse(wanted)
+            KNOWN[rule.option].parse(wanted)
         except ConfigError as error:
             refused = Rule(Verdict.MISSING, str(error), matters=True)
             self.say(directive, refused, setting=setting, value=written)

@@ -8,7 +8,8 @@ from .apache_daemon import DAEMON, python_path
 from .apache_move import Handler, Move
 from .apache_sites import GLOBAL
 from .apache_syntax import Directive
-from .rules import Rule, changed, missing, taken, unused
+from .checked import default_of
+from .rules import NO_BODY_BOUND, Rule, changed, missing, taken, unused
 
 __all__ = ["HANDLERS", "RELOADING"]
 
@@ -18,15 +19,11 @@ RELOADING = changed(
 )
 
 
-def _first(directive: Directive) -> str:
-    return "".join(directive.words[:1])
-
-
 # --- mod_wsgi's
 
 
 def _process_group(move: Move, directive: Directive) -> None:
-    name = _first(directive)
+    name = directive.first
     if name == GLOBAL:
         move.say(directive, changed("there are no processes of Apache's to run in"))
     elif "%{" in name:
@@ -37,13 +34,13 @@ def _process_group(move: Move, directive: Directive) -> None:
 
 def _application_group(move: Move, directive: Directive) -> None:
     rule = unused("there are no sub interpreters: each process has its main one")
-    if _first(directive) == GLOBAL:
+    if directive.first == GLOBAL:
         rule = taken("the main interpreter is the only one, so that all extensions in C work")
     move.say_once(directive, rule)
 
 
 def _import_script(move: Move, directive: Directive) -> None:
-    if _first(directive) in [script.file for script in move.site.scripts]:
+    if directive.first in [script.file for script in move.site.scripts]:
         move.say(directive, taken("the application is loaded before its process accepts anything"))
     else:
         move.say(
@@ -53,17 +50,17 @@ def _import_script(move: Move, directive: Directive) -> None:
 
 
 def _python_home(move: Move, directive: Directive) -> None:
-    move.plan.program = f"{_first(directive)}/bin/wsgi-async"
+    move.plan.program = f"{directive.first}/bin/wsgi-async"
     move.say(directive, DAEMON["python-home"])
 
 
 def _python_path(move: Move, directive: Directive) -> None:
-    python_path(move, directive, _first(directive), directive.name)
+    python_path(move, directive, directive.first, directive.name)
 
 
 def _python_eggs(move: Move, directive: Directive) -> None:
     rule = DAEMON["python-eggs"]._replace(option="env")
-    move.take(directive, rule, f"PYTHON_EGG_CACHE={_first(directive)}")
+    move.take(directive, rule, f"PYTHON_EGG_CACHE={directive.first}")
 
 
 # --- Apache's
@@ -73,7 +70,7 @@ def _number(rule: Rule, *options: str, zero: Rule | None = None) -> Handler:
     """A number that several options become; 0 may be no bound there."""
 
     def handle(move: Move, directive: Directive) -> None:
-        value = _first(directive)
+        value = directive.first
         if zero is not None and value == "0":
             move.say(directive, zero)
             return
@@ -86,15 +83,14 @@ def _number(rule: Rule, *options: str, zero: Rule | None = None) -> Handler:
     return handle
 
 
-_NO_BOUND = changed("0 is no bound there; here it is 1 GiB where --max-body-size says nothing")
 _LARGEST_BODY = taken("a larger body is answered with 413", "max_body_size")
 _ONE_BOUND = changed("one bound is for all paths here, and the largest of these", "max_body_size")
 
 
 def _limit_request_body(move: Move, directive: Directive) -> None:
-    value, known = _first(directive), str(move.plan.options.get("max_body_size", ""))
+    value, known = directive.first, str(move.plan.options.get("max_body_size", ""))
     if value == "0":
-        move.say(directive, _NO_BOUND)
+        move.say(directive, NO_BODY_BOUND)
     elif directive.around("location", "locationmatch", "directory", "files") is None:
         move.take(directive, _LARGEST_BODY, value)
     elif known.isdecimal() and value.isdecimal() and int(value) < int(known):
@@ -112,7 +108,7 @@ def _switch(on: Rule, off: Rule) -> Handler:
 
 def _simple(rule: Rule) -> Handler:
     def handle(move: Move, directive: Directive) -> None:
-        move.take(directive, rule, _first(directive))
+        move.take(directive, rule, directive.first)
 
     return handle
 
@@ -131,7 +127,7 @@ def _keep_alive_timeout(move: Move, directive: Directive) -> None:
     rule = taken(
         "idle connections take no thread here, so that they may be kept longer", "keep_alive"
     )
-    move.take(directive, rule, _first(directive))
+    move.take(directive, rule, directive.first)
 
 
 _READ = changed(
@@ -155,7 +151,7 @@ def _request_read_timeout(move: Move, directive: Directive) -> None:
 
 def _user(move: Move, directive: Directive) -> None:
     rule = taken("where WSGIDaemonProcess says nothing else", directive.key)
-    move.take(directive, rule, _first(directive).removeprefix("#"))
+    move.take(directive, rule, directive.first.removeprefix("#"))
 
 
 def _listen(move: Move, directive: Directive) -> None:
@@ -174,7 +170,7 @@ def _protocols(move: Move, directive: Directive) -> None:
 
 
 def _set_handler(move: Move, directive: Directive) -> None:
-    handler = _first(directive).lower()
+    handler = directive.first.lower()
     if handler == "wsgi-script":
         rule = missing(
             "--mount /PREFIX=FILE for each script: files are not looked for by their path"
@@ -242,7 +238,7 @@ def _proxy_protocol(move: Move, directive: Directive) -> None:
 def _server_tokens(move: Move, directive: Directive) -> None:
     rule = changed("the Server field is wsgi_async: --no-server-header leaves it out")
     # As a value it would be hidden: a token is a secret elsewhere.
-    move.say(directive, rule, setting=f"{directive.name} {_first(directive)}", value="")
+    move.say(directive, rule, setting=f"{directive.name} {directive.first}", value="")
 
 
 _NAMES = changed(
@@ -261,7 +257,7 @@ HANDLERS: dict[str, Handler] = {
     "limitrequestfields": _number(
         taken("more of them are answered with 431", "limit_request_fields"),
         "limit_request_fields",
-        zero=changed("0 is no bound there; here it is 100"),
+        zero=changed(f"0 is no bound there; here it is {default_of('limit_request_fields')}"),
     ),
     "limitrequestfieldsize": _simple(
         taken("a longer one is answered with 431", "limit_request_field_size")

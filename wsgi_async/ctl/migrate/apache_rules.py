@@ -1,13 +1,14 @@
 """Apache's directives of which the value makes no difference to what is said of them.
 
-Those that have to be understood are in ``mod_wsgi``, ``apache_tls`` and ``apache_access``.
+Those that have to be understood are in ``apache_own``, ``apache_access``, ``apache_logs`` and
+``apache_tls``.
 """
 
 from __future__ import annotations
 
 from .rules import Rule, changed, missing, taken, unused
 
-__all__ = ["DIRECTIVES", "VARIABLES", "rule_of"]
+__all__ = ["rule_of"]
 
 _LOOP = "connections are held by one event loop in each process, not by threads: {instead}"
 _PAGES = "this server lists no directories and has no index pages: what names no file is asked of "
@@ -39,7 +40,7 @@ DIRECTIVES: dict[str, Rule] = {
     "wsgiacceptmutex": unused("the processes share their sockets without a lock"),
     "wsgisocketprefix": unused("there are no sockets between Apache and daemon processes"),
     "wsgisocketrotation": unused("there are no sockets between Apache and daemon processes"),
-    "wsgilazyinitialization": taken("no process that serves no application has an interpreter"),
+    "wsgilazyinitialization": unused("there are no processes of Apache's to have an interpreter"),
     "wsgicasesensitivity": unused("paths are told apart by case, always"),
     "wsgidestroyinterpreter": unused(
         "there are no sub interpreters; atexit functions run in each process's main interpreter"
@@ -82,7 +83,7 @@ DIRECTIVES: dict[str, Rule] = {
     "accessfilename": unused("there are no .htaccess files"),
     "traceenable": changed("TRACE reaches the application, which should answer 405"),
     "contentdigest": unused("Content-MD5 is obsolete"),
-    "nameVirtualHost".lower(): unused("Apache 2.4 has no use for it either"),
+    "namevirtualhost": unused("Apache 2.4 has no use for it either"),
     "maxkeepaliverequests": unused("a connection may have any number of requests"),
     "extendedstatus": unused("wsgi-asyncctl status and requests, with --control-socket"),
     "startservers": unused(_LOOP.format(instead="see --workers")),

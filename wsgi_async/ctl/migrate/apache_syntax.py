@@ -47,6 +47,11 @@ class Directive(NamedTuple):
         """The arguments, without their quotes."""
         return words(self.text)
 
+    @property
+    def first(self) -> str:
+        """The first argument; empty where there is none."""
+        return "".join(self.words[:1])
+
     def around(self, *kinds: str) -> Section | None:
         """The innermost section of these kinds; None where there is none."""
         return next((each for each in reversed(self.sections) if each.kind in kinds), None)
@@ -133,7 +138,7 @@ class _Reading:
     def _included(self, directive: Directive, source: Source) -> list[Source]:
         """The files that are there. Their names are relative to ServerRoot, in which sites-enabled/
         is; patterns may be in them."""
-        name = "".join(directive.words[:1])
+        name = directive.first
         if not name or self._files >= MOST_FILES or is_of_modules(name):
             return []
         for directory in ("", ".."):

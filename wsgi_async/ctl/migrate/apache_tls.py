@@ -30,7 +30,7 @@ _RULES: dict[str, Rule] = {
     ),
     "sslcompression": taken("TLS is never compressed"),
     "sslinsecurerenegotiation": taken("there is none"),
-    "sslsessiontickets": taken("sessions are resumed by tickets of each process's own"),
+    "sslsessiontickets": taken("sessions are resumed by tickets, until a certificate is renewed"),
     "sslsessioncache": unused("sessions are resumed by tickets"),
     "sslsessioncachetimeout": unused("sessions are resumed by tickets"),
     "sslusestapling": unused(
@@ -69,7 +69,7 @@ def _key(move: Move, directive: Directive) -> None:
 
 def _file(move: Move, directive: Directive, rule: Rule) -> None:
     """One of a pair. Hosts that are one server may have the same."""
-    name = (directive.words or [""])[0]
+    name = directive.first
     known = move.plan.options.get(rule.option)
     if isinstance(known, list) and name in known:
         move.say(directive, rule)
@@ -78,7 +78,7 @@ def _file(move: Move, directive: Directive, rule: Rule) -> None:
 
 
 def _authorities(move: Move, directive: Directive) -> None:
-    move.take(directive, _AUTHORITIES, (directive.words or [""])[0])
+    move.take(directive, _AUTHORITIES, directive.first)
 
 
 def _verify(move: Move, directive: Directive) -> None:

@@ -3,6 +3,7 @@ this one can be told."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from wsgi_async.config.calls import join_address
@@ -24,7 +25,7 @@ def default_of(option: str) -> str:
     spec = KNOWN[option]
     text = spec.format(spec.default)
     if spec.kind == "duration":
-        return f"{text.removesuffix('s')} s"
+        return re.sub(r"(?<=\d)(?=[a-z])", " ", text)
     return text.removeprefix("0o")
 
 

@@ -13,6 +13,7 @@ from .gunicorn import fill
 from .gunicorn_fates import Setting
 from .gunicorn_file import settings_in
 from .report import Command, Plan, Verdict
+from .rules import FILE_ELSEWHERE
 from .words import Given, Taking, Word, given, has_variable, with_defaults
 
 __all__ = ["FLAGS", "read"]
@@ -132,8 +133,7 @@ def _from_file(command: Command, found: list[Given], plan: Plan) -> list[Setting
                 named[-1].flag,
                 name,
                 Verdict.MISSING,
-                "that file is not where this says, so that what it sets is not in here: run "
-                "migrate where it is, or give the file itself",
+                FILE_ELSEWHERE.text,
                 matters=True,
             )
         return []

@@ -1,7 +1,7 @@
 """Apache with mod_wsgi: its directives, one plan for each site that has an application of its own.
 
 What a directive says is understood by ``apache_syntax``, which virtual hosts go together by
-``apache_sites``; here are mod_wsgi's own directives, and those of Apache's core with a counterpart.
+``apache_sites``; here is what several of them say together: applications, processes, addresses.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from .apache_move import Handler, Move
 from .apache_rules import rule_of
 from .apache_sites import GLOBAL, Script, Site, sites_of
 from .apache_syntax import Directive, directives, is_of_modules, options
+from .checked import address_by_default, default_of
 from .report import Plan, Source
 from .rules import changed, missing, taken, unused
 
@@ -172,8 +173,8 @@ class _Site:
             daemon_option(self._move, directive, name, value)
         if "threads" not in given:
             rule = taken(
-                f"not set, where mod_wsgi has {DEFAULT_THREADS}; the default here is 8, which may "
-                "do, as connections take no threads",
+                f"not set, where mod_wsgi has {DEFAULT_THREADS}; the default here is "
+                f"{default_of('threads')}, which may do, as connections take no threads",
                 "threads",
             )
             self._move.take(directive, rule, DEFAULT_THREADS, setting="threads", written="")
@@ -235,7 +236,7 @@ def _used_groups(site: Site) -> list[str]:
     found = []
     for host in site.hosts:
         found += [script.options.get("process-group", "") for script in host.scripts]
-    found += ["".join(each.words[:1]) for each in site.directives if each.key == "wsgiprocessgroup"]
+    found += [each.first for each in site.directives if each.key == "wsgiprocessgroup"]
     return list(dict.fromkeys(name for name in found if name and name != GLOBAL))
 
 
@@ -284,7 +285,9 @@ _NO_DAEMON = unused(
     "the group of processes is not in this file: give this report the file that has it",
     matters=True,
 )
-_NOWHERE = changed("no address is said here: say --bind :80, or without it localhost:8000 it is")
+_NOWHERE = changed(
+    f"no address is said here: say --bind :80, or without it it is {address_by_default()}"
+)
 _CERTBOT = unused(
     "certbot's versions and ciphers: TLS 1.2 and 1.3 with OpenSSL's ciphers are the default here"
 )

@@ -8,6 +8,7 @@ from wsgi_async.foreign.paste import is_paste as is_pastes
 
 from . import paste_ini
 from .report import Command, Plan, Source, Verdict
+from .rules import FILE_ELSEWHERE
 from .words import Given, Taking, Word, given, has_variable
 
 __all__ = ["FLAGS", "is_paste", "read", "read_command"]
@@ -77,8 +78,7 @@ def read_command(command: Command) -> Plan:
             "the file",
             file.text,
             Verdict.MISSING,
-            "it is not where this says, so that its settings are not in here: run migrate where it "
-            "is, or give the file itself",
+            FILE_ELSEWHERE.text,
             matters=True,
         )
         return plan

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .checked import default_of
 from .report import Verdict
 
-__all__ = ["Rule", "changed", "missing", "taken", "unused"]
+__all__ = [
+    "FILE_ELSEWHERE",
+    "NO_BODY_BOUND",
+    "OTHER_ENVIRONMENT",
+    "Rule",
+    "changed",
+    "missing",
+    "taken",
+    "unused",
+]
 
 
 class Rule(NamedTuple):
@@ -37,3 +47,17 @@ def unused(text: str, *, matters: bool = False) -> Rule:
 def missing(text: str) -> Rule:
     """It is not to be had, and somebody who relies on it has something to do: the way round."""
     return Rule(Verdict.MISSING, text, matters=True)
+
+
+FILE_ELSEWHERE = missing(
+    "that file is not where this says, so that what it sets is not in here: run migrate where it "
+    "is, or give the file itself"
+)
+NO_BODY_BOUND = changed(
+    f"0 is no bound there; here it is {default_of('max_body_size')} where --max-body-size says "
+    "nothing"
+)
+OTHER_ENVIRONMENT = changed(
+    "install wsgi_async into that environment and run the wsgi-async of its bin: its interpreter "
+    "decides what is imported"
+)

@@ -17,14 +17,13 @@ from typing import NamedTuple
 from wsgi_async.config.option import parse_duration
 from wsgi_async.errors import ConfigError
 
+from .checked import KNOWN
 from .report import Command, Plan, Quoting, Source, Verdict
+from .rules import Rule, changed, missing, taken, unused
 from .servers import command_in, plan_of, unknown
 from .words import split
 
 __all__ = ["read"]
-
-TAKEN_OVER, CHANGED = Verdict.TAKEN_OVER, Verdict.CHANGED
-WITHOUT_EFFECT, MISSING = Verdict.WITHOUT_EFFECT, Verdict.MISSING
 
 _DIRECTORIES = {
     "t": "/run",
@@ -37,8 +36,6 @@ _DIRECTORIES = {
 }
 _SPECIFIER = re.compile(r"%(.)")
 _UNRESOLVED = re.compile(r"%[A-Za-z]")
-_GRACE = 30.0
-"""Seconds of --graceful-timeout where nobody says it."""
 
 
 class _Entry(NamedTuple):
@@ -76,81 +73,70 @@ def read(source: Source) -> list[Plan]:
 # --- Lines that have to do with the server
 
 
-class _Said(NamedTuple):
-    """What is said of a line."""
-
-    verdict: Verdict
-    text: str = ""
-    matters: bool = False
-
-
-def _type(plan: Plan, value: str) -> _Said:
+def _type(plan: Plan, value: str) -> Rule:
     if value == "forking":
-        return _Said(MISSING, "nothing goes into the background here: write Type=notify", True)
+        return missing("nothing goes into the background here: write Type=notify")
     if value in ("notify", "notify-reload"):
-        return _Said(TAKEN_OVER, "it tells systemd when its processes serve")
-    return _Said(
-        CHANGED,
+        return taken("it tells systemd when its processes serve")
+    return changed(
         "write Type=notify: then `systemctl start` returns when the processes serve",
     )
 
 
-def _reload(plan: Plan, value: str) -> _Said:
+def _reload(plan: Plan, value: str) -> Rule:
     if re.search(r"-(?:s\s*)?(?:SIG)?(?:HUP|1)\b", value):
-        return _Said(
-            TAKEN_OVER,
+        return taken(
             "SIGHUP: each process is replaced by one that is ready, so that no request is lost, "
             "and the configuration is read anew",
         )
     if "USR2" in value:
-        return _Said(MISSING, "SIGUSR2 does nothing here: write kill -HUP $MAINPID", True)
-    return _Said(CHANGED, "what reloads here is SIGHUP: kill -HUP $MAINPID")
+        return missing("SIGUSR2 does nothing here: write kill -HUP $MAINPID")
+    return changed("what reloads here is SIGHUP: kill -HUP $MAINPID")
 
 
-def _stop(plan: Plan, value: str) -> _Said:
+def _stop(plan: Plan, value: str) -> Rule:
     if "QUIT" in value:
-        return _Said(CHANGED, "SIGQUIT ends at once, and cuts requests off: leave this line out")
-    return _Said(TAKEN_OVER, "systemd sends SIGTERM anyway, which finishes what is in flight")
+        return changed("SIGQUIT ends at once, and cuts requests off: leave this line out")
+    return taken("systemd sends SIGTERM anyway, which finishes what is in flight")
 
 
-def _kill_signal(plan: Plan, value: str) -> _Said:
+def _kill_signal(plan: Plan, value: str) -> Rule:
     if "QUIT" in value:
-        return _Said(CHANGED, "SIGQUIT ends at once, and cuts requests off: leave this line out")
-    return _Said(TAKEN_OVER)
+        return changed("SIGQUIT ends at once, and cuts requests off: leave this line out")
+    return taken("")
 
 
-def _kill_mode(plan: Plan, value: str) -> _Said:
+def _kill_mode(plan: Plan, value: str) -> Rule:
     if value == "mixed":
-        return _Said(TAKEN_OVER, "it is right here too")
-    return _Said(
-        CHANGED, "write KillMode=mixed: SIGTERM is for the main process, which tells the others"
-    )
+        return taken("it is right here too")
+    return changed("write KillMode=mixed: SIGTERM is for the main process, which tells the others")
 
 
-def _pid_file(plan: Plan, value: str) -> _Said:
-    return _Said(WITHOUT_EFFECT, "it is for Type=forking: systemd knows which process it started")
+def _pid_file(plan: Plan, value: str) -> Rule:
+    return unused("it is for Type=forking: systemd knows which process it started")
 
 
-def _watchdog(plan: Plan, value: str) -> _Said:
-    return _Said(TAKEN_OVER, "the main process says that it lives, and watches over the others")
+def _watchdog(plan: Plan, value: str) -> Rule:
+    return taken("the main process says that it lives, and watches over the others")
 
 
-def _stop_time(plan: Plan, value: str) -> _Said:
+def _stop_time(plan: Plan, value: str) -> Rule:
     try:
         seconds = parse_duration(re.sub(r"(?<=\d)\s*(?:sec|seconds?)$", "s", value))
-        grace = parse_duration(plan.options.get("graceful_timeout", _GRACE))
+        grace = parse_duration(
+            plan.options.get("graceful_timeout", KNOWN["graceful_timeout"].default)
+        )
     except ValueError:
-        return _Said(TAKEN_OVER)
+        return taken("")
     if seconds > grace:
-        return _Said(TAKEN_OVER)
-    return _Said(
-        CHANGED,
+        return taken("")
+    return changed(
         f"write more than --graceful-timeout, which is {grace:g} s, and 5 s for what is stuck: "
         "else systemd cuts requests off",
     )
 
 
-_LINES: dict[str, Callable[[Plan, str], _Said]] = {
+_LINES: dict[str, Callable[[Plan, str], Rule]] = {
     "ExecReload": _reload,
     "ExecStop": _stop,
     "KillMode": _kill_mode,
@@ -287,11 +273,11 @@ class _Unit:
         where = f"{self._source.name}:{entry.line}"
         plan.add(where, entry.key, entry.value, said.verdict, said.text, matters=said.matters)
 
-    def _environment_file(self, entry: _Entry) -> _Said:
+    def _environment_file(self, entry: _Entry) -> Rule:
         text = "systemd reads it at a start alone; --env-file is read at a reload too"
         if entry in self._read:
-            return _Said(TAKEN_OVER, text)
-        return _Said(TAKEN_OVER, f"it is not here, so that what it sets is not known; {text}")
+            return taken(text)
+        return taken(f"it is not here, so that what it sets is not known; {text}")
 
     # --- What several lines say together
 
@@ -309,7 +295,7 @@ class _Unit:
         entry, word = named[0]
         where = f"{self._source.name}:{entry.line}"
         text = "the sockets that systemd passes are taken, as long as there is no --bind"
-        plan.add(where, entry.key, word, TAKEN_OVER, text)
+        plan.add(where, entry.key, word, Verdict.TAKEN_OVER, text)
         if plan.server == "gunicorn":
             plan.options.pop("bind", None)
             plan.options.pop("socket_mode", None)
@@ -320,7 +306,7 @@ class _Unit:
                 f"left out. The mode of the socket's file is SocketMode= in {word}"
             )
             plan.findings = [
-                replace(finding, verdict=CHANGED, text=text)
+                replace(finding, verdict=Verdict.CHANGED, text=text)
                 if finding.setting in ("-b", "--bind", "bind")
                 else finding
                 for finding in plan.findings
@@ -331,7 +317,7 @@ class _Unit:
         for name in ("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "PORT"):
             if name in self.environment:
                 text = "wsgi-async reads it too"
-                plan.add(self._source.name, name, self.environment[name], TAKEN_OVER, text)
+                plan.add(self._source.name, name, self.environment[name], Verdict.TAKEN_OVER, text)
 
 
 def _keep_specifiers(plan: Plan) -> None:

@@ -18,7 +18,7 @@ from wsgi_async.foreign.uwsgi_addresses import SOCKETS, is_reached_from_afar
 
 from .checked import KNOWN
 from .report import Plan, Source, Verdict
-from .rules import Rule, changed, missing, taken, unused
+from .rules import NO_BODY_BOUND, OTHER_ENVIRONMENT, Rule, missing, taken, unused
 from .uwsgi_families import UNKNOWN, family_of
 from .uwsgi_fates import NOT_SET, fate_of, fate_of_socket
 from .words import has_variable
@@ -251,20 +251,16 @@ class _Filling:
                 rule = family_of(line.key) or UNKNOWN
             else:
                 rule = family_of(line.key) or taken("as it is here anyway")
-        elif _is_off(line.value) and rule.matters:
+        elif line.key == "limit-post" and line.value == "0":
+            rule = NO_BODY_BOUND
+        elif _is_off(line.value) and (rule.matters or _is_nothing_else(rule, after, changes)):
             rule = taken("off, as here")
         self._say(entry, rule)
 
     def _enter(self, entry: Entry, line: Line) -> None:
         directory = posixpath.join(self._chdir, line.value)
         self._plan.program = posixpath.join(directory, "bin", "wsgi-async")
-        self._say(
-            entry,
-            changed(
-                "install wsgi_async into that environment and run the wsgi-async of its bin: its "
-                "interpreter decides what is imported"
-            ),
-        )
+        self._say(entry, OTHER_ENVIRONMENT)
 
     def _put(self, option: str, value: object) -> None:
         """Into the options, or where an environment has to say it, into the variables."""
@@ -300,6 +296,12 @@ def _socket(line: Line, after: Mapping[str, object], before: Mapping[str, object
     new = addresses if isinstance(addresses, list) else []
     added = [text for text in new if not isinstance(known, list) or text not in known]
     return fate_of_socket("".join(added[:1]), from_afar=is_reached_from_afar(line.value))
+
+
+def _is_nothing_else(rule: Rule, after: Mapping[str, object], changes: Sequence[str]) -> bool:
+    """Whether what is said to be different has been left as it is by default."""
+    are_defaults = (KNOWN[name].parse(after[name]) == KNOWN[name].default for name in changes)
+    return rule.verdict is Verdict.CHANGED and all(are_defaults)
 
 
 def _file_of(source: Source) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from .report import Command, Plan, Verdict
+from .rules import FILE_ELSEWHERE
 from .uwsgi import NOT_READ, Entry, entries_of, fill
 from .words import Given, Taking, Word, given
 
@@ -124,10 +125,7 @@ def _from_file(command: Command, word: Given, plan: Plan, *, is_alone: bool) -> 
     source = command.source.beside(name, command.directory)
     setting, value = word.flag or word.value, word.value if word.flag else ""
     if source is None:
-        text = (
-            "that file is not where this says, so that what it sets is not in here: run migrate "
-            "where it is, or give the file itself"
-        )
+        text = FILE_ELSEWHERE.text
         plan.add(word.where, setting, value, Verdict.MISSING, text, matters=True)
         return
     plan.files.append(source.name)

@@ -7,18 +7,18 @@ import re
 
 from .rules import Rule, missing, unused
 
-__all__ = ["UNKNOWN", "family_of"]
+__all__ = ["UNIT", "UNKNOWN", "family_of"]
 
 UNKNOWN = unused("this report does not know it: look what it does for you", matters=True)
 
 _NO_MODULE = "the module uwsgi is not there: "
-_UNIT = "a systemd unit, or a container, of its own for it"
+UNIT = "a systemd unit, or a container, of its own for it"
 _QUEUE = missing(
     f"{_NO_MODULE}work outside of requests is for a queue such as Celery's, RQ's or Dramatiq's"
 )
 _SHARED = missing(f"{_NO_MODULE}keep what is shared in Redis, or in the database")
-_ELSEWHERE = missing(_NO_MODULE + _UNIT)
-_SURROUNDINGS = missing(_UNIT)
+_ELSEWHERE = missing(_NO_MODULE + UNIT)
+_SURROUNDINGS = missing(UNIT)
 _SCALE = missing(
     "the number of processes stays as it is: SIGTTIN and SIGTTOU, or wsgi-asyncctl, change it "
     "while it runs; one process holds any number of connections"
@@ -63,7 +63,7 @@ _PATTERNS: tuple[tuple[str, Rule], ...] = (
     ("static-(expires|gzip|index|cache).*", missing(_FILES)),
     ("static-.*|file-?serve-mode|mime-?file|check-static-docroot", unused(_FILES)),
     (
-        "touch-.*|fs-reload.*|fs-brutal-reload.*|fs-signal",
+        "touch-.*|fs-reload.*|fs-brutal-reload.*|fs-signal|(brutal-)?reload-on-fd",
         missing(
             "no file is watched: SIGHUP, systemctl reload or wsgi-asyncctl reload loads everything "
             "anew"
@@ -77,10 +77,16 @@ _PATTERNS: tuple[tuple[str, Rule], ...] = (
     ("u?mount-.*", missing("mount units of systemd's, or a container")),
     ("stats-.*|metric.*|carbon-.*", _STATS),
     ("error-page-.*", missing("error pages of the server are short texts")),
-    ("websockets?-.*", missing("there are no WebSockets: an ASGI server beside this one")),
+    (
+        "(http-)?websockets?(-.*)?",
+        missing("there are no WebSockets: an ASGI server beside this one"),
+    ),
     ("reload-on-exception-.*", unused("an exception is a 500, and its traceback is logged")),
     ("sni.*", missing("--certfile and --keyfile, once for each name")),
-    ("procname.*", unused("ps shows the command line of each process; nothing renames it")),
+    (
+        "procname.*|auto-procname",
+        unused("ps shows the command line of each process; nothing renames it"),
+    ),
     ("threads?-stack-?size", unused("LimitSTACK= in the systemd unit")),
     ("ssl-.*|https-.*|http-.*|httprouter", _ROUTER),
     ("(worker-|req-)?log.*", _LOG),

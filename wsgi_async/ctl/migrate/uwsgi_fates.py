@@ -10,19 +10,16 @@ import re
 
 from .checked import default_of
 from .rules import Rule, changed, missing, taken, unused
+from .uwsgi_families import UNIT
 
 __all__ = ["NOT_SET", "fate_of", "fate_of_socket"]
 
-_UNIT = "a systemd unit, or a container, of its own for it"
 _LIMIT = (
     "there is no bound by memory here: --max-requests or --worker-lifetime replaces processes that "
     "grow, MemoryMax= in the systemd unit is for all of them"
 )
 _HTTP = "there is no router process in front of the others: each takes connections by itself"
 _ROTATE = "logrotate turns them over, and SIGUSR1 has them opened again"
-_TOUCH = (
-    "no file is watched: SIGHUP, systemctl reload or wsgi-asyncctl reload loads everything anew"
-)
 _STATS = "--control-socket for wsgi-asyncctl status and top, --metrics-bind for Prometheus"
 
 _OPTIONS: dict[str, Rule] = {
@@ -62,8 +59,6 @@ _OPTIONS: dict[str, Rule] = {
     "uid": taken("what the processes that serve become, once the sockets are bound"),
     "gid": taken("likewise, the group"),
     "listen": taken("connections that the kernel queues; it may be above net.core.somaxconn"),
-    "procname-prefix": unused("ps shows the command line of each process; nothing renames it"),
-    "auto-procname": unused("ps shows the command line of each process; nothing renames it"),
     "chown-socket": taken("whom socket files are given to"),
     "chown": taken("whom socket files are given to"),
     "cpu-affinity": changed("--cpu-affinity keeps each process on one processor"),
@@ -83,7 +78,6 @@ _OPTIONS: dict[str, Rule] = {
     "die-on-idle": missing(
         "an idle server goes on: systemd's socket activation with its own timeout"
     ),
-    "worker-lifetime": changed("see --worker-lifetime"),
     "min-worker-lifetime": unused("processes are replaced for their age or requests only"),
     "no-defer-accept": taken("TCP_DEFER_ACCEPT is not set"),
     "reuse-port": unused("the processes share their sockets"),
@@ -91,7 +85,7 @@ _OPTIONS: dict[str, Rule] = {
     "tcp-nodelay": taken("what is written is sent at once"),
     "tcp-fast-open": unused("TCP Fast Open is not used"),
     "master-fifo": missing("signals, or wsgi-asyncctl with --control-socket"),
-    "python-worker-override": missing(f"it is no WSGI application: {_UNIT}"),
+    "python-worker-override": missing(f"it is no WSGI application: {UNIT}"),
     # The application
     "module": taken("the application"),
     "wsgi": taken("the application"),
@@ -140,11 +134,9 @@ _OPTIONS: dict[str, Rule] = {
     "exception-handler": missing("a subscriber hears of errors: --subscriber, --guide logging"),
     "after-request-hook": missing("a subscriber hears of each request: --subscriber"),
     "after-request-call": missing("a subscriber hears of each request: --subscriber"),
-    "reload-on-fd": missing(_TOUCH),
-    "brutal-reload-on-fd": missing(_TOUCH),
     "fork-server": missing("--preload has a process that forks the others"),
-    "worker-exec": missing(f"it is no WSGI application: {_UNIT}"),
-    "worker-exec2": missing(f"it is no WSGI application: {_UNIT}"),
+    "worker-exec": missing(f"it is no WSGI application: {UNIT}"),
+    "worker-exec2": missing(f"it is no WSGI application: {UNIT}"),
     "profiler": changed("wsgi-asyncctl profile SECONDS, of a server that runs"),
     "max-apps": unused("there may be any number of --mount"),
     "max-worker-lifetime-delta": unused("up to a tenth more, by chance for each process"),
@@ -184,7 +176,6 @@ _OPTIONS: dict[str, Rule] = {
     "http-auto-chunked": taken("a body whose length nobody knows is chunked"),
     "http-chunked-input": taken("chunked bodies are decoded, and have a CONTENT_LENGTH"),
     "http-auto-gzip": missing("nothing is compressed here: in nginx, or in the application"),
-    "http-websockets": missing("there are no WebSockets: an ASGI server beside this one"),
     "http-to": missing("there is no router: nginx, or --mount"),
     "add-header": changed("where the response has no field of that name"),
     "log-x-forwarded-for": changed(
@@ -233,14 +224,10 @@ _OPTIONS: dict[str, Rule] = {
     "stats-http": unused("see stats"),
     "carbon": missing("--statsd-host sends metrics, --metrics-bind shows them"),
     "enable-metrics": changed("see --metrics-bind"),
-    "touch-reload": missing(_TOUCH),
-    "touch-chain-reload": missing(_TOUCH),
-    "touch-workers-reload": missing(_TOUCH),
     "touch-logrotate": missing(_ROTATE),
     "touch-logreopen": missing("SIGUSR1 has log files opened again"),
     "chain-reload-delay": unused("a process goes when its successor is ready"),
-    "websocket-max-size": missing("there are no WebSockets: an ASGI server beside this one"),
-    "vhost": missing(f"applications are told apart by path only: {_UNIT}, and nginx in front"),
+    "vhost": missing(f"applications are told apart by path only: {UNIT}, and nginx in front"),
     "pidfile": taken("written once it listens, removed at the end"),
     "daemonize": missing(
         "it stays in the foreground, where systemd and containers want it: a unit"
