@@ -46,6 +46,10 @@ _MAGIC: dict[str, Callable[[Path], str]] = {
 
 _REFERENCE = re.compile(r"%\(([^)]*)\)|\$\(([^)]*)\)|@\(([^)]*)\)|%(.?)")
 
+_LARGEST = 1 << 16
+"""Letters that the references of one line come to: a few lines that double themselves would be more
+than there is memory for."""
+
 _TEXTS: dict[str, str] = {
     "buffer-size": "max_header_size",
     "chmod": "socket_mode",
@@ -220,8 +224,17 @@ class Reader:
 
     def _resolve(self, line: Line) -> str:
         is_log = line.key in _LOG_FORMATS  # %(addr) is a part of a request there
+        room = _LARGEST
 
         def replace(match: re.Match[str]) -> str:
+            nonlocal room
+            found = find(match)
+            room -= len(found)
+            if room < 0:
+                self._fail(line, "what it refers to comes to more than 64 KiB")
+            return found
+
+        def find(match: re.Match[str]) -> str:
             key, variable, file, letter = match.groups()
             if key is not None:
                 if key not in self._seen:

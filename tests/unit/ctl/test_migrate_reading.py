@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
+from wsgi_async.ctl.migrate.bounds import LARGEST
 from wsgi_async.ctl.migrate.expressions import Known, NotKnown, evaluate
 from wsgi_async.ctl.migrate.masked import masked, masked_pair
 from wsgi_async.ctl.migrate.words import Taking, Word, expanded, given, split, with_defaults
@@ -98,7 +99,7 @@ def test_the_environment_is_never_looked_at(monkeypatch: pytest.MonkeyPatch) -> 
         "'{0.__class__}'.format(1)",
         "'{:>999999999}'.format(1)",
         "('a' + 'b').replace('', 'c' * 5)",
-        "'.'.join('" + "a" * 2000 + "')",
+        "'.'.join('" + "a" * 40_000 + "')",
         "int('x')",
         "[][1]",
         "lambda: 0",
@@ -121,7 +122,7 @@ def test_no_text_breaks_the_splitter(text: str) -> None:
 
 
 def test_no_expression_takes_the_memory_there_is() -> None:
-    names = {"a": Known("a" * (1 << 19))}
+    names = {"a": Known("a" * (LARGEST // 4))}
     node = ast.parse("a + a", mode="eval").body
     names["a"] = evaluate(node, names)
     with pytest.raises(NotKnown):

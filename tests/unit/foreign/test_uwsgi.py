@@ -273,6 +273,10 @@ def test_another_section(tmp_path: Path) -> None:
         ("if-env = X", "line 2: if-env: conditions, loops and other files are not read"),
         ("\nmodule = %X", "line 3: module: %X is not understood here, only %% %c %d"),
         ("module = %(no)", "line 2: module: %(no) is not set in a line above"),
+        (
+            f"a = {'x' * 20_000}\nmodule = %(a)%(a)%(a)%(a)",
+            "line 3: module: what it refers to comes to more than 64 KiB",
+        ),
         ("module = $(NO)", "line 2: module: there is no $NO in the environment"),
         ("module = @(file)", "line 2: module: other files are not read"),
         ("static-map = x", "line 2: static-map: expected /PREFIX=DIRECTORY, not 'x'"),

@@ -9,6 +9,7 @@ comes of it; nothing is written, and no code of a project runs, but with ``--exe
 ``report``           what a reader is given, and what it says: sources, plans, findings
 ``kinds``            the kinds that there are, and how one is told from the others
 ``servers``          whose command line it is, behind what it may be called through
+``bounds``           how much is read, and made of it
 ``words``            a command line as a shell or systemd has it: words, variables, flags
 ``checked``          a plan, as our own table of options takes it
 ``printed``          the report as text: command line, wsgi_async.toml, findings

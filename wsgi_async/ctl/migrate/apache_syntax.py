@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from wsgi_async.errors import ConfigError
+
+from .bounds import LARGEST
 from .report import Source
 
 __all__ = ["Directive", "Section", "directives", "is_of_modules", "options", "words"]
@@ -57,8 +60,14 @@ class Directive(NamedTuple):
         return next((each for each in reversed(self.sections) if each.kind in kinds), None)
 
 
+_DEEPEST = 50
+"""Sections in one another."""
+
 MOST_FILES = 100
 """Files that are read for one report: an Include may name its own file."""
+
+_MOST_PATTERNS = 2
+"""Parts of a path that are patterns: all of the disk is in four."""
 
 _LOOKED_THROUGH = ("ifmodule", "ifversion", "ifdefine", "iffile", "ifdirective", "ifsection")
 _OF_MODULES = re.compile(r"(?:.*/)?(?:mods-enabled|conf\.modules\.d)/")
@@ -66,6 +75,7 @@ _OF_MODULES = re.compile(r"(?:.*/)?(?:mods-enabled|conf\.modules\.d)/")
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _TAG = re.compile(r"<(/?)\s*([A-Za-z]+)\s*(.*?)>?\s*$", re.DOTALL)
+_STARS = re.compile(r"\*{2,}")
 _OPTION = re.compile(r'([\w-]+)=(?:"([^"]*)"|\'([^\']*)\'|(\S*))')
 _WORD = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'|(\S+))', re.DOTALL)
 
@@ -118,11 +128,17 @@ class _Reading:
             where = f"{source.name}:{number}"
             if line.startswith("<"):
                 self._enter_or_leave(line, where, sections)
+                if len(sections) > _DEEPEST:
+                    raise ConfigError(
+                        f"{where}: more than {_DEEPEST} sections stand in one another"
+                    )
                 continue
             if any(map(self._omits, sections)):
                 continue
             name, text = (*line.split(None, 1), "")[:2]
             text = self._resolve(text)
+            if len(text) > LARGEST:
+                raise ConfigError(f"{where}: its variables come to more than 64 KiB")
             if name.lower() == "define":
                 variable, value = (*words(text), "", "")[:2]
                 self._variables[variable] = value
@@ -172,8 +188,12 @@ class _Reading:
 
 def _matching(name: str, directory: Path) -> list[str]:
     """The names that a pattern stands for; one that is none stands for itself."""
-    if not any(character in name for character in "*?["):
+    patterns = [part for part in name.split("/") if not {"*", "?", "["}.isdisjoint(part)]
+    if not patterns:
         return [name]
+    if len(patterns) > _MOST_PATTERNS:
+        return []
+    name = _STARS.sub("*", name)  # two of them are no more in Apache
     root = Path(name).anchor
     try:
         found = sorted(Path(root or directory).glob(name.removeprefix(root)))

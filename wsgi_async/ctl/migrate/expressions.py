@@ -18,10 +18,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from .bounds import LARGEST, TooLarge, bounded
+
 __all__ = ["Known", "NotKnown", "evaluate"]
 
-_LARGEST = 1 << 20
-"""Letters or parts of what is made of others."""
+_MOST_STEPS = 10_000
+"""Of one expression: functions that only return something may call one another."""
+
+_SPEC = re.compile(r"(?:\D|\d{1,3}(?!\d)){0,8}")
+"""Of a format: none that makes much of little."""
 
 _PLAIN_FIELDS = re.compile(r"(?:[^{}]|\{\w*\})*")
 """A text for ``str.format`` that gets at nothing but its arguments."""
@@ -68,7 +73,7 @@ def evaluate(node: ast.expr, names: Mapping[str, Known], file: str = "") -> Know
         raise NotKnown(tuple(reading.variables), _shell(node, names, file)) from None
     except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError):
         raise NotKnown(tuple(reading.variables)) from None
-    except RecursionError:
+    except (RecursionError, TooLarge):
         raise NotKnown() from None
     if reading.variables:
         shell = _shell(node, names, file)
@@ -91,7 +96,7 @@ def _shell(node: ast.expr, names: Mapping[str, Known], file: str) -> str:
         value = _Reading(names, file, is_for_shell=True).value(node)
     except (_WithoutDefault, NotKnown, ArithmeticError, AttributeError, LookupError, TypeError):
         return ""
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, TooLarge):
         return ""
     return value if isinstance(value, str) and "$" in value else ""
 
@@ -140,6 +145,7 @@ _PROCESSORS = (
     *("cpu_count", "multiprocessing.cpu_count", "os.cpu_count", "os.process_cpu_count"),
     "psutil.cpu_count",
 )
+_AFFINITY = "len(os.sched_getaffinity(0))"
 _VARIABLES = ("os.environ.get", "os.getenv", "environ.get", "getenv")
 _ENVIRON = ("os.environ", "environ")
 
@@ -153,13 +159,16 @@ class _Reading:
         self._is_for_shell = is_for_shell
         self.variables: dict[str, None] = {}
         self.counts_processors = False
+        self._steps = 0
 
     def value(self, node: ast.expr) -> Any:
         """What it comes to."""
         read = getattr(self, f"_{type(node).__name__}", None)
-        if read is None:
+        self._steps += 1
+        if read is None or self._steps > _MOST_STEPS:
             raise NotKnown()
-        return read(node)
+        value = read(node)
+        return value if isinstance(node, ast.Name) else bounded(value)
 
     def _Constant(self, node: ast.Constant) -> Any:
         return node.value
@@ -197,11 +206,14 @@ class _Reading:
         return found
 
     def _JoinedStr(self, node: ast.JoinedStr) -> str:
-        return "".join(str(self.value(each)) for each in node.values)
+        text = ""
+        for each in node.values:
+            text = bounded(text + str(self.value(each)))
+        return text
 
     def _FormattedValue(self, node: ast.FormattedValue) -> str:
         spec = "" if node.format_spec is None else self.value(node.format_spec)
-        if node.conversion != -1 or len(spec) > 8:
+        if node.conversion != -1 or not _SPEC.fullmatch(spec):
             raise NotKnown()
         return format(self.value(node.value), spec)
 
@@ -226,7 +238,7 @@ class _Reading:
         work = _BINARY.get(type(node.op))
         if work is None or (isinstance(node.op, ast.Mod) and not _is_number(left)):
             raise NotKnown()
-        return _bounded(work(left, right))
+        return work(left, right)
 
     def _BoolOp(self, node: ast.BoolOp) -> Any:
         first, *others = node.values
@@ -267,12 +279,12 @@ class _Reading:
             for keyword in node.keywords:
                 default = keyword.value if keyword.arg == "default" else default
             return self._variable(variable, default, is_needed=False)
-        if name in _PROCESSORS or ast.unparse(node) == "len(os.sched_getaffinity(0))":
-            self.counts_processors = True
-            return os.cpu_count() or 1
         function = self._names.get(name)
         if function is not None and function.returns is not None and not node.args:
             return self.value(function.returns)
+        if name in _PROCESSORS or (name == "len" and ast.unparse(node) == _AFFINITY):
+            self.counts_processors = True
+            return os.cpu_count() or 1
         arguments = [self.value(each) for each in node.args]
         if any(keyword.arg is None for keyword in node.keywords):
             raise NotKnown()
@@ -291,13 +303,15 @@ class _Reading:
     def _method(self, text: str, method: str, arguments: list[Any], named: dict[str, Any]) -> Any:
         if method == "format" and not _PLAIN_FIELDS.fullmatch(text):
             raise NotKnown()
-        if method in ("join", "replace"):  # which may be large before it can be measured
-            size = sum(len(part) for part in (text, *arguments))
-            if size * size > _LARGEST:
+        if method in ("format", "join", "replace"):  # it may be large before it can be measured
+            parts = [*arguments, *named.values()]
+            is_of_lists = any(isinstance(part, list | tuple | dict) for part in parts)
+            size = sum(len(part) for part in parts if isinstance(part, str | list | tuple))
+            if (len(text) + 1) * (size + 1) > LARGEST or (method == "format" and is_of_lists):
                 raise NotKnown()
         if self._is_for_shell and method not in ("format", "strip") and _has_shell(text):
             raise NotKnown()
-        return _bounded(getattr(text, method)(*arguments, **named))
+        return getattr(text, method)(*arguments, **named)
 
     def _variable_name(self, node: ast.expr) -> str | None:
         """Of a call that asks for a variable: which."""
@@ -323,12 +337,6 @@ class _Reading:
         if isinstance(value, str | int) and "}" not in str(value) and not isinstance(value, bool):
             return _Variable(f"${{{name}:-{value}}}")
         raise NotKnown()
-
-
-def _bounded(value: Any) -> Any:
-    if isinstance(value, str | list | tuple) and len(value) > _LARGEST:
-        raise NotKnown()
-    return value
 
 
 def _has_shell(value: object) -> bool:

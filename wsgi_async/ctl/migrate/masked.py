@@ -17,13 +17,16 @@ _SECRET = re.compile(
 _USERINFO = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)")
 """Of a URL: who logs in, and by which password."""
 
-_NAME, _BETWEEN = r"(?P<name>[A-Za-z_][\w.-]*)", r"(?P<between>['\"]?\s*[=:]\s*)"
+_NAME, _BETWEEN = r"(?P<name>[A-Za-z_][\w.-]*+)", r"(?P<between>['\"]?\s*[=:]\s*)"
 _PAIR = re.compile(rf"{_NAME}{_BETWEEN}(?P<value>'[^']*'|\"[^\"]*\"|[^\s'\",=()\[\]{{}}]+)")
 """``NAME=VALUE``, and the like in a list or a dict of Python."""
 
 _QUOTED_PAIR = re.compile(rf"(?P<quote>['\"]){_NAME}(?P<between>=)(?P<value>[^'\"]*)(?P=quote)")
 """``"NAME=VALUE"``, whose value may have spaces."""
 
+
+_LONGEST = 4096
+"""Letters in which secrets are looked for: it takes the square of that, and nobody reads more."""
 
 _REFERENCE = re.compile(r"\$\w+|\$\{\w+\}|\.\.\.")
 """What only says where a secret is, or that it was hidden."""
@@ -41,6 +44,8 @@ def masked(setting: str, text: str) -> str:
     """
     if _REFERENCE.fullmatch(text):
         return text
+    if len(text) > _LONGEST:
+        return HIDDEN
     if setting and _is_secret(setting) and text:
         return HIDDEN
     if (match := _WHOLE_PAIR.fullmatch(text)) and _is_secret(match[1]):

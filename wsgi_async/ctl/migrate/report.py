@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_text
 
+from .bounds import LETTERS, check_text
 from .words import Word
 
 __all__ = [
@@ -106,7 +107,8 @@ class Source:
         for path, called in zip(places, names, strict=False):
             try:
                 text = read_text(path)
-            except (OSError, ValueError):  # a name with NUL, or bytes that are no UTF-8
+                check_text(text, called)
+            except (ConfigError, OSError, ValueError):  # a name with NUL, or what is no text
                 continue
             return Source(called, text, path.parent, self.may_execute, self.given, path)
         return None
@@ -232,13 +234,20 @@ def read_source(
     :raises ConfigError: there is none, or it is no text.
     """
     path = directory / named
-    if named == "-":
-        return Source("standard input", sys.stdin.read(), directory, may_execute, given or {})
+    name, text = named, ""
     try:
-        return Source(named, read_text(path), path.parent, may_execute, given or {}, path)
+        if named == "-":
+            name = "standard input"
+            text = sys.stdin.read(LETTERS + 1)
+        else:
+            text = read_text(path)
     except FileNotFoundError:
         raise ConfigError(f"There is no file {named!r}") from None
     except OSError as error:
         raise ConfigError(f"{named}: {error.strerror}") from None
     except ValueError:
-        raise ConfigError(f"{named} is not UTF-8") from None
+        raise ConfigError(f"{name} is not UTF-8") from None
+    check_text(text, name)
+    if named == "-":
+        return Source(name, text, directory, may_execute, given or {})
+    return Source(name, text, path.parent, may_execute, given or {}, path)
