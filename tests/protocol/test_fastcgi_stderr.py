@@ -116,6 +116,27 @@ def test_a_late_thread_tells_nothing_in_another_requests_name() -> None:
         assert site.logged == ["late"] * 2
 
 
+def test_what_comes_after_the_response_is_in_our_log_alone() -> None:
+    class Closing(list[bytes]):
+        def close(self) -> None:
+            errors.write("closed\n")
+
+    errors: Any = None
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        nonlocal errors
+        errors = environ["wsgi.errors"]
+        start_response("200 OK", [])
+        return Closing([HELLO])
+
+    with ErrorsSite(application, fastcgi_stderr=True) as site:
+        front = FakeFront(site)
+        for _ in range(2):
+            assert (front.ask().body, front.ended[-1][1].stderr) == (HELLO, b"")
+            site.settle()
+        assert site.logged == ["closed"] * 2
+
+
 def test_clients_of_http_are_told_nothing() -> None:
     with ErrorsSite(writing("one\n"), fastcgi_stderr=True) as site:
         client = site.connect()
