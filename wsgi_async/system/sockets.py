@@ -58,6 +58,7 @@ DEFAULT_PORT = 8000
 DEFAULT_ADDRESS = f"localhost:{DEFAULT_PORT}"
 
 _FORMS = "HOST:PORT, :PORT, [V6]:PORT, unix:PATH, unix:@NAME or fd://N"
+_PROTOCOLS = ("https", *(spoken.value for spoken in Spoken))
 _TCP = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]/]*))(?::(?P<port>[^:]*))?")
 _RELATIVE = re.compile(r"((?:[a-z]+\+)?unix:)(?://)?([^/@].*)", re.DOTALL)
 # sockaddr_un.sun_path with its final NUL: 108 bytes on Linux, 104 on macOS and the BSDs.
@@ -254,7 +255,8 @@ def parse_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     :param default_port: what no PORT is.
     :raises ConfigError: where it has none of the forms, or its port is not from 0 to 65535.
     """
-    address = _parse(without_scheme(text), default_port)
+    rest = without_scheme(text)
+    address = _parse(rest, default_port, text[: len(text) - len(rest)])
     return address._replace(text=text, scheme=scheme_of(text))
 
 
@@ -264,9 +266,9 @@ def anchored(text: str, directory: str) -> str:
     return text if match is None else f"{match[1]}{os.path.join(directory, match[2])}"
 
 
-def _parse(text: str, default_port: int) -> Address:
+def _parse(text: str, default_port: int, scheme: str) -> Address:
     if text.startswith("unix:"):
-        return Address(text, path=_parse_path(text))
+        return Address(text, path=_parse_path(text, scheme))
     if text.startswith("fd:"):
         number = text.removeprefix("fd://")
         if not re.fullmatch(r"[0-9]{1,9}", number):
@@ -274,27 +276,32 @@ def _parse(text: str, default_port: int) -> Address:
         return Address(text, descriptor=int(number))
     match = _TCP.fullmatch(text)
     if match is None or not text or "+" in text or (match["v6"] and ":" not in match["v6"]):
-        hint = "; an IPv6 address goes in brackets" if re.search(r":.*:", text) else ""
-        if "+" in text or "://" in text:
-            names = ", ".join(("https", *(spoken.value for spoken in Spoken)))
-            hint = (
-                f"; a protocol goes in front of it ({names}): uwsgi://HOST:PORT, or uwsgi+unix:PATH"
-            )
-        raise ConfigError(f"{text!r} is no address: write {_FORMS}{hint}")
+        raise _no_address(text)
     host, port = match["v6"] or match["host"], match["port"]
     if port is None and re.fullmatch(r"[0-9]+", host):
         # getaddrinfo() would take 8000 for the address 0.0.31.64.
         raise ConfigError(
-            f"{text!r} is no address: write :{text} for all interfaces, or 127.0.0.1:{text}"
+            f"{scheme + text!r} is no address: write {scheme}:{text} for all interfaces, or "
+            f"{scheme}127.0.0.1:{text}"
         )
     if port is not None and not (re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535):
+        if host in _PROTOCOLS:
+            raise _no_address(text)
         raise ConfigError(f"{text!r} has no port from 0 to 65535")
     return Address(
         text, host="" if host == "*" else host, port=default_port if port is None else int(port)
     )
 
 
-def _parse_path(text: str) -> str:
+def _no_address(text: str) -> ConfigError:
+    hint = "; an IPv6 address goes in brackets" if re.search(r":.*:", text) else ""
+    if "+" in text or "://" in text or text.partition(":")[0] in _PROTOCOLS:
+        names = ", ".join(_PROTOCOLS)
+        hint = f"; a protocol goes in front of it ({names}): uwsgi://HOST:PORT, or uwsgi+unix:PATH"
+    return ConfigError(f"{text!r} is no address: write {_FORMS}{hint}")
+
+
+def _parse_path(text: str, scheme: str) -> str:
     path = text.removeprefix("unix:")
     if path.startswith("//"):  # unix:///run/app.sock, as gunicorn takes it
         path = path[2:]
@@ -303,7 +310,7 @@ def _parse_path(text: str) -> str:
             raise ConfigError(f"{text!r}: abstract names are Linux's; write unix:PATH")
         path = "\0" + path[1:]
     if not path.strip("\0") or "\0" in path[1:]:
-        raise ConfigError(f"{text!r} names no socket file: write unix:PATH")
+        raise ConfigError(f"{scheme + text!r} names no socket file: write {scheme}unix:PATH")
     if not hasattr(socket, "AF_UNIX"):
         raise ConfigError(f"{text!r}: there are no unix sockets on this system")
     size = len(os.fsencode(path))

@@ -48,7 +48,11 @@ def test_other_addresses_speak_http_or_do_not_say(text: str, spoken: Spoken | No
     [
         ("uwsgi+127.0.0.1:9000", r"a protocol goes in front of it \(.*\): uwsgi://HOST:PORT"),
         ("uwsgi+unix+unix:/x", "a protocol goes in front of it"),
-        ("uwsgi://", "no port from 0 to 65535"),
+        ("uwsgi://", "a protocol goes in front of it"),
+        ("uwsgi:/run/app.sock", r"in front of it \(.*\): uwsgi://HOST:PORT, or uwsgi\+unix:PATH"),
+        ("scgi:127.0.0.1:4000", "a protocol goes in front of it"),
+        ("fastcgi://9000", "write fastcgi://:9000 for all interfaces, or fastcgi://127.0.0.1"),
+        ("uwsgi+unix:", r"'uwsgi\+unix:' names no socket file: write uwsgi\+unix:PATH"),
         ("uwsgi://https://:80", "is no address"),
         ("https+unix:/x", "a protocol goes in front of it"),
         ("fcgi://127.0.0.1:70", r"in front of it \(https, http, uwsgi, fastcgi, scgi\)"),
