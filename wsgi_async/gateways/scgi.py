@@ -55,5 +55,8 @@ def _pairs(block: bytes) -> list[tuple[bytes, bytes]]:
         raise ProtocolFault("its SCGI variables do not each end with NUL")
     pairs = list(zip(parts[::2], parts[1::2], strict=True))
     if pairs[0][0] != b"CONTENT_LENGTH" or (b"SCGI", b"1") not in pairs:
-        raise ProtocolFault("its SCGI variables lack CONTENT_LENGTH at their beginning, or SCGI")
+        raise ProtocolFault(
+            "its SCGI variables lack CONTENT_LENGTH at their beginning, or SCGI: in nginx, include "
+            "scgi_params"
+        )
     return pairs

@@ -175,6 +175,7 @@ def request_head(
     )
 
 
+_BY_WHOM = ": the web server in front says it twice, maybe once in a file that it includes"
 _NO_METHOD = (
     "REQUEST_METHOD is missing: in nginx, include uwsgi_params, fastcgi_params or scgi_params"
 )
@@ -202,7 +203,7 @@ def _take(
         if name[:5] == "HTTP_":
             lines.append((name, value.strip(" \t")))
         elif name in given and name in _GIVEN_ONCE:
-            raise HTTPError(400, f"The variable {name} is given twice")
+            raise HTTPError(400, f"The variable {name} is given twice{_BY_WHOM}")
         else:
             given[name] = value
     return given, lines, size
@@ -295,7 +296,7 @@ def _fields(lines: list[tuple[str, str]]) -> dict[str, str]:
 
 
 _ONCE = {
-    "HTTP_HOST": "There is more than one Host field",
+    "HTTP_HOST": f"There is more than one Host field, HTTP_HOST{_BY_WHOM}",
     "HTTP_CONTENT_TYPE": "There is more than one Content-Type field",
     "HTTP_CONTENT_LENGTH": "Content-Length is given more than once",
 }
