@@ -52,10 +52,21 @@ def test_the_view_is_asked_through_nginx(protocol: str) -> None:
         assert len(finished) >= sample.value * LOAD.seconds
 
 
-def test_a_wrong_answer_is_none() -> None:
+@pytest.mark.parametrize("protocol", front.PROTOCOLS)
+def test_a_wrong_answer_is_none(protocol: str) -> None:
     require_program("nginx")
-    with serving(apps.hello, threads=2) as served, pytest.raises(WrongAnswer, match="not JSON"):
-        SCENARIOS["front-http"].measure(Server(served.address[1]), LOAD)
+    with serving(apps.hello, threads=2, protocol=protocol) as served:
+        server = Server(served.address[1])
+        with pytest.raises(WrongAnswer, match="not JSON"):
+            SCENARIOS[f"front-{protocol}"].measure(server, LOAD)
+
+
+def test_a_server_of_another_protocol_is_none() -> None:
+    require_program("nginx")
+    with serving(apps.hello, threads=2) as served:
+        server = Server(served.address[1])
+        with pytest.raises(WrongAnswer, match=r"status (400|502)"):
+            SCENARIOS["front-uwsgi"].measure(server, LOAD)
 
 
 def test_without_nginx_there_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:

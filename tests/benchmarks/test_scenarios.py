@@ -96,10 +96,12 @@ def _wrk() -> None:
 
 needs_wrk = pytest.mark.usefixtures("_wrk")
 PLAIN = [
-    one for one in SCENARIOS.values() if not one.tls and not one.name.startswith(("told", "live"))
+    one
+    for one in SCENARIOS.values()
+    if not one.tls and not one.name.startswith(("told", "live", "front"))
 ]
-"""Those over TLS, those where somebody is told, and those of held streams have tests of their
-own."""
+"""Those over TLS, those where somebody is told, those of held streams and those behind nginx have
+tests of their own."""
 each_scenario = pytest.mark.parametrize("scenario", PLAIN, ids=lambda scenario: scenario.name)
 
 

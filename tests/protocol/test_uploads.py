@@ -155,7 +155,7 @@ def test_a_client_that_leaves_while_the_socket_is_lent(loop: str, how: str, serv
 @both_loops
 @pytest.mark.parametrize("pieces", [0, 1, 9])
 def test_an_answer_before_the_end_of_the_body(loop: str, pieces: int, serve: Serve) -> None:
-    app = Reading(65536)
+    app = Reading(65536, pieces=pieces)
     served = begin(serve, app, loop=loop)
     with served.client() as client:
         client.send(HEAD + DATA[:1_000_000])

@@ -192,6 +192,7 @@ def _locate(spec: str) -> tuple[ModuleType, str, str | None]:
     where, expression = _split(spec)
     _BROUGHT.begin()
     if _names_file(where):
+        _check_file(where)  # before anything reads it: a pipe would be waited for
         _BROUGHT.check(where)
         module = _load_file(where)
         _BROUGHT.check(where)  # the script may have put directories on the path
