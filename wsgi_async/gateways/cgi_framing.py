@@ -7,6 +7,7 @@ the connection: no Transfer-Encoding, no Connection field. Interim responses the
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable
 
 from wsgi_async.http.framed_heads import FramedHeads
@@ -20,12 +21,19 @@ _NONE, _LENGTH, _CLOSE = BodyFraming.NONE, BodyFraming.LENGTH, BodyFraming.CLOSE
 
 _VERSION = b"HTTP/1.1 "
 
+_STATUS = re.compile(rb"^status:.*\r\n", re.IGNORECASE | re.MULTILINE)
+"""The application's own field of that name. In a head of CGI it would be the status once more, and
+of two the last counts for Apache."""
+
 
 class StatusLine(enum.Enum):
     """What is before the status in the first line of a head."""
 
     HTTP = _VERSION
     CGI = b"Status: "
+
+
+_CGI: bytes = StatusLine.CGI.value
 
 
 class CGIFramer(FramedHeads):
@@ -51,6 +59,8 @@ class CGIFramer(FramedHeads):
         lines = self._lines.get(head) if head.recurs else None
         if lines is None:
             lines = lines_of(head, self._added)
+            if self._begins == _CGI:
+                lines = lines[0], _STATUS.sub(b"", lines[1])
             if head.recurs:
                 self._lines.keep(head, lines)
         framed = self._frame(head, lines, length, head_only=method == "HEAD", persists=persists)

@@ -41,6 +41,23 @@ def test_a_whole_head(kind: StatusLine, begins: bytes) -> None:
     assert framed.framing is LENGTH
 
 
+@each_kind
+@pytest.mark.parametrize("name", ["Status", "STATUS"])
+@pytest.mark.parametrize("recurs", [False, True])
+def test_a_status_is_said_once(kind: StatusLine, begins: bytes, name: str, recurs: bool) -> None:
+    """In CGI a field of that name is the status (RFC 3875 §6.3.3); in HTTP it is any field."""
+    fields = (("X-A", "b"), (name, "404 Not Found"), ("X-Status", "c"), ("X-B", "Status: d"))
+    framed = framer(kind)[
+        ResponseHead(200, "OK", fields, recurs=recurs), 0, "GET", "HTTP/1.1", True
+    ]
+    said = [line for line in framed.data.split(b"\r\n") if line.lower().startswith(b"status:")]
+    own = f"{name}: 404 Not Found".encode()
+    assert said == ([b"Status: 200 OK"] if kind is StatusLine.CGI else [own])
+    assert b"\r\nX-A: b\r\n" in framed.data
+    assert b"\r\nX-Status: c\r\nX-B: Status: d\r\n" in framed.data
+    assert framed.data.startswith(begins)
+
+
 @pytest.mark.parametrize(
     ("status", "length", "method", "framing", "line"),
     [
