@@ -7,7 +7,6 @@ application could not be loaded. Each error is one line on standard error.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import itertools
 import os
@@ -17,9 +16,11 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import click
+
+from wsgi_async._records import NamedTuple, replace
 
 from ._imports import StandardFirst
 from ._version import __version__
@@ -96,7 +97,7 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
             raise ConfigError("This program has its own application: leave APP out")
         if paste_spec(settings.launch.app) is not None:
             settings = _with_loggers(settings, Path() if directory is None else directory)
-        return dataclasses.replace(settings, notices=(*notices, *settings.notices))
+        return replace(settings, notices=(*notices, *settings.notices))
 
     try:
         with _printing():  # --help

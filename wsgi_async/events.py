@@ -44,7 +44,9 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
+
+from wsgi_async._records import NamedTuple
 
 from .errors import ConfigError
 

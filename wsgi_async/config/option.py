@@ -7,16 +7,15 @@ Values may be given as Python objects or as the text an operator types: duration
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import enum
 import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from wsgi_async._records import field, fields_of, record, replace
 from wsgi_async.errors import ConfigError
 
 __all__ = [
@@ -184,7 +183,7 @@ class Group(enum.Enum):
     DEVELOPMENT = "Development"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Option:
     """What there is to know about one option. The name is the field's."""
 
@@ -351,7 +350,7 @@ def option(default: T, *, group: Group, help: str, unit: str = "", **more: Any) 
     if kind in ("duration", "size", "mode", "number"):
         more.setdefault("minimum", 0)
     spec = Option(default=default, group=group, help=help, unit=unit, kind=kind, **more)
-    return dataclasses.field(default=default, repr=not spec.is_secret, metadata={"option": spec})
+    return field(default=default, repr=not spec.is_secret, metadata={"option": spec})
 
 
 def options_of(table: type[Any], **more: Any) -> tuple[Option, ...]:
@@ -360,8 +359,8 @@ def options_of(table: type[Any], **more: Any) -> tuple[Option, ...]:
     :param more: attributes of :class:`Option` that all of them have.
     """
     return tuple(
-        dataclasses.replace(field.metadata["option"], name=field.name, **more)
-        for field in dataclasses.fields(table)
+        replace(made.metadata["option"], name=name, **more)
+        for name, made in fields_of(table).items()
     )
 
 

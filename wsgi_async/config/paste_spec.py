@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from wsgi_async._records import NamedTuple
 
 __all__ = ["MAIN", "PasteSpec", "parse_variables", "paste_spec", "paste_specs"]
 

@@ -31,10 +31,10 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from wsgi_async._records import NamedTuple, field, record
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_text
 from wsgi_async.system.sockets import DEFAULT_PORT
@@ -77,7 +77,7 @@ class Value(NamedTuple):
     """``default``, ``$PORT``, ``wsgi_async.toml``, ``$WSGI_ASYNC_THREADS``, ``command line``."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Settings:
     """All values, each with its origin; `launch` and `config` are made of them."""
 

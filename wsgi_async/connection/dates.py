@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from email.utils import formatdate
+import time
 
 from wsgi_async.http.framing import Framer
 
 __all__ = ["Dates"]
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+
+
+def http_date(second: int) -> str:
+    """An IMF-fixdate (RFC 9110 §5.6.7), in no locale's words. Not ``email.utils``: its import would
+    be a twentieth of the start.
+
+    :param second: since the epoch.
+    """
+    year, month, day, hour, minute, seconds, weekday, _, _ = time.gmtime(second)
+    return (
+        f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} "
+        f"{hour:02}:{minute:02}:{seconds:02} GMT"
+    )
 
 
 class Dates:
@@ -34,6 +53,6 @@ class Dates:
         second = int(wall)
         if second != self._second:
             self._second = second
-            self._date = formatdate(second, usegmt=True)
+            self._date = http_date(second)
             for framer in self._framers:
                 framer.set_date(self._date)

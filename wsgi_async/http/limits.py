@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+
+from wsgi_async._records import NamedTuple
 
 __all__ = ["Limits"]
 

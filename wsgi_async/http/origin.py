@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from wsgi_async._records import record
 
 __all__ = ["Origin"]
 
 
-@dataclass(slots=True, kw_only=True)  # as RequestHead
+@record(slots=True, kw_only=True)  # as RequestHead
 class Origin:
     """What a believed proxy or a front server says of a request. None is always: as the connection
     has it.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from wsgi_async._records import field, record
 
 __all__ = ["KEY", "RequestIdField", "new_request_id"]
 
@@ -23,7 +24,7 @@ def new_request_id() -> str:
     return os.urandom(16).hex()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RequestIdField:
     """The field that carries it, both ways."""
 

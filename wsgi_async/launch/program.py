@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
-import dataclasses
 import faulthandler
 import gc
 import math
@@ -19,9 +18,10 @@ import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from wsgi_async._imports import StandardFirst, preload
+from wsgi_async._records import NamedTuple, replace
 from wsgi_async.applications.composition import compose
 from wsgi_async.buffers.budgets import require_directory
 from wsgi_async.config.gateways import speak_to
@@ -383,7 +383,7 @@ def absolute(config: Config, start: str) -> Config:
     password = config.keyfile_password
     if (named := password_file(password)) is not None:
         password = f"file:{of_start(named)}"
-    return dataclasses.replace(
+    return replace(
         config,
         error_logfile=of_start(config.error_logfile),
         access_logfile=of_start(config.access_logfile),

@@ -8,9 +8,10 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 from typing import Any
+
+from wsgi_async._records import record
 
 from .access_entry import Entry
 from .text import log_time, rfc3339
@@ -35,7 +36,7 @@ class Kind(enum.Enum):
     NUMBER = "a whole number, which is always known"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Atom:
     """One ``%(NAME)s``."""
 
@@ -47,7 +48,7 @@ class Atom:
     is_gunicorns: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Named:
     """What stands behind the brace of ``%({NAME}i)s``."""
 
@@ -56,7 +57,7 @@ class Named:
     need: Need | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Key:
     """One key of JSON."""
 

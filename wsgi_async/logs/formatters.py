@@ -10,7 +10,8 @@ import os
 import re
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+
+from wsgi_async._records import NamedTuple
 
 from .json_lines import json_line
 from .text import one_line, rfc3339

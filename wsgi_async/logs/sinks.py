@@ -14,7 +14,8 @@ import select
 import stat
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from wsgi_async._records import NamedTuple
 
 __all__ = ["OVERHEAD", "Drops", "Outlet", "Sink", "wait_for_any"]
 

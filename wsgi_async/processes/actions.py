@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from typing import NamedTuple
+
+from wsgi_async._records import NamedTuple
 
 from .process import Process
 

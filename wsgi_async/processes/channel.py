@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import NamedTuple
+
+from wsgi_async._records import NamedTuple
 
 __all__ = ["Channel", "Word"]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+from wsgi_async._records import NamedTuple
 
 from .attendants import Work
 from .channel import Channel

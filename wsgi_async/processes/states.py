@@ -7,7 +7,8 @@ import enum
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+
+from wsgi_async._records import NamedTuple
 
 from .process import Process
 

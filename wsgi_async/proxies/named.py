@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 
+from wsgi_async._records import replace
 from wsgi_async.errors import ConfigError, HTTPError
 from wsgi_async.http.origin import Origin
 from wsgi_async.http.tokens import is_token
@@ -77,7 +77,7 @@ class NamedFields:
         if len(paths) > 1:
             raise HTTPError(400, "There are two SCRIPT_NAME fields that disagree")
         path = paths.pop() if paths else None
-        return dataclasses.replace(
+        return replace(
             origin or Origin(),
             script_name=read_prefix(path, "SCRIPT_NAME") if path else path,
             variables=tuple((key, ",".join(said)) for key, said in values.items()),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import NamedTuple
+
+from wsgi_async._records import NamedTuple
 
 __all__ = ["Address", "Node", "read_address", "read_node"]
 

@@ -14,7 +14,8 @@ import enum
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+
+from wsgi_async._records import NamedTuple
 
 from .tlvs import BadHeader, Facts, WrongChecksum, read_facts
 

@@ -5,9 +5,9 @@ Neither the core nor any floor below knows these fields. On the loop.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
+from wsgi_async._records import replace
 from wsgi_async.config.option import OFF
 from wsgi_async.config.options import Config
 from wsgi_async.connection.proxy_fields import FieldsOf, ProxyFields
@@ -127,7 +127,7 @@ class _Removed:
                 "all that --forwarded-allow-ips does not name"
             )
         kept = {key: value for key, value in head.variables.items() if key not in copies}
-        return dataclasses.replace(head, variables=kept), _NOTHING
+        return replace(head, variables=kept), _NOTHING
 
 
 class _Left:
@@ -188,7 +188,7 @@ class _Introduced:
         """See :class:`ProxyFields`."""
         head, origin = self._fields.read(head, self._peer, scheme)
         if origin is not None and origin.remote_addr is not None and not self._is_hop:
-            origin = dataclasses.replace(origin, remote_addr=None, remote_port=None)
+            origin = replace(origin, remote_addr=None, remote_port=None)
         return head, origin
 
 

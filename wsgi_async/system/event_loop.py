@@ -14,7 +14,6 @@ __all__ = ["hold_loop", "import_late_modules", "loop_name", "new_event_loop"]
 _LATE = (
     "concurrent.futures.thread",
     "encodings.idna",
-    "importlib.metadata",
     "uvloop",
 )
 

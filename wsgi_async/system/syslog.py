@@ -6,7 +6,8 @@ import os
 import re
 import socket
 import sys
-from typing import NamedTuple
+
+from wsgi_async._records import NamedTuple
 
 from .sockets import UNIX_PATH_MAX
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from wsgi_async._records import NamedTuple
 from wsgi_async.buffers.spool import SourceFile, SpoolFile
 
 __all__ = ["Backlog", "Extent"]

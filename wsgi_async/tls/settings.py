@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import os
 import ssl
-from dataclasses import dataclass, field
 
+from wsgi_async._records import field, record, replace
 from wsgi_async.config import tls_options
 from wsgi_async.config.options import Config
 
@@ -36,7 +35,7 @@ _MODES = {
 _MINIMA = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class PairFiles:
     """Where a certificate and its private key are."""
 
@@ -45,7 +44,7 @@ class PairFiles:
     """None: in the same file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class TLSSettings:
     """How TLS is spoken, as the options say it."""
 
@@ -69,7 +68,7 @@ class TLSSettings:
         def whole(path: str | None) -> str | None:
             return None if path is None else os.path.abspath(path)
 
-        return dataclasses.replace(
+        return replace(
             self,
             pairs=tuple(
                 PairFiles(os.path.abspath(pair.certfile), whole(pair.keyfile))
