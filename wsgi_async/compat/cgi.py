@@ -214,8 +214,9 @@ class _Output:
         self.write(body)
 
     def start(self, head: ResponseHead, length: int | None) -> _Output:
-        # RFC 3875 §6.3.3: "Status: 200 OK" in the place of the status line.
-        fields = [("Status", f"{head.status} {head.reason}"), *head.fields]
+        # RFC 3875 §6.3.3: "Status: 200 OK" in the place of the status line, and none beside it.
+        own = [(name, value) for name, value in head.fields if name.lower() != "status"]
+        fields = [("Status", f"{head.status} {head.reason}"), *own]
         if length is not None and head.status not in BODILESS:
             fields.append(("Content-Length", str(length)))
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields])

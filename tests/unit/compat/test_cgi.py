@@ -58,6 +58,17 @@ def test_script_from_a_shell() -> None:
     assert done.stderr == b""
 
 
+def test_the_status_is_said_once() -> None:
+    """Of two the last counts for Apache."""
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("201 Created", [("STATUS", "404 Not Found"), ("X-Status", "a")])
+        return [b""]
+
+    output, _ = run(application)
+    assert output == b"Status: 201 Created\r\nX-Status: a\r\nContent-Length: 0\r\n\r\n"
+
+
 def test_script_reads_its_body_and_no_more() -> None:
     source = HELLO.replace(
         'return [b"<p>hello</p>"]',
