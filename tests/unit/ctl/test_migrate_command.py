@@ -35,6 +35,19 @@ def test_nothing_of_consequence_is_code_0_and_something_is_2(capsys: Call) -> No
     assert "\n! command line  -D\n" in lost.out
 
 
+def test_a_truth_that_is_none_is_missing(capsys: Call) -> None:
+    ended = migrate(capsys, "--", "waitress-serve", "--expose-tracebacks=x", "app:app")
+    assert "! command line  --expose-tracebacks" in ended.out
+    assert "--debug takes true or false, not 'x'." in ended.out
+
+
+def test_words_and_errors_show_no_secrets(capsys: Call) -> None:
+    words = ["env", "TOKEN=hunter-1", "uwsgi", "-w", "a:b", "--strict", "PASSWORD=hunter-2"]
+    ended = migrate(capsys, "--", *words, "--workers", "KEY=hunter-3")
+    assert "--strict" in ended.out
+    assert "hunter" not in ended.out
+
+
 def test_options_for_a_server_are_refused(capsys: Call) -> None:
     ended = run(capsys, "--json", "migrate", "--", "gunicorn", "app:app")
     assert ended.code == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wsgi_async.ctl.migrate.bounds import LARGEST
 from wsgi_async.ctl.migrate.expressions import Known, NotKnown, evaluate
-from wsgi_async.ctl.migrate.masked import masked, masked_pair
+from wsgi_async.ctl.migrate.masked import masked, masked_pair, masked_prose
 from wsgi_async.ctl.migrate.words import Taking, Word, expanded, given, split, with_defaults
 from wsgi_async.errors import ConfigError
 
@@ -205,10 +205,21 @@ def test_variables_that_are_known_are_put_in() -> None:
         ("env", "TOKEN_FILE=/run/token", "TOKEN_FILE=/run/token"),
         ("-e", "API_KEY=a(b)=c", "API_KEY=..."),
         ("statsd", "localhost:8125", "localhost:8125"),
+        ("x", "y = PASSWORD=x", "y = PASSWORD=..."),
+        ("app", "http://h/?a=b&token=x&c=d", "http://h/?a=b&token=..."),
+        ("daemon", "redis --requirepass x --port 1", "redis --requirepass ... --port 1"),
+        ("route", "^/ basicauth:site,me:x", "^/ basicauth:site,..."),
+        ("RequestHeader", 'set Authorization "Bearer x"', 'set Authorization "Bearer ..."'),
+        ("legion", "mysite 225.1.1.1:42 98 bf-cbc:x", "..."),
     ],
 )
 def test_secrets_are_masked(setting: str, text: str, shown: str) -> None:
     assert masked(setting, text) == shown
+
+
+def test_what_a_sentence_quotes_is_masked() -> None:
+    said = "an operator's --threads takes a number, not 'PASSWORD=x', and the key: here"
+    assert masked_prose(said) == said.replace("PASSWORD=x", "PASSWORD=...")
 
 
 def test_a_pair_is_masked_to_its_end() -> None:

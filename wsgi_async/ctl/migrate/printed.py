@@ -14,7 +14,7 @@ from wsgi_async.config.written import as_toml, as_words, flag_of
 from wsgi_async.ctl.text import Paint, Screen, clean, cut, many
 
 from .checked import KNOWN
-from .masked import HIDDEN, masked, masked_pair
+from .masked import HIDDEN, masked, masked_pair, masked_prose
 from .report import Finding, Plan, Quoting, Verdict
 from .words import has_variable, with_defaults
 
@@ -136,7 +136,8 @@ def _placed(plan: Plan, words: Iterable[str]) -> str:
     pairs = [f"{name}={_quoted(masked(name, text))}" for name, text in plan.environment.items()]
     if plan.quoting is Quoting.SYSTEMD:
         words = [_for_systemd(word) for word in words]
-    command = " ".join((*pairs, *plan.before, *map(_quoted, words)))
+    before = [masked("", word) for word in plan.before]
+    command = " ".join((*pairs, *before, *map(_quoted, words)))
     command = plan.inside.replace("{command}", command)
     if plan.wrapper:
         command = " ".join((*plan.wrapper, shlex.quote(command)))
@@ -251,13 +252,15 @@ def _in_order(findings: list[Finding]) -> list[Finding]:
 
 def _finding_lines(finding: Finding, between: str, screen: Screen, width: int) -> list[str]:
     value = masked(finding.setting, " ".join(finding.value.split()))
-    setting = finding.setting if not value else f"{finding.setting}{between}{value}"
+    setting = masked("", finding.setting)  # a word that is none may be a value
+    if value:
+        setting = f"{setting}{between}{value}"
     if finding.setting.startswith("-") and value:
         setting = f"{finding.setting} {value}"
     mark = "!" if finding.matters else " "
     head = f"{mark} {clean(finding.where)}  {cut(clean(setting), _LONGEST)}"
     paint = Paint.BAD if finding.matters else Paint.PLAIN
-    text = clean(finding.text)
+    text = clean(masked_prose(finding.text))
     if text and not text.endswith((".", "?")):
         text += "."
     wrapped = textwrap.wrap(

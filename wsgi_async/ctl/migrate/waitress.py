@@ -161,7 +161,7 @@ def _rule(each: Given, setting: str, plan: Plan) -> Rule:
     if setting in ("call", "app"):
         return _application(setting, value, plan)
     if spec is not None:
-        if spec.kind == "bool" and parse_bool(value) is spec.default:
+        if spec.kind == "bool" and _is_default(spec, value):
             return taken("it is so here")
         if wrong := _set(plan, spec, setting, value):
             return missing(wrong)
@@ -171,6 +171,13 @@ def _rule(each: Given, setting: str, plan: Plan) -> Rule:
         return _RULES[setting]
     is_same = spec is not None and spec.flag == each.flag
     return taken(f"as {spec.flag}" if spec is not None and not is_same else "")
+
+
+def _is_default(spec: Option, value: str) -> bool:
+    try:
+        return parse_bool(value) is spec.default
+    except ValueError:
+        return False
 
 
 def _set(plan: Plan, spec: Option, setting: str, value: str) -> str:
