@@ -7,6 +7,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,8 @@ from gateway_nginx import (
 from processes import Site as Deployed
 from processes import children
 from serving import Served, serving
+
+from wsgi_async.help import page as guide_page
 
 LIMIT = 10_000
 CUT = (
@@ -224,6 +227,21 @@ def test_a_front_server_that_vanishes(tmp_path: Path) -> None:
         # Its successor finds the server as it was.
         for way in ways:
             assert nginx.ask(way, "/hello").body == b"Hello, world!"
+
+
+def test_the_guide_knows_the_complaint_of_who_finds_nobody(tmp_path: Path) -> None:
+    """All that the client sees is a 502: the guide goes by what nginx's log says."""
+    guide = guide_page("gateways")
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    told = [f"uwsgi://127.0.0.1:{port}", f"fastcgi+unix:{tmp_path}/none.sock"]
+    ways = [Way("uwsgi", "tcp"), Way("fastcgi", "unix")]
+    with fronted(tmp_path, told, ways, but_for=r"connect\(\) .*failed") as nginx:
+        for way, number in zip(ways, ("111", "2"), strict=True):
+            assert nginx.ask(way, "/hello").status == 502
+            line = nginx.complaints.wait_for(rf"failed \({number}: ")
+            [complaint] = re.findall(r"failed \(.*?\)", line)
+            assert f"| `{complaint}` |" in guide
 
 
 def test_spoken_to_the_wrong_port(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,12 @@ __all__ = ["FCGI_RESPONDER", "FastCGIServer", "WSGIServer"]
 
 FCGI_RESPONDER = 1
 """The role of an application that answers requests, and the only one there is here."""
+
+
+_BY_HAND = (
+    "wsgi_async: answered as a CGI script, with no request: no web server has started this, and no "
+    "bindAddress says where to listen"
+)
 
 
 class FastCGIServer(FlupServer):
@@ -80,6 +87,8 @@ class FastCGIServer(FlupServer):
         if not self._is_external:
             is_forced = self.forceCGI or (variable("FCGI_FORCE_CGI") or "N").upper()[:1] == "Y"
             if is_forced or not is_spawned():
+                if not (is_forced or variable("REQUEST_METHOD")):
+                    print(_BY_HAND, file=sys.stderr)
                 self._run_as_script()
         return super().run()
 

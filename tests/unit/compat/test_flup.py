@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,25 @@ def test_hanging_up_ends_it_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None
         signal.signal(signal.SIGTERM, terminate)
     assert ended == [signal.SIGTERM]
     assert signal.getsignal(signal.SIGHUP) is before
+
+
+@pytest.mark.parametrize("variables", [{}, {"REQUEST_METHOD": "GET"}, {"FCGI_FORCE_CGI": "y"}])
+def test_who_runs_it_by_hand_learns_why_it_ends(
+    variables: dict[str, str],
+    served: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its one response says nothing about that; of a CGI script it is all that is asked."""
+    monkeypatch.setattr(fcgi, "is_spawned", lambda: False)
+    monkeypatch.setattr(flup, "run_as_script", lambda application: sys.exit(0))
+    monkeypatch.delenv("REQUEST_METHOD", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        fcgi.WSGIServer(application).run()
+    assert ("no bindAddress says where to listen" in capsys.readouterr().err) == (not variables)
+    assert not served
 
 
 def test_a_listening_descriptor_is_told_from_any_other(

@@ -75,6 +75,20 @@ def test_a_page_as_text_for_a_terminal() -> None:
     assert as_text(PAGE, width=36) == TEXT
 
 
+def test_several_columns_are_told_by_their_heads() -> None:
+    """Without them "empty" and "the whole path" beneath each other say nothing."""
+    page = (
+        "| nginx says | `SCRIPT_NAME` | `PATH_INFO` |\n|---|---|---|\n| its `files` | - | all |\n"
+    )
+    assert as_text(page) == "its files\n    SCRIPT_NAME: -\n    PATH_INFO: all\n"
+
+
+def test_commands_that_are_indented_are_as_they_are() -> None:
+    """However wide: two in one line are none."""
+    page = "Write:\n\n    wsgi-async --threads 2 a:app\n    kill -HUP 1\n\nThen wait.\n"
+    assert as_text(page, width=20) == page
+
+
 def test_what_is_wider_than_the_terminal_is_wrapped() -> None:
     page = (
         "A paragraph that is much wider than\nthe terminal.\n"
