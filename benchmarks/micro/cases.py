@@ -11,6 +11,7 @@ from wsgi_async.events import Observer
 from . import heads
 from .answering import PIECES, open_cookie, open_response, open_wsgi, stream
 from .benchmark import Benchmark, Opened
+from .connecting import as_http, as_uwsgi, open_accepted, open_connected, open_variables
 from .encrypting import open_bare, open_transport
 from .inside import closing, hello
 from .reading import open_environ, open_fast_path, open_lines, open_reader
@@ -67,6 +68,22 @@ def _all() -> list[Benchmark]:
             "protocol.h11.browser",
             "a request",
             of(whole, heads.browser, hello, parser="h11"),
+        ),
+        ("gateways.uwsgi", "a browser's, as nginx tells it", of(open_variables, heads.uwsgi)),
+        (
+            "connection.http",
+            "a connection with one request, in memory",
+            of(open_connected, heads.closing, as_http),
+        ),
+        (
+            "connection.uwsgi",
+            "the same, a browser's request by nginx",
+            of(open_connected, heads.uwsgi, as_uwsgi),
+        ),
+        (
+            "connection.accepted",
+            "the same of HTTP, by real sockets, its client included",
+            of(open_accepted, heads.closing),
         ),
         (
             "protocol.stream",

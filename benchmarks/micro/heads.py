@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-__all__ = ["DISTINCT", "browser", "hello", "proxied", "short"]
+__all__ = ["DISTINCT", "browser", "closing", "hello", "proxied", "short", "uwsgi"]
 
 DISTINCT = 1000
 """Heads before one comes again: more than the server remembers."""
@@ -60,3 +60,48 @@ def proxied() -> Iterator[bytes]:
     heads = itertools.islice(browser(), DISTINCT)
     made = [head[:-2] + fields % (number % 50) for number, head in enumerate(heads)]
     return itertools.cycle(made)
+
+
+def closing() -> Iterator[bytes]:
+    """What a load generator sends that wants a connection for each request."""
+    return itertools.repeat(b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nConnection: close\r\n\r\n")
+
+
+def uwsgi() -> Iterator[bytes]:
+    """A browser's, as nginx passes it on by uwsgi: fifty clients, each asking in its turn."""
+    made = []
+    for number, head in enumerate(itertools.islice(browser(), DISTINCT)):
+        line, *fields = head.decode("latin-1").split("\r\n")[:-2]
+        target = line.split(" ")[1]
+        path, _, query = target.partition("?")
+        # As its uwsgi_params has them, and then the fields in their order.
+        variables = {
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": "GET",
+            "CONTENT_TYPE": "",
+            "CONTENT_LENGTH": "",
+            "REQUEST_URI": target,
+            "PATH_INFO": path,
+            "DOCUMENT_ROOT": "/usr/share/nginx/html",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REQUEST_SCHEME": "https",
+            "HTTPS": "on",
+            "REMOTE_ADDR": f"203.0.113.{number % 50}",
+            "REMOTE_PORT": str(40000 + number),
+            "SERVER_PORT": "443",
+            "SERVER_NAME": "www.example.com",
+        }
+        for field in fields:
+            name, _, value = field.partition(": ")
+            variables["HTTP_" + name.upper().replace("-", "_")] = value
+        made.append(_uwsgi_block(variables))
+    return itertools.cycle(made)
+
+
+def _uwsgi_block(variables: dict[str, str]) -> bytes:
+    block = b"".join(
+        len(part).to_bytes(2, "little") + part.encode("latin-1")
+        for pair in variables.items()
+        for part in pair
+    )
+    return b"\0" + len(block).to_bytes(2, "little") + b"\0" + block

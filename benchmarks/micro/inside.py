@@ -29,11 +29,16 @@ from wsgi_async.threads.pool import Task, ThreadPool
 
 __all__ = [
     "BODY",
+    "PEER",
+    "WALL",
+    "InlinePool",
     "Inside",
+    "Line",
     "Loop",
     "bounds",
     "budgets_of",
     "closing",
+    "connections_of",
     "hello",
     "raising",
 ]
@@ -42,6 +47,9 @@ WALL = 784111777.0
 """The time that the Date field shows."""
 
 BODY = b"hello, world\n"
+
+PEER = ("127.0.0.1", 50312)
+"""The client's address."""
 
 
 def hello(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
@@ -201,6 +209,35 @@ class Failing(Observer):
         raise RuntimeError(message) from error
 
 
+def connections_of(
+    application: Any,
+    loop: Any,
+    pool: ThreadPool[Task],
+    *,
+    observers: Iterable[Observer] = (),
+    **options: Any,
+) -> Connections:
+    """What the connections of a server share, as it has them.
+
+    :param loop: a real one, or a :class:`Loop`.
+    :param options: others than the default ones.
+    """
+    config = Config(**options)
+    observer = FanOut([Failing(), *observers], lambda what, error: raising(error))
+    budgets = budgets_of(config)
+    gateway = Gateway(
+        application,
+        pool,
+        Mailbox(loop.call_soon_threadsafe, raising),
+        bounds(budgets, config),
+        observer,
+        request_ids(),
+        exchange=exchange_for(observer, config),
+    )
+    fields = proxy_fields(config, gateway.observer)
+    return Connections(config, gateway, pool, budgets, 100, proxy_fields=fields)
+
+
 class Inside:
     """One connection, from this machine, to a server that has the default options.
 
@@ -212,36 +249,17 @@ class Inside:
     def __init__(
         self, application: Any, *, observers: Iterable[Observer] = (), **options: Any
     ) -> None:
-        config = Config(**options)
-        observer = FanOut([Failing(), *observers], lambda what, error: raising(error))
         self.loop = Loop()
         self.pool = InlinePool()
-        budgets = budgets_of(config)
-        mailbox = Mailbox(self.loop.call_soon_threadsafe, raising)
-        gateway = Gateway(
-            application,
-            self.pool,
-            mailbox,
-            bounds(budgets, config),
-            observer,
-            request_ids(),
-            exchange=exchange_for(observer, config),
+        self.connections = connections_of(
+            application, self.loop, self.pool, observers=observers, **options
         )
-        connections = Connections(
-            config,
-            gateway,
-            self.pool,
-            budgets,
-            100,
-            proxy_fields=proxy_fields(config, gateway.observer),
-        )
-        connections.tick(self.loop.time(), WALL)
+        self.connections.tick(self.loop.time(), WALL)
         protocol: asyncio.Protocol
         if application is None:
             protocol = Echo(self.pool, self.loop, b"HTTP/1.1 204 No Content\r\n\r\n")
         else:
-            peer = ("127.0.0.1", 50312)
-            protocol = HTTPProtocol(connections, self.loop, peer)  # type: ignore[arg-type]
+            protocol = HTTPProtocol(self.connections, self.loop, PEER)  # type: ignore[arg-type]
         self.line = Line(self.loop, protocol)
 
     def serve(self, heads: Iterator[bytes], count: int) -> tuple[bytes, int]:

@@ -78,10 +78,6 @@ def framer_arguments(config: Config) -> tuple[str, tuple[tuple[str, str], ...]]:
     return SERVER if config.server_header else "", tuple(parse_fields(config.header))
 
 
-def _do_nothing() -> None:
-    pass
-
-
 def _nothing() -> None:
     return None
 
@@ -127,12 +123,16 @@ class Connections:
         self.refused: set[OpenConnection] = set()
         """Those of the open ones that are beyond the cap, and only there to read their 503; where
         there are probes, at their first request, for it may be one."""
-        self.on_lost: Callable[[], object] = _do_nothing
-        """Called after each connection that is lost."""
+        self.on_lost: Callable[[], object] | None = None
+        """Called after each connection that is lost, if there is anybody."""
         self.loop_vitals: Callable[[], LoopVitals | None] = _nothing
         """How the application loop is, where there is one."""
         self._none_open = asyncio.Event()
+        self.high_water = gateway.bounds.high_water
+        self.low_water = self.high_water // 4
         self.waits = Waits(config)
+        self.silent = self.waits[Wait.FIRST_BYTE].since
+        """Those from which nothing has come yet, and since when."""
         self.paces = Paces(config)
         self.unread: Departures[OpenConnection] = Departures()
         """Connections from which nothing is read at present."""
@@ -183,10 +183,14 @@ class Connections:
         """A connection is lost. Harmless if repeated."""
         self.waits.forget(connection)
         self.open.discard(connection)
-        self.refused.discard(connection)
-        self.paces.forget(connection)
-        self.unread.discard(connection)
-        self.on_lost()
+        if self.refused:
+            self.refused.discard(connection)
+        if self.paces.looked:
+            self.paces.forget(connection)
+        if self.unread.descriptors:
+            self.unread.discard(connection)
+        if self.on_lost is not None:
+            self.on_lost()
         if not self.open and self.phase is not Phase.SERVING:
             self._none_open.set()
 

@@ -23,29 +23,31 @@ class Deadlines(Generic[K]):
     :param timeout: seconds.
     """
 
-    __slots__ = ("_since", "timeout")
+    __slots__ = ("since", "timeout")
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
-        self._since: dict[K, float] = {}
+        self.since: dict[K, float] = {}
+        """Who waits since when, in that order. For those who would call a method with each step of
+        each request: what is in it already must leave it before it is set."""
 
     def __len__(self) -> int:
-        return len(self._since)
+        return len(self.since)
 
     def add(self, key: K, now: float) -> None:
         """Begin the wait of `key`, anew if it is waiting already."""
-        since = self._since
+        since = self.since
         if key in since:
             del since[key]  # a dict keeps the place of a key that it has
         since[key] = now
 
     def discard(self, key: K) -> None:
         """End its wait, if there is one."""
-        self._since.pop(key, None)
+        self.since.pop(key, None)
 
     def oldest(self, before: float = math.inf, besides: Container[K] = ()) -> K | None:
         """Who has been waiting the longest, `besides` aside, if since `before`."""
-        for key, since in self._since.items():
+        for key, since in self.since.items():
             if since > before:
                 return None
             if key not in besides:
@@ -56,12 +58,12 @@ class Deadlines(Generic[K]):
         """Remove and return those whose time is over."""
         limit = now - self.timeout
         found = []
-        for key, since in self._since.items():
+        for key, since in self.since.items():
             if since > limit:
                 break
             found.append(key)
         for key in found:
-            del self._since[key]
+            del self.since[key]
         return found
 
 

@@ -42,7 +42,8 @@ class Departures(Generic[T]):
     def __init__(self) -> None:
         self._poll = select.poll() if sys.platform == "linux" else None
         self._connections: dict[int, T] = {}
-        self._descriptors: dict[T, int] = {}
+        self.descriptors: dict[T, int] = {}
+        """Those that are looked at, and their sockets."""
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -57,11 +58,11 @@ class Departures(Generic[T]):
             return
         self._poll.register(descriptor, _NOTHING if has_ended else _END)
         self._connections[descriptor] = connection
-        self._descriptors[connection] = descriptor
+        self.descriptors[connection] = descriptor
 
     def discard(self, connection: T) -> None:
         """It is read from again, or closed. Harmless if it was never added."""
-        descriptor = self._descriptors.pop(connection, None)
+        descriptor = self.descriptors.pop(connection, None)
         if descriptor is not None:
             assert self._poll is not None
             del self._connections[descriptor]

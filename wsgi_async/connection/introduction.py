@@ -68,7 +68,7 @@ class IntroducedProtocol(HTTPProtocol):
         self.is_welcome = introduction.place is not None
 
     @or_ends
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         shared, introduction = self._shared, self._introduction
         assert introduction is not None
         self._introduction = None  # a header may be long, and a connection live for days

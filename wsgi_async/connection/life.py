@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.framing import BodyFraming
@@ -117,9 +117,10 @@ class ConnectionLife(asyncio.Protocol):
         self.state = _NEW
         self._shared = shared
         self._loop = loop
-        self._transport = cast("asyncio.Transport", None)  # until connection_made
-        self._sender = cast("Sender", None)
-        self._input = cast("Input", None)
+        if TYPE_CHECKING:  # from connection_made on
+            self._transport: asyncio.Transport
+            self._sender: Sender
+            self._input: Input
         if reader is None:
             reader = RequestReader(shared.limits, shared.config.parser)
         self._reader = reader
@@ -242,9 +243,9 @@ class ConnectionLife(asyncio.Protocol):
             raise RuntimeError(error) from None
         self.state = state
         if old is not None:
-            self._shared.waits[old].discard(self)
+            self._shared.waits[old].since.pop(self, None)
         if new is not None:
-            self._shared.waits[new].add(self, self._loop.time())
+            self._shared.waits[new].since[self] = self._loop.time()
 
     # --- its ends ----------------------------------------------------------------------------
 
@@ -252,8 +253,10 @@ class ConnectionLife(asyncio.Protocol):
         """Close when all is sent; who does not take it is dropped by the pace check. All is also
         what a transport itself has to say at its end."""
         self._enter(_CLOSING)
-        self._transport.close()
-        self._sender.await_client(self)
+        transport = self._transport
+        transport.close()
+        if transport.get_write_buffer_size():
+            self._sender.await_client(self)
 
     def _close_softly(self) -> None:
         """Stop sending, but read for a little while: closing with unread input resets the

@@ -21,35 +21,35 @@ class Paces:
     def __init__(self, config: Config) -> None:
         gaps = [gap / 4 for gap in (config.body_timeout, config.send_timeout) if gap]
         self._interval = min([PACE_CHECK, *gaps])
-        # When each was last looked at; the oldest look first.
-        self._looked: dict[OpenConnection, float] = {}
+        self.looked: dict[OpenConnection, float] = {}
+        """When each was last looked at; the oldest look first."""
 
     def __len__(self) -> int:
-        return len(self._looked)
+        return len(self.looked)
 
     def __contains__(self, connection: OpenConnection) -> bool:
-        return connection in self._looked
+        return connection in self.looked
 
     def watch(self, connection: OpenConnection, now: float) -> None:
         """Have its ``check_pace`` called from time to time, until that returns False."""
-        self._looked.setdefault(connection, now)
+        self.looked.setdefault(connection, now)
 
     def forget(self, connection: OpenConnection) -> None:
         """It is lost. Harmless if repeated."""
-        self._looked.pop(connection, None)
+        self.looked.pop(connection, None)
 
     def check(self, now: float) -> None:
         """Look at those whose turn it is."""
         due = []
-        for connection, seen in self._looked.items():
+        for connection, seen in self.looked.items():
             if seen > now - self._interval:
                 break
             due.append(connection)
         for connection in due:
-            del self._looked[connection]
+            del self.looked[connection]
             if not connection.check_pace(now):
                 continue
             try:
-                self._looked[connection] = now
+                self.looked[connection] = now
             except MemoryError:
                 connection.abort()  # nobody would look at it again

@@ -9,7 +9,6 @@ bytes are sent in ``sender``, how a body arrives in ``upload``, whether the sock
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 
 from wsgi_async.errors import HTTPError, Overload
 from wsgi_async.http.framing import FramedHead
@@ -22,7 +21,6 @@ from .connections import Phase
 from .exchange import Exchange
 from .input import Input, InputState
 from .life import ConnectionLife, or_ends
-from .open_connection import Wait
 from .sender import Sender, Sent
 from .states import ENDS, ConnectionState
 from .upload import Upload, UploadState
@@ -70,18 +68,24 @@ class HTTPProtocol(ConnectionLife):
 
     # --- asyncio.Protocol --------------------------------------------------------------------
 
-    @or_ends
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        shared = self._shared
-        high = shared.gateway.bounds.high_water
-        self._transport.set_write_buffer_limits(high=high, low=high // 4)
-        self._sender = Sender(self._transport, shared, self._loop.time)
-        self._input = Input(self._transport, shared.unread)
-        self.server_variables = shared.variables_at(transport.get_extra_info("sockname"))
-        shared.open.add(self)
-        now = self._loop.time()
-        shared.waits[Wait.FIRST_BYTE].add(self, now)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        try:
+            self._transport = transport
+            shared, clock = self._shared, self._loop.time
+            transport.set_write_buffer_limits(shared.high_water, shared.low_water)
+            self._sender = Sender(transport, shared, clock)
+            self._input = Input(transport, shared.unread)
+            self.server_variables = shared.variables_at(transport.get_extra_info("sockname"))
+            shared.open.add(self)
+            shared.silent[self] = clock()
+            if len(shared.open) > shared.cap or shared.phase is _DRAINING:
+                self._enter_crowd()
+        except Exception as error:
+            self._fail(error)
+
+    def _enter_crowd(self) -> None:
+        """It may be one too many, or too late."""
+        shared, now = self._shared, self._loop.time()
         if shared.phase is _DRAINING and not self.is_welcome:
             self._close()
         elif not shared.make_room(self, now):
@@ -152,7 +156,8 @@ class HTTPProtocol(ConnectionLife):
         try:
             self._enter(_CLOSED)
             self._shared.forget(self)
-            self._let_exchange_go("the client has gone")
+            if self._exchange is not None:
+                self._let_exchange_go("the client has gone")
         except Exception as error:
             self.state = _CLOSED
             self._fail(error)

@@ -41,7 +41,7 @@ class Waits(dict[Wait, Deadlines[OpenConnection]]):
     def forget(self, connection: OpenConnection) -> None:
         """It is lost. Harmless if repeated."""
         for deadlines in self.values():
-            deadlines.discard(connection)
+            deadlines.since.pop(connection, None)
 
     def end(self, now: float) -> None:
         """Tell those whose time is over."""

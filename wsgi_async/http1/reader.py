@@ -90,6 +90,7 @@ class RequestReader:
         "_decoder",
         "_error",
         "_fast_path",
+        "_has_fast_path",
         "_line",
         "_lines",
         "_pos",
@@ -101,7 +102,8 @@ class RequestReader:
 
     def __init__(self, limits: Limits, parser: str = "auto") -> None:
         self._bounds, self._quick_size = _bounds(limits)
-        self._fast_path = FastPath() if parser == "auto" and FastPath is not None else None
+        self._has_fast_path = parser == "auto" and FastPath is not None
+        self._fast_path: FastPath | None = None  # until there is a head to parse
         self._state = _HEAD
         self._data: bytes | bytearray = b""  # a bytearray only where pieces had to be joined
         self._pos = 0  # what lies before it has been turned into events
@@ -245,9 +247,16 @@ class RequestReader:
         if end < 0:
             return _NEED_DATA
         raw = bytes(self._data[self._pos : end])
-        return self._begin(
-            (self._fast_path and self._fast_path.parse(raw)) or _parse_with_h11(raw), end
-        )
+        return self._begin(self._parse_quickly(raw) or _parse_with_h11(raw), end)
+
+    def _parse_quickly(self, raw: bytes) -> RequestHead | None:
+        """None where the fast path declines, or is not wanted."""
+        path = self._fast_path
+        if path is None:
+            if not self._has_fast_path:
+                return None
+            self._fast_path = path = FastPath()
+        return path.parse(raw)
 
     def _read_whole(self, raw: bytes) -> RequestHead | None:
         """A head that came in one piece, and to which no limit on lengths can apply.
@@ -256,7 +265,8 @@ class RequestReader:
         proves that by the way. None where the lines have to be looked at in their order, or where
         `raw` ends in an empty line but is not one head.
         """
-        head = self._fast_path.parse(raw) if self._fast_path is not None else None
+        path = self._fast_path
+        head = path.parse(raw) if path is not None else self._parse_quickly(raw)
         if head is None:
             # What begins with no token gets its sentence from _at_token, as where it came in parts.
             sound = raw[0] in _TOKEN_BYTES and _SOUND_LINES.fullmatch(raw) is not None

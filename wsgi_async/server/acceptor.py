@@ -42,7 +42,7 @@ from wsgi_async.system.spoken import Spoken
 
 from .connection_counts import OwnCount
 
-__all__ = ["NEXT", "PATIENCE", "RETRY", "Acceptor", "AcceptorState"]
+__all__ = ["NEXT", "PATIENCE", "RETRY", "Acceptor", "AcceptorState", "Descriptor"]
 
 RETRY = 0.001
 """Seconds between two looks at connections that are left to other processes."""
@@ -126,6 +126,7 @@ class Acceptor:
     :param count_open: how many connections are open, those not counted whose protocol's
         ``connection_made`` is still to come.
     :param warn: told, in one line, why nothing can be accepted for a second.
+    :param needs_sockets: whether `preface` asks more of a connection than its descriptor.
     :param cap: with so many connections, this process leaves new ones to others that have room;
         where none has, it accepts them nevertheless.
     :param at_once: connections accepted in one turn of the loop, from each socket.
@@ -141,16 +142,17 @@ class Acceptor:
         count_open: Callable[[], int],
         warn: Callable[[str], None],
         preface: Preface | None = None,
+        needs_sockets: bool = False,
         cap: int = sys.maxsize,
         at_once: int = BATCH,
     ) -> None:
         self.state = AcceptorState.OFF
         self._loop = loop
         self._sockets = {sock: _queue_length(sock) for sock in sockets}
-        # libuv sees to it itself that a socket does not block, but not before it has it; and with a
-        # default timeout, which an application may have set, Python waits as long on one that does.
-        blocking = preface is None and type(loop).__module__.startswith("uvloop")
-        self._accepts = {sock: _accept_from(sock, blocking=blocking) for sock in sockets}
+        # asyncio's own transports work with the socket; libuv needs its descriptor, and sees to it
+        # itself that it does not block.
+        is_bare = not needs_sockets and type(loop).__module__.startswith("uvloop")
+        self._accepts = {sock: _accept_from(sock, is_bare=is_bare) for sock in sockets}
         self._make_protocol = make_protocol
         self._preface = preface
         self._own_count = own_count
@@ -338,21 +340,24 @@ class Acceptor:
                 self._loop.call_soon(self._finish, batch)
                 self._underway += len(batch)
 
-    def _hand_over(self, connection: socket.socket, address: object, batch: list[_Made]) -> None:
+    def _hand_over(self, connection: Any, address: object, batch: list[_Made]) -> None:
         # The transport is made in the first step of the coroutine, which then waits for
         # connection_made. A task for each would cost more than taking the steps here.
-        make_protocol: MakeProtocol = functools.partial(self._make_protocol, address)
+        make_protocol: MakeProtocol | None
         try:
-            if self._preface is not None:
-                made = self._preface(connection, address)
-                if made is None:
+            if self._preface is None:
+                make_protocol = functools.partial(self._make_protocol, address)
+            else:
+                make_protocol = self._preface(connection, address)
+                if make_protocol is None:
                     return
-                make_protocol = made
             connecting = self._loop.connect_accepted_socket(make_protocol, connection)
             batch.append((connecting, connecting.send(None)))
         except StopIteration:
             pass
         except Exception as error:
+            if isinstance(error, OSError) and isinstance(connection, Descriptor):
+                connection.give_back()  # libuv has refused it
             connection.close()
             self._report(error)
             if isinstance(error, MemoryError):
@@ -364,9 +369,11 @@ class Acceptor:
         for connecting, made in batch:
             try:
                 if made.done():
-                    self._step(connecting)
+                    connecting.send(None)
                 else:
                     made.add_done_callback(functools.partial(self._step, connecting))
+            except StopIteration:
+                pass
             except Exception as error:
                 self._report(error)
 
@@ -414,16 +421,52 @@ def _queue_length(sock: socket.socket) -> Callable[[], int]:
     return lambda: _FEW if poll.poll(0) else 0
 
 
-def _accept_from(
-    sock: socket.socket, *, blocking: bool
-) -> Callable[[], tuple[socket.socket, object]]:
+class Descriptor:
+    """A connection as uvloop needs it. A ``socket.socket`` is made and let go in six times as many
+    steps, and asks the kernel for the name that the transport asks for once more.
+
+    Whoever has asked it for its number closes that.
+    """
+
+    __slots__ = ("_is_taken", "_number")
+
+    family: int
+    type: int
+    protocol: Spoken
+    is_tls: bool
+    asks_who = False
+    """Of its listener, all of these."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._is_taken = False
+
+    def fileno(self) -> int:
+        """For a transport, which closes it at its end."""
+        self._is_taken = True
+        return self._number
+
+    def give_back(self) -> None:
+        """The transport has not taken it."""
+        self._is_taken = False
+
+    def close(self) -> None:
+        """Close it, unless it is a transport's. Harmless if repeated."""
+        if not self._is_taken:
+            self._is_taken = True
+            os.close(self._number)
+
+
+def _accept_from(sock: socket.socket, *, is_bare: bool) -> Callable[[], tuple[Any, object]]:
     """Like ``sock.accept()``: a connection, and its client's address.
 
     A socket's family and type are properties that make an enum's member each time: accept() asks
-    its listener, and uvloop the connection. Here they are plain attributes.
+    its listener, and a loop the connection. Here they are plain attributes.
 
-    :param blocking: whether a connection may be left as accept(2) makes it.
+    :param is_bare: whether a :class:`Descriptor` will do.
     """
+    if is_bare and not getattr(sock, "asks_who", False):
+        return _descriptors_from(sock)
     family, kind = sock.family, sock.type
     # asyncio sets TCP_NODELAY on a socket that says it is TCP; one made as 0 is TCP too.
     proto = 0 if sock.family == getattr(socket, "AF_UNIX", None) else socket.IPPROTO_TCP
@@ -447,8 +490,31 @@ def _accept_from(
         except BaseException:
             os.close(descriptor)
             raise
-        if not blocking:
-            connection.setblocking(False)
+        # With a default timeout, which an application may have set, it would block.
+        connection.setblocking(False)
         return connection, address
+
+    return accept_one
+
+
+def _descriptors_from(sock: socket.socket) -> Callable[[], tuple[Descriptor, object]]:
+    """See :func:`_accept_from`."""
+    accept = sock._accept  # type: ignore[attr-defined]
+
+    class Connection(Descriptor):
+        __slots__ = ()
+
+        family = int(sock.family)
+        type = int(sock.type)
+        protocol = getattr(sock, "protocol", Spoken.HTTP)
+        is_tls = getattr(sock, "is_tls", False)
+
+    def accept_one() -> tuple[Descriptor, object]:
+        number, address = accept()
+        try:
+            return Connection(number), address
+        except BaseException:
+            os.close(number)
+            raise
 
     return accept_one

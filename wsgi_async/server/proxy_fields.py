@@ -5,6 +5,7 @@ Neither the core nor any floor below knows these fields. On the loop.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from wsgi_async._records import replace
@@ -58,6 +59,8 @@ def proxy_fields(config: Config, observer: Observer) -> FieldsOf:
     # Whoever introduces its clients has told their addresses: nothing is to be said of another way.
     of_introducers = _Believed(forwarding) if theirs is not None else None
 
+    # Few peers have many connections.
+    @functools.lru_cache(maxsize=1024)
     def fields_of(peer: str, source: str | None = None) -> ProxyFields | None:
         fields = theirs if peer in peers else others
         if source is None:

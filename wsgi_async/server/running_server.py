@@ -374,11 +374,12 @@ class RunningServer:
         self._acceptor = acceptor = Acceptor(
             self._loop,
             self.sockets,
-            self._make_protocol,
+            functools.partial(HTTPProtocol, connections, self._loop),
             own_count,
             count_open=lambda: len(connections.open),
             warn=_rarely(self._observer.warning),
             preface=self._begin if is_introduced else None,
+            needs_sockets=self._prefaces is not None,
             cap=self._plan.connections,
             at_once=self._plan.unseen // (ACCEPT_TURNS * len(self.sockets)),
         )

@@ -11,7 +11,7 @@ import pytest
 from acceptors import LOOPS, Recording, Side, connect, listening, own_counts, run, until
 
 from wsgi_async.server import acceptor as accepting
-from wsgi_async.server.acceptor import AcceptorState
+from wsgi_async.server.acceptor import AcceptorState, Descriptor
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -152,3 +152,56 @@ def test_a_lost_connection_makes_room_at_once(loop: str, monkeypatch: pytest.Mon
         stack.callback((await side.next()).transport.abort)
 
     run(loop, main)
+
+
+def test_uvloop_is_given_no_more_than_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket is made in many steps, and asks the kernel for its name: nobody wants it there."""
+    made = []
+
+    class Counted(socket.socket):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+            made.append(self)
+
+    async def main(stack: contextlib.ExitStack) -> None:
+        sock = stack.enter_context(listening())
+        side = Side(None, [sock])
+        stack.callback(side.acceptor.close)
+        side.acceptor.start()
+        clients = [connect(stack, sock) for _ in range(3)]
+        with monkeypatch.context() as patch:
+            patch.setattr(accepting.socket, "socket", Counted)
+            accepted = [await side.next() for _ in clients]
+        assert not made
+        for protocol in accepted:
+            number = protocol.transport.get_extra_info("socket").fileno()
+            protocol.transport.abort()
+            await until(lambda protocol=protocol: protocol not in side.open)  # type: ignore[misc]
+            await asyncio.sleep(0)
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(number)
+
+    run("uvloop", main)
+
+
+class TestDescriptor:
+    def test_whoever_has_its_number_closes_it(self) -> None:
+        number, other = os.pipe()
+        descriptor = Descriptor(number)
+        assert descriptor.fileno() == number
+        descriptor.close()
+        os.close(number)
+        os.close(other)
+
+    def test_else_it_is_closed_once(self) -> None:
+        number, other = os.pipe()
+        descriptor = Descriptor(number)
+        descriptor.fileno()
+        descriptor.give_back()
+        descriptor.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(number)
+        os.dup2(other, number)  # somebody else's now
+        descriptor.close()
+        os.close(number)
+        os.close(other)
