@@ -180,6 +180,10 @@ def _set_state(self: Any, state: list[Any]) -> None:
 
 
 def _replace(self: Any, /, **changes: Any) -> Any:
+    if "__record_fields__" not in type(self).__dict__:  # a dataclass that stands on a record
+        with StandardFirst():
+            import dataclasses
+        return dataclasses.replace(self, **changes)
     items = fields_of(type(self)).items()
     kept = {name: getattr(self, name) for name, item in items if item.init and name not in changes}
     return type(self)(**kept, **changes)

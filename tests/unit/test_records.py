@@ -150,3 +150,21 @@ def test_of_a_records_methods_one_is_compiled() -> None:
         tuple_by(_making.NamedTuple)
     assert len(compiled) == 1
     assert _records.record is _making.record  # type: ignore[comparison-overlap]
+
+
+def test_a_dataclass_may_stand_on_a_record() -> None:
+    """As the heads of front servers do; until CPython 3.13 it has no ``__replace__`` of its own."""
+
+    @_making.record(slots=True)
+    class Base:
+        a: int
+        b: int = 2
+
+    @dataclasses.dataclass(slots=True)
+    class Above(Base):
+        c: int = dataclasses.field(kw_only=True)
+
+    one = Above(1, c=3)
+    for replace in (_making.replace, _records.replace, dataclasses.replace):
+        assert replace(one, b=5) == Above(1, 5, c=3)
+    assert (one.b, repr(_making.replace(one, c=4))) == (2, repr(Above(1, c=4)))
