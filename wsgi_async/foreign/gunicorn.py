@@ -34,6 +34,7 @@ __all__ = [
     "OPTIONS",
     "REFUSED",
     "SETTINGS",
+    "addresses",
     "convert",
     "execute",
     "header_map_notices",
@@ -337,9 +338,13 @@ def options_of(given: Mapping[str, Any], name: str) -> tuple[dict[str, Any], lis
     return options, unknown
 
 
-def _addresses(value: Any) -> list[str]:
+def addresses(value: Any) -> list[str]:
+    """Those of ``bind``, as ``--bind`` takes them.
+
+    :param value: a list, or a text with commas.
+    """
     parts = value.split(",") if isinstance(value, str) else list(value)
-    return [_address(part) for part in parts if part]
+    return [found for part in parts if (found := _address(part))]
 
 
 def _address(text: str) -> str:
@@ -386,7 +391,7 @@ def _file(value: Any) -> list[str]:
 _EMPTY_IS_A_VALUE = ("bind", "forwarded_allow_ips", "forwarder_headers")
 
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
-    "bind": _addresses,
+    "bind": addresses,
     "certfile": _file,
     "chdir": os.fspath,
     "control_socket": os.fspath,

@@ -131,7 +131,7 @@ class _Conversion:
             if value not in ("", None):
                 self._options[key] = value
         elif is_ours and knows(key) and key not in _NOT_HERE:
-            self._options[key] = _addresses(value) if key == "bind" else value
+            self._options[key] = gunicorn.addresses(value) if key == "bind" else value
         elif self._server in (Speaker.OURS, Speaker.GUNICORN) and key in gunicorn.SETTINGS:
             self._gunicorn[key] = _of_gunicorn(key, value)
         elif self._server in (Speaker.OURS, Speaker.WAITRESS) and key in _NO_OPTIONS_OF_WAITRESS:
@@ -181,16 +181,10 @@ class _Conversion:
 def places_in(host: str) -> list[str]:
     """The addresses that ``host`` names without ``port``, as gunicorn has it; none where it is the
     name or number of a host alone."""
-    parts = _addresses(host)
+    parts = gunicorn.addresses(host)
     if len(parts) == 1 and not _WITH_PORT.search(host):
         return []
     return [one if _WITH_PORT.search(one) else join_address(one, DEFAULT_PORT) for one in parts]
-
-
-def _addresses(value: Any) -> list[str]:
-    """``bind``, in which gunicorn also has ``tcp://``."""
-    parts = value.split(",") if isinstance(value, str) else list(value)
-    return [re.sub(r"^tcp://", "", part.strip()) for part in parts if part.strip()]
 
 
 def _of_gunicorn(key: str, value: Any) -> Any:

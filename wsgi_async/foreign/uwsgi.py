@@ -97,11 +97,12 @@ _PLACEHOLDER = ("set", "set-placeholder", "set-ph")
 
 _FULFILLED_NAMES = (
     "auto-procname close-on-exec die-on-term disable-logging disable-write-exception "
-    "enable-threads http-auto-chunked http-chunked-input http-keepalive ignore-sigpipe "
-    "ignore-write-errors lazy lazy-apps manage-script-name master need-app no-defer-accept "
-    "no-default-app no-orphans no-threads-wait offload-threads plugin plugins post-buffering "
-    "procname-prefix single-interpreter strict thunder-lock vacuum wsgi-env-behavior "
-    "wsgi-env-behaviour yes"
+    "enable-threads honour-range http-auto-chunked http-chunked-input http-keepalive "
+    "ignore-sigpipe ignore-write-errors lazy lazy-apps log-master log-reopen "
+    "manage-script-name master need-app need-plugin need-plugins no-defer-accept no-default-app "
+    "no-orphans no-threads-wait offload-thread offload-threads plugin plugins post-buffering "
+    "procname-prefix single-interpreter strict tcp-nodelay threaded-logger thunder-lock vacuum "
+    "wsgi-env-behavior wsgi-env-behaviour wsgi-strict yes"
 )
 _FULFILLED = frozenset(_FULFILLED_NAMES.split())
 """What this server does anyway, or has no need of."""

@@ -4,6 +4,7 @@ tables, so that a new version of theirs is noticed here."""
 from __future__ import annotations
 
 import ast
+import contextlib
 import multiprocessing
 import os
 import re
@@ -16,7 +17,14 @@ from migrations import FILES, PROCESSORS, Case, run
 from wsgi_async.config.option import Option
 from wsgi_async.config.options import ALL_OPTIONS
 from wsgi_async.ctl import migrate
-from wsgi_async.ctl.migrate import gunicorn_command, gunicorn_file, waitress
+from wsgi_async.ctl.migrate import (
+    apache_rules,
+    gunicorn_command,
+    gunicorn_file,
+    mod_wsgi,
+    uwsgi_fates,
+    waitress,
+)
 from wsgi_async.ctl.migrate.checked import KNOWN
 from wsgi_async.ctl.migrate.gunicorn_fates import FATES
 from wsgi_async.ctl.migrate.gunicorn_judges import JUDGES
@@ -31,6 +39,7 @@ from wsgi_async.foreign import read as read_foreign
 from wsgi_async.foreign.gunicorn import OPTIONS, REFUSED, SETTINGS
 from wsgi_async.foreign.gunicorn_logs import LOG_SETTINGS
 from wsgi_async.foreign.hooks import HOOKS
+from wsgi_async.foreign.uwsgi import Line, Reader
 from wsgi_async.help import page
 
 
@@ -164,3 +173,20 @@ def test_what_is_read_is_what_wsgi_async_takes_from_the_file(
     # What is left out for a reason that the report tells, and what a variable says.
     assert differs <= {"keep_alive", "max_connections", "timeout", "app", *plan.variables}
     assert plan.options.keys() - taken.keys() <= plan.besides_kept | plan.variables.keys()
+
+
+TAKEN = [key for key, rule in uwsgi_fates.OPTIONS.items() if rule.verdict is Verdict.TAKEN_OVER]
+
+
+@pytest.mark.parametrize("key", TAKEN)
+def test_what_of_uwsgis_is_taken_over_is_not_told_as_ignored_by_who_serves(key: str) -> None:
+    # Else the report and the first line of the log would contradict each other.
+    reader = Reader(Path("/srv/app.ini"), "app.ini", {})
+    with contextlib.suppress(ConfigError):  # of most of them 1 is no value
+        reader.convert([Line(1, key, "1")])
+    assert reader.ignored == []
+
+
+def test_no_rule_of_apaches_is_hidden_by_one_that_understands_the_directive() -> None:
+    understood = set(mod_wsgi.HANDLERS) - {"setenvif", "setenvifnocase"}  # which ask for theirs
+    assert understood.isdisjoint(apache_rules.DIRECTIVES)

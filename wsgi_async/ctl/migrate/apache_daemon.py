@@ -12,9 +12,19 @@ import re
 from .apache_move import Move
 from .apache_syntax import Directive
 from .checked import default_of
-from .rules import OTHER_ENVIRONMENT, Rule, changed, missing, taken, unused
+from .rules import (
+    OTHER_ENVIRONMENT,
+    REPLACED_BY_AGE,
+    REPLACED_BY_REQUESTS,
+    UNKNOWN,
+    Rule,
+    changed,
+    missing,
+    taken,
+    unused,
+)
 
-__all__ = ["DAEMON", "DEFAULT_THREADS", "UNKNOWN", "daemon_option", "python_path"]
+__all__ = ["DAEMON", "DEFAULT_THREADS", "daemon_option", "python_path"]
 
 DEFAULT_THREADS = 15
 """Threads of a process where the option says nothing."""
@@ -64,16 +74,8 @@ DAEMON: dict[str, Rule] = {
         "there 5 ms",
         "switch_interval",
     ),
-    "restart-interval": changed(
-        "a process of that age is replaced, up to a tenth later, once its successor is ready: no "
-        "request waits for a start",
-        "worker_lifetime",
-    ),
-    "maximum-requests": changed(
-        "a process is replaced after so many, once its successor is ready: no request waits for a "
-        "start",
-        "max_requests",
-    ),
+    "restart-interval": REPLACED_BY_AGE._replace(option="worker_lifetime"),
+    "maximum-requests": REPLACED_BY_REQUESTS._replace(option="max_requests"),
     "inactivity-timeout": unused(
         "an idle process keeps its memory; --worker-lifetime replaces processes by age"
     ),
@@ -151,7 +153,6 @@ DAEMON: dict[str, Rule] = {
     "server-metrics": unused("the module mod_wsgi is not there: see --metrics-bind"),
 }
 
-UNKNOWN = unused("this report does not know it: look what it does for you", matters=True)
 _NO_THREADS = missing("a process that runs a script and serves nothing: a systemd unit of its own")
 
 

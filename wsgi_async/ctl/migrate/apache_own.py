@@ -6,6 +6,7 @@ import re
 
 from .apache_daemon import DAEMON, python_path
 from .apache_move import Handler, Move
+from .apache_rules import FRONT
 from .apache_sites import GLOBAL
 from .apache_syntax import Directive
 from .checked import default_of
@@ -180,10 +181,7 @@ def _set_handler(move: Move, directive: Directive) -> None:
     elif handler in ("none", "default-handler"):
         rule = unused("files are served where --static says so")
     else:
-        rule = missing(
-            "only Python applications and files are served: keep Apache or another server in front "
-            "of this one for it"
-        )
+        rule = missing(f"only Python applications and files are served: {FRONT}")
     move.say(directive, rule)
 
 

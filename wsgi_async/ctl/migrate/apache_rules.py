@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from .rules import Rule, changed, missing, taken, unused
 
-__all__ = ["rule_of"]
+__all__ = ["DIRECTIVES", "FRONT", "rule_of"]
 
 _LOOP = "connections are held by one event loop in each process, not by threads: {instead}"
 _PAGES = "this server lists no directories and has no index pages: what names no file is asked of "
 _APART = "the interpreter runs before the server reads anything: set {variable} in the systemd unit"
-_FRONT = "keep Apache or another server in front of this one for it"
+FRONT = "keep Apache or another server in front of this one for it"
 _FILES = (
     "that is of files which Apache sends; --static has ETag, ranges and Cache-Control: no-cache"
 )
@@ -162,12 +162,11 @@ DIRECTIVES: dict[str, Rule] = {
     "setinputfilter": missing("bodies are not filtered: write it as a middleware"),
     "deflatecompressionlevel": unused("nothing is compressed here"),
     "brotlicompressionquality": unused("nothing is compressed here"),
-    "cacheenable": missing(f"nothing is cached here: {_FRONT}"),
+    "cacheenable": missing(f"nothing is cached here: {FRONT}"),
     # Other programs
-    "scriptalias": missing(f"CGI programs are not run: {_FRONT}"),
-    "scriptaliasmatch": missing(f"CGI programs are not run: {_FRONT}"),
-    "proxypass": missing(f"requests are not passed on: {_FRONT}"),
-    "proxypassmatch": missing(f"requests are not passed on: {_FRONT}"),
+    "scriptalias": missing(f"CGI programs are not run: {FRONT}"),
+    "scriptaliasmatch": missing(f"CGI programs are not run: {FRONT}"),
+    "proxypassmatch": missing(f"requests are not passed on: {FRONT}"),
     "proxypassreverse": unused("see ProxyPass"),
     "proxypreservehost": unused("see ProxyPass"),
     "proxyrequests": unused("this server is no proxy"),
@@ -203,12 +202,11 @@ DIRECTIVES: dict[str, Rule] = {
     "rewritebase": unused("see RewriteRule"),
     "rewriteoptions": unused("see RewriteRule"),
     "rewritemap": missing("redirect in the application, or in front"),
-    "redirectmatch": missing("redirect in the application, or in front"),
     "errordocument": changed(
         "errors of the application are its own pages, as before; those of the server (400, 413, "
         "503, 504) are short texts"
     ),
-    "action": missing(f"CGI programs are not run: {_FRONT}"),
+    "action": missing(f"CGI programs are not run: {FRONT}"),
     "limitxmlrequestbody": unused("see --max-body-size"),
     "http2push": unused("see Protocols"),
     "include": unused(
@@ -229,24 +227,24 @@ DIRECTIVES: dict[str, Rule] = {
 }
 
 _FAMILIES: tuple[tuple[str, Rule], ...] = (
-    ("php", missing(f"PHP is not run: {_FRONT}")),
-    ("sec", missing(f"there is no mod_security: {_FRONT}")),
+    ("php", missing(f"PHP is not run: {FRONT}")),
+    ("sec", missing(f"there is no mod_security: {FRONT}")),
     (
         "dos",
-        missing(f"there is no mod_evasive; see --queue-size and --max-connections, or {_FRONT}"),
+        missing(f"there is no mod_evasive; see --queue-size and --max-connections, or {FRONT}"),
     ),
-    ("oidc", missing(f"logins are not done here: {_FRONT}, or let the application ask")),
-    ("shib", missing(f"logins are not done here: {_FRONT}, or let the application ask")),
-    ("mellon", missing(f"logins are not done here: {_FRONT}, or let the application ask")),
-    ("gssapi", missing(f"logins are not done here: {_FRONT}, or let the application ask")),
-    ("krb", missing(f"logins are not done here: {_FRONT}, or let the application ask")),
-    ("auth", missing(f"logins are not done here: {_FRONT}, or let the application ask")),
-    ("session", missing(f"Apache's sessions are not known here: {_FRONT}")),
-    ("dav", missing(f"there is no WebDAV: {_FRONT}")),
-    ("svn", missing(f"there is no Subversion: {_FRONT}")),
-    ("cache", missing(f"nothing is cached here: {_FRONT}")),
-    ("balancer", missing(f"requests are not passed on: {_FRONT}")),
-    ("proxy", missing(f"requests are not passed on: {_FRONT}")),
+    ("oidc", missing(f"logins are not done here: {FRONT}, or let the application ask")),
+    ("shib", missing(f"logins are not done here: {FRONT}, or let the application ask")),
+    ("mellon", missing(f"logins are not done here: {FRONT}, or let the application ask")),
+    ("gssapi", missing(f"logins are not done here: {FRONT}, or let the application ask")),
+    ("krb", missing(f"logins are not done here: {FRONT}, or let the application ask")),
+    ("auth", missing(f"logins are not done here: {FRONT}, or let the application ask")),
+    ("session", missing(f"Apache's sessions are not known here: {FRONT}")),
+    ("dav", missing(f"there is no WebDAV: {FRONT}")),
+    ("svn", missing(f"there is no Subversion: {FRONT}")),
+    ("cache", missing(f"nothing is cached here: {FRONT}")),
+    ("balancer", missing(f"requests are not passed on: {FRONT}")),
+    ("proxy", missing(f"requests are not passed on: {FRONT}")),
     ("md", missing("certificates are renewed by certbot or the like; what they renew is taken up")),
     ("h2", unused("see Protocols")),
     ("index", DIRECTIVES["indexoptions"]),
@@ -280,17 +278,17 @@ _FAMILIES: tuple[tuple[str, Rule], ...] = (
         )
     ),
     *(
-        (prefix, missing(f"CGI programs are not run: {_FRONT}"))
+        (prefix, missing(f"CGI programs are not run: {FRONT}"))
         for prefix in ("cgi", "script", "ssi")
     ),
-    ("xbithack", missing(f"CGI programs are not run: {_FRONT}")),
-    ("lua", missing(f"Lua is not run: {_FRONT}")),
+    ("xbithack", missing(f"CGI programs are not run: {FRONT}")),
+    ("lua", missing(f"Lua is not run: {FRONT}")),
     ("anonymous", unused(_LOGIN)),
     ("ldap", unused(_LOGIN)),
     ("dbd", unused("Apache's connections to databases are not there")),
     ("cookie", missing("visitors are not counted by cookies: in the application")),
     ("userdir", missing("--static /~NAME=DIRECTORY for each")),
-    ("virtual", missing(f"directories are not told from names of hosts: {_FRONT}")),
+    ("virtual", missing(f"directories are not told from names of hosts: {FRONT}")),
     ("wsginewrelic", missing("newrelic-admin run-program wsgi-async ...")),
     *(
         (prefix, unused("it is for Apache's own work"))

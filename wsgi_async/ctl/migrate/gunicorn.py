@@ -10,10 +10,11 @@ from wsgi_async.foreign.gunicorn import OPTIONS, REFUSED, SETTINGS, options_of, 
 from wsgi_async.foreign.gunicorn_logs import LOG_SETTINGS, log_options
 from wsgi_async.foreign.hooks import HOOKS
 
-from .checked import KNOWN, default_of
+from .checked import KNOWN
 from .gunicorn_fates import FATES, Fate, Setting, Settings
 from .gunicorn_judges import JUDGES, is_sync
 from .report import COMMAND, Plan, Verdict
+from .rules import single_threaded
 from .words import names_alone, with_defaults
 
 __all__ = ["fill"]
@@ -207,15 +208,8 @@ def _defaults(plan: Plan, settings: Settings, name: str) -> None:
     """What is not written, and differs."""
     is_green = plan.options.get("threads") and "threads" not in settings
     if "threads" not in settings and not is_green:
-        plan.add(
-            name,
-            "threads",
-            "",
-            Verdict.CHANGED,
-            "not set, where gunicorn has 1 in each process; here there are "
-            f"{default_of('threads')}, so that requests run beside each other in one process, and "
-            "fewer processes may do: write threads = 1 for an application that is not thread-safe",
-        )
+        rule = single_threaded("gunicorn")
+        plan.add(name, "threads", "", rule.verdict, rule.text)
     if "timeout" not in settings and is_sync(settings):
         plan.add(
             name,

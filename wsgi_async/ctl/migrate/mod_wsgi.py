@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 
 from . import apache_access, apache_logs, apache_own, apache_tls
-from .apache_daemon import DEFAULT_THREADS, UNKNOWN, daemon_option
+from .apache_daemon import DEFAULT_THREADS, daemon_option
 from .apache_move import Handler, Move
 from .apache_rules import rule_of
 from .apache_sites import GLOBAL, Script, Site, sites_of
 from .apache_syntax import Directive, directives, is_of_modules, options
 from .checked import address_by_default, default_of
 from .report import Plan, Source
-from .rules import changed, missing, taken, unused
+from .rules import UNKNOWN, changed, missing, taken, unused
 
-__all__ = ["is_apache", "read"]
+__all__ = ["HANDLERS", "is_apache", "read"]
 
 _WORTH = re.compile(
     r"^[ \t]*(?:WSGI[A-Z]\w+|<VirtualHost\b|LoadModule\b|<Directory\b|<IfModule\b)",
@@ -64,8 +64,8 @@ class _Site:
 
     def _one(self, directive: Directive) -> None:
         move, key = self._move, directive.key
-        if key in _HANDLERS:
-            _HANDLERS[key](move, directive)
+        if key in HANDLERS:
+            HANDLERS[key](move, directive)
         elif key.startswith("include") and directive.is_read:
             move.say(directive, taken("it is part of this report"))
         elif key.startswith("include") and directive.text.endswith("options-ssl-apache.conf"):
@@ -299,7 +299,7 @@ _ROOT_PORT = changed(
 )
 
 _DONE_ELSEWHERE = ("wsgidaemonprocess", "wsgiscriptalias", "wsgiscriptaliasmatch")
-_HANDLERS: dict[str, Handler] = {
+HANDLERS: dict[str, Handler] = {
     **apache_own.HANDLERS,
     **apache_access.HANDLERS,
     **apache_logs.HANDLERS,

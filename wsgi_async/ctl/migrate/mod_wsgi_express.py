@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from wsgi_async.errors import ConfigError
 
 from . import apache_access, apache_logs, apache_own
-from .apache_daemon import DAEMON, UNKNOWN, daemon_option
+from .apache_daemon import DAEMON, daemon_option
 from .apache_move import Handler, Move
+from .apache_rules import DIRECTIVES, FRONT
 from .apache_sites import Site
 from .apache_syntax import Directive
 from .report import Command, Plan
-from .rules import Rule, changed, missing, taken, unused
+from .rules import UNKNOWN, Rule, changed, missing, taken, unused
 from .words import Given, Taking, Word, given
 
 __all__ = ["read"]
@@ -49,7 +50,6 @@ _AS_DAEMON = {
 
 _LOOP = "connections are held by one event loop in each process, not by threads"
 _DEBUG = missing("run the application by its own means of debugging; --debug shows tracebacks")
-_FRONT = "keep Apache or another server in front of this one for it"
 _LOGIN = missing("logins are not done here: wsgi_async.middleware.BasicAuth, or the application")
 _SERVICE = missing("another program is a systemd unit, or a container, of its own")
 _OWN_FILES = unused("there are no files that it makes for Apache")
@@ -58,7 +58,7 @@ _RULES: dict[str, Rule] = {
     "access-log": changed("on standard output here", "access_logfile"),
     "access-log-format": changed("--access-logformat takes gunicorn's atoms, see --guide logging"),
     "access-log-name": unused("--access-logfile names the file"),
-    "add-handler": missing(f"only Python applications and files are served: {_FRONT}"),
+    "add-handler": missing(f"only Python applications and files are served: {FRONT}"),
     "allow-localhost": unused("requests for any name are answered"),
     "allow-override": unused(".htaccess files are not read"),
     "application-group": unused("there is one interpreter in each process"),
@@ -70,10 +70,7 @@ _RULES: dict[str, Rule] = {
     "body-min-rate": changed("of responses too, after 10 s of grace", "min_rate"),
     "body-timeout": changed("the longest gap within a body", "body_timeout"),
     "chunked-request": taken("bodies of unknown length are collected, and CONTENT_LENGTH is set"),
-    "compress-responses": missing(
-        "nothing is compressed here: the application can (Django's GZipMiddleware, "
-        "Flask-Compress), or a server in front"
-    ),
+    "compress-responses": DIRECTIVES["addoutputfilterbytype"],
     "directory-index": missing("index pages are asked of the application"),
     "directory-listing": unused("directories are not listed"),
     "disable-reloading": taken("nothing is reloaded without being asked"),
@@ -88,35 +85,35 @@ _RULES: dict[str, Rule] = {
     "error-log-format": changed("--log-format text or json"),
     "error-log-name": unused("--error-logfile names the file"),
     "error-override": missing("error pages of the application go out as they are"),
-    "free-threading": unused("the interpreter that runs wsgi-async decides that"),
+    "free-threading": DIRECTIVES["wsgifreethreading"],
     "header-max-timeout": unused("see --header-timeout"),
     "header-min-rate": unused("see --header-timeout"),
     "header-timeout": changed("for a whole head, however fast it comes", "header_timeout"),
-    "host-access-script": missing("it decided who may connect: in a middleware, or in front"),
+    "host-access-script": DIRECTIVES["wsgiaccessscript"],
     "hsts-policy": changed("--header 'Strict-Transport-Security: ...' does so"),
     "http2": missing("HTTP/1.1 is spoken here: a server in front (nginx, Caddy) speaks HTTP/2"),
-    "ignore-activity": unused("no process ends for being idle"),
+    "ignore-activity": DIRECTIVES["wsgiignoreactivity"],
     "include-file": missing("what it says in Apache's words: give that file to this report"),
     "initial-workers": unused(_LOOP),
     "keep-alive-timeout": taken("idle connections take no thread here", "keep_alive"),
     "limit-request-body": taken("a larger body is answered with 413", "max_body_size"),
     "log-directory": changed("say --error-logfile and --access-logfile"),
     "log-to-terminal": taken("the error log is on standard error"),
-    "map-head-to-get": changed("the application sees HEAD as HEAD"),
+    "map-head-to-get": DIRECTIVES["wsgimapheadtoget"],
     "max-clients": unused(f"{_LOOP}: see --max-connections"),
     "max-log-size": missing("logrotate, and SIGUSR1"),
     "maximum-spare-workers": unused(_LOOP),
     "mime-types": unused("types of files are Python's mimetypes"),
     "minimum-spare-workers": unused(_LOOP),
     "pid-file": taken("written once it listens, removed at the end", "pid"),
-    "process-group": unused("there is one group of processes"),
-    "proxy-mount-point": missing(f"requests are not passed on: {_FRONT}"),
+    "process-group": DIRECTIVES["wsgirestrictprocess"],
+    "proxy-mount-point": DIRECTIVES["proxypassmatch"],
     "proxy-timeout": unused("requests are not passed on"),
-    "proxy-url-alias": missing(f"requests are not passed on: {_FRONT}"),
-    "proxy-virtual-host": missing(f"requests are not passed on: {_FRONT}"),
+    "proxy-url-alias": DIRECTIVES["proxypassmatch"],
+    "proxy-virtual-host": DIRECTIVES["proxypassmatch"],
     "python-warnings": missing("set PYTHONWARNINGS in the environment"),
     "reload-on-changes": changed("for development; needs wsgi_async[reload]", "reload"),
-    "rewrite-rules": missing("redirect in the application, or in front"),
+    "rewrite-rules": DIRECTIVES["rewritemap"],
     "rotate-logs": missing("logrotate, and SIGUSR1"),
     "server-alias": unused("requests for any name are answered"),
     "server-backlog": taken("connections that the kernel queues", "backlog"),
@@ -145,8 +142,8 @@ _RULES: dict[str, Rule] = {
     ),
     "startup-log": unused("what happens at the start is in the error log"),
     "startup-log-name": unused("what happens at the start is in the error log"),
-    "with-cgi": missing(f"CGI programs are not run: {_FRONT}"),
-    "with-php5": missing(f"PHP is not run: {_FRONT}"),
+    "with-cgi": DIRECTIVES["scriptalias"],
+    "with-php5": missing(f"PHP is not run: {FRONT}"),
     **dict.fromkeys(
         (
             *("telemetry-service", "enable-telemetry", "telemetry-ui-port", "telemetry-interval"),

@@ -11,9 +11,13 @@ __all__ = [
     "FILE_ELSEWHERE",
     "NO_BODY_BOUND",
     "OTHER_ENVIRONMENT",
+    "REPLACED_BY_AGE",
+    "REPLACED_BY_REQUESTS",
+    "UNKNOWN",
     "Rule",
     "changed",
     "missing",
+    "single_threaded",
     "taken",
     "unused",
 ]
@@ -49,6 +53,19 @@ def missing(text: str) -> Rule:
     return Rule(Verdict.MISSING, text, matters=True)
 
 
+# --- What is said of several servers
+
+
+def single_threaded(server: str) -> Rule:
+    """Of a server that has one thread in each process where nobody says how many."""
+    return changed(
+        f"not set, where {server} has 1 in each process; here there are {default_of('threads')}, "
+        "so that requests run beside each other in one process, and fewer processes may do: write "
+        "threads = 1 for an application that is not thread-safe"
+    )
+
+
+UNKNOWN = unused("this report does not know it: look what it does for you", matters=True)
 FILE_ELSEWHERE = missing(
     "that file is not where this says, so that what it sets is not in here: run migrate where it "
     "is, or give the file itself"
@@ -60,4 +77,11 @@ NO_BODY_BOUND = changed(
 OTHER_ENVIRONMENT = changed(
     "install wsgi_async into that environment and run the wsgi-async of its bin: its interpreter "
     "decides what is imported"
+)
+REPLACED_BY_REQUESTS = changed(
+    "a process is replaced after so many, once its successor is ready: no request waits for a start"
+)
+REPLACED_BY_AGE = changed(
+    "a process of that age is replaced, up to a tenth later, once its successor is ready: no "
+    "request waits for a start"
 )

@@ -18,8 +18,8 @@ from wsgi_async.foreign.uwsgi_addresses import SOCKETS, is_reached_from_afar
 
 from .checked import KNOWN
 from .report import Plan, Source, Verdict
-from .rules import NO_BODY_BOUND, OTHER_ENVIRONMENT, Rule, missing, taken, unused
-from .uwsgi_families import UNKNOWN, family_of
+from .rules import NO_BODY_BOUND, OTHER_ENVIRONMENT, UNKNOWN, Rule, missing, taken, unused
+from .uwsgi_families import family_of
 from .uwsgi_fates import NOT_SET, fate_of, fate_of_socket
 from .words import has_variable
 

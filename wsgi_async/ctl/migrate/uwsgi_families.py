@@ -7,9 +7,7 @@ import re
 
 from .rules import Rule, missing, unused
 
-__all__ = ["UNIT", "UNKNOWN", "family_of"]
-
-UNKNOWN = unused("this report does not know it: look what it does for you", matters=True)
+__all__ = ["UNIT", "family_of"]
 
 _NO_MODULE = "the module uwsgi is not there: "
 UNIT = "a systemd unit, or a container, of its own for it"
@@ -50,7 +48,7 @@ _PATTERNS: tuple[tuple[str, Rule], ...] = (
     ("cheaper|cheaper-algo", _SCALE),
     ("cheaper-.*", unused("see cheaper: the number of processes stays as it is")),
     ("harakiri-.*|mule-harakiri|spooler-harakiri|no-harakiri-.*", unused("see harakiri")),
-    ("(early-|shared-|spooler-)?(py|python)-?import", _IMPORT),
+    ("(shared-)?import|(early-|shared-|spooler-)?(py|python)-?import", _IMPORT),
     ("spool.*|mule.*|farm.*|cron.*|unique-.*cron.*|legion.*cron|timer.*|rbtimer", _QUEUE),
     ("cache.*|add-cache.*|queue.*|sharedarea|locks?|lock-.*|check-cache", _SHARED),
     (".*-alarm|not-(log-)?alarm|not-alarm-log|alarm.*", _ALARM),

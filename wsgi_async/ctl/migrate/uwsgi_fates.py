@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import re
 
-from .checked import default_of
-from .rules import Rule, changed, missing, taken, unused
+from .rules import (
+    REPLACED_BY_AGE,
+    REPLACED_BY_REQUESTS,
+    Rule,
+    changed,
+    missing,
+    single_threaded,
+    taken,
+    unused,
+)
 from .uwsgi_families import UNIT
 
-__all__ = ["NOT_SET", "fate_of", "fate_of_socket"]
+__all__ = ["NOT_SET", "OPTIONS", "fate_of", "fate_of_socket"]
 
 _LIMIT = (
     "there is no bound by memory here: --max-requests or --worker-lifetime replaces processes that "
@@ -22,7 +30,7 @@ _HTTP = "there is no router process in front of the others: each takes connectio
 _ROTATE = "logrotate turns them over, and SIGUSR1 has them opened again"
 _STATS = "--control-socket for wsgi-asyncctl status and top, --metrics-bind for Prometheus"
 
-_OPTIONS: dict[str, Rule] = {
+OPTIONS: dict[str, Rule] = {
     # Processes
     "processes": taken("processes that serve"),
     "workers": taken("processes that serve"),
@@ -44,16 +52,11 @@ _OPTIONS: dict[str, Rule] = {
         "for the first chunk of a response, and then for each next one; the client gets 504 and "
         "only the thread is replaced, where uWSGI kills the process with all that is in it"
     ),
-    "max-requests": changed(
-        "a process is replaced after so many, once its successor is ready: no request waits for a "
-        "start"
-    ),
+    "max-requests": REPLACED_BY_REQUESTS,
     "max-requests-delta": changed(
         "up to so many more, by chance for each process; there by its number"
     ),
-    "max-worker-lifetime": changed(
-        "a process of that age is replaced, up to a tenth later, once its successor is ready"
-    ),
+    "max-worker-lifetime": REPLACED_BY_AGE,
     "reload-mercy": changed("for requests in flight, at a stop and at a reload"),
     "worker-reload-mercy": changed("for requests in flight, at a stop and at a reload"),
     "uid": taken("what the processes that serve become, once the sockets are bound"),
@@ -103,9 +106,6 @@ _OPTIONS: dict[str, Rule] = {
     "env": taken("set before the application is loaded"),
     "py-autoreload": changed("for development; needs wsgi_async[reload], and looks at once"),
     "python-autoreload": changed("for development; needs wsgi_async[reload], and looks at once"),
-    "import": missing("import it at the head of the application"),
-    "shared-import": missing("import it at the head of the application"),
-    "pyimport": missing("import it at the head of the application"),
     "py-tracebacker": changed(
         "SIGUSR1 logs the stacks of all requests; wsgi-asyncctl requests --stacks"
     ),
@@ -211,8 +211,8 @@ _OPTIONS: dict[str, Rule] = {
     "threaded-logger": taken("one thread of each process writes its log"),
     "log-4xx": unused("with --access-logfile all requests are logged"),
     "log-5xx": unused("with --access-logfile all requests are logged; errors are in the error log"),
-    "log-date": taken("each line has its date"),
-    "logdate": taken("each line has its date"),
+    "log-date": changed("each line has its date, in one form always"),
+    "logdate": changed("each line has its date, in one form always"),
     "log-encoder": changed("--log-format json has each line of the error log as JSON"),
     "log-syslog": changed("--log-syslog-to unix:///dev/log"),
     "syslog": changed("--log-syslog-to unix:///dev/log"),
@@ -247,11 +247,7 @@ _OPTIONS: dict[str, Rule] = {
 }
 
 NOT_SET: dict[str, Rule] = {
-    "threads": changed(
-        f"not set, where uWSGI has 1 in each process; here there are {default_of('threads')}, so "
-        "that requests run beside each other in one process, and fewer processes may do: write "
-        "threads = 1 for an application that is not thread-safe"
-    ),
+    "threads": single_threaded("uWSGI"),
     "die-on-term": changed(
         "not set, where SIGTERM reloads uWSGI; here it finishes what is in flight, and ends"
     ),
@@ -265,7 +261,7 @@ NOT_SET: dict[str, Rule] = {
 
 def fate_of(key: str) -> Rule | None:
     """What is said of an option by itself; None where it is one of a family, or needs no word."""
-    return _OPTIONS.get(key)
+    return OPTIONS.get(key)
 
 
 def fate_of_socket(address: str, *, from_afar: bool) -> Rule:
