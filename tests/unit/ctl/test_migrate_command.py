@@ -65,7 +65,15 @@ def test_options_behind_the_dashes_are_the_other_servers(capsys: Call) -> None:
     ("text", "args", "said"),
     [
         (None, ("gunicorn.conf.py",), "There is no file 'gunicorn.conf.py'"),
-        (None, (".",), ".: Is a directory"),
+        (None, (".",), ". is a directory: name a file in it"),
+        ("\n", ("notes.txt",), "notes.txt is empty"),
+        ("web: gunicorn a\n", ("--kind", "uwsgi", "Procfile"), "Procfile has no section [uwsgi]"),
+        ("args:\n- gunicorn\n- app:app\n", ("pod.yml",), "pod.yml: of what kind it is cannot be"),
+        (
+            "[Socket]\nListenStream=1\n",
+            ("a.socket",),
+            "a.socket: a socket unit stays as it is, and its service takes its sockets",
+        ),
         (None, (), "Give a FILE, or a command line behind --"),
         (None, ("--", "ls", "-l"), "command line: no command line of a server is there; known are"),
         (None, ("--", "gunicorn", "'"), ""),
@@ -105,6 +113,34 @@ def test_what_cannot_be_read_is_one_line(
     assert ended.out == ""
     assert ended.error.startswith(f"wsgi-asyncctl: error: {said}")
     assert ended.error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('CMD ["gunicorn", "-w", "2", "app:app"]\n', "CMD exec wsgi-async -w 2 app:app"),
+        ('FROM a\nCMD ["gunicorn", \\\n "app:app"]\n', "CMD exec wsgi-async app:app"),
+        (
+            'services:\n  web:\n    command: ["gunicorn", "app:app"]\n',
+            "command: wsgi-async app:app",
+        ),
+        ('CMD ["sh", "-c", "gunicorn app:app"]\n', "CMD exec sh -c 'wsgi-async app:app'"),
+    ],
+)
+def test_a_list_of_words_is_a_command_line(capsys: Call, text: str, line: str) -> None:
+    """As Dockerfiles and docker-compose.yml have it; a shell between would keep SIGTERM."""
+    Path("Dockerfile").write_text(text)
+    assert f"\nThe command line:\n  {line}\n" in migrate(capsys, "Dockerfile").out
+
+
+@pytest.mark.parametrize("name", ["daemon", "ssl_context"])
+def test_what_a_kept_file_is_refused_with_has_to_go_first(capsys: Call, name: str) -> None:
+    """Else the line that is told does not start."""
+    Path("gunicorn.conf.py").write_text(f"{name} = print\n")
+    assert (
+        f"\nOr with the file, once {name} is out of it:\n"
+        in migrate(capsys, "gunicorn.conf.py", "--execute").out
+    )
 
 
 def test_bytes_that_are_no_text_are_one_line(capsys: Call) -> None:

@@ -82,6 +82,8 @@ def _fate(plan: Plan, setting: Setting, settings: Settings) -> Fate:
     if _is_nothing(setting):
         return Fate(Verdict.TAKEN_OVER, is_left_out=True)
     if setting.name in REFUSED and setting.name not in OPTIONS:
+        if not setting.flag:
+            plan.without.append(setting.name)
         return Fate(Verdict.MISSING, REFUSED[setting.name], True)
     if setting.name in JUDGES:
         fate = JUDGES[setting.name](setting, settings)

@@ -97,6 +97,14 @@ def kind_of(source: Source, name: str = "") -> tuple[Kind, str]:
     names = ", ".join(kind.name for kind in KINDS)
     if name:
         raise ConfigError(f"There is no kind {name!r}: --kind takes {names}")
+    if not source.text.strip():
+        raise ConfigError(f"{source.name} is empty")
+    if PurePath(source.name).suffix == ".socket":
+        raise ConfigError(
+            f"{source.name}: a socket unit stays as it is, and its service takes its sockets: "
+            "give that service alone"
+        )
     raise ConfigError(
-        f"{source.name}: of what kind it is cannot be seen: say --kind, one of {names}"
+        f"{source.name}: of what kind it is cannot be seen: say --kind, one of {names}, or give "
+        "its command line behind --"
     )

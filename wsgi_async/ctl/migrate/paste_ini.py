@@ -266,6 +266,7 @@ class _Section:
         plan.variables |= part.variables
         plan.besides_kept |= part.besides_kept
         plan.needs_kept = plan.needs_kept or part.needs_kept
+        plan.without += part.without
         plan.findings += part.findings
 
 

@@ -55,9 +55,11 @@ def describe(plan: Plan, screen: Screen) -> list[str]:
 def _proposals(plan: Plan, shown: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """What to write, in one way or another."""
     kept, table = _kept_line(plan, shown), toml_lines(plan)
+    be = "is" if len(plan.without) == 1 else "are"
+    once = f", once {' and '.join(plan.without)} {be} out of it" if plan.without else ""
     beside = f"{plan.file}, in the directory where the server starts"
     if plan.needs_kept:
-        found = [(f"With the file, for the sake of {plan.needs_kept}", [kept])]
+        found = [(f"With the file, for the sake of {plan.needs_kept}{once}", [kept])]
         return [*found, (f"Without it, {beside}", table)] if table else found
     has_table = any(isinstance(value, Mapping) for value in plan.options.values())
     words = [] if has_table else _option_words(plan, shown)
@@ -68,7 +70,7 @@ def _proposals(plan: Plan, shown: Mapping[str, Any]) -> list[tuple[str, list[str
         short = "" if has_table else f", for `{_short(plan)}`"
         found.append((f"{start} {beside}{short}", table))
     if plan.kept:
-        found.append(("Or with the file as it is", [kept]))
+        found.append((f"Or with the file{once or ' as it is'}", [kept]))
     return found
 
 

@@ -177,6 +177,8 @@ class Plan:
     """A file that ``wsgi-async -c`` takes as it is."""
     besides_kept: frozenset[str] = frozenset()
     """Names of options that are not read out of that file: they are given besides."""
+    without: list[str] = field(default_factory=list)
+    """Settings that have to go out of it first: it is refused with them."""
     needs_kept: str = ""
     """Why that file has to stay, if so: what TOML cannot say."""
     between: str = " = "
@@ -243,6 +245,8 @@ def read_source(
             text = read_text(path)
     except FileNotFoundError:
         raise ConfigError(f"There is no file {named!r}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{named} is a directory: name a file in it") from None
     except OSError as error:
         raise ConfigError(f"{named}: {error.strerror}") from None
     except ValueError:

@@ -8,6 +8,7 @@ What comes before the server's own program stays as it is, and so does what the 
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 import shlex
@@ -40,6 +41,7 @@ _MODULES = {
 }
 """What ``python -m`` runs: that program."""
 
+_EXEC_FORM = re.compile(r"\s*(CMD|ENTRYPOINT|command:)\s*(\[.*\])\s*")
 _SHELL_WORDS = re.compile(r"[|&;]+|[0-9]*[<>].*")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _PYTHON = re.compile(r"python[0-9.]*")
@@ -170,10 +172,12 @@ def _commands_in(source: Source) -> Iterator[Command]:
         if text.lstrip().startswith("#"):
             continue
         try:
-            words = split(text, source.name, at)
+            words = split(_as_shell(text), source.name, at)
         except ConfigError:
             continue  # what goes over several lines by its quotes starts no server
         texts = [word.text for word in words]
+        if len(texts) == 2 and texts[0] == "-":
+            continue  # a list in YAML: the words that belong to it stand in the next lines
         if texts[:1] == ["export"]:
             texts = texts[1:]
         if texts and all(map(_ASSIGNMENT.fullmatch, texts)):
@@ -184,6 +188,22 @@ def _commands_in(source: Source) -> Iterator[Command]:
             found = command_in(words, source, environment=environment, directory=directory)
             if found is not None:
                 yield found
+
+
+def _as_shell(text: str) -> str:
+    """What a shell would be told, where a Dockerfile or docker-compose.yml has a list of words."""
+    match = _EXEC_FORM.fullmatch(text.replace("\\\n", " "))
+    if match is None:
+        return text
+    try:
+        words = json.loads(match[2])
+    except ValueError:
+        return text
+    if not all(isinstance(word, str) for word in words):
+        return text
+    # Docker's own shell would not pass on the signal by which the server ends.
+    instead = "exec " if match[1].isupper() else ""
+    return f"{match[1]} {instead}{shlex.join(words)}"
 
 
 def unknown(name: str) -> ConfigError:

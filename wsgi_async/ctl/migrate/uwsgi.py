@@ -70,10 +70,12 @@ def is_uwsgi(source: Source) -> str:
 def read(source: Source) -> list[Plan]:
     """What the file comes to.
 
-    :raises ConfigError: it is one of XML, YAML or JSON.
+    :raises ConfigError: it is one of XML, YAML or JSON, or none of uWSGI's.
     """
     if not _SECTION.search(source.text) and _OTHER_SYNTAX.search(source.text):
         raise ConfigError(f"{source.name}: {NOT_READ}")
+    if not _SECTION.search(source.text):
+        raise ConfigError(f"{source.name} has no section [uwsgi]")
     plan = Plan("uWSGI")
     fill(plan, entries_of(source), source)
     if all(finding.verdict is not Verdict.MISSING for finding in plan.findings):
