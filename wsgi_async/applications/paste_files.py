@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from paste.deploy import loadwsgi
 
+from wsgi_async.config.ini_errors import CIRCLE, ini_problem
 from wsgi_async.config.paste_spec import MAIN, PasteSpec
 from wsgi_async.errors import LoadError
 
@@ -45,15 +46,22 @@ def load_paste_application(spec: PasteSpec, variables: Mapping[str, str]) -> Any
             raise LoadError(f"{spec.file}: a factory is written as MODULE:NAME") from None
         is_about_file = raiser == "importlib.metadata" or raiser.startswith("paste.deploy.")
         if is_about_file or isinstance(error, configparser.Error):
-            raise LoadError(f"{spec.file}: {' '.join(str(error).split())}") from None
+            raise LoadError(f"{spec.file}: {ini_problem(error)}") from None
+        if isinstance(error, RecursionError) and _modules(error).count(loadwsgi.__name__) > 100:
+            raise LoadError(f"{spec.file}: {CIRCLE}") from None
         raise
 
 
 def _raiser(error: BaseException) -> str:
     """The module whose code has raised it."""
-    name = ""
+    return _modules(error)[-1]
+
+
+def _modules(error: BaseException) -> list[str]:
+    """Whose code has led to it, the outermost first."""
+    names = []
     frame = error.__traceback__
     while frame is not None:
-        name = str(frame.tb_frame.f_globals.get("__name__"))
+        names.append(str(frame.tb_frame.f_globals.get("__name__")))
         frame = frame.tb_next
-    return name
+    return names

@@ -8,8 +8,8 @@ what the options on forwarded fields come to, ``tls_options`` which of those on 
 is added to responses; ``surfaces`` is what the operations process may serve, ``metrics_address``
 where it listens, and ``statsd_options`` what statsd can be told. Other servers' spellings, and what
 they have that this one has not, are in ``other_servers``; ``paste_spec`` is how an application of a
-PasteDeploy file is named; the turns at which a configuration file may act are in ``hooks``. The
-values, once gathered, never change.
+PasteDeploy file is named, and ``ini_errors`` what is wrong with an ini file; the turns at which a
+configuration file may act are in ``hooks``. The values, once gathered, never change.
 
 Runs on: the parent, at the start and at each reload, or whoever makes a server; the values may be
 read by any thread.

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from wsgi_async._imports import StandardFirst
+from wsgi_async.config.ini_errors import CIRCLE, ini_problem
 from wsgi_async.config.paste_spec import MAIN, parse_variables, paste_spec
 from wsgi_async.config.sources import DEFAULT, ForeignFile, Settings, Value
 from wsgi_async.errors import ConfigError
@@ -86,7 +87,9 @@ def read(
     except OSError as error:
         raise ConfigError(f"{name}: {error.filename}: {error.strerror}") from None
     except (LookupError, configparser.Error) as error:
-        raise ConfigError(f"{name}: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{name}: {ini_problem(error)}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: {CIRCLE}") from None
     if not has_app and (section or server is None):
         raise ConfigError(_without_application(name, section or MAIN, sections_of(path)))
     options: dict[str, object] = {}

@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 from paste.deploy import loadwsgi
 
+from wsgi_async.system.files import read_bytes
+
 __all__ = ["ServerSection", "has_application", "server_section"]
 
 
@@ -55,6 +57,11 @@ class _Loader(loadwsgi.ConfigLoader):  # type: ignore[misc]  # it has no type an
 
 
 def _opened(path: str, variables: Mapping[str, str]) -> _Loader:
+    try:
+        read_bytes(path)  # PasteDeploy would wait for a pipe, and read a device without end
+    except OSError as error:
+        error.filename = path
+        raise
     loader = _Loader(path)
     loader.update_defaults(variables, overwrite=False)
     return loader

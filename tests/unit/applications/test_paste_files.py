@@ -64,7 +64,11 @@ use = egg:no-such-distribution
 use = nowhere
 [app:required]
 paste.app_factory = paste_site:make
-word = %(never_said)s
+word = hunter2%(never_said)s
+[app:circle]
+use = squared
+[app:squared]
+use = circle
 [app:too_much]
 paste.app_factory = paste_site:make_nothing
 word = 1
@@ -126,6 +130,7 @@ def test_names_of_directories_are_no_syntax(load: Load, tmp_path: Path) -> None:
         ("site.ini#lost", "site.ini: No section 'nowhere' (prefixed by "),
         ("site.ini#egg", "site.ini: no distribution 'no-such-distribution' is installed, which"),
         ("site.ini#required", "site.ini: Error in file "),
+        ("site.ini#circle", "site.ini: its sections lead to one another in a circle"),
         ("site.ini#absent", "site.ini: module 'paste_site' has no attribute 'no_such_name'"),
         ("site.ini#no_name", "site.ini: a factory is written as MODULE:NAME"),
         ("site.ini#too_much", "site.ini: make_nothing() got an unexpected keyword argument 'word'"),
@@ -141,6 +146,7 @@ def test_what_the_file_says_is_wrong(load: Load, spec: str, message: str) -> Non
     assert str(caught.value).startswith(message[:9])
     assert caught.value.__cause__ is None
     assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,16 @@ use = egg:shop
         ("[server:main]\nuse = egg:x\nport = %(p)s\n", "Bad value substitution: option 'port'"),
         ("[server:main]\nuse = egg:x\nuse = egg:y\n", "option 'use' in section 'server:main' alr"),
         ("[server:main]\nuse\n", "Source contains parsing errors"),
+        ("[server:main]\nuse = egg:x\nhunter2\n", "/site.ini' [line 3]"),
+        ("[server:main]\nuse = egg:x\na = hunter2%(p)s\n", "which is not a valid option name"),
+        ("[server:main]\nuse = egg:x\na = %hunter2\n", "'%' must be followed by '%' or '('"),
+        ("[server:main]\nuse = egg:x\na = %(hunter2\n", "bad interpolation variable reference"),
+        ("[DEFAULT]\na = hunter2%(p)s\n[server:main]\nuse = egg:x\n", "option 'a' in section"),
+        ("hunter2\n[server:main]\nuse = egg:x\n", "site.ini', line: 1"),
+        ("[server:main]\nuse = main\n", "site.ini: its sections lead to one another in a circle"),
+        ("[server:main]\nuse = config:site.ini\n", "its sections lead to one another in a circle"),
+        ("[server:main]\nuse = config:/dev/zero\n", "/dev/zero: it is a device, not an ordinary"),
+        ("[server:main]\nuse = config:pipe\n", "/pipe: it is a pipe, not an ordinary file"),
         (
             "[server:main]\nuse = egg:x\nrequire = nobody\n",
             "no distribution 'nobody'",
@@ -289,9 +300,11 @@ use = egg:shop
     ],
 )
 def test_what_is_wrong_is_one_line(tmp_path: Path, text: str, expected: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError) as caught:
         convert(tmp_path, text)
     assert expected in str(caught.value)
+    assert "hunter2" not in str(caught.value), "what stands in the file may be a password"
     assert str(caught.value).startswith("site.ini") or "x.py" in str(caught.value)
     assert "\n" not in str(caught.value)
 
