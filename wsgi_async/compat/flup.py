@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
 from wsgi_async.launch.serving import serve
 from wsgi_async.system.surroundings import keep_standard_descriptors
@@ -23,7 +24,7 @@ from .cgi import run_as_script
 
 __all__ = ["DEFAULT_THREADS", "LISTENING_DESCRIPTOR", "FlupServer", "is_spawned"]
 
-DEFAULT_THREADS = 8
+DEFAULT_THREADS = Config().threads
 
 LISTENING_DESCRIPTOR = 0
 """Of a process that a front server has started: where it listens (FastCGI 1.0, section 2.2)."""

@@ -34,7 +34,7 @@ from .ssl_arguments import IGNORED, TAKEN, read_arguments
 
 __all__ = ["WSGIServer"]
 
-DEFAULT_THREADS = 8
+DEFAULT_THREADS = Config().threads
 STOP_TIMEOUT = 1.0
 
 

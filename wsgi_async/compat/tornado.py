@@ -53,7 +53,7 @@ __all__ = [
     "parse_config_file",
 ]
 
-DEFAULT_THREADS = 8
+DEFAULT_THREADS = Config().threads
 DEFAULT_BACKLOG = 2048
 LONGEST = 365 * 24 * 3600.0
 """Seconds that stand for no limit."""
