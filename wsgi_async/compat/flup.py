@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from wsgi_async.config.calls import join_address
 from wsgi_async.config.options import Config
 from wsgi_async.errors import ConfigError
 from wsgi_async.launch.serving import serve
@@ -125,5 +126,5 @@ def _address(address: object, protocol: str) -> str:
         case str() | os.PathLike():
             return f"{protocol}+unix:{os.fspath(address)}"
         case (str(host), int(port)):
-            return f"{protocol}://[{host}]:{port}" if ":" in host else f"{protocol}://{host}:{port}"
+            return f"{protocol}://{join_address(host, port)}"
     raise ConfigError(f"bindAddress takes (host, port) or the path of a socket, not {address!r}")

@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -27,7 +27,7 @@ from wsgi_async.system.files import read_text
 
 from . import uwsgi_addresses
 
-__all__ = ["Line", "Reader", "read"]
+__all__ = ["Line", "Reader", "Written", "read", "written"]
 
 _MAGIC: dict[str, Callable[[Path], str]] = {
     "%": lambda path: "%",
@@ -133,6 +133,33 @@ class Line(NamedTuple):
     """``true`` where there is none."""
 
 
+class Written(NamedTuple):
+    """A line of a file, as it stands there."""
+
+    number: int
+    section: str | None
+    """None above the first one."""
+    key: str
+    """Empty of the line that names a section."""
+    value: str | None
+    """None where there is no ``=``."""
+
+
+def written(text: str) -> Iterator[Written]:
+    """The lines of a file, without comments; those that name a section too."""
+    section = None
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = raw.strip(" \t\r")
+        if not line or line[0] in "#;":
+            continue
+        if line[0] == "[":
+            section = line.strip("[]")
+            yield Written(number, section, "", None)
+            continue
+        key, equals, value = (part.strip(" \t") for part in line.partition("="))
+        yield Written(number, section, key, value if equals else None)
+
+
 def read(path: Path, name: str, environ: Mapping[str, str], *, section: str) -> ForeignFile:
     """Read one section of the file.
 
@@ -187,17 +214,11 @@ class Reader:
     def lines(self, text: str, section: str) -> list[Line]:
         """The keys of the section with their values, references resolved."""
         found = []
-        current = None
         sections = set()
-        for number, raw in enumerate(text.split("\n"), 1):
-            line = raw.strip(" \t\r")
-            if not line or line[0] in "#;":
-                continue
-            if line[0] == "[":
-                current = line.strip("[]")
+        for number, current, key, value in written(text):
+            if not key and value is None:
                 sections.add(current)
                 continue
-            key, equals, value = (part.strip(" \t") for part in line.partition("="))
             if current is None or not key:
                 raise ConfigError(
                     f"{self._name}, line {number}: expected [{section}], or a line such as "
@@ -205,7 +226,7 @@ class Reader:
                 )
             if current != section:
                 continue
-            entry = Line(number, key, value if equals else "true")
+            entry = Line(number, key, "true" if value is None else value)
             if _FLOW.fullmatch(key):
                 self._fail(
                     entry,

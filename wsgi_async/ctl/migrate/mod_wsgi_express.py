@@ -17,6 +17,7 @@ from .apache_move import Handler, Move
 from .apache_rules import DIRECTIVES, FRONT
 from .apache_sites import Site
 from .apache_syntax import Directive
+from .checked import joined
 from .report import Command, Plan
 from .rules import UNKNOWN, Rule, changed, missing, taken, unused
 from .words import Given, Taking, Word, given
@@ -305,12 +306,10 @@ def _application(move: Move, directive: Directive, values: dict[str, str]) -> No
 
 def _listen(move: Move, values: dict[str, str]) -> None:
     host = values.get("host", "")
-    if ":" in host:
-        host = f"[{host}]"
     secure = values.get("https-port", values.get("ssl-port", ""))
-    plain = f"{host}:{values.get('port', '8000')}"
+    plain = joined(host, values.get("port", "8000"))
     if secure:
-        move.plan.append("bind", f"http://{plain}", f"{host}:{secure}")
+        move.plan.append("bind", f"http://{plain}", joined(host, secure))
     else:
         move.plan.append("bind", plain)
     if "https-only" in values and "server-name" in values:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from wsgi_async.errors import ConfigError
-from wsgi_async.foreign.uwsgi import Line, Reader
+from wsgi_async.foreign.uwsgi import Line, Reader, written
 from wsgi_async.foreign.uwsgi_addresses import SOCKETS, is_reached_from_afar
 
 from .checked import KNOWN
@@ -85,19 +85,12 @@ def read(source: Source) -> list[Plan]:
 
 def entries_of(source: Source, section: str = "uwsgi") -> list[Entry]:
     """The options in an ini file."""
-    found = []
-    current = ""
-    for number, raw in enumerate(source.text.split("\n"), 1):
-        line = raw.strip()
-        if not line or line[0] in "#;":
-            continue
-        if line[0] == "[":
-            current = line.strip("[]")
-        elif current == section:
-            key, equals, value = (part.strip() for part in line.partition("="))
-            where = f"{source.name}:{number}"
-            found.append(Entry(where, key, value if equals else None, file=_file_of(source)))
-    return found
+    file = _file_of(source)
+    return [
+        Entry(f"{source.name}:{number}", key, value, file=file)
+        for number, current, key, value in written(source.text)
+        if key and current == section
+    ]
 
 
 def fill(plan: Plan, entries: Iterable[Entry], source: Source) -> None:
