@@ -91,6 +91,11 @@ ELSEWHERE = {"--execute", "--guide", "--kind", "--show-config", "--stacks"}
 """Of `wsgi-asyncctl`, of `uwsgi`, and of `wsgi-async` what is no option of a server."""
 
 
+def test_the_first_page_names_each_module() -> None:
+    named = re.findall(r"``(\w+)``", migrate.__doc__ or "")
+    assert {path.stem for path in MODULES} - {"__init__", *named} == set()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_no_sentence_names_an_option_or_a_guide_that_there_is_not(path: Path) -> None:
     known = {flag for spec in ALL_OPTIONS for flag in _flags(spec)} | ELSEWHERE
@@ -190,3 +195,16 @@ def test_what_of_uwsgis_is_taken_over_is_not_told_as_ignored_by_who_serves(key: 
 def test_no_rule_of_apaches_is_hidden_by_one_that_understands_the_directive() -> None:
     understood = set(mod_wsgi.HANDLERS) - {"setenvif", "setenvifnocase"}  # which ask for theirs
     assert understood.isdisjoint(apache_rules.DIRECTIVES)
+
+
+def test_what_is_instead_of_serving_is_a_flag_and_no_setting_of_a_file() -> None:
+    words = [Word("--check-config", "here"), Word("app", "here")]
+    typed = gunicorn_command.read(Command("gunicorn", Source("here", ""), "here", words))
+    (written,) = gunicorn_file.read(Source("gunicorn.conf.py", "check_config = True"))
+    verdicts = [
+        finding.verdict
+        for plan in (typed, written)
+        for finding in plan.findings
+        if finding.setting in ("--check-config", "check_config")
+    ]
+    assert verdicts == [Verdict.TAKEN_OVER, Verdict.WITHOUT_EFFECT]

@@ -73,7 +73,6 @@ FATES: dict[str, Fate] = {
     "casefold_http_method": Fate(
         MISSING, "a method reaches the application as it was sent, get is not GET", True
     ),
-    "check_config": Fate(TAKEN_OVER, "wsgi-async has that flag: nothing is served then"),
     "default_proc_name": Fate(WITHOUT_EFFECT, "ps shows the command line of wsgi-async"),
     "dirty_apps": Fate(MISSING, _TASKS, True),
     "dirty_graceful_timeout": Fate(WITHOUT_EFFECT, _TASKS),
@@ -112,7 +111,6 @@ FATES: dict[str, Fate] = {
         "SIGUSR2 executes nothing anew, so there is nothing before it: SIGHUP takes new code, a "
         "restart by systemd a new version",
     ),
-    "print_config": Fate(TAKEN_OVER, "wsgi-async has that flag: nothing is served then"),
     "reload_engine": Fate(WITHOUT_EFFECT, "files are watched by watchfiles: wsgi_async[reload]"),
     "sendfile": Fate(WITHOUT_EFFECT, "a wsgi.file_wrapper goes by sendfile(2) where it can"),
     "spew": Fate(MISSING, "python -m trace tells each line that is run"),

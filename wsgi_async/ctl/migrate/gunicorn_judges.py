@@ -182,6 +182,12 @@ def _proxy_protocol(setting: Setting, settings: Settings) -> Fate:
     )
 
 
+def _instead_of_serving(setting: Setting, settings: Settings) -> Fate:
+    if setting.flag:
+        return Fate(TAKEN_OVER, "wsgi-async has that flag: nothing is served then")
+    return Fate(WITHOUT_EFFECT, "in a file it says nothing here: it is a flag of wsgi-async's")
+
+
 def _connections(setting: Setting, settings: Settings) -> Fate:
     if is_sync(settings):
         return Fate(
@@ -235,11 +241,13 @@ def _uwsgi_peers(setting: Setting, settings: Settings) -> Fate:
 JUDGES: dict[str, Judge] = {
     "bind": _bind,
     "capture_output": _capture,
+    "check_config": _instead_of_serving,
     "forwarded_allow_ips": _trusted,
     "header_map": _header_map,
     "http_protocols": _protocols,
     "keepalive": _keepalive,
     "preload_app": _preload,
+    "print_config": _instead_of_serving,
     "proc_name": _name,
     "proxy_protocol": _proxy_protocol,
     "timeout": _timeout,
