@@ -117,7 +117,12 @@ def _run(args: list[str], prog_name: str, application: Application | None) -> in
                 click.echo(_describe(settings))
             return 0
         if not names_something(settings) and application is None:
-            raise ConfigError(f"Which application? Write {prog_name} module:application")
+            # It may be the one that is misspelt in another server's file.
+            ignored = "; ".join(each for each in settings.notices if ": ignored here: " in each)
+            raise ConfigError(
+                f"Which application? Write {prog_name} module:application"
+                + (f" ({ignored})" if ignored else "")
+            )
         start = start_directory(os.environ)
         if actions["check_config"]:
             return _check(settings, start, application)

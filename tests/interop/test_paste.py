@@ -257,6 +257,11 @@ def test_a_saved_file_reloads(tmp_path: Path) -> None:
             3,
             r"Loading '.*site\.ini#main' raised KeyError: 'no database'$",
         ),
+        (
+            "[app:main]\nuse = egg:no-such-project\n",
+            3,
+            r"'no-such-project' is installed, .* needs: install it \(pip install -e \. if",
+        ),
         ("", 1, r"Which application\?"),
     ],
 )

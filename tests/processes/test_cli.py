@@ -304,6 +304,13 @@ def test_bad_configuration_is_one_line_and_code_1(run: Run, args: list[str], mes
     assert run(*args) == (1, "", f"wsgi-async: error: {message}\n")
 
 
+def test_a_misspelt_application_of_another_server_is_shown(run: Run) -> None:
+    """uWSGI says nothing of a setting that nobody reads, and the file looks right."""
+    Path("uwsgi.ini").write_text("[uwsgi]\nmodul = site_cli\nthreads = 2\n")
+    said = "Write wsgi-async module:application (uwsgi.ini: ignored here: modul)"
+    assert run("-c", "uwsgi.ini") == (1, "", f"wsgi-async: error: Which application? {said}\n")
+
+
 def test_the_name_of_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--x"], prog_name="python -m wsgi_async")

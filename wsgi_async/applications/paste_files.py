@@ -38,7 +38,8 @@ def load_paste_application(spec: PasteSpec, variables: Mapping[str, str]) -> Any
         ).create()
     except PackageNotFoundError as error:
         raise LoadError(
-            f"{spec.file}: no distribution {error.name!r} is installed, which a section of it needs"
+            f"{spec.file}: no distribution {error.name!r} is installed, which a section of it "
+            "needs: install it (pip install -e . if it is this project)"
         ) from None
     except Exception as error:
         raiser = _raiser(error)
