@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from event_sources import event_source
 from front_ends import haproxy, listener, nginx
@@ -68,9 +69,11 @@ def endless(directory: Path, *words: str) -> Iterator[Process]:
         assert not re.search("Traceback|Warning|ERROR", process.output), process.output
 
 
-def come_and_go(port: int, process: Process, name: str = "one") -> None:
+def come_and_go(
+    port: int, process: Process, name: str = "one", client: httpx.Client | None = None
+) -> None:
     """The event comes while the body waits for ever."""
-    with event_source(f"http://127.0.0.1:{port}/?{name}") as stream:
+    with event_source(f"http://127.0.0.1:{port}/?{name}", client=client) as stream:
         assert stream.next().data == "the first"
     process.wait_for(f"^the client has gone: {name}$")
 
@@ -98,6 +101,28 @@ def test_nginx_by_its_other_protocols(tmp_path: Path) -> None:
     words = [word for bind in binds(tmp_path) for word in ("-b", bind)]
     with endless(tmp_path, *words) as process:
         told = process.wait_for(r"Listening on (.*) \(")[1]
-        with fronted(tmp_path, told) as nginx_in_front:
+        with fronted(tmp_path, told) as nginx_in_front, httpx.Client(trust_env=False) as client:
             for way in WAYS:
-                come_and_go(nginx_in_front.front.ports[f"http-{way.name}"], process, way.name)
+                port = nginx_in_front.front.ports[f"http-{way.name}"]
+                come_and_go(port, process, way.name, client)
+
+
+def test_a_server_that_stops_completes_what_nginx_passes_on(tmp_path: Path) -> None:
+    """By those protocols, too: nginx takes none for cut, and clients know when to come again."""
+    words = [word for bind in binds(tmp_path) for word in ("-b", bind)]
+    with (
+        endless(tmp_path, *words, "--live-grace", "100ms") as process,
+        contextlib.ExitStack() as stack,
+    ):
+        told = process.wait_for(r"Listening on (.*) \(")[1]
+        nginx_in_front = stack.enter_context(fronted(tmp_path, told))
+        client = stack.enter_context(httpx.Client(trust_env=False))
+        streams = []
+        for way in WAYS:
+            url = f"http://127.0.0.1:{nginx_in_front.front.ports[f'http-{way.name}']}/?{way.name}"
+            streams.append(stack.enter_context(event_source(url, client=client)))
+            assert streams[-1].next().data == "the first"
+        process.signal(signal.SIGTERM)
+        for stream in streams:
+            assert list(stream) == []
+            assert stream.retry is not None
