@@ -10,6 +10,8 @@ import re
 __all__ = ["may_be_http", "what_was_spoken"]
 
 _METHOD = re.compile(rb"[A-Z]{1,16}(?: |\Z)")
+# modifier1, the size of the variables, modifier2, and the first variable's size and name.
+_OF_A_PLUGIN = re.compile(rb"[\s\S]{3}\0[\s\S]\0[A-Z]")
 _FIRST_BYTES = {
     0x00: ("uwsgi", "uwsgi_pass"),
     0x01: ("FastCGI", "fastcgi_pass"),
@@ -39,6 +41,11 @@ def what_was_spoken(data: bytes, port: str) -> str:
         )
     if data[0] == 0x16:
         return f"TLS was spoken to a {port} port, which takes {port} in the clear"
+    if port == "uwsgi" and _OF_A_PLUGIN.match(data):
+        return (
+            f"modifier1 is {data[0]}, which is for another plugin of uWSGI's: in nginx, leave "
+            "uwsgi_modifier1 out"
+        )
     name, other = _FIRST_BYTES.get(data[0], ("", ""))
     if name and name != port:
         return (
