@@ -10,7 +10,6 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from wsgi_async._imports import StandardFirst
@@ -68,6 +67,8 @@ def read(
     """
     try:
         with StandardFirst():
+            from importlib.metadata import PackageNotFoundError
+
             from .paste_sections import has_application, server_section
     except ImportError:
         raise ConfigError(

@@ -261,9 +261,9 @@ _DIRECTORY = missing(
     "each script in that directory is an application of its own: --mount /PREFIX/NAME=FILE for each"
 )
 _TOGETHER = changed(
-    "applications that had interpreters of their own share one here: their scripts are told apart, "
-    "but modules that two of them import by the same name (settings) are the same, and os.environ "
-    "too; where that is a conflict, serve each by a wsgi-async of its own",
+    "applications that had interpreters of their own share one here, and os.environ: a name is one "
+    "module. A script that would import another's by it is refused at the start; what its modules "
+    "import is not looked at. Where that is a conflict, serve each by a wsgi-async of its own",
     matters=True,
 )
 _APART = changed(
