@@ -6,9 +6,9 @@ import shlex
 
 import pytest
 
-from wsgi_async.cli import _filled, _not_taken
 from wsgi_async.config.option import Option
 from wsgi_async.errors import ConfigError
+from wsgi_async.flags import _filled, _not_taken
 
 VERSION = Option(
     name="version", kind="choice", choices=("off", "v1", "v2", "auto"), bare="auto", flags=("-V",)

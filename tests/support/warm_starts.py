@@ -116,7 +116,10 @@ class WarmlyStarted:
 
 
 def _serve(channel: socket.socket) -> None:
+    import h11  # noqa: F401
+
     import wsgi_async.cli
+    import wsgi_async.flags
     import wsgi_async.launch.parent  # noqa: F401
 
     gc.freeze()  # else a process that ends copies all that it shares with this one

@@ -10,6 +10,7 @@ where it listens, and ``statsd_options`` what statsd can be told. Other servers'
 they have that this one has not, are in ``other_servers``; ``paste_spec`` is how an application of a
 PasteDeploy file is named, and ``ini_errors`` what is wrong with an ini file; the turns at which a
 configuration file may act are in ``hooks``. The values, once gathered, never change.
+``plain`` reads a command line that has nothing but flags as they are in the table, values, and APP.
 
 Runs on: the parent, at the start and at each reload, or whoever makes a server; the values may be
 read by any thread.

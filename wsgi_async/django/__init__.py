@@ -6,5 +6,5 @@ Put ``"wsgi_async.django"`` into ``INSTALLED_APPS``.
 Runs on: the main thread of ``manage.py``, which becomes the server; what concerns responses, pool
 threads.
 
-May import: cli, realtime, wsgi.
+May import: cli, flags, realtime, wsgi.
 """

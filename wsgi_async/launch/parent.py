@@ -68,6 +68,7 @@ def launch(
     :raises BootFailed: the first processes could not start.
     """
     import_late(settings)
+    gc.freeze()  # what is imported by now stays
     refuse_greenlets()  # a configuration file may be code
     config = absolute(settings.config, start)
     require_directory(config.spool_dir)

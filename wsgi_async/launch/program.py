@@ -363,6 +363,8 @@ def import_late(settings: Settings) -> None:
     application's directory comes first on the path."""
     import_late_modules()
     preload(*(module for option, module in _LATE.items() if getattr(settings.launch, option)))
+    if settings.launch.reload:
+        preload("platform")  # which watchfiles imports as it begins
     if paste_specs(settings.launch.app, settings.launch.mount):
         preload("wsgi_async.applications.paste_files")
     if speak_to(settings.config.bind, settings.config.protocol):

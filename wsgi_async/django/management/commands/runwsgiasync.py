@@ -13,7 +13,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from wsgi_async.cli import flags
+from wsgi_async.flags import flags
 
 __all__ = ["Command", "command_line"]
 
