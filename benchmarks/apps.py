@@ -23,6 +23,7 @@ __all__ = [
     "LINES",
     "PAUSE",
     "PAUSING",
+    "SMALL_FILE_SIZE",
     "STREAM_BLOCKS",
     "WHO",
     "cpu",
@@ -32,6 +33,7 @@ __all__ = [
     "mixed",
     "processes",
     "sleep",
+    "small_file",
     "start",
     "stream",
     "upload",
@@ -49,6 +51,8 @@ LARGE_BLOCKS = 4096
 """Blocks of one that fits into no server's buffers: 256 MiB."""
 FILE_SIZE = 1024 * len(BLOCK)
 """64 MiB."""
+SMALL_FILE_SIZE = 16 * len(BLOCK)
+"""1 MiB."""
 LINES = tuple(b"line %04d of a response in small parts\n" % number for number in range(1000))
 SLEEP = 0.020
 """Seconds."""
@@ -123,12 +127,12 @@ def _blocks(start_response: StartResponse, count: int) -> Iterable[bytes]:
     return (BLOCK for _ in range(count))
 
 
-def _file_path() -> Path:
-    """A file of `FILE_SIZE` bytes, repetitions of `BLOCK`; made once, kept for the next run."""
-    path = Path(tempfile.gettempdir()) / f"wsgi-async-benchmark-{os.getuid()}"
-    if not path.is_file() or path.stat().st_size != FILE_SIZE:
+def _file_path(size: int, suffix: str = "") -> Path:
+    """A file of that many bytes, repetitions of `BLOCK`; made once, kept for the next run."""
+    path = Path(tempfile.gettempdir()) / f"wsgi-async-benchmark-{os.getuid()}{suffix}"
+    if not path.is_file() or path.stat().st_size != size:
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as made:
-            for _ in range(FILE_SIZE // len(BLOCK)):
+            for _ in range(size // len(BLOCK)):
                 made.write(BLOCK)
         os.replace(made.name, path)
     return path
@@ -136,8 +140,19 @@ def _file_path() -> Path:
 
 def file(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """A file, by the server's own means where it has them."""
-    opened = open(_file_path(), "rb")  # noqa: SIM115 - the server closes it
-    start_response("200 OK", [BINARY, ("Content-Length", str(FILE_SIZE))])
+    return _sent(_file_path(FILE_SIZE), FILE_SIZE, environ, start_response)
+
+
+def small_file(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """The same of `SMALL_FILE_SIZE`: what a response costs counts as well."""
+    return _sent(_file_path(SMALL_FILE_SIZE, "-small"), SMALL_FILE_SIZE, environ, start_response)
+
+
+def _sent(
+    path: Path, size: int, environ: Environ, start_response: StartResponse
+) -> Iterable[bytes]:
+    opened = open(path, "rb")  # noqa: SIM115 - the server closes it
+    start_response("200 OK", [BINARY, ("Content-Length", str(size))])
     if "wsgi.file_wrapper" in environ:
         wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](opened, len(BLOCK))
         return wrapped

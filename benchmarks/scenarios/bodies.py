@@ -32,12 +32,12 @@ def _sample(found: dict[str, float]) -> Sample:
     return Sample(value=rate, errors=int(found["errors"]), extra={"client_busy": found["busy"]})
 
 
-def _download(server: Running, load: Load, size: int) -> Sample:
+def _download(server: Running, load: Load, size: int, connections: int = CONNECTIONS) -> Sample:
     received = ask(server.port, tls=server.tls)
     if len(received) != size or received != apps.BLOCK * (size // len(apps.BLOCK)):
         raise WrongAnswer(f"{len(received)} bytes instead of {size}, or other ones")
     return _sample(
-        programs.run(server, load, "download", size=size, end=END, connections=CONNECTIONS)
+        programs.run(server, load, "download", size=size, end=END, connections=connections)
     )
 
 
@@ -49,6 +49,18 @@ def stream(server: Running, load: Load) -> Sample:
 
 def file(server: Running, load: Load) -> Sample:
     return _download(server, load, apps.FILE_SIZE)
+
+
+def file_alone(server: Running, load: Load) -> Sample:
+    return _download(server, load, apps.FILE_SIZE, connections=1)
+
+
+def small_file(server: Running, load: Load) -> Sample:
+    return _download(server, load, apps.SMALL_FILE_SIZE)
+
+
+def small_file_alone(server: Running, load: Load) -> Sample:
+    return _download(server, load, apps.SMALL_FILE_SIZE, connections=1)
 
 
 def upload(server: Running, load: Load) -> Sample:
@@ -82,6 +94,27 @@ SCENARIOS = (
         application="file",
         unit="MB/s",
         measure=file,
+    ),
+    Scenario(
+        name="file-alone",
+        about="A file of 64 MiB by wsgi.file_wrapper, one connection.",
+        application="file",
+        unit="MB/s",
+        measure=file_alone,
+    ),
+    Scenario(
+        name="file-1m",
+        about="A file of 1 MiB by wsgi.file_wrapper, 4 connections.",
+        application="small_file",
+        unit="MB/s",
+        measure=small_file,
+    ),
+    Scenario(
+        name="file-1m-alone",
+        about="A file of 1 MiB by wsgi.file_wrapper, one connection.",
+        application="small_file",
+        unit="MB/s",
+        measure=small_file_alone,
     ),
     Scenario(
         name="upload",

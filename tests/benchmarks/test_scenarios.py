@@ -403,6 +403,7 @@ def test_import_times_are_left_out_where_unknown(serve: Serve) -> None:
         ("lines", "/", 39_000),
         ("stream", "/", 16 << 20),
         ("file", "/", 64 << 20),
+        ("small_file", "/", 1 << 20),
         ("upload", "/", 1),
         ("processes", "/", 14),
         ("mixed", "/", 14),
