@@ -20,8 +20,10 @@ WORTHWHILE = 64 * 1024
 """Bytes of a file from which on it is sent past the transport: smaller ones are no slower by
 it."""
 
-STRETCH = 1024 * 1024
-"""Bytes that are sent before the other connections have their turn."""
+STRETCH = 2 * 1024 * 1024
+"""Bytes that are sent before the other connections have their turn: more than become free at once
+in a kernel's buffer of 4 MiB, which tells when a third of it is. What a fast client makes room for
+goes by one call then, and the next turn is that of the kernel's word that there is room again."""
 
 NUDGE = 4 * 1024
 """Bytes that go through the transport when the kernel's buffer is full."""

@@ -244,6 +244,43 @@ def test_the_water_marks_come_back(path: Path, serve: Serve) -> None:
         assert limits == (high // 4, high)
 
 
+# --- how often --------------------------------------------------------------------------------
+
+
+@both_loops
+def test_what_a_file_costs_is_few_calls(
+    loop: str, path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call and three looks at the page cache for each stretch, and nothing by the transport:
+    to a client that has room for all of it."""
+    calls, looks, written = [], [], []
+    real_look, real_write = sendfile.can_read_nowait, sending.Sender.write
+
+    def take_all(out: int, source: int, offset: int, count: int) -> int:
+        calls.append((offset, count))
+        return count
+
+    def look(descriptor: int, offset: int) -> bool:
+        looks.append(offset)
+        return real_look(descriptor, offset)
+
+    def write(self: sending.Sender, pieces: list[bytes]) -> None:
+        written.append(sum(map(len, pieces)))
+        real_write(self, pieces)
+
+    monkeypatch.setattr(os, "sendfile", take_all)
+    monkeypatch.setattr(sendfile, "can_read_nowait", look)
+    monkeypatch.setattr(sending.Sender, "write", write)
+    served = serve(sends(path), loop=loop)
+    with served.client() as client:
+        ask(client)
+        served.recorder.wait_for("request_finished")
+    assert calls == [(begin, STRETCH) for begin in range(0, SIZE, STRETCH)]
+    assert len(looks) == 3 * len(calls)
+    assert len(calls) <= SIZE >> 21, "calls for two MiB"
+    assert sum(written) < 1000, "the head"
+
+
 # --- where the kernel or the disk will not ------------------------------------------------------
 
 
