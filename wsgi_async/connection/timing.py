@@ -38,7 +38,7 @@ class Stopwatch:
     """What one exchange has taken so far, in seconds. The loop makes it; then its thread writes it,
     and anybody reads it.
 
-    To the exchange's writer it is the mailbox.
+    To the exchange's writer it is the mailbox: see :class:`.Posting`.
 
     :param mailbox: what is posted goes there.
     """

@@ -72,7 +72,7 @@ request from the others (Cookie, Authorization, Referer, addresses, ids): they w
 memory, and secrets have no business in it."""
 
 _REPEATING = frozenset(map(key_of, _COMING_AGAIN.split()))
-_NOT_PLAIN = _REPEATING | _CHECKS.keys()
+_NOT_PLAIN = _REPEATING.union(_CHECKS)
 
 _lines: BoundedCache[str, tuple[str, str]] = BoundedCache(1024)
 """Line -> key in the environ and value; each has been proved. 1 MB at worst."""
@@ -87,7 +87,7 @@ others have taken all places: that is what its size is bounded for."""
 
 _SHAPE_SIZE_LIMIT = 2048
 
-_make: Callable[[type[RequestHead]], RequestHead] = object.__new__
+_make: Callable[[type[RequestHead]], RequestHead] = RequestHead.__new__
 """Makes a head whose fields are then set, each by its name: a constructor that is called so takes
 several times as long, and does no more."""
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Mailbox", "Posted"]
+__all__ = ["Mailbox", "Posted", "Posting"]
 
 
 class Posted(Protocol):
@@ -17,6 +17,13 @@ class Posted(Protocol):
 
     def on_wake(self) -> None:
         """*Loop:* called once for each time it was posted."""
+
+
+class Posting(Protocol):
+    """Has the loop look at something: a mailbox, or what stands before one."""
+
+    def post(self, item: Posted) -> None:
+        """*Any thread:* see :meth:`Mailbox.post`."""
 
 
 class Mailbox:

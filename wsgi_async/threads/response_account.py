@@ -9,7 +9,7 @@ from wsgi_async.http.response import ResponseHead
 
 from .backlog import Backlog
 from .bounds import LARGE_FILE, Overflow, ResponseBounds
-from .mailbox import Mailbox, Posted
+from .mailbox import Posted, Posting
 from .response_states import ENDED, LEFT, Consumer, Producer
 from .spool_turns import Turn
 from .stand_ins import StandIn
@@ -78,7 +78,7 @@ class ResponseAccount:
     def __init__(
         self,
         bounds: ResponseBounds,
-        mailbox: Mailbox,
+        mailbox: Posting,
         owner: Posted | None,
         head: ResponseHead | None,
         length: int | None,

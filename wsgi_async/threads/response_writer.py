@@ -12,7 +12,7 @@ from wsgi_async.system.forks import leave
 
 from .bounds import ResponseBounds
 from .interim_heads import Added, InterimHeads
-from .mailbox import Mailbox, Posted
+from .mailbox import Posted, Posting
 from .response_account import FREE_MEMORY, Progress
 from .response_pipe import ResponsePipe
 from .response_states import Producer
@@ -46,7 +46,7 @@ class ResponseWriter:
 
     __slots__ = ("_bounds", "_mailbox", "_owner", "gone", "interim", "pipe", "whole")
 
-    def __init__(self, bounds: ResponseBounds, mailbox: Mailbox, owner: Posted) -> None:
+    def __init__(self, bounds: ResponseBounds, mailbox: Posting, owner: Posted) -> None:
         self._bounds = bounds
         self._mailbox = mailbox
         self._owner: Posted | None = owner
@@ -181,7 +181,7 @@ class ResponseWriter:
 
     # --- loop --------------------------------------------------------------------------------
 
-    def wake_by(self, mailbox: Mailbox) -> None:
+    def wake_by(self, mailbox: Posting) -> None:
         """*Loop, before a thread has it:* have the loop woken by this mailbox."""
         self._mailbox = mailbox
 
