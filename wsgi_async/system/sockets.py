@@ -473,6 +473,14 @@ def _reason(error: OSError, address: Address, flag: str) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         if address.path is None and 0 < address.port < 1024:
             return "permission denied; ports below 1024 need privileges"
+        if address.path is not None:
+            directory = os.path.dirname(address.path) or "."
+            if os.path.lexists(address.path):
+                return "permission denied; the file there may be another user's: remove it"
+            return (
+                f"permission denied; its user has to be able to write to {directory} (in systemd "
+                "below /run: RuntimeDirectory=)"
+            )
         return "permission denied"
     if error.errno == errno.EADDRNOTAVAIL:
         return "no interface of this machine has that address"

@@ -340,10 +340,19 @@ def test_a_missing_directory(tmp_path: Path) -> None:
     fails([f"unix:{tmp_path}/no/app.sock"], f"there is no directory {tmp_path}/no")
 
 
+def test_a_denied_socket_file_says_whose_leave_is_missing(tmp_path: Path) -> None:
+    """That of the directory; or, in /tmp, of who has left the file."""
+    address = parse_address(f"uwsgi+unix:{tmp_path}/app.sock")
+    error = PermissionError(errno.EACCES, "x")
+    assert f"write to {tmp_path} (" in sockets._reason(error, address, "--bind")
+    (tmp_path / "app.sock").touch()
+    assert "may be another user's: remove it" in sockets._reason(error, address, "--bind")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    fails([f"unix:{tmp_path}/app.sock"], "permission denied")
+    fails([f"unix:{tmp_path}/app.sock"], f"permission denied; .* able to write to {tmp_path} ")
 
 
 def test_a_successors_file_is_left_alone(tmp_path: Path) -> None:
