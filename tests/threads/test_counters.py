@@ -17,6 +17,7 @@ from wire import HELLO, Chunks, Client, Recorder, Site, hello, responding
 
 import wsgi_async
 from wsgi_async.events import Observer, RequestInfo
+from wsgi_async.testing import FakeTransport
 
 Application = Callable[..., Any]
 
@@ -267,6 +268,25 @@ def test_python_calls_per_connection(counter: Counter) -> None:
         sys.setprofile(None)
         calls = (len(counter.names) - before) / count
     assert 5 < calls <= CONNECTION_CEILING, " ".join(counter.names[-round(calls) :])
+
+
+def test_by_a_unix_socket_nobody_asks_for_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in no environ, and uvloop makes a socket to ask for it."""
+    asked: list[str] = []
+    tell = FakeTransport.get_extra_info
+
+    def get_extra_info(transport: FakeTransport, name: str, default: Any = None) -> Any:
+        asked.append(name)
+        return tell(transport, name, default)
+
+    monkeypatch.setattr(FakeTransport, "get_extra_info", get_extra_info)
+    with Site() as site:
+        for peer, times in (("", 0), (("127.0.0.1", 5), 1)):
+            asked.clear()
+            client = site.connect(peername=peer, sockname=peer)
+            client.ask()
+            assert client.wait().body == HELLO
+            assert asked.count("sockname") == times
 
 
 class Deaf(Observer):

@@ -75,7 +75,9 @@ class HTTPProtocol(ConnectionLife):
             transport.set_write_buffer_limits(shared.high_water, shared.low_water)
             self._sender = Sender(transport, shared, clock)
             self._input = Input(transport, shared.unread)
-            self.server_variables = shared.variables_at(transport.get_extra_info("sockname"))
+            # Of a unix socket it makes no difference, and uvloop makes two objects to tell it.
+            local = transport.get_extra_info("sockname") if self.remote_addr else None
+            self.server_variables = shared.variables_at(local)
             shared.open.add(self)
             shared.silent[self] = clock()
             if len(shared.open) > shared.cap or shared.phase is _DRAINING:

@@ -4,7 +4,7 @@ and that is all of a connection."""
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from wsgi_async.errors import HTTPError, ProtocolFault
 from wsgi_async.http.limits import Limits
@@ -12,11 +12,12 @@ from wsgi_async.http.reading import Signal
 from wsgi_async.http.request import RequestHead
 
 from .diagnosis import may_be_http, what_was_spoken
+from .taking import Pair
 from .variables import request_head
 
 __all__ = ["CountedReader", "Variables"]
 
-Variables = Iterable[tuple[bytes, bytes]]
+Variables = Sequence[Pair]
 """Name and value of each, in their order."""
 
 _NEED_DATA = Signal.NEED_DATA
@@ -121,7 +122,7 @@ class CountedReader:
 
     def _begin(self, variables: Variables, end: int) -> RequestHead:
         """The head of the request; what is from `end` on is its body."""
-        head = request_head(variables, self._limits)
+        head = request_head(variables, self._limits, size=end)
         self._remaining = head.content_length or 0
         self._state = _BODY if self._remaining else _NOTHING
         self._data = bytes(memoryview(self._data)[end:]) if self._remaining else b""

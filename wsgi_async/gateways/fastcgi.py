@@ -312,11 +312,11 @@ class FastCGIReader(RecordInput):
             self._enter(header)
             return None
         self._pass_over(header)
-        variables = name_values(self._variables)
+        variables, given = name_values(self._variables), len(self._variables)
         self._variables.clear()
         if _NO_LENGTH in variables:
             variables.remove(_NO_LENGTH)
-        head = request_head(variables, self._limits, ends_bodies=True)
+        head = request_head(variables, self._limits, size=given, ends_bodies=True)
         head.keep_alive = self._keeps
         self._owed = head.content_length
         if head.has_body:

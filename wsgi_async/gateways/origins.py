@@ -10,7 +10,7 @@ from wsgi_async.errors import HTTPError
 from wsgi_async.http.admission import check_host
 from wsgi_async.http.origin import Origin
 
-__all__ = ["check_names", "origin_of"]
+__all__ = ["name_server", "origin_of"]
 
 _SCHEMES = {"": "http", "http": "http", "https": "https"}
 _HTTPS = {
@@ -23,57 +23,58 @@ _TELLING_SCHEME = (("HTTPS", _HTTPS), ("REQUEST_SCHEME", _SCHEMES), ("UWSGI_SCHE
 _SERVER_NAME = re.compile(
     r"[0-9A-Za-z][-.0-9A-Z_a-z]*|\[[.:0-9A-Fa-f]{2,45}\]|[0-9A-Fa-f]{0,4}:[.:0-9A-Fa-f]{1,45}"
 )
+_USUAL_PORT = re.compile(r"[1-9][0-9]{0,3}|[1-5][0-9]{4}")
 _ADDRESS = re.compile(r"[.:0-9A-Fa-f]{2,45}(?:%[-.0-9A-Z_a-z]{1,32})?")
 
 
-def check_names(given: dict[str, str], fields: dict[str, str], *, required: bool) -> None:
-    """Have SERVER_NAME be a name, or leave it to the server; and Host be valid.
+def name_server(told: dict[str, str], passed: dict[str, str], *, required: bool) -> None:
+    """Pass on SERVER_NAME where it is a name, and else leave it to the server; have Host be valid.
 
     :param required: whether it has to be there, unless there is such a name: nginx has none, or an
         empty one, of a client that says ``:authority``. (It refuses one that is sent empty.)
+    :raises HTTPError: 400.
     """
-    name = given.pop("SERVER_NAME", "")
-    host = fields.get("HTTP_HOST")
+    host = passed.get("HTTP_HOST")
     if host == "":
-        del fields["HTTP_HOST"]
+        del passed["HTTP_HOST"]
         host = None
+    judge = _name if host is None or len(host) <= _HOST_SIZE_LIMIT else _name.__wrapped__
+    name = judge(told.get("SERVER_NAME", ""), host, required)
+    if name is not None:
+        passed["SERVER_NAME"] = name
+
+
+_HOST_SIZE_LIMIT = 256
+"""The names of DNS are shorter."""
+
+
+@lru_cache(maxsize=1024)
+def _name(name: str, host: str | None, required: bool) -> str | None:
     is_name = _SERVER_NAME.fullmatch(name) is not None
     check_host([] if host is None else [host], required=required and not is_name)
     if is_name:
-        given["SERVER_NAME"] = name
-    elif host is not None:
-        given["SERVER_NAME"] = _cut_host(host)[0]
+        return name
+    return None if host is None else _cut_host(host)[0]
 
 
-def origin_of(given: dict[str, str], fields: dict[str, str], root: str) -> Origin:
+def origin_of(told: dict[str, str], passed: dict[str, str], root: str) -> Origin:
     """The client, and what it has asked for the front server by.
-
-    The scheme is https where any variable says so: who ends TLS before the front server writes
-    ``HTTPS on`` by hand, beside the REQUEST_SCHEME that is always there.
 
     :param root: SCRIPT_NAME, as it is meant; "" where the server's own options say it.
     :raises HTTPError: 400, a variable says nothing of the kind.
     """
-    address = given.get("REMOTE_ADDR")
+    address = told.get("REMOTE_ADDR")
     if address is not None:
         address = _address(address)
-    port = given.get("REMOTE_PORT", "")
-    if port:
+    port = told.get("REMOTE_PORT", "")
+    if port and not _USUAL_PORT.fullmatch(port):
         port = _port(port, "REMOTE_PORT")
-    scheme = "http"
-    for name, words in _TELLING_SCHEME:
-        text = given.get(name)
-        if text is not None:
-            said = words.get(text.lower())
-            if said is None:
-                raise HTTPError(400, f"{name} says neither http nor https")
-            if said == "https":
-                scheme = said
-    server_port = given.get("SERVER_PORT", "")
-    if server_port:
+    scheme = _scheme(told.get("HTTPS"), passed.get("REQUEST_SCHEME"), passed.get("UWSGI_SCHEME"))
+    server_port = told.get("SERVER_PORT", "")
+    if server_port and not _USUAL_PORT.fullmatch(server_port):
         server_port = _port(server_port, "SERVER_PORT")
     if not server_port:
-        _, server_port = _cut_host(fields.get("HTTP_HOST", ""))
+        _, server_port = _cut_host(passed.get("HTTP_HOST", ""))
     return Origin(
         remote_addr=address,
         remote_port=None if address is None else port if address else "",
@@ -81,6 +82,21 @@ def origin_of(given: dict[str, str], fields: dict[str, str], root: str) -> Origi
         server_port=server_port or ("443" if scheme == "https" else "80"),
         script_name=root or None,
     )
+
+
+@lru_cache(maxsize=64)
+def _scheme(*said: str | None) -> str:
+    """https where any variable says so: who ends TLS before the front server writes ``HTTPS on`` by
+    hand, beside the REQUEST_SCHEME that is always there."""
+    scheme = "http"
+    for text, (name, words) in zip(said, _TELLING_SCHEME, strict=True):
+        if text is not None:
+            meant = words.get(text.lower())
+            if meant is None:
+                raise HTTPError(400, f"{name} says neither http nor https")
+            if meant == "https":
+                scheme = meant
+    return scheme
 
 
 @lru_cache(maxsize=1024)

@@ -37,7 +37,7 @@ class UwsgiReader(CountedReader):
         end = _HEADER_SIZE + data[1] + (data[2] << 8)
         if len(data) < end:
             return None
-        return _pairs(bytes(memoryview(data)[_HEADER_SIZE:end])), end
+        return _pairs(bytes(data[_HEADER_SIZE:end])), end
 
 
 def _pairs(block: bytes) -> list[tuple[bytes, bytes]]:

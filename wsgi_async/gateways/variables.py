@@ -11,51 +11,28 @@ was encoded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import quote
 
-from wsgi_async.errors import HTTPError, ProtocolFault
-from wsgi_async.http.admission import has_control, read_length
-from wsgi_async.http.bounded_cache import BoundedCache
+from wsgi_async.errors import HTTPError
+from wsgi_async.http.admission import read_length
 from wsgi_async.http.limits import Limits
 from wsgi_async.http.origin import Origin
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.target import read_target
 from wsgi_async.http.tokens import is_token
-from wsgi_async.http.variables import join_values, path_info
+from wsgi_async.http.variables import path_info
 
-from .origins import check_names, origin_of
+from .origins import name_server, origin_of
 from .paths import place_in
+from .taking import Pair, lines_of, take
 
 __all__ = ["GatewayHead", "most_bytes", "request_head"]
 
 OWN_SIZE = 64 * 1024
 """Bytes of variables that are no fields of the client's: a certificate in PEM is the largest."""
-
-_NAME = re.compile(rb"[!-<>-~]+")
-_FIELD = re.compile(r"HTTP_[!#$%&'*+.^_`|~0-9A-Z]+")
-
-_names: BoundedCache[bytes, str] = BoundedCache(1024)
-"""Names that have been judged."""
-
-_NAME_SIZE_LIMIT = 64
-
-_NOT_PASSED_ON = (
-    *("SCRIPT_NAME", "PATH_INFO", "REMOTE_ADDR", "REMOTE_PORT", "SERVER_PORT", "HTTPS"),
-    *("HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE"),
-    *("SERVER_SOFTWARE", "GATEWAY_INTERFACE"),
-)
-"""What is said in another place, must not be said (see :mod:`wsgi_async.http.variables`), or is the
-server's own."""
-
-_GIVEN_ONCE = (
-    *("REQUEST_METHOD", "REQUEST_URI", "QUERY_STRING", "SERVER_PROTOCOL"),
-    *("CONTENT_TYPE", "CONTENT_LENGTH"),
-)
-"""What is asked: two readers are not to take it for two things. By whom it is, a site may say anew:
-nginx's ``fastcgi_params`` has REMOTE_USER, which is empty where something else has let them in."""
 
 _VERSION = re.compile(r"HTTP/([0-9])(?:\.([0-9]))?")
 _TARGET = re.compile(r"[!-~]+")
@@ -107,125 +84,90 @@ def most_bytes(limits: Limits) -> int:
 
 
 def request_head(
-    variables: Iterable[tuple[bytes, bytes]], limits: Limits, *, ends_bodies: bool = False
+    variables: Sequence[Pair],
+    limits: Limits,
+    *,
+    size: int | None = None,
+    ends_bodies: bool = False,
 ) -> GatewayHead:
     """Judge a request, and say what it means.
 
     :param variables: names and values as they were received, in their order.
     :param limits: bounds on what the client has sent, as if it had sent that here; see
         :func:`most_bytes` for all the others together.
+    :param size: bytes that all of them have, or have at most. None: they are counted here.
     :param ends_bodies: whether the protocol says where a body ends, and so needs no length.
     :raises HTTPError: 400; 411 for a body without a length; 414; 431; 501 for CONNECT and for a
         transfer coding other than chunked; 505.
     :raises ProtocolFault: no front server has such names.
     """
-    given, lines, size = _take(variables)
-    method, version = given.pop("REQUEST_METHOD", ""), _version(given)
-    if not is_token(method):
+    told, passed, lines = take(variables)
+    method = told.get("REQUEST_METHOD", "")
+    said = told.get("SERVER_PROTOCOL", "HTTP/1.0")
+    version = _USUAL_VERSIONS.get(said) or _version(said)
+    if method not in _USUAL_METHODS and not is_token(method):
         raise HTTPError(400, "REQUEST_METHOD is not a method" if method else _NO_METHOD)
+    if size is None:
+        size = sum([len(name) + len(value) for name, value in variables])
     bounds, small, few = _bounds(limits)
-    target = given.pop("REQUEST_URI", "")
-    if not target or size > small or len(lines) > few:
-        target = target or _make_target(given)
-        _check_sizes(method, target, version, given, lines, bounds)
+    target = told.get("REQUEST_URI", "")
+    if not target or size > small or lines > few:
+        document = passed.get("DOCUMENT_URI", "")
+        target = target or _make_target(told, document)
+        of_target = target, document, *[told.get(name, "") for name in _OF_TARGET]
+        _check_sizes(method, of_target, version, told, lines_of(variables), bounds)
     if method == "CONNECT":
         raise HTTPError(501, "This is not a proxy")
-    fields = _fields(lines)
-    check_names(given, fields, required=version != "HTTP/1.0")
-    length, chunked = _framing(given, fields, version, ends_bodies)
+    name_server(told, passed, required=version != "HTTP/1.0")
+    length, chunked = _framing(told, passed, version, ends_bodies)
     if not _TARGET.fullmatch(target):
         raise HTTPError(400, "REQUEST_URI contains what no request target does")
     raw_path, raw_query, authority = read_target(method, target)
-    if authority is not None:
-        fields["HTTP_HOST"] = authority
-    query = given.get("QUERY_STRING", raw_query)
+    query = told.get("QUERY_STRING", raw_query)
     if not _QUERY.fullmatch(query):
         raise HTTPError(400, "QUERY_STRING contains what no query does")
     root, path = "", ""
     if raw_path:
         decoded = path_info(raw_path)
-        named = given.get("SCRIPT_NAME"), given.get("PATH_INFO"), given.get("DOCUMENT_URI")
+        named = told.get("SCRIPT_NAME"), told.get("PATH_INFO"), passed.get("DOCUMENT_URI")
         root, below = place_in(*named, decoded)
         path = root + below
         if path != decoded:
             raw_path = _quoted(path)
-    origin = origin_of(given, fields, root)
-    given |= fields
-    for name in _NOT_PASSED_ON:
-        given.pop(name, None)
-    given["REQUEST_METHOD"] = method
-    given["RAW_URI"] = given["REQUEST_URI"] = target
-    given["PATH_INFO"] = path
-    given["QUERY_STRING"] = query
-    given["SERVER_PROTOCOL"] = version
-    return GatewayHead(
-        method=method,
-        target=target,
-        path=raw_path,
-        query=query,
-        version=version,
-        text="",
-        field_count=len(lines),
-        variables=given,
-        content_length=length,
-        chunked=chunked,
-        keep_alive=False,
-        expect_continue=False,
-        origin=origin,
-    )
+    if authority is not None:
+        passed["HTTP_HOST"] = authority
+    head = _make(GatewayHead)
+    head.origin = origin_of(told, passed, root)
+    passed.pop("HTTP_PROXY", None)
+    passed["REQUEST_METHOD"] = head.method = method
+    passed["RAW_URI"] = passed["REQUEST_URI"] = head.target = target
+    passed["PATH_INFO"] = path
+    passed["QUERY_STRING"] = head.query = query
+    passed["SERVER_PROTOCOL"] = head.version = version
+    head.path = raw_path
+    head.text = ""
+    head.field_count = lines
+    head.variables = passed
+    head.content_length = length
+    head.chunked = chunked
+    head.keep_alive = head.expect_continue = head.drops = False
+    return head
 
 
-_BY_WHOM = ": the web server in front says it twice, maybe once in a file that it includes"
+_make: Callable[[type[GatewayHead]], GatewayHead] = GatewayHead.__new__
+"""As that of the fast path: a constructor that is called with as much takes several times as long.
+"""
+
+_USUAL_METHODS = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"}
+_USUAL_VERSIONS = {said: said for said in ("HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/3.0")}
+
 _NO_METHOD = (
     "REQUEST_METHOD is missing: in nginx, include uwsgi_params, fastcgi_params or scgi_params"
 )
 
 
-def _take(
-    variables: Iterable[tuple[bytes, bytes]],
-) -> tuple[dict[str, str], list[tuple[str, str]], int]:
-    """The variables, and apart from them the lines of fields, in their order; and the bytes of all.
-
-    Until 1.23 nginx has a variable for each line, and so the same name several times. It has one
-    twice, too, where a file of parameters is included and one of them is then said in another way,
-    as guides have it (``fastcgi_param SCRIPT_NAME ""``): the last counts, as in other servers.
-    """
-    given: dict[str, str] = {}
-    lines: list[tuple[str, str]] = []
-    known = _names.get
-    size = 0
-    for raw, data in variables:
-        name = known(raw) or _name_of(raw)
-        value = data.decode("latin-1")
-        size += len(raw) + len(data)
-        if "\0" in value:
-            raise HTTPError(400, "A variable contains NUL")
-        if name[:5] == "HTTP_":
-            lines.append((name, value.strip(" \t")))
-        elif name in given and name in _GIVEN_ONCE:
-            raise HTTPError(400, f"The variable {name} is given twice{_BY_WHOM}")
-        else:
-            given[name] = value
-    return given, lines, size
-
-
-def _name_of(raw: bytes) -> str:
-    """Judge a name that is not among :data:`_names` yet."""
-    if not _NAME.fullmatch(raw):
-        raise ProtocolFault("a variable has no name, or one that no variable can have")
-    name = raw.decode("ascii")
-    if name[:5].upper() == "HTTP_" and not _FIELD.fullmatch(name):
-        raise HTTPError(400, "A variable has the name of no header field")
-    if name.startswith(("wsgi.", "wsgi_async.")):
-        raise HTTPError(400, "A variable has a name that only the server may use")
-    if len(raw) <= _NAME_SIZE_LIMIT:
-        _names.keep(raw, name)
-    return name
-
-
-def _version(given: dict[str, str]) -> str:
+def _version(version: str) -> str:
     """What the client speaks with the front server; of HTTP/1 as :func:`.admit` has it."""
-    version = given.pop("SERVER_PROTOCOL", "HTTP/1.0")
     match = _VERSION.fullmatch(version)
     if match is None or (match[1] == "1" and match[2] is None):
         raise HTTPError(400, "SERVER_PROTOCOL is not a version of HTTP")
@@ -238,33 +180,35 @@ def _quoted(path: str) -> str:
     return quote(path.encode("latin-1"), safe=_IN_PATH)
 
 
-def _make_target(given: dict[str, str]) -> str:
+def _make_target(told: dict[str, str], document: str) -> str:
     """A target for where nobody says what the client has sent: CGI has no REQUEST_URI."""
-    script, info = given.get("SCRIPT_NAME", ""), given.get("PATH_INFO", "")
+    script, info = told.get("SCRIPT_NAME", ""), told.get("PATH_INFO", "")
     path = (script.rstrip("/") if info[:1] == "/" else script) + info
-    path = path or given.get("DOCUMENT_URI") or "/"
-    query = given.get("QUERY_STRING", "")
+    path = path or document or "/"
+    query = told.get("QUERY_STRING", "")
     return f"{_quoted(path)}?{query}" if query else _quoted(path)
 
 
 _NO_LENGTH = ("", "0")
 """CONTENT_LENGTH where the client may have sent none: SCGI wants it always."""
 
-_OF_TARGET = ("SCRIPT_NAME", "PATH_INFO", "DOCUMENT_URI", "QUERY_STRING")
+_OF_TARGET = ("SCRIPT_NAME", "PATH_INFO", "QUERY_STRING")
 
 
 def _check_sizes(
     method: str,
-    target: str,
+    of_target: tuple[str, ...],
     version: str,
     given: dict[str, str],
     lines: list[tuple[str, str]],
     bounds: Limits,
 ) -> None:
-    """Hold what the client has sent to the limits, in the form of HTTP/1.1."""
-    line = len(method) + len(target) + len(version) + 2
-    longest = max([len(given.get(name, "")) for name in _OF_TARGET])
-    if max(line, longest) > bounds.request_line:
+    """Hold what the client has sent to the limits, in the form of HTTP/1.1.
+
+    :param of_target: the target, and what else says it.
+    """
+    line = len(method) + len(of_target[0]) + len(version) + 2
+    if max(line, *map(len, of_target)) > bounds.request_line:
         raise HTTPError(414, "The request line is too long")
     sizes = [len(name) - 3 + len(value) for name, value in lines]  # "HTTP_" for ": "
     names = {name for name, _ in lines}
@@ -281,55 +225,33 @@ def _check_sizes(
         raise HTTPError(431, "The request head is too long")
 
 
-def _fields(lines: list[tuple[str, str]]) -> dict[str, str]:
-    """The fields, those that came several times as one."""
-    if has_control("\t".join([value for _, value in lines])):
-        raise HTTPError(400, "A header field contains a control character")
-    fields: dict[str, str] = {}
-    for name, value in lines:
-        if name in fields:
-            if name in _ONCE:
-                raise HTTPError(400, _ONCE[name])
-            value = join_values(name, fields[name], value)
-        fields[name] = value
-    return fields
-
-
-_ONCE = {
-    "HTTP_HOST": f"There is more than one Host field, HTTP_HOST{_BY_WHOM}",
-    "HTTP_CONTENT_TYPE": "There is more than one Content-Type field",
-    "HTTP_CONTENT_LENGTH": "Content-Length is given more than once",
-}
-
-
 def _framing(
-    given: dict[str, str], fields: dict[str, str], version: str, ends_bodies: bool
+    told: dict[str, str], passed: dict[str, str], version: str, ends_bodies: bool
 ) -> tuple[int | None, bool]:
-    """The length of the body, and whether there is one without.
+    """The length of the body, and whether there is one without. What says so is not passed on, but
+    in CONTENT_TYPE and CONTENT_LENGTH.
 
     A front server that has collected a chunked body passes on the field beside its length.
     """
-    content_type = given.pop("CONTENT_TYPE", None) or None
-    said = fields.get("HTTP_CONTENT_TYPE")
-    if content_type is not None and has_control(content_type):
-        raise HTTPError(400, "A header field contains a control character")
+    content_type = told.get("CONTENT_TYPE") or None
+    said = passed.pop("HTTP_CONTENT_TYPE", None)
     if said is not None and content_type is not None and content_type.strip(" \t") != said:
         raise HTTPError(400, "CONTENT_TYPE is not what the field says")
     if content_type is not None or said is not None:
-        given["CONTENT_TYPE"] = (content_type or said or "").strip(" \t")
-    coding = fields.get("HTTP_TRANSFER_ENCODING")
+        passed["CONTENT_TYPE"] = (content_type or said or "").strip(" \t")
+    coding = passed.pop("HTTP_TRANSFER_ENCODING", None)
     if coding is not None and version == "HTTP/1.0":
         raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding")
     if coding is not None and coding.lower() != "chunked":
         raise HTTPError(501, "The only transfer coding understood here is chunked")
-    text = given.pop("CONTENT_LENGTH", None)
-    said = fields.get("HTTP_CONTENT_LENGTH")
+    text = told.get("CONTENT_LENGTH")
+    said = passed.pop("HTTP_CONTENT_LENGTH", None)
     length_said = None if said is None else read_length(said)
     if text:
         length = read_length(text)
         if length_said not in (None, length):
             raise HTTPError(400, "CONTENT_LENGTH is not what the field says")
-        given["CONTENT_LENGTH"] = str(length)
+        passed["CONTENT_LENGTH"] = str(length)
         return length, False
     if text is None and said is not None:
         raise HTTPError(400, "CONTENT_LENGTH is missing beside the field")

@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable
 
 from wsgi_async.http.bounded_cache import BoundedCache
+from wsgi_async.http.recurring import RECURRING
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http.target import valid_authority
 from wsgi_async.http.variables import DROPPED, KEYS, key_of, path_info
@@ -60,19 +61,7 @@ _CHECKS: dict[str, Callable[[str], object]] = {
 }
 """Fields whose value decides whether the head is an ordinary one."""
 
-_COMING_AGAIN = """
-    Host User-Agent Connection Accept Accept-Charset Accept-Encoding Accept-Language Cache-Control
-    Pragma DNT Sec-GPC Priority Origin Save-Data TE Upgrade-Insecure-Requests Content-Type
-    Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-Fetch-User Sec-CH-UA Sec-CH-UA-Mobile
-    Sec-CH-UA-Platform X-Requested-With Via X-Forwarded-Proto X-Forwarded-Host X-Forwarded-Port
-    X-Forwarded-Server
-"""
-"""Fields whose lines come again, and are remembered. Never those that tell one person or one
-request from the others (Cookie, Authorization, Referer, addresses, ids): they would only fill the
-memory, and secrets have no business in it."""
-
-_REPEATING = frozenset(map(key_of, _COMING_AGAIN.split()))
-_NOT_PLAIN = _REPEATING.union(_CHECKS)
+_NOT_PLAIN = RECURRING.union(_CHECKS)
 
 _lines: BoundedCache[str, tuple[str, str]] = BoundedCache(1024)
 """Line -> key in the environ and value; each has been proved. 1 MB at worst."""
@@ -284,6 +273,6 @@ def _take_apart(line: str) -> tuple[str, str] | None:
     if check is not None and not check(value):
         return None
     pair = key, value
-    if key in _REPEATING and len(line) <= _LINE_SIZE_LIMIT:
+    if key in RECURRING and len(line) <= _LINE_SIZE_LIMIT:
         _lines.keep(line, pair)
     return pair
