@@ -43,9 +43,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from datetime import datetime, timedelta
 from typing import Any
 
+from wsgi_async._imports import StandardFirst
 from wsgi_async._records import NamedTuple
 
 from .errors import ConfigError
@@ -201,6 +201,8 @@ class CertificateInfo(NamedTuple):
 
 
 def _utc(seconds: float) -> str:
+    with StandardFirst():
+        from datetime import datetime, timedelta
     return f"{datetime(1970, 1, 1) + timedelta(seconds=seconds)} UTC"
 
 

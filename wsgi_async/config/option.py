@@ -7,7 +7,6 @@ Values may be given as Python objects or as the text an operator types: duration
 
 from __future__ import annotations
 
-import difflib
 import enum
 import math
 import os
@@ -15,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
+from wsgi_async._imports import StandardFirst
 from wsgi_async._records import field, fields_of, record, replace
 from wsgi_async.errors import ConfigError
 
@@ -376,5 +376,7 @@ def convert(table: object, options: Iterable[Option]) -> None:
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """`` Did you mean NAME?`` for the nearest of `names`, or nothing where none is near."""
+    with StandardFirst():
+        import difflib
     nearest = difflib.get_close_matches(name, list(names), n=1)
     return f" Did you mean {nearest[0]}?" if nearest else ""

@@ -28,12 +28,11 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from wsgi_async._imports import StandardFirst
 from wsgi_async._records import NamedTuple, field, record
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_text
@@ -145,6 +144,8 @@ def gather(
     variables = _from_environ(environ)
     arguments: Layer = {}
     if text := environ.get(PREFIX + "CMD_ARGS"):
+        with StandardFirst():
+            import shlex
         try:
             words = shlex.split(text)
         except ValueError as error:
@@ -318,12 +319,18 @@ def _from_file(named: str, directory: Path) -> Layer:
 def _read_toml(path: Path, name: str) -> Any:
     """The file's table, or None where there is no file."""
     try:
-        return tomllib.loads(read_text(path))
+        text = read_text(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigError(f"{name}: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name} is not valid TOML: {error}") from None
+    with StandardFirst():
+        import tomllib
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is not valid TOML: {error}") from None
 
 

@@ -7,11 +7,11 @@ processes that run as somebody else, and a process that starts late finds what i
 
 from __future__ import annotations
 
-import hashlib
 import os
 import weakref
 from typing import IO
 
+from wsgi_async._imports import StandardFirst
 from wsgi_async.system.forks import Holding
 from wsgi_async.system.private_files import shared_file
 
@@ -20,7 +20,7 @@ from .material import Material
 __all__ = ["Shelf"]
 
 _NUMBER = 8
-_SUM = hashlib.sha256().digest_size
+_SUM = 32  # bytes of a SHA-256
 
 
 class Shelf:
@@ -44,7 +44,7 @@ class Shelf:
         """*In the parent:* this is the newest."""
         self._number += 1
         data = self._number.to_bytes(_NUMBER, "big") + material.to_bytes()
-        data = hashlib.sha256(data).digest() + data
+        data = _digest(data) + data
         descriptor = self._writer.fileno()
         os.pwrite(descriptor, data, 0)
         os.ftruncate(descriptor, len(data))
@@ -59,7 +59,7 @@ class Shelf:
         descriptor = self._reader.fileno()
         data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
         checksum, data = data[:_SUM], data[_SUM:]
-        if hashlib.sha256(data).digest() != checksum:
+        if _digest(data) != checksum:
             return None
         number = int.from_bytes(data[:_NUMBER], "big")
         if number == self._number:
@@ -76,3 +76,10 @@ def _close(files: tuple[IO[bytes], ...], holding: Holding) -> None:
     for file in files:
         file.close()
     holding.release()
+
+
+def _digest(data: bytes) -> bytes:
+    with StandardFirst():
+        import hashlib  # only where there is a certificate
+
+    return hashlib.sha256(data).digest()
