@@ -114,7 +114,9 @@ def take(variables: Iterable[Pair]) -> tuple[dict[str, str], dict[str, str], int
 
 def lines_of(variables: Iterable[Pair]) -> list[tuple[str, str]]:
     """The lines of fields among them, in their order."""
-    return [(name, value) for name, value, part in map(_judge, variables) if part is _FIELD]
+    known = _judged.get
+    judged = [known(pair) or _judge(pair) for pair in variables]
+    return [(name, value) for name, value, part in judged if part is _FIELD]
 
 
 def _judge(pair: Pair) -> _Judged:
