@@ -8,7 +8,8 @@ makes bytes of one, as ``reading`` is to what makes requests of bytes; ``head_li
 ``mounting`` says which part of a path is the application's own. Where a request comes from, if not
 from where its connection does, is an ``origin``; the name that it goes by in many logs is its
 ``request_id``. ``tokens`` are what names, methods and lists of words are made of. What is
-remembered of heads, here and above, is kept in a ``bounded_cache``.
+remembered of heads, here and above, is kept in a ``bounded_cache``; fields that are worth it are
+``recurring``.
 
 Runs on: any thread; pure functions and values that do not change.
 
