@@ -12,10 +12,9 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
-
-from wsgi_async._records import replace
 
 from ._imports import StandardFirst
 from ._version import __version__

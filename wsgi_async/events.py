@@ -43,10 +43,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsgi_async._imports import StandardFirst
-from wsgi_async._records import NamedTuple
 
 from .errors import ConfigError
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
-from ._records import NamedTuple
 from .config import other_servers, tls_options
 from .config.metrics_address import other_address
 from .config.option import OFF, Option, did_you_mean

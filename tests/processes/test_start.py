@@ -24,7 +24,7 @@ def app(environ, start_response):
 """
 
 FORBIDDEN = {
-    *("click", "dataclasses", "email", "h11", "importlib.metadata", "platform", "uuid"),
+    *("click", "email", "h11", "importlib.metadata", "platform", "uuid"),
     *("datetime", "difflib", "hashlib", "shlex", "tomllib"),
     *("wsgi_async.flags", "wsgi_async.foreign", "wsgi_async.operations", "wsgi_async.realtime"),
 }

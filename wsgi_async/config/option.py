@@ -12,10 +12,10 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
 from wsgi_async._imports import StandardFirst
-from wsgi_async._records import field, fields_of, record, replace
 from wsgi_async.errors import ConfigError
 
 __all__ = [
@@ -183,7 +183,7 @@ class Group(enum.Enum):
     DEVELOPMENT = "Development"
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """What there is to know about one option. The name is the field's."""
 
@@ -358,10 +358,7 @@ def options_of(table: type[Any], **more: Any) -> tuple[Option, ...]:
 
     :param more: attributes of :class:`Option` that all of them have.
     """
-    return tuple(
-        replace(made.metadata["option"], name=name, **more)
-        for name, made in fields_of(table).items()
-    )
+    return tuple(replace(made.metadata["option"], name=made.name, **more) for made in fields(table))
 
 
 def convert(table: object, options: Iterable[Option]) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from wsgi_async._records import record
 from wsgi_async.proxies.forwarding import FORWARDER_HEADERS, Forwarding
 from wsgi_async.proxies.named import NamedFields
 from wsgi_async.proxies.schemes import SECURE_SCHEME_HEADERS, scheme_fields
@@ -48,7 +48,7 @@ def _is_warmup(target: str) -> bool:
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The validated options of a server: timeouts in seconds, sizes in bytes.
 
@@ -860,7 +860,7 @@ OPTIONS: tuple[Option, ...] = options_of(Config)
 """Every option of :class:`Config`, in its order."""
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchConfig:
     """What a command line has besides the options of :class:`Config`; validated likewise."""
 

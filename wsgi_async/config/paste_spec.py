@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-
-from wsgi_async._records import NamedTuple
+from typing import NamedTuple
 
 __all__ = ["MAIN", "PasteSpec", "parse_variables", "paste_spec", "paste_specs"]
 

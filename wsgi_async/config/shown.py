@@ -6,9 +6,8 @@ What is a secret is not shown, but for the name of a file that has it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from wsgi_async._records import NamedTuple
 from wsgi_async.system.sockets import DEFAULT_ADDRESS
 
 from .calls import changed

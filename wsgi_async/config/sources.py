@@ -29,11 +29,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsgi_async._imports import StandardFirst
-from wsgi_async._records import NamedTuple, field, record
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_text
 from wsgi_async.system.sockets import DEFAULT_PORT
@@ -76,7 +76,7 @@ class Value(NamedTuple):
     """``default``, ``$PORT``, ``wsgi_async.toml``, ``$WSGI_ASYNC_THREADS``, ``command line``."""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All values, each with its origin; `launch` and `config` are made of them."""
 

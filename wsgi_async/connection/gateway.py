@@ -7,9 +7,9 @@ import itertools
 import os
 from collections.abc import Callable, Mapping
 from contextvars import Context
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from wsgi_async._records import field, record
 from wsgi_async.errors import HTTPError
 from wsgi_async.events import Observer
 from wsgi_async.http.request import RequestHead
@@ -117,7 +117,7 @@ class LiveBodies(Protocol[OfX]):
         """*Any thread:* how many have ended, by why."""
 
 
-@record(frozen=True, slots=True)  # each look into a named tuple is slow
+@dataclass(frozen=True, slots=True)  # each look into a named tuple is slow
 class Gateway(Generic[X]):
     """What all exchanges of one server share."""
 

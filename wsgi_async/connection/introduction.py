@@ -7,8 +7,8 @@ not known here.
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
-from wsgi_async._records import NamedTuple
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.request import RequestHead
 from wsgi_async.wsgi.environ import client_name, remote_address

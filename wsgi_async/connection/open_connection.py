@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Protocol
-
-from wsgi_async._records import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .exchange import Exchange
 

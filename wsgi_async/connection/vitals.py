@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wsgi_async._records import NamedTuple
+from typing import NamedTuple
+
 from wsgi_async.threads.pool import ThreadPool
 
 from .exchange import Exchange

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
-from wsgi_async._records import record
 from wsgi_async.errors import HTTPError
 
 from .response import ResponseHead
@@ -35,7 +35,7 @@ def _as_they_are(pieces: list[bytes], last: bool) -> list[bytes]:
     return pieces
 
 
-@record(slots=True, eq=False)  # as ResponseHead
+@dataclass(slots=True, eq=False)  # as ResponseHead
 class FramedHead:
     """A head ready to send, and what follows from it."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from wsgi_async._records import record
+from dataclasses import dataclass
 
 __all__ = ["Origin"]
 
 
-@record(slots=True, kw_only=True)  # as RequestHead
+@dataclass(slots=True, kw_only=True)  # as RequestHead
 class Origin:
     """What a believed proxy or a front server says of a request. None is always: as the connection
     has it.

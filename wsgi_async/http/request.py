@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from wsgi_async._records import record
+from dataclasses import dataclass
 
 from .target import read_target
 
 __all__ = ["RequestHead", "fields_of", "replace_host"]
 
 
-@record(slots=True)  # each look into a named tuple is slow
+@dataclass(slots=True)  # each look into a named tuple is slow
 class RequestHead:
     """A request head that has been judged valid. Never changed; text is latin-1."""
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-
-from wsgi_async._records import field, record
+from dataclasses import dataclass, field
 
 __all__ = ["KEY", "RequestIdField", "new_request_id"]
 
@@ -24,7 +23,7 @@ def new_request_id() -> str:
     return os.urandom(16).hex()
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RequestIdField:
     """The field that carries it, both ways."""
 

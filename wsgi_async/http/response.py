@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wsgi_async._records import record
+from dataclasses import dataclass
+
 from wsgi_async.errors import HTTPError
 
 __all__ = ["ResponseHead", "error_response", "with_fields"]
@@ -11,7 +12,7 @@ __all__ = ["ResponseHead", "error_response", "with_fields"]
 # Not a named tuple: each look into one is slow, and there are a dozen in a request. Not frozen, for
 # that makes it slower to make, but nobody changes it; and equal to itself only, so that a framer
 # finds what it remembers of it without comparing fields.
-@record(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ResponseHead:
     """A checked head. Immutable: the same one serves many responses."""
 

@@ -16,12 +16,12 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsgi_async._imports import StandardFirst, preload
-from wsgi_async._records import NamedTuple, replace
 from wsgi_async.applications.composition import compose
 from wsgi_async.buffers.budgets import require_directory
 from wsgi_async.config.gateways import speak_to

@@ -8,10 +8,9 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 from typing import Any
-
-from wsgi_async._records import record
 
 from .access_entry import Entry
 from .text import log_time, rfc3339
@@ -36,7 +35,7 @@ class Kind(enum.Enum):
     NUMBER = "a whole number, which is always known"
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Atom:
     """One ``%(NAME)s``."""
 
@@ -48,7 +47,7 @@ class Atom:
     is_gunicorns: bool = True
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Named:
     """What stands behind the brace of ``%({NAME}i)s``."""
 
@@ -57,7 +56,7 @@ class Named:
     need: Need | None = None
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Key:
     """One key of JSON."""
 

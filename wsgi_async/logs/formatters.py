@@ -10,8 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-
-from wsgi_async._records import NamedTuple
+from typing import NamedTuple
 
 from .json_lines import json_line
 from .text import one_line, rfc3339

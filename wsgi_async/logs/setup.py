@@ -18,9 +18,7 @@ import logging
 import sys
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
-
-from wsgi_async._records import NamedTuple
+from typing import Any, NamedTuple
 
 from . import opened
 from .following import Following

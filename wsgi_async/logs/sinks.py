@@ -14,8 +14,7 @@ import select
 import stat
 from collections import deque
 from collections.abc import Iterable
-
-from wsgi_async._records import NamedTuple
+from typing import NamedTuple
 
 __all__ = ["OVERHEAD", "Drops", "Outlet", "Sink", "wait_for_any"]
 

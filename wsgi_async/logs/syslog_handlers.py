@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from typing import NamedTuple
 
-from wsgi_async._records import NamedTuple
 from wsgi_async.system.syslog import FACILITIES, SyslogAddress
 
 from .handlers import LOST, OwnHandler, logger, writer

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import signal
-
-from wsgi_async._records import NamedTuple
+from typing import NamedTuple
 
 from .process import Process
 

@@ -16,8 +16,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import NamedTuple
 
-from wsgi_async._records import NamedTuple
 from wsgi_async.events import Observer
 
 from .channel import Channel, Word

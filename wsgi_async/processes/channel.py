@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-
-from wsgi_async._records import NamedTuple
+from typing import NamedTuple
 
 __all__ = ["Channel", "Word"]
 

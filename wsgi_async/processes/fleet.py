@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 import signal
 from collections import Counter
+from typing import NamedTuple
 
-from wsgi_async._records import NamedTuple
 from wsgi_async.errors import EXIT_FAILED, EXIT_NOT_LOADED
 from wsgi_async.events import INTERRUPTED_AFTER
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
-
-from wsgi_async._records import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from .attendants import Work
 from .channel import Channel

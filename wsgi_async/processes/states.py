@@ -7,8 +7,7 @@ import enum
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-
-from wsgi_async._records import NamedTuple
+from typing import NamedTuple
 
 from .process import Process
 

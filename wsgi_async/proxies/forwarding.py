@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from wsgi_async._records import NamedTuple
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.bounded_cache import BoundedCache
 from wsgi_async.http.origin import Origin

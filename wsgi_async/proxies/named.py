@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from wsgi_async._records import replace
 from wsgi_async.errors import ConfigError, HTTPError
 from wsgi_async.http.origin import Origin
 from wsgi_async.http.tokens import is_token

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
-
-from wsgi_async._records import NamedTuple
+from typing import NamedTuple
 
 __all__ = ["Address", "Node", "read_address", "read_node"]
 

@@ -14,8 +14,7 @@ import enum
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
-
-from wsgi_async._records import NamedTuple
+from typing import NamedTuple
 
 from .tlvs import BadHeader, Facts, WrongChecksum, read_facts
 

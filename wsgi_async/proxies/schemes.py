@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from wsgi_async._records import record
 from wsgi_async.errors import ConfigError
 from wsgi_async.http.tokens import TOKEN
 from wsgi_async.http.variables import DROPPED, key_of
@@ -24,7 +24,7 @@ SECURE_SCHEME_HEADERS = (
 _FIELD = re.compile(rf"({TOKEN})=([!-~]+)")
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SchemeField:
     """One field that says the scheme."""
 

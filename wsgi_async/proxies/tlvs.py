@@ -7,9 +7,7 @@ Pure functions; any thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
-
-from wsgi_async._records import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["BadHeader", "Facts", "TLSFacts", "WrongChecksum", "crc32c", "read_facts"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wsgi_async._records import NamedTuple
+from typing import NamedTuple
+
 from wsgi_async.connection.connections import REFUSAL_MARGIN
 from wsgi_async.errors import ConfigError
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from wsgi_async._records import NamedTuple
 from wsgi_async.buffers.budgets import Budgets
 from wsgi_async.connection.connections import Connections
 from wsgi_async.connection.open_connection import Wait

@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
-from wsgi_async._records import NamedTuple
 from wsgi_async.connection.connections import Connections
 from wsgi_async.connection.exchange import Exchange
 from wsgi_async.connection.exchange_states import ExchangeState

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 
-from wsgi_async._records import replace
 from wsgi_async.config.option import OFF
 from wsgi_async.config.options import Config
 from wsgi_async.connection.proxy_fields import FieldsOf, ProxyFields

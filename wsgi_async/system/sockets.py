@@ -31,8 +31,8 @@ import stat
 import struct
 import sys
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from wsgi_async._records import NamedTuple
 from wsgi_async.errors import ConfigError
 
 from .forks import Holding

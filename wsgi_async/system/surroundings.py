@@ -15,8 +15,8 @@ import sys
 import time
 import zipimport
 from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
 
-from wsgi_async._records import record
 from wsgi_async.errors import ConfigError
 
 from .files import read_text
@@ -54,7 +54,7 @@ def start_directory(environ: Mapping[str, str]) -> str:
         raise ConfigError(f"The current directory: {error.strerror}") from None
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """The options ``--chdir``, ``--pythonpath``, ``--env-file`` and ``--env``, as given."""
 

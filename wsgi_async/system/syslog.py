@@ -6,8 +6,7 @@ import os
 import re
 import socket
 import sys
-
-from wsgi_async._records import NamedTuple
+from typing import NamedTuple
 
 from .sockets import UNIX_PATH_MAX
 

@@ -12,8 +12,8 @@ import os
 import pwd
 import re
 import stat
+from dataclasses import dataclass
 
-from wsgi_async._records import record
 from wsgi_async.errors import ConfigError
 
 __all__ = ["Identity", "Owner", "owner_of", "parse_umask", "resolve"]
@@ -22,7 +22,7 @@ __all__ = ["Identity", "Owner", "owner_of", "parse_umask", "resolve"]
 _ID = re.compile(r"[0-9]{1,9}|[1-3][0-9]{9}", re.ASCII)
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Identity:
     """A user and a group to become, both known by number."""
 
@@ -97,7 +97,7 @@ LEFT = -1
 """What chown(2) takes for "leave it"."""
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Owner:
     """Whose a socket file is, both by number."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wsgi_async._records import NamedTuple
+from typing import NamedTuple
+
 from wsgi_async.buffers.spool import SourceFile, SpoolFile
 
 __all__ = ["Backlog", "Extent"]

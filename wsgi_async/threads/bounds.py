@@ -8,9 +8,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
-from wsgi_async._records import record
 from wsgi_async.buffers.budgets import Budgets
 
 from .spool_turns import SpoolTurns
@@ -126,7 +126,7 @@ def _nobody() -> None:
     return None
 
 
-@record(frozen=True, slots=True)  # each look into a named tuple is slow
+@dataclass(frozen=True, slots=True)  # each look into a named tuple is slow
 class ResponseBounds:
     """What all responses of one server share."""
 

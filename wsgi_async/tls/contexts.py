@@ -9,8 +9,8 @@ resumed with the context that they were made by and no other: its keys for ticke
 from __future__ import annotations
 
 import ssl
+from dataclasses import dataclass
 
-from wsgi_async._records import record
 from wsgi_async.errors import ConfigError
 from wsgi_async.events import CertificateInfo
 from wsgi_async.system.private_files import private_path
@@ -26,7 +26,7 @@ __all__ = ["Contexts", "ServerConnection", "make_contexts"]
 ALPN = ["http/1.1"]
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Contexts:
     """What new connections are served by."""
 

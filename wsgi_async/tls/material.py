@@ -6,7 +6,8 @@ else; see :mod:`~wsgi_async.tls.shelf`. There is a private key in them: they are
 
 from __future__ import annotations
 
-from wsgi_async._records import record
+from dataclasses import dataclass
+
 from wsgi_async.errors import ConfigError
 from wsgi_async.system.files import read_bytes
 
@@ -18,7 +19,7 @@ _NOTHING = 0xFFFFFFFF
 _SIZE = 4
 
 
-@record(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class PairBytes:
     """The contents of one pair of files."""
 
@@ -27,7 +28,7 @@ class PairBytes:
     """None: it is in `certificate`."""
 
 
-@record(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Material:
     """All contents. Equal where nothing has changed."""
 

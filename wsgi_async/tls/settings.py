@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 import os
 import ssl
+from dataclasses import dataclass, field, replace
 
-from wsgi_async._records import field, record, replace
 from wsgi_async.config import tls_options
 from wsgi_async.config.options import Config
 
@@ -35,7 +35,7 @@ _MODES = {
 _MINIMA = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
-@record(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class PairFiles:
     """Where a certificate and its private key are."""
 
@@ -44,7 +44,7 @@ class PairFiles:
     """None: in the same file."""
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TLSSettings:
     """How TLS is spoken, as the options say it."""
 
