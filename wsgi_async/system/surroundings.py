@@ -7,7 +7,7 @@ them itself: a reload finds the ``--env-file`` as it is then, and what a symboli
 
 from __future__ import annotations
 
-import importlib
+import importlib.machinery
 import io
 import os
 import stat
@@ -98,7 +98,7 @@ class Surroundings:
             del sys.path[0]
         sys.path[:] = [*front, *(path for path in sys.path if path not in front)]
         # The importers' lists of files may be those of the parent's start.
-        importlib.invalidate_caches()
+        _forget_listings()
 
     def _set_variables(self, environ: MutableMapping[str, str]) -> None:
         zone = environ.get("TZ")
@@ -109,6 +109,19 @@ class Surroundings:
             environ[name] = value
         if environ.get("TZ") != zone:
             time.tzset()
+
+
+def _forget_listings() -> None:
+    """As ``importlib.invalidate_caches``, which from 3.13 on imports importlib.metadata and a tenth
+    of the standard library for it: in each process, and where a project's files come first."""
+    for finder in sys.meta_path:
+        if finder is not importlib.machinery.PathFinder and hasattr(finder, "invalidate_caches"):
+            finder.invalidate_caches()
+    for name, of_path in [*sys.path_importer_cache.items()]:
+        if of_path is None or not os.path.isabs(name):  # another directory's by now
+            del sys.path_importer_cache[name]
+        elif hasattr(of_path, "invalidate_caches"):
+            of_path.invalidate_caches()
 
 
 def _check_importable(path: str) -> None:
