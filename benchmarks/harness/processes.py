@@ -37,7 +37,11 @@ MOST_MEMORY = 8 << 30
 """Bytes of data that a process of a server may have. One that collects whole responses would
 otherwise take what the machine has, and the measurements of the others with it."""
 
-SETTINGS = ("WSGI_ASYNC_", "GRANIAN_", "GUNICORN_CMD_ARGS", "UWSGI_", "WEB_CONCURRENCY")
+SETTINGS = (
+    *("WSGI_ASYNC_", "GRANIAN_", "GUNICORN_CMD_ARGS", "UWSGI_", "WEB_CONCURRENCY"),
+    # A checkout would be compiled at each start, beside packages that pip has compiled.
+    "PYTHONDONTWRITEBYTECODE",
+)
 """Environment variables that would make a recorded command untrue."""
 
 

@@ -207,6 +207,19 @@ def test_a_server_may_not_take_all_memory(tmp_path: Path, monkeypatch: pytest.Mo
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
+@pytest.mark.parametrize("name", ["GUNICORN_CMD_ARGS", "PYTHONDONTWRITEBYTECODE"])
+def test_a_server_finds_no_setting_of_the_one_who_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Of a checkout alone it would be told to compile everything anew at each start."""
+    monkeypatch.setenv(name, "1")
+    with processes.Server("fake", 8) as server:
+        code = f"import os, sys; sys.exit(str(os.environ.get({name!r})))"
+        server.start([sys.executable, "-c", code], tmp_path)
+        with pytest.raises(processes.NotStarted, match="ended with 1: None"):
+            server.wait(10)
+
+
 @pytest.mark.parametrize(
     ("code", "problem"),
     [

@@ -30,9 +30,8 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parents[2]
-ATTEMPTS = 20
 NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-"""What a kernel says that knows no IPv6, or has no ::1."""
+"""What a kernel says that knows no IPv6, or has no address of it."""
 
 
 def require_program(name: str) -> str:
@@ -57,36 +56,25 @@ def _miss(what: str) -> NoReturn:
 
 class ReservedPort:
     """A port for a server that cannot tell which one it took, or must take the same one twice: a
-    socket of 127.0.0.1, and one of ::1 where there is IPv6, is bound to it, which keeps others
-    away, and does not listen, which lets one in that has SO_REUSEADDR too."""
+    socket of all addresses, of both families where there is IPv6, is bound to it, which keeps
+    others away from each of them (a client of 127.0.0.2 would be in the way of ``:PORT``), and does
+    not listen, which lets one in that has SO_REUSEADDR too."""
 
     def __init__(self) -> None:
-        self._sockets: list[socket.socket] = []
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                self.number = self._reserve()
-                return
-            except OSError as error:  # another program has it for the second family
-                if error.errno != errno.EADDRINUSE or attempt == ATTEMPTS:
-                    raise
-
-    def _reserve(self) -> int:
-        number = 0
         try:
-            for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-                try:
-                    reserved = socket.socket(family)
-                    self._sockets.append(reserved)
-                    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    reserved.bind((host, number))
-                except OSError as error:
-                    if family == socket.AF_INET or error.errno not in NO_IPV6:
-                        raise
-                number = number or reserved.getsockname()[1]
-        except BaseException:
-            self.close()
-            raise
-        return number
+            self._socket = socket.socket(socket.AF_INET6)
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            self._bind("::")
+        except OSError as error:
+            if error.errno not in NO_IPV6:
+                raise
+            self._socket = socket.socket()
+            self._bind("0.0.0.0")
+        self.number: int = self._socket.getsockname()[1]
+
+    def _bind(self, host: str) -> None:
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind((host, 0))
 
     def __enter__(self) -> Self:
         return self
@@ -96,8 +84,7 @@ class ReservedPort:
 
     def close(self) -> None:
         """Leave the port to whoever wants it."""
-        while self._sockets:
-            self._sockets.pop().close()
+        self._socket.close()
 
 
 def python(*args: str) -> list[str]:

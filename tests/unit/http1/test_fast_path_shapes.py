@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from properties import examples
 from request_heads import BROWSER, EDITS, PARTS, TWO_HEADS, VALUES, bytes_of, forget, read, with_h11
 
+from wsgi_async.http import recurring
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http1 import fast_path
 from wsgi_async.http1.fast_path import MISSES, FastPath, Shape, read_lines, shape_of
@@ -144,7 +145,7 @@ def test_a_head_that_is_declined_does_not_end_the_shape() -> None:
 
 
 def test_a_shape_that_would_take_much_memory_is_not_kept() -> None:
-    names = fast_path._COMING_AGAIN.split()[1:12]
+    names = recurring._NAMES.split()[1:12]
     lines = b"".join(b"%b: %b\r\n" % (name.encode(), b"x" * 200) for name in names)
     raw = b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % lines.replace(b"Connection:", b"X:")
     forget()
