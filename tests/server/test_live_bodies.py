@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 from application_loops import loop_threads
-from exchanges import exchanges_left
+from exchanges import newcomers
 from live_bodies import Live, Tap, live_app
 from live_servers import APPLICATION, POOL, Serve, ends, idle, live_of, live_servers, state_of
 from rawclient import TIMEOUT, RawClient, request
@@ -306,7 +305,7 @@ def test_nothing_is_left_to_the_collector(serve: Serve) -> None:
     taps[0].give(b"x", None)
     taps[1].give(b"x", ValueError("x"))
     taps[2].give(ValueError("x"))
-    with exchanges_left() as left:
+    with newcomers(Body, Exchange) as left:
         for tap, body in zip(taps, bodies, strict=True):
             with served.client() as client:
                 client.send(request())
@@ -319,10 +318,7 @@ def test_nothing_is_left_to_the_collector(serve: Serve) -> None:
         idle(served)
         served.recorder.forget()
         # What either loop was told last may still refer to one.
-        served.wait_until(
-            lambda: not any(issubclass(type(one), Body | Exchange) for one in gc.get_objects())
-        )
-    assert left == []
+        served.wait_until(lambda: not left())
 
 
 # --- a bound ------------------------------------------------------------------------------------

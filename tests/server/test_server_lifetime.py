@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exchanges import newcomers
 from loops import Serve, hello, loop_thread, pool_threads
 from rawclient import TIMEOUT, RawClient, request
 from serving import LoopThread, Recorder, both_loops, serving
 
 from wsgi_async import Server
+from wsgi_async.connection.protocol import HTTPProtocol
+from wsgi_async.connection.sender import Sender
 from wsgi_async.errors import ConfigError
+from wsgi_async.http1.reader import RequestReader
 from wsgi_async.system.sockets import bind, close_all
 
 thread = pytest.fixture(loop_thread)
@@ -183,20 +187,14 @@ def test_several_servers_do_not_disturb_each_other(loop: str, thread: LoopThread
 def test_a_connection_that_ends_leaves_nothing_to_the_garbage_collector(loop: str) -> None:
     """Else its transport's kilobyte lives on, and a new connection per request costs 10 % more."""
 
-    def alive() -> set[str]:
-        ours = {"HTTPProtocol", "Sender", "RequestReader"}
-        return ours & {type(item).__name__ for item in gc.get_objects()}
-
-    with serving(hello, loop=loop) as served:
-        gc.collect()
-        gc.disable()
-        try:
-            with served.client() as client:
-                client.get()
-                assert alive()
-            served.wait_until(lambda: not alive())
-        finally:
-            gc.enable()
+    with (
+        serving(hello, loop=loop) as served,
+        newcomers(HTTPProtocol, Sender, RequestReader) as alive,
+    ):
+        with served.client() as client:
+            client.get()
+            assert alive()
+        served.wait_until(lambda: not alive())
 
 
 @both_loops

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import socket
@@ -15,10 +14,15 @@ from typing import Any
 import pytest
 from certificates import authority
 from encrypted import Cut, Encrypted
+from exchanges import newcomers
 from loops import Serve, hello
 from proxy_headers import ssl_tlv, tcp, tlv
 from rawclient import RawClient, request
 from serving import Served, both_loops, serving
+
+from wsgi_async.connection.protocol import HTTPProtocol
+from wsgi_async.server.handshakes import Handshake
+from wsgi_async.tls.transport import TLSTransport
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 NAMES = ("HTTPS", "SERVER_PORT", "wsgi.url_scheme", "wsgi_async.peer")
@@ -234,25 +238,19 @@ def test_an_idle_connection_ends_with_a_close_notify(serve: Serve, loop: str) ->
 
 @both_loops
 def test_a_connection_that_ends_leaves_nothing_to_the_garbage_collector(loop: str) -> None:
-    def alive() -> set[str]:
-        ours = {"HTTPProtocol", "IntroducedProtocol", "TLSTransport", "Handshake", "SSLObject"}
-        return ours & {type(item).__name__ for item in gc.get_objects()}
-
-    with serving(hello, loop=loop, tls=True) as served:
-        gc.collect()
-        gc.disable()
-        try:
-            with served.client() as client:
-                client.get()
-                assert "TLSTransport" in alive()
-                del client.socket.tls  # type: ignore[union-attr]
-            served.wait_until(lambda: not alive())
-            with socket.create_connection(served.address) as broken:
-                broken.sendall(b"\x16\x03\x01\x00\x05hello")
-                assert broken.recv(100)
-            served.wait_until(lambda: not alive())
-        finally:
-            gc.enable()
+    with (
+        serving(hello, loop=loop, tls=True) as served,
+        newcomers(HTTPProtocol, TLSTransport, Handshake, ssl.SSLObject) as alive,
+    ):
+        with served.client() as client:
+            client.get()
+            assert any(isinstance(one, TLSTransport) for one in alive())
+            del client.socket.tls  # type: ignore[union-attr]
+        served.wait_until(lambda: not alive())
+        with socket.create_connection(served.address) as broken:
+            broken.sendall(b"\x16\x03\x01\x00\x05hello")
+            assert broken.recv(100)
+        served.wait_until(lambda: not alive())
 
 
 # --- nothing goes past it --------------------------------------------------------------------

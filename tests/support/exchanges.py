@@ -30,16 +30,29 @@ App = Callable[..., Any]
 
 
 @contextmanager
+def newcomers(*kinds: type) -> Iterator[Callable[[], list[Any]]]:
+    """Tells which objects of these kinds there are besides those of the beginning, which may be
+    other tests'. Meanwhile the collector frees nothing."""
+
+    def there() -> list[Any]:
+        return [one for one in gc.get_objects() if issubclass(type(one), kinds)]
+
+    gc.collect()
+    before = {id(one): one for one in there()}
+    gc.disable()
+    try:
+        yield lambda: [one for one in there() if id(one) not in before]
+    finally:
+        gc.enable()
+
+
+@contextmanager
 def exchanges_left() -> Iterator[list[Exchange]]:
     """Those that are there at the end, of a time in which the collector frees nothing."""
     left: list[Exchange] = []
-    gc.collect()
-    gc.disable()
-    try:
+    with newcomers(Exchange) as found:
         yield left
-        left += [found for found in gc.get_objects() if issubclass(type(found), Exchange)]
-    finally:
-        gc.enable()
+        left += found()
 
 
 class Notes(Observer):
