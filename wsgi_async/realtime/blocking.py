@@ -51,10 +51,11 @@ class Blocking:
             if not self._asked:
                 sight = Sight.RECOVERED if self._is_told else Sight.NOTHING
                 self._is_told = False
+                lasted = self._lasted  # of the last time: it may show life again within this call
                 if not self._is_over:
                     self._asked = time.monotonic()
                     self._call(self._show_life)
-                return sight, self._lasted
+                return sight, lasted
             seconds = self.seconds
             if not seconds or self._is_told:
                 return Sight.NOTHING, seconds
