@@ -61,7 +61,9 @@ class StandardFirst:
 
 class Found:
     """A module that is found now, and imported when it is needed first: while this is entered, an
-    import of it takes what was found, whatever is on the path by then.
+    import of it takes what was found, whatever is on the path by then. The path stays as it is, for
+    the application's threads import by it meanwhile; so the module may need nothing that is not
+    imported yet, but for its own package.
 
     *Any thread.*
 
@@ -73,19 +75,16 @@ class Found:
         from importlib.machinery import PathFinder
 
         self._name = name
-        self._standard_first = StandardFirst()
         with StandardFirst():
             self._spec = PathFinder.find_spec(name)
         if self._spec is None:
             __import__(name)  # by another finder; or it is not there, which this says
 
     def __enter__(self) -> None:
-        self._standard_first.__enter__()
         sys.meta_path.insert(0, self)
 
     def __exit__(self, *exc_info: object) -> None:
         sys.meta_path.remove(self)
-        self._standard_first.__exit__()
 
     def find_spec(
         self, name: str, path: object = None, target: object = None

@@ -41,11 +41,10 @@ in: with ``--workers`` there is one in each, and the parent has only the log.
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
-
-from wsgi_async._imports import StandardFirst
 
 from .errors import ConfigError
 
@@ -200,9 +199,8 @@ class CertificateInfo(NamedTuple):
 
 
 def _utc(seconds: float) -> str:
-    with StandardFirst():
-        from datetime import datetime, timedelta
-    return f"{datetime(1970, 1, 1) + timedelta(seconds=seconds)} UTC"
+    year, month, day, hour, minute, second, *_ = time.gmtime(seconds)
+    return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC"
 
 
 class Observer:

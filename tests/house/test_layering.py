@@ -18,7 +18,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "_version": (),
     "errors": (),
     "_lazy": ("_imports",),
-    "events": ("_imports", "errors"),
+    "events": ("errors",),
     "scoreboard": (),
     "system": ("_imports", "errors"),
     "http": ("errors",),

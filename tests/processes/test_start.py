@@ -62,6 +62,22 @@ def test_what_was_found_is_imported_whatever_comes_first_on_the_path(tmp_path: P
             assert client.read_until(b"\r\n").startswith(b"HTTP/1.1 400 ")
 
 
+def test_what_is_imported_late_is_looked_for_in_no_other_order() -> None:
+    """The application's threads may import meanwhile, from directories of their own."""
+    program = (
+        "import sys\n"
+        "import wsgi_async.server.running_server\n"
+        "from wsgi_async.http1 import reader\n"
+        "before, path = set(sys.modules), sys.path[:]\n"
+        "with reader._FOUND:\n"
+        "    assert sys.path == path\n"
+        "reader._h11()\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "assert new == {'h11'}, new\n"  # nothing is left to be found by that path
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=TIMEOUT, cwd=ROOT)
+
+
 @pytest.mark.parametrize("is_collecting", [True, False])
 def test_nothing_is_collected_while_modules_are_imported(is_collecting: bool) -> None:
     """And afterwards as before."""
