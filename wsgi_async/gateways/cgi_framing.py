@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from wsgi_async.http.framed_heads import FramedHeads
 from wsgi_async.http.framing import BodyFraming, FramedHead, Wanted
-from wsgi_async.http.head_lines import Lines, lines_of
+from wsgi_async.http.head_lines import Added, Lines, lines_of
 from wsgi_async.http.response import ResponseHead
 
 __all__ = ["CGIFramer", "StatusLine"]
@@ -33,7 +33,9 @@ class StatusLine(enum.Enum):
     CGI = b"Status: "
 
 
-_CGI: bytes = StatusLine.CGI.value
+def _without_status(head: ResponseHead, added: Added) -> Lines:
+    start_line, fields = lines_of(head, added)
+    return start_line, _STATUS.sub(b"", fields)
 
 
 class CGIFramer(FramedHeads):
@@ -53,38 +55,18 @@ class CGIFramer(FramedHeads):
     ) -> None:
         super().__init__(server, fields)
         self._begins = status_line.value
+        if status_line is StatusLine.CGI:
+            self._lines_of = _without_status
 
-    def __missing__(self, wanted: Wanted) -> FramedHead:
+    def _frame(self, wanted: Wanted, lines: Lines) -> FramedHead:
         head, length, method, _, persists = wanted
-        lines = self._lines.get(head) if head.recurs else None
-        if lines is None:
-            lines = lines_of(head, self._added)
-            if self._begins == _CGI:
-                lines = lines[0], _STATUS.sub(b"", lines[1])
-            if head.recurs:
-                self._lines.keep(head, lines)
-        framed = self._frame(head, lines, length, head_only=method == "HEAD", persists=persists)
-        if head.recurs and len(framed.data) <= self._size_limit:
-            self.keep(wanted, framed)
-        return framed
-
-    def _frame(
-        self,
-        head: ResponseHead,
-        lines: Lines,
-        length: int | None,
-        *,
-        head_only: bool,
-        persists: bool,
-    ) -> FramedHead:
-        """Decide the framing and write the head."""
         start_line, fields = lines
         status = head.status
         if status == 204:
             framing, length = _NONE, None
         elif status == 205:
             framing, length = _NONE, 0
-        elif head_only or status == 304:
+        elif method == "HEAD" or status == 304:
             framing = _NONE
         else:
             framing = _CLOSE if length is None else _LENGTH

@@ -3,13 +3,13 @@ the server adds is added. On the loop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from wsgi_async.errors import HTTPError
 
 from .bounded_cache import BoundedCache
 from .framing import FramedHead, Wanted
-from .head_lines import Lines, as_added
+from .head_lines import Added, Lines, as_added, lines_of
 from .response import ResponseHead, error_response
 
 __all__ = ["FRAMED_LIMIT", "FRAMED_SIZE_LIMIT", "LINES_LIMIT", "FramedHeads"]
@@ -22,7 +22,7 @@ LINES_LIMIT = 1024
 
 
 class FramedHeads(BoundedCache[Wanted, FramedHead]):
-    """The framed heads of one server's responses: looking one up frames it, by ``__missing__``; see
+    """The framed heads of one server's responses: looking one up frames it; see
     :class:`wsgi_async.http.framing.Framer`. Those that recur are remembered for as long as the Date
     stays the same, their lines beyond that.
 
@@ -31,7 +31,7 @@ class FramedHeads(BoundedCache[Wanted, FramedHead]):
         answers included, which have none of that name.
     """
 
-    __slots__ = ("_added", "_date", "_lines", "_server", "_size_limit")
+    __slots__ = ("_added", "_date", "_lines", "_lines_of", "_server", "_size_limit")
 
     def __init__(self, server: str, fields: Iterable[tuple[str, str]] = ()) -> None:
         super().__init__(FRAMED_LIMIT)
@@ -44,11 +44,31 @@ class FramedHeads(BoundedCache[Wanted, FramedHead]):
             self._server = f"Server: {server}\r\n".encode("latin-1")
         self._date = b""
         self._lines: BoundedCache[ResponseHead, Lines] = BoundedCache(LINES_LIMIT)
+        self._lines_of: Callable[[ResponseHead, Added], Lines] = lines_of
 
     def set_date(self, date: str) -> None:
         """Begin another second."""
         self._date = f"Date: {date}\r\n".encode("latin-1")
         self.clear()
+
+    def __missing__(self, wanted: Wanted) -> FramedHead:
+        head = wanted[0]
+        lines = self._lines.get(head) if head.recurs else None
+        if lines is None:
+            lines = self._lines_of(head, self._added)
+            if head.recurs:
+                self._lines.keep(head, lines)
+        framed = self._frame(wanted, lines)
+        if head.recurs and len(framed.data) <= self._size_limit:
+            self.keep(wanted, framed)
+        return framed
+
+    def _frame(self, wanted: Wanted, lines: Lines) -> FramedHead:
+        """Decide the framing and write the head.
+
+        :param lines: what the head says.
+        """
+        raise NotImplementedError
 
     def error_answer(
         self, error: HTTPError, *, head_only: bool, fields: tuple[tuple[str, str], ...] = ()

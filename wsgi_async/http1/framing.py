@@ -13,7 +13,7 @@ from wsgi_async.http.framing import BodyFraming, FramedHead, Wanted
 from wsgi_async.http.head_lines import Lines, lines_of
 from wsgi_async.http.response import ResponseHead
 
-__all__ = ["CONTINUE", "HTTP1Framer", "frame_chunks", "frame_head"]
+__all__ = ["CONTINUE", "HTTP1Framer", "frame_chunks"]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -30,100 +30,59 @@ class HTTP1Framer(FramedHeads):
 
     continue_head = CONTINUE
 
-    def __missing__(self, wanted: Wanted) -> FramedHead:
+    def _frame(self, wanted: Wanted, lines: Lines) -> FramedHead:
         head, length, method, version, persists = wanted
-        lines = self._lines.get(head) if head.recurs else None
-        if lines is None:
-            lines = lines_of(head, self._added)
-            if head.recurs:
-                self._lines.keep(head, lines)
-        framed = frame_head(
-            head,
-            lines,
-            length,
-            head_only=method == "HEAD",
-            http10=version == "HTTP/1.0",
-            persists=persists,
-            date=self._date,
-            server=self._server,
+        http10 = version == "HTTP/1.0"
+        start_line, fields = lines
+        status = head.status
+        framing_line = b""
+        if status == 204:
+            # RFC 9110 §8.6: no Content-Length in a 204, whatever the application says.
+            framing = _NONE
+        elif status == 205:
+            # RFC 9110 §15.3.6: a 205 has no content, and must let the client know.
+            framing = _NONE
+            framing_line = b"Content-Length: 0\r\n"
+        elif method == "HEAD" or status == 304:
+            framing = _NONE
+            if length is not None:
+                framing_line = b"Content-Length: %d\r\n" % length
+        elif length is not None:
+            framing = _LENGTH
+            framing_line = b"Content-Length: %d\r\n" % length
+        elif not http10:
+            framing = _CHUNKED
+            framing_line = b"Transfer-Encoding: chunked\r\n"
+        else:
+            framing = _CLOSE
+            persists = False
+        if head.closes:
+            persists = False
+        if not persists:
+            connection = b"Connection: close\r\n\r\n"
+        elif http10:
+            connection = b"Connection: keep-alive\r\n\r\n"
+        else:
+            connection = b"\r\n"
+        data = b"".join(
+            (
+                start_line,
+                b"" if head.has_server else self._server,
+                b"" if head.has_date else self._date,
+                fields,
+                framing_line,
+                connection,
+            )
         )
-        if head.recurs and len(framed.data) <= self._size_limit:
-            self.keep(wanted, framed)
-        return framed
+        if framing is _CHUNKED:
+            return FramedHead(status, data, framing, persists, frame_chunks)
+        return FramedHead(status, data, framing, persists)
 
     def interim_head(self, head: ResponseHead, version: str) -> bytes:
         """An interim response; nothing for a client of HTTP/1.0 (RFC 9110 §15.2)."""
         if version == "HTTP/1.0":
             return b""
         return b"".join((*lines_of(head), b"\r\n"))
-
-
-def frame_head(
-    head: ResponseHead,
-    lines: Lines,
-    length: int | None,
-    *,
-    head_only: bool,
-    http10: bool,
-    persists: bool,
-    date: bytes,
-    server: bytes,
-) -> FramedHead:
-    """Decide the framing and write the head.
-
-    :param lines: what the head says, from :func:`lines_of`.
-    :param length: the size of the body, promised or known; None where nobody knows it yet.
-    :param head_only: the request was a HEAD (RFC 9110 §9.3.2: same fields, no content).
-    :param http10: the client speaks HTTP/1.0: no chunked coding, keep-alive has to be said.
-    :param persists: False where the connection must end for a reason outside this head; the head
-        itself may ask for that too.
-    :param date: the ``Date`` field line, left out where the application sent its own.
-    :param server: the ``Server`` field line, likewise.
-    """
-    start_line, fields = lines
-    status = head.status
-    framing_line = b""
-    if status == 204:
-        # RFC 9110 §8.6: no Content-Length in a 204, whatever the application says.
-        framing = _NONE
-    elif status == 205:
-        # RFC 9110 §15.3.6: a 205 has no content, and must let the client know.
-        framing = _NONE
-        framing_line = b"Content-Length: 0\r\n"
-    elif head_only or status == 304:
-        framing = _NONE
-        if length is not None:
-            framing_line = b"Content-Length: %d\r\n" % length
-    elif length is not None:
-        framing = _LENGTH
-        framing_line = b"Content-Length: %d\r\n" % length
-    elif not http10:
-        framing = _CHUNKED
-        framing_line = b"Transfer-Encoding: chunked\r\n"
-    else:
-        framing = _CLOSE
-        persists = False
-    if head.closes:
-        persists = False
-    if not persists:
-        connection = b"Connection: close\r\n\r\n"
-    elif http10:
-        connection = b"Connection: keep-alive\r\n\r\n"
-    else:
-        connection = b"\r\n"
-    data = b"".join(
-        (
-            start_line,
-            b"" if head.has_server else server,
-            b"" if head.has_date else date,
-            fields,
-            framing_line,
-            connection,
-        )
-    )
-    if framing is _CHUNKED:
-        return FramedHead(status, data, framing, persists, frame_chunks)
-    return FramedHead(status, data, framing, persists)
 
 
 def frame_chunks(pieces: Sequence[bytes], last: bool) -> list[bytes]:

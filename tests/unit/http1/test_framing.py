@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from wsgi_async.errors import HTTPError
 from wsgi_async.http.framed_heads import FRAMED_LIMIT, FRAMED_SIZE_LIMIT, LINES_LIMIT
 from wsgi_async.http.framing import BodyFraming, FramedHead
-from wsgi_async.http.head_lines import lines_of
 from wsgi_async.http.response import ResponseHead
-from wsgi_async.http1.framing import CONTINUE, HTTP1Framer, frame_chunks, frame_head
+from wsgi_async.http1.framing import CONTINUE, HTTP1Framer, frame_chunks
 
 NOW = "Mon, 01 Jan 2024 00:00:00 GMT"
 DATE = f"Date: {NOW}\r\n".encode()
@@ -31,15 +30,18 @@ def make_head(status: int = 200, *fields: tuple[str, str], **flags: bool) -> Res
     return ResponseHead(status, "Reason", fields, None, **flags)
 
 
-def frame(head: ResponseHead, length: int | None, **options: bool) -> FramedHead:
-    return frame_head(
-        head,
-        lines_of(head),
-        length,
-        **{"head_only": False, "http10": False, "persists": True, **options},
-        date=DATE,
-        server=SERVER,
-    )
+def frame(
+    head: ResponseHead,
+    length: int | None,
+    *,
+    head_only: bool = False,
+    http10: bool = False,
+    persists: bool = True,
+) -> FramedHead:
+    framer = HTTP1Framer("test")
+    framer.set_date(NOW)
+    method, version = "HEAD" if head_only else "GET", "HTTP/1.0" if http10 else "HTTP/1.1"
+    return framer[head, length, method, version, persists]
 
 
 @pytest.mark.parametrize("http10", [False, True])
