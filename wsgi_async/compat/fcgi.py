@@ -18,7 +18,7 @@ from wsgi_async.errors import ConfigError
 from wsgi_async.wsgi.types import Application
 
 from .cgi import variable
-from .flup import DEFAULT_THREADS, FlupServer, is_spawned
+from .flup import FlupServer, is_spawned, threads_of
 
 __all__ = ["FCGI_RESPONDER", "FastCGIServer", "WSGIServer"]
 
@@ -120,5 +120,5 @@ class WSGIServer(FastCGIServer):
         maxSpare: int = 5,
         maxThreads: int | None = None,
     ) -> None:
-        threads = min(maxThreads or DEFAULT_THREADS, 10_000) if multithreaded else 1
+        threads = threads_of(multithreaded, maxThreads)
         super().__init__(application, environ, bindAddress, umask, roles, forceCGI, threads=threads)

@@ -23,9 +23,10 @@ from wsgi_async.wsgi.types import Application
 
 from .cgi import run_as_script
 
-__all__ = ["DEFAULT_THREADS", "LISTENING_DESCRIPTOR", "FlupServer", "is_spawned"]
+__all__ = ["LISTENING_DESCRIPTOR", "FlupServer", "is_spawned", "threads_of"]
 
-DEFAULT_THREADS = Config().threads
+_DEFAULT_THREADS = Config().threads
+_MOST_THREADS = 10_000
 
 LISTENING_DESCRIPTOR = 0
 """Of a process that a front server has started: where it listens (FastCGI 1.0, section 2.2)."""
@@ -106,6 +107,15 @@ class FlupServer:
         :raises SystemExit: always, as flup has it.
         """
         run_as_script(self._call)
+
+
+def threads_of(multithreaded: bool, most: int | None) -> int:
+    """How many threads run the application.
+
+    :param multithreaded: False where it is not safe to call in two threads at once.
+    :param most: flup's `maxThreads`; None for our own default.
+    """
+    return min(most or _DEFAULT_THREADS, _MOST_THREADS) if multithreaded else 1
 
 
 def is_spawned() -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from wsgi_async.wsgi.types import Application
 
-from .flup import DEFAULT_THREADS, FlupServer
+from .flup import FlupServer, threads_of
 
 __all__ = ["WSGIServer"]
 
@@ -53,6 +53,6 @@ class WSGIServer(FlupServer):
             address=bindAddress,
             umask=umask,
             allowed=allowedServers,
-            threads=min(maxThreads or DEFAULT_THREADS, 10_000) if multithreaded else 1,
+            threads=threads_of(multithreaded, maxThreads),
             root_path=(scriptName or "").rstrip("/"),
         )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from wsgi_async.errors import HTTPError, ProtocolFault
 from wsgi_async.http.limits import Limits
-from wsgi_async.http.reading import Signal
+from wsgi_async.http.reading import Signal, joined
 from wsgi_async.http.request import RequestHead
 
 from .diagnosis import may_be_http, what_was_spoken
@@ -85,12 +85,7 @@ class CountedReader:
     def receive_data(self, data: bytes) -> None:
         if self._state is _ENDED or self._state is _NOTHING:
             return
-        if not self._data:
-            self._data = data
-            return
-        if not isinstance(self._data, bytearray):
-            self._data = bytearray(self._data)
-        self._data += data
+        self._data = joined(self._data, 0, data) if self._data else data
 
     def lone_head(self, data: bytes) -> RequestHead | None:
         if self._data or self._state is not _HEAD:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from wsgi_async.http.reading import joined
+
 from .fastcgi_records import HEADER_SIZE, Header
 
 __all__ = ["RecordInput"]
@@ -28,14 +30,9 @@ class RecordInput:
         """Take bytes from the connection. Cheap: nothing is looked at."""
         if self._pos == len(self._data):
             self._data = data
-            self._pos = 0
-            return
-        if isinstance(self._data, bytearray):
-            del self._data[: self._pos]
         else:
-            self._data = bytearray(memoryview(self._data)[self._pos :])
+            self._data = joined(self._data, self._pos, data)
         self._pos = 0
-        self._data += data
 
     def _enter(self, header: Header) -> None:
         """The content of the record here is to be taken, as it comes."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from .framing import Framer
 from .request import RequestHead
 
-__all__ = ["GatewayFramer", "GatewayReader", "Reader", "Signal"]
+__all__ = ["GatewayFramer", "GatewayReader", "Reader", "Signal", "joined"]
 
 
 class Signal(enum.Enum):
@@ -23,6 +23,20 @@ class Signal(enum.Enum):
     ABORTED = enum.auto()
     """The front server has taken its request back. Of protocols alone that can say so; it is given
     again and again, until :meth:`GatewayReader.answered`."""
+
+
+def joined(pending: bytes | bytearray, position: int, data: bytes) -> bytearray:
+    """What a reader holds after it has received `data`, where not all that it holds was read yet.
+
+    :param pending: what it holds; a bytearray, once pieces had to be joined.
+    :param position: where what was not read begins.
+    """
+    if isinstance(pending, bytearray):
+        del pending[:position]
+    else:
+        pending = bytearray(memoryview(pending)[position:])
+    pending += data
+    return pending
 
 
 class Reader(Protocol):

@@ -21,7 +21,7 @@ from wsgi_async.errors import HTTPError
 from wsgi_async.http.admission import admit
 from wsgi_async.http.bounded_cache import BoundedCache
 from wsgi_async.http.limits import Limits
-from wsgi_async.http.reading import Signal
+from wsgi_async.http.reading import Signal, joined
 from wsgi_async.http.request import RequestHead
 from wsgi_async.http1.lines import end_of_line
 
@@ -167,14 +167,9 @@ class RequestReader:
             return
         if self._pos == len(self._data):
             self._data = data
-            self._pos = 0
-            return
-        if isinstance(self._data, bytearray):
-            del self._data[: self._pos]
         else:
-            self._data = bytearray(memoryview(self._data)[self._pos :])
+            self._data = joined(self._data, self._pos, data)
         self._pos = 0
-        self._data += data
 
     def lone_head(self, data: bytes) -> RequestHead | None:
         """The common case in one step: a head that is all of `data`, after nothing else.
