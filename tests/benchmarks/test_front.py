@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmark_targets import Target
 from serving import serving
 from tools import require_program
 
@@ -17,26 +18,6 @@ from benchmarks.scenarios import SCENARIOS, front
 LOAD = Load(seconds=0.5, pin=(), python=sys.executable)
 
 
-class Server:
-    """What a scenario is told of a server, of one that runs here."""
-
-    name = "wsgi_async"
-    threads = 2
-    tls = False
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def memory(self) -> int:
-        return 0
-
-    def descriptors(self) -> int:
-        return 0
-
-    def cpu(self) -> float:
-        return 0.0
-
-
 @pytest.mark.parametrize("protocol", front.PROTOCOLS)
 def test_the_view_is_asked_through_nginx(protocol: str) -> None:
     require_program("nginx")
@@ -45,7 +26,7 @@ def test_the_view_is_asked_through_nginx(protocol: str) -> None:
     options = scenario.options.get("wsgi_async", "--protocol http").split()
     assert options == ["--protocol", protocol]
     with serving(apps.__getattr__("flask"), threads=2, protocol=protocol) as served:
-        sample = scenario.measure(Server(served.address[1]), LOAD)
+        sample = scenario.measure(Target(served.address[1]), LOAD)
         assert sample.value > 0
         assert sample.errors == 0
         finished = served.recorder.of("request_finished")
@@ -56,7 +37,7 @@ def test_the_view_is_asked_through_nginx(protocol: str) -> None:
 def test_a_wrong_answer_is_none(protocol: str) -> None:
     require_program("nginx")
     with serving(apps.hello, threads=2, protocol=protocol) as served:
-        server = Server(served.address[1])
+        server = Target(served.address[1])
         with pytest.raises(WrongAnswer, match="not JSON"):
             SCENARIOS[f"front-{protocol}"].measure(server, LOAD)
 
@@ -64,14 +45,14 @@ def test_a_wrong_answer_is_none(protocol: str) -> None:
 def test_a_server_of_another_protocol_is_none() -> None:
     require_program("nginx")
     with serving(apps.hello, threads=2) as served:
-        server = Server(served.address[1])
+        server = Target(served.address[1])
         with pytest.raises(WrongAnswer, match=r"status (400|502)"):
             SCENARIOS["front-uwsgi"].measure(server, LOAD)
 
 
 def test_without_nginx_there_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(front.NoFront, match="not installed"), front.nginx(Server(1), LOAD, "http"):
+    with pytest.raises(front.NoFront, match="not installed"), front.nginx(Target(1), LOAD, "http"):
         pass
 
 
@@ -80,5 +61,5 @@ def test_what_nginx_says_as_it_ends_is_told(
 ) -> None:
     require_program("nginx")
     monkeypatch.setattr(front, "PARAMS", str(tmp_path))
-    with pytest.raises(front.NoFront, match="uwsgi_params"), front.nginx(Server(1), LOAD, "uwsgi"):
+    with pytest.raises(front.NoFront, match="uwsgi_params"), front.nginx(Target(1), LOAD, "uwsgi"):
         pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import socket
 import sys
@@ -14,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from benchmark_targets import Here
 from serving import Served
 from tools import python, require_module, require_program, running
 
@@ -31,28 +31,6 @@ Serve = Callable[..., Served]
 
 LOAD = Load(seconds=0.2, pin=(), python=sys.executable)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-class Target:
-    """A server as the scenarios know one; what it takes is what this process takes."""
-
-    name = "wsgi_async"
-    threads = 8
-    tls = False
-
-    def __init__(self, port: int | None) -> None:
-        assert port is not None
-        self.port = port
-
-    def memory(self) -> int:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-        return pages * resource.getpagesize()
-
-    def descriptors(self) -> int:
-        return len(os.listdir("/proc/self/fd"))
-
-    def cpu(self) -> float:
-        return time.process_time()
 
 
 def chunk(data: bytes) -> bytes:
@@ -120,7 +98,7 @@ def test_a_server_with_threads_holds_as_many_streams_as_it_has_of_them(
 ) -> None:
     """And nobody else is answered, which is a speed of nothing and no failure of the harness."""
     require_program("wrk")
-    target = Target(serve(blocking, threads=4).server.port)
+    target = Here(serve(blocking, threads=4).server.port)
     try:
         sample = Held(streams=6)(target, LOAD)
     finally:
@@ -134,7 +112,7 @@ def test_a_server_with_threads_holds_as_many_streams_as_it_has_of_them(
 
 def test_events_are_measured_by_when_they_were_due(serve: Serve) -> None:
     events = Events(streams=3, seconds=1.1)
-    sample = events(Target(serve(blocking, threads=4).server.port), LOAD)
+    sample = events(Here(serve(blocking, threads=4).server.port), LOAD)
     assert sample.value > 0
     assert (sample.errors, sample.extra["held"], sample.extra["delivered"]) == (0, 3, 1)
     assert sample.p50 is not None
@@ -153,7 +131,7 @@ def failing(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 def test_a_wrong_answer_voids(measure: Callable[..., Sample], serve: Serve) -> None:
     require_program("wrk")
     with pytest.raises(WrongAnswer, match="status 500"):
-        measure(Target(serve(failing).server.port), LOAD)
+        measure(Here(serve(failing).server.port), LOAD)
 
 
 def test_a_full_server_gets_room_for_others(
@@ -285,7 +263,7 @@ def test_wsgi_async_is_measured(measure: Callable[..., Sample], tmp_path: Path) 
     require_module("flask")
     command = python("-m", "wsgi_async", "--bind", "127.0.0.1:0", "--threads", "2")
     with running(*command, "benchmarks.live:flask", cwd=tmp_path) as process:
-        sample = measure(Target(int(process.url.rpartition(":")[2])), LOAD)
+        sample = measure(Here(int(process.url.rpartition(":")[2])), LOAD)
     assert sample.errors == 0
     if isinstance(measure, Held):
         assert sample.value == 150

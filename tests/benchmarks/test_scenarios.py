@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import os
-import resource
 import signal
 import socket
 import sys
@@ -20,6 +18,7 @@ from wsgiref.validate import validator
 from zlib import crc32
 
 import pytest
+from benchmark_targets import Here
 from serving import Served
 from tools import python, require_module, require_program, running
 
@@ -54,39 +53,22 @@ def port_of(served: Served) -> int:
     return served.server.port
 
 
-class Target:
-    """A server as the scenarios know one; its memory is that of this process."""
-
-    threads = 8
-    tls = False
-
-    def __init__(self, served: Served | int, name: str = "wsgi_async") -> None:
-        self.name = name
-        self.port = served if isinstance(served, int) else port_of(served)
-
-    def memory(self) -> int:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-        return pages * resource.getpagesize()
-
-    def descriptors(self) -> int:
-        return len(os.listdir("/proc/self/fd"))
-
-    def cpu(self) -> float:
-        return time.process_time()
+def here(served: Served | int, name: str = "wsgi_async") -> Here:
+    return Here(served if isinstance(served, int) else port_of(served), name=name)
 
 
 def measure(scenario: Scenario, served: Served) -> Sample:
     """Where a machine is so busy that nothing was answered, once more for longer."""
     measure_once = SMALL.get(scenario.name, scenario.measure)
     try:
-        sample = measure_once(Target(served), LOAD)
+        sample = measure_once(here(served), LOAD)
     except WrongAnswer as error:
         if "no response" not in str(error):
             raise
     else:
         if sample.value or scenario.name == "idle":
             return sample
-    return measure_once(Target(served), dataclasses.replace(LOAD, seconds=5.0))
+    return measure_once(here(served), dataclasses.replace(LOAD, seconds=5.0))
 
 
 @pytest.fixture
@@ -159,7 +141,7 @@ def test_frameworks_are_measured(name: str, tmp_path: Path) -> None:
     command = python("-m", "wsgi_async", "--bind", "127.0.0.1:0", f"benchmarks.apps:{application}")
     with running(*command, cwd=tmp_path) as process:
         port = int(process.url.rpartition(":")[2])
-        sample = SCENARIOS[name].measure(Target(port), LOAD)
+        sample = SCENARIOS[name].measure(here(port), LOAD)
     assert sample.value > 0
     assert sample.errors == 0
 
@@ -174,7 +156,7 @@ def test_two_processes_are_measured(name: str, tmp_path: Path) -> None:
     command = python("-m", "wsgi_async", "--bind", "127.0.0.1:0", "--workers", "2")
     with running(*command, f"benchmarks.apps:{scenario.application}", cwd=tmp_path) as process:
         port = int(process.url.rpartition(":")[2])
-        sample = SMALL.get(name, scenario.measure)(Target(port), LOAD)
+        sample = SMALL.get(name, scenario.measure)(here(port), LOAD)
     assert sample.errors == 0
     if name == "processes-spread":
         assert sample.value == max(sample.extra["at_once"], sample.extra["in_turn"])
@@ -320,7 +302,7 @@ def test_an_interrupted_measurement_leaves_no_load(client: str) -> None:
     try:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.settimeout(30)
-            target = Target(listener.getsockname()[1])
+            target = here(listener.getsockname()[1])
             interrupter.start()
             runs: dict[str, Callable[[], object]] = {
                 "wrk": lambda: wrk.run(target, load, connections=1),
@@ -345,7 +327,7 @@ def test_an_interrupted_measurement_leaves_no_load(client: str) -> None:
 @needs_wrk
 def test_starved_clients_are_a_rate_of_zero(serve: Serve) -> None:
     served = serve(apps.mixed, threads=1, response_overflow="block", response_buffer=65536)
-    sample = SlowReaders(clients=2, settling=0.3)(Target(served), LOAD)
+    sample = SlowReaders(clients=2, settling=0.3)(here(served), LOAD)
     assert sample.value == 0
     assert sample.extra["onset"] == 0
     assert sample.extra["rate_without"] > 0
@@ -356,7 +338,7 @@ def test_starved_clients_are_a_rate_of_zero(serve: Serve) -> None:
 def test_connections_that_are_not_kept_are_counted(serve: Serve) -> None:
     # Room for two of the loads, as one may begin while the last one's connections are still closed.
     served = serve(apps.mixed, max_connections=40)
-    sample = Idle(connections=80)(Target(served), LOAD)
+    sample = Idle(connections=80)(here(served), LOAD)
     assert 0 < sample.extra["held"] <= 40
     assert sample.errors == 80 - sample.extra["held"]
 
@@ -364,20 +346,20 @@ def test_connections_that_are_not_kept_are_counted(serve: Serve) -> None:
 @needs_wrk
 def test_a_server_that_keeps_no_connection_is_no_sample(serve: Serve) -> None:
     with pytest.raises(WrongAnswer, match="keeps no connection"):
-        Idle(connections=5)(Target(serve(apps.mixed, keep_alive=0)), LOAD)
+        Idle(connections=5)(here(serve(apps.mixed, keep_alive=0)), LOAD)
 
 
 @needs_wrk
 def test_a_closed_port_is_an_error_of_wrk(serve: Serve) -> None:
     served = serve(apps.hello)
-    target = Target(served)
+    target = here(served)
     served.stop()
     assert wrk.run(target, LOAD, connections=1) == wrk.Report(errors=1)
 
 
 def test_a_closed_port_is_a_wrong_answer(serve: Serve) -> None:
     served = serve(apps.hello)
-    target = Target(served)
+    target = here(served)
     served.stop()
     with pytest.raises(WrongAnswer, match="ConnectionRefused"):
         ask(target.port)
@@ -385,12 +367,12 @@ def test_a_closed_port_is_a_wrong_answer(serve: Serve) -> None:
 
 def test_a_client_that_fails_says_why(serve: Serve) -> None:
     with pytest.raises(RuntimeError, match=r"client 'download' failed: .*--end"):
-        programs.run(Target(serve(apps.hello)), LOAD, "download", size=1)
+        programs.run(here(serve(apps.hello)), LOAD, "download", size=1)
 
 
 @needs_wrk
 def test_import_times_are_left_out_where_unknown(serve: Serve) -> None:
-    target = Target(serve(apps.start), name="another")
+    target = here(serve(apps.start), name="another")
     assert SCENARIOS["start"].measure(target, LOAD).extra == {}
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Served, serving
+from benchmark_targets import Target, Unmeasured
+from serving import serving
 from tools import require_module, require_program
 
 from benchmarks import apps
@@ -46,7 +47,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Peer(http.server.ThreadingHTTPServer):
+class Peer(Unmeasured, http.server.ThreadingHTTPServer):
     """The standard library's server over TLS, with a thread for each connection."""
 
     daemon_threads = True
@@ -59,15 +60,6 @@ class Peer(http.server.ThreadingHTTPServer):
     @property
     def port(self) -> int:
         return self.server_port
-
-    def memory(self) -> int:
-        return 0
-
-    def descriptors(self) -> int:
-        return 0
-
-    def cpu(self) -> float:
-        return 0.0
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         with (
@@ -225,34 +217,13 @@ def test_a_peer_is_measured(directory: Path, name: str) -> None:
         assert sample.value > 0
 
 
-class Ours:
-    """A server in this process, by TLS."""
-
-    threads = 8
-    tls = True
-    name = "wsgi_async"
-
-    def __init__(self, found: Served) -> None:
-        assert found.server.port is not None
-        self.port = found.server.port
-
-    def memory(self) -> int:
-        return 0
-
-    def descriptors(self) -> int:
-        return 0
-
-    def cpu(self) -> float:
-        return 0.0
-
-
 @contextlib.contextmanager
-def served(directory: Path, application: Callable[..., Any]) -> Iterator[Ours]:
+def served(directory: Path, application: Callable[..., Any]) -> Iterator[Target]:
     """wsgi_async by TLS, as the scenarios know a server."""
     files = {"certfile": certificates.CERTIFICATE, "keyfile": certificates.KEY}
     given = {option: str(directory / file) for option, file in files.items()}
     with serving(application, **given) as found:
-        yield Ours(found)
+        yield Target(found.server.port, tls=True)
 
 
 OVER_TLS = [one for one in SCENARIOS.values() if one.tls]

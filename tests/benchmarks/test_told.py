@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmark_targets import Target
 from tools import python, require_module, require_program, running
 
 from benchmarks.harness import servers
@@ -18,24 +19,6 @@ TOLD = [scenario for scenario in SCENARIOS.values() if scenario.name.startswith(
 LOAD = Load(seconds=0.2, pin=(), python=sys.executable)
 
 each_scenario = pytest.mark.parametrize("scenario", TOLD, ids=lambda scenario: scenario.name)
-
-
-class Target:
-    name = "wsgi_async"
-    threads = 8
-    tls = False
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def memory(self) -> int:
-        return 0
-
-    def descriptors(self) -> int:
-        return 0
-
-    def cpu(self) -> float:
-        return 0.0
 
 
 @each_scenario

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import foreign_files
 import pytest
 
-from wsgi_async.config.sources import ForeignFile, Settings, gather
+from wsgi_async.config.sources import ForeignFile, Settings
 from wsgi_async.errors import ConfigError
 from wsgi_async.foreign import read
 from wsgi_async.foreign.gunicorn import MOST_FIELDS, UNLIMITED
@@ -31,14 +32,7 @@ def convert(directory: Path, source: str, name: str = NAME) -> ForeignFile:
 
 
 def collect(directory: Path, source: str, **given: object) -> Settings:
-    (directory / NAME).write_text(source)
-    return gather(
-        {"config": NAME, **given},
-        parse=lambda words: {},
-        environ={},
-        directory=directory,
-        read_foreign=read,
-    )
+    return foreign_files.collect(directory, NAME, source, **given)
 
 
 def test_an_ordinary_file(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import foreign_files
 import pytest
 from tools import require_module
 
-from wsgi_async.config.sources import ForeignFile, Settings, gather
+from wsgi_async.config.sources import ForeignFile, Settings
 from wsgi_async.errors import ConfigError
 from wsgi_async.foreign import paste_options, read
 from wsgi_async.foreign.paste import with_loggers
@@ -39,14 +40,7 @@ def options(directory: Path, body: str, use: str = "egg:wsgi_async#main") -> dic
 
 
 def collect(directory: Path, text: str, **given: object) -> Settings:
-    (directory / "site.ini").write_text(text)
-    return gather(
-        {"config": "site.ini", **given},
-        parse=lambda words: {},
-        environ={},
-        directory=directory,
-        read_foreign=read,
-    )
+    return foreign_files.collect(directory, "site.ini", text, **given)
 
 
 def test_an_ordinary_file(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import foreign_files
 import pytest
 
 from wsgi_async.config.calls import from_options
-from wsgi_async.config.sources import ForeignFile, gather
+from wsgi_async.config.sources import ForeignFile
 from wsgi_async.errors import ConfigError
 from wsgi_async.foreign import read
 
@@ -29,7 +30,9 @@ def options(directory: Path, body: str, **environ: str) -> dict[str, Any]:
 
 
 def test_an_ordinary_file(tmp_path: Path) -> None:
-    (tmp_path / "uwsgi.ini").write_text(
+    settings = foreign_files.collect(
+        tmp_path,
+        "uwsgi.ini",
         """
 # for nginx
 [uwsgi]
@@ -63,14 +66,7 @@ need-app = true
 lazy-apps = true
 [other]
 processes = 1
-"""
-    )
-    settings = gather(
-        {"config": "uwsgi.ini"},
-        parse=lambda words: {},
-        environ={},
-        directory=tmp_path,
-        read_foreign=read,
+""",
     )
     config = settings.config
     assert settings.launch.app == "site.wsgi:application"
